@@ -1,0 +1,111 @@
+/**
+ * The policy as the compiler sees it: declarations as data, functions as expressions. Every node has a span, so that
+ * an error, a caret and a `#line` can point at the author's text. Nodes are immutable; passes return new ones.
+ */
+
+/** A place in a source file. Lines and columns count from 1. */
+export interface Span {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly length: number;
+}
+
+/** Types of values: IEEE f32, boolean, vector of head_dim f32. */
+export type Type = 'f32' | 'bool' | 'vec';
+
+/** What a slot offers besides its states; reading one is what makes the compiler produce it. */
+export type SlotField =
+  | 'attn' | 'pos' | 'age' | 'seen' | 'live' | 'length' | 'layer' | 'layers' | 'head' | 'heads'
+  | 'key' | 'value' | 'special' | 'punctuation';
+
+export type UnaryOp = 'neg' | 'not';
+export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'rem' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or';
+
+interface At { readonly span: Span }
+
+export type Node =
+  | (At & { readonly op: 'const'; readonly type: 'f32' | 'bool'; readonly value: number | boolean })
+  | (At & { readonly op: 'slot'; readonly type: Type; readonly field: SlotField })
+  | (At & { readonly op: 'state'; readonly type: 'f32'; readonly name: string })
+  | (At & { readonly op: 'param'; readonly type: 'f32'; readonly name: string })
+  | (At & { readonly op: 'across'; readonly type: Type; readonly name: string })
+  | (At & { readonly op: 'unary'; readonly type: Type; readonly fn: UnaryOp; readonly a: Node })
+  | (At & { readonly op: 'binary'; readonly type: Type; readonly fn: BinaryOp; readonly a: Node; readonly b: Node })
+  | (At & { readonly op: 'select'; readonly type: Type; readonly cond: Node; readonly then: Node; readonly else: Node })
+  | (At & { readonly op: 'call'; readonly type: Type; readonly fn: string; readonly args: readonly Node[] });
+
+/** A number of slots, resolved per sequence: a literal, or the name of a `tokens`/`fraction` parameter. */
+export type Size = { readonly tokens: number } | { readonly param: string };
+
+export type Param = { readonly name: string; readonly span: Span } & (
+  | { readonly kind: 'tokens'; readonly default: number; readonly min: number; readonly max: number }
+  | { readonly kind: 'fraction'; readonly default: number; readonly min: number; readonly max: number }
+  | { readonly kind: 'number'; readonly default: number; readonly min: number; readonly max: number }
+);
+
+/** Which queries' attention is seen: of the prompt none, every, or the last w; and whether each generated token's. */
+export interface Observe {
+  readonly prompt: 'none' | 'every' | { readonly last: Size };
+  readonly decode: boolean;
+}
+
+export type Keep =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'topK'; readonly budget: Size }
+  | { readonly kind: 'above'; readonly threshold: Node }
+  | { readonly kind: 'chunks'; readonly size: number; readonly budget: Size };
+
+/**
+ * When to compact. promptEnd: after the last prompt token. every(n): at the prompt's end and after each n generated
+ * tokens ('auto': n from the ratio). over(slack): at the prompt's end and after a generated token, when live slots
+ * exceed budget + slack. promptChunk(n): after each n prompt tokens (logical positions that are multiples of n,
+ * whatever chunks the scheduler chose) and at the prompt's end.
+ */
+export type Trigger =
+  | { readonly kind: 'promptEnd' }
+  | { readonly kind: 'every'; readonly n: number | 'auto' }
+  | { readonly kind: 'over'; readonly slack: number }
+  | { readonly kind: 'promptChunk'; readonly n: number };
+
+export interface Window {
+  readonly first: Size;
+  readonly last: Size;
+  readonly prompt: boolean;
+  readonly classes: readonly ('special' | 'punctuation')[];
+}
+
+/** One statistic over the live slots of a head: `reduce` of an expression of each slot. */
+export interface Across {
+  readonly name: string;
+  readonly reduce: 'mean' | 'sum' | 'max' | 'min';
+  readonly of: Node;
+}
+
+export interface State {
+  readonly name: string;
+  readonly init: number;
+  readonly next: Node;
+}
+
+export interface Policy {
+  readonly name: string;
+  readonly doc: string;
+  readonly span: Span;
+  readonly params: readonly Param[];
+  readonly observe: Observe;
+  readonly group: 'sum' | 'mean' | 'max';
+  readonly states: readonly State[];
+  readonly across: readonly Across[];
+  /** absent: positional, every candidate scores its position (older leaves first) */
+  readonly score?: Node;
+  readonly pool?: { readonly kind: 'mean' | 'max'; readonly width: number };
+  readonly heads: { readonly kind: 'own' } | { readonly kind: 'shared' } | { readonly kind: 'pooled'; readonly alpha: number };
+  readonly layers: { readonly kind: 'uniform' } | { readonly kind: 'pyramid'; readonly beta: number } | { readonly kind: 'table'; readonly factors: readonly number[] };
+  readonly keep: Keep;
+  readonly window: Window;
+  readonly when: readonly Trigger[];
+  readonly positions: 'original' | 'cache';
+  /** encoding of keys and values; 'engine': what the server was started with */
+  readonly store: 'engine' | 'bf16' | 'f32';
+}

@@ -1,0 +1,138 @@
+/** The engine as its users (server, CLI, benchmarks, tests) see it. */
+import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { LoadedModel } from '../model/types.ts';
+
+export interface EngineOptions {
+  model: LoadedModel;
+  /** the first is the default of requests that name none */
+  policies: BuiltPolicy[];
+  /** keep this fraction of a sequence's length instead of each policy's budget (--sparse-kv-cache-ratio) */
+  ratio?: number;
+  kvType?: 'bf16' | 'f32';
+  /** bytes of the pool; default: a quarter of free memory, at most what maxSeqs full sequences need */
+  kvCacheBytes?: number;
+  /** most tokens in one step (--max-num-batched-tokens) */
+  maxBatchedTokens?: number;
+  /** most running sequences (--max-num-seqs) */
+  maxSeqs?: number;
+  /** most logical tokens of a request; default the model's */
+  maxModelLen?: number;
+  prefixCache?: boolean;
+  threads?: number;
+  /** false: do not pin */
+  pin?: boolean;
+  /** audit every invariant after every step (tests) */
+  check?: boolean;
+  progress?: (done: number) => void;
+}
+
+export interface SamplingOptions {
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  presencePenalty?: number;
+  frequencyPenalty?: number;
+  logitBias?: ReadonlyMap<number, number>;
+  seed?: number;
+  /** alternatives per token, 0 … 20; undefined: no log-probabilities */
+  logprobs?: number;
+}
+
+export interface GenerateRequest {
+  prompt: ArrayLike<number>;
+  maxTokens: number;
+  minTokens?: number;
+  sampling?: SamplingOptions;
+  /** tokens that end generation; they are reported, and are not part of the text */
+  stopTokens?: readonly number[];
+  /** lower runs first; equal: arrival order */
+  priority?: number;
+  policy?: string;
+  /** declared parameters of the policy by name, checked against their ranges */
+  params?: Readonly<Record<string, number>>;
+  /** these tokens are fed instead of sampled ones, and their log-probabilities reported (teacher forcing) */
+  forced?: ArrayLike<number>;
+  /** call back after every compaction with what was kept (skv trace) */
+  onCompaction?: (event: CompactionEvent) => void;
+}
+
+export interface CompactionEvent {
+  /** logical length when it happened */
+  at: number;
+  /** [layer][kv_head] ascending logical positions */
+  kept: number[][][];
+}
+
+export interface TokenEvent {
+  token: number;
+  logprob?: number;
+  alternatives?: { token: number; logprob: number }[];
+}
+
+export type FinishReason = 'stop' | 'length' | 'abort' | 'error';
+
+export interface Finished {
+  reason: FinishReason;
+  /** the stop token, when one ended it */
+  stopToken?: number;
+  error?: Error;
+  promptTokens: number;
+  generatedTokens: number;
+  cachedTokens: number;
+  preemptions: number;
+  compactions: number;
+  /** seconds since submission */
+  firstTokenSeconds?: number;
+  totalSeconds: number;
+  /** most and last bytes of KV pages held */
+  peakCacheBytes: number;
+  cacheBytes: number;
+}
+
+export interface Generation extends AsyncIterable<TokenEvent> {
+  readonly id: number;
+  readonly finished: Promise<Finished>;
+  /** Frees the pages in the next step. Safe to call twice. */
+  abort(): void;
+}
+
+export interface EngineStats {
+  running: number;
+  waiting: number;
+  pagesTotal: number;
+  pagesUsed: number;
+  /** pages held by the prefix cache alone */
+  pagesCached: number;
+  pageBytes: number;
+  preemptions: number;
+  prefixQueries: number;
+  prefixHits: number;
+  promptTokens: number;
+  generatedTokens: number;
+  steps: number;
+  policies: { name: string; requests: number; compactions: number; slotsEvicted: number; slotsSeen: number }[];
+}
+
+export interface EngineApi {
+  readonly model: LoadedModel;
+  readonly policies: readonly BuiltPolicy[];
+  readonly maxModelLen: number;
+  /** Throws RequestError at once for a request that can never run. */
+  submit(request: GenerateRequest): Generation;
+  /** Compiled policy added while running (per-request policies by name must be known). */
+  addPolicy(policy: BuiltPolicy): void;
+  stats(): EngineStats;
+  /** Events for metrics: called synchronously, must not throw. */
+  onStep?: (step: { seconds: number; tokens: number; running: number }) => void;
+  onFinish?: (finished: Finished) => void;
+  /** Stops admitting, lets running requests end (or aborts them), frees native memory. */
+  close(options?: { drain?: boolean }): Promise<void>;
+}
+
+/** A request that cannot be served: the caller's mistake, with the field at fault. */
+export class RequestError extends Error {
+  override name = 'RequestError';
+  constructor(message: string, readonly param?: string) { super(message); }
+}

