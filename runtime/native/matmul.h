@@ -1,0 +1,81 @@
+/* Dense products: out[token][row] = sum over cols of x[token][col] * W[row][col], with W quantised as its file had it.
+ *
+ * The bits of an output depend on its row of W and its token's activations alone: not on how many tokens run together,
+ * which thread runs them, or which instruction set. Integer dot products of a block of 32 are exact, and every path adds
+ * the blocks' contributions in f32 with the same fused multiply-adds in the same order:
+ *
+ *   acc = fma(float(isum), d_w * d_x, acc);   acc_m = fma(m_w, d_x * sum_x, acc_m);   out = acc + acc_m
+ *
+ * Layout: rows are packed in groups of 16, so that lane r of a 512-bit register is output row r. Per group and block:
+ *   Q4   [4][16 rows][4] nibble pairs: byte b of row r in vector j holds inputs 4j + b (low) and 16 + 4j + b (high)
+ *        then d [16] f16, m [16] f16                                                  320 bytes, as GGUF's Q4_1
+ *   Q8   [8][16 rows][4] bytes w + 128, input 4j + b; all blocks' d [16] f16 follow      544 bytes, as GGUF's Q8_0
+ *   F16, BF16, F32  [col][16 rows]
+ */
+#ifndef SKV_MATMUL_H
+#define SKV_MATMUL_H
+#include <cstddef>
+#include <cstdint>
+
+namespace skv {
+
+constexpr int kBlock = 32; /* inputs that share a scale */
+constexpr int kRows = 16;  /* rows of a group */
+
+enum class Format : int32_t { F32, F16, BF16, Q4, Q8 };
+
+/* Packed weights. Owns nothing: `data` is the caller's, 64-byte aligned, bytes() long. */
+struct Matrix {
+  Format format = Format::F32;
+  int rows = 0, cols = 0;
+  uint8_t* data = nullptr;
+
+  int groups() const { return (rows + kRows - 1) / kRows; }
+  size_t group_bytes() const;
+  size_t bytes() const { return group_bytes() * groups(); }
+};
+
+/* Describes the packed form of a GGUF weight type (SKV_W_…); false when the type or cols cannot be packed. */
+bool describe(int32_t type, int rows, int cols, Matrix* out);
+/* Bytes of `rows` x `cols` in the file's own form, or 0 for an unknown type or a cols that does not divide into blocks. */
+size_t source_bytes(int32_t type, int64_t rows, int64_t cols);
+/* Packs row groups [group0, group1) from the file's row-major form. Groups are independent: callers split over threads. */
+void pack(const Matrix& to, int32_t type, const void* source, int group0, int group1);
+/* One row as f32 [cols]: the embedding lookup, from the packed form. */
+void unpack_row(const Matrix& from, int row, float* out);
+
+/* Activations of up to max_tokens tokens: f32 as given, and int8 blocks beside them. */
+struct Activations {
+  int cols = 0;
+  const float* x = nullptr; /* [token][stride] f32 */
+  int stride = 0;
+  int8_t* q = nullptr;      /* [token][cols] */
+  float* scale = nullptr;   /* [token][cols / 32] */
+  float* scaled_sum = nullptr; /* [token][cols / 32] scale * sum of the block's q */
+  int32_t* sum = nullptr;   /* [token][cols / 32] sum of the block's q */
+};
+
+/* Quantises tokens [token0, token1): symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks. */
+void quantize(const Activations& a, int token0, int token1);
+
+/* One row-group range of a product for tokens [token0, token1): out[token * out_stride + row]. */
+using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
+                         int out_stride);
+
+/* An instruction-set path. */
+struct Isa {
+  const char* name;
+  bool (*supported)();
+  Product product;
+};
+/* Paths this binary was built with, best first; the last, "generic", always runs. */
+extern const Isa* const kIsas[];
+extern const int kIsaCount;
+/* The named path, or with null the one SKV_ISA names, or the best this machine supports. Null: not built or not supported. */
+const Isa* find_isa(const char* name);
+
+float f16_to_f32(uint16_t h);
+inline bool quantised(Format f) { return f == Format::Q4 || f == Format::Q8; }
+
+}  // namespace skv
+#endif

@@ -1,0 +1,130 @@
+/* AVX2 with FMA: sixteen output rows are two registers. Compiled with its own flags; everything here stays in this file. */
+#include "matmul.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+namespace skv {
+namespace {
+
+/* dot of four u8 weights and four broadcast i8 activations per row, exact. vpmaddubsw would saturate at 16 bits for large
+ * weights, so bytes are widened first: even and odd inputs apart. */
+inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
+  const __m256i mask = _mm256_set1_epi16(255);
+  const __m256i x = _mm256_set1_epi32(x4);
+  const __m256i w_even = _mm256_and_si256(w, mask), w_odd = _mm256_srli_epi16(w, 8);
+  const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), x_odd = _mm256_srai_epi16(x, 8);
+  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w_even, x_even));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(w_odd, x_odd));
+}
+
+/* Weights of at most 15 cannot saturate: 2 * 15 * 127 fits 16 bits. */
+inline __m256i dot4_small(__m256i acc, __m256i w, int32_t x4) {
+  const __m256i pairs = _mm256_maddubs_epi16(w, _mm256_set1_epi32(x4));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+inline __m256 halves(const uint8_t* at) { return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at))); }
+
+template <int T>
+inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
+  const int blocks = w.cols / kBlock;
+  __m256 acc_m[T][2];
+  for (int t = 0; t < T; t++) acc_m[t][0] = acc_m[t][1] = _mm256_setzero_ps();
+  const __m256i low = _mm256_set1_epi8(15);
+  for (int b = 0; b < blocks; b++) {
+    const uint8_t* block = group + 320 * b;
+    for (int h = 0; h < 2; h++) {
+      const __m256 d = halves(block + 256 + 16 * h), m = halves(block + 288 + 16 * h);
+      for (int t = 0; t < T; t++) {
+        const int32_t* x = reinterpret_cast<const int32_t*>(a.q + size_t(t0 + t) * w.cols + b * kBlock);
+        const size_t at = size_t(t0 + t) * blocks + b;
+        __m256i sum = _mm256_setzero_si256();
+        for (int j = 0; j < 4; j++) {
+          const __m256i pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 64 * j + 32 * h));
+          sum = dot4_small(sum, _mm256_and_si256(pairs, low), x[j]);
+          sum = dot4_small(sum, _mm256_and_si256(_mm256_srli_epi16(pairs, 4), low), x[4 + j]);
+        }
+        acc[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(a.scale[at])), acc[t][h]);
+        acc_m[t][h] = _mm256_fmadd_ps(m, _mm256_set1_ps(a.scaled_sum[at]), acc_m[t][h]);
+      }
+    }
+  }
+  for (int t = 0; t < T; t++)
+    for (int h = 0; h < 2; h++) acc[t][h] = _mm256_add_ps(acc[t][h], acc_m[t][h]);
+}
+
+template <int T>
+inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
+  const int blocks = w.cols / kBlock;
+  for (int b = 0; b < blocks; b++) {
+    const uint8_t* block = group + 512 * b;
+    for (int h = 0; h < 2; h++) {
+      const __m256 d = halves(group + 512 * blocks + 32 * b + 16 * h);
+      for (int t = 0; t < T; t++) {
+        const int32_t* x = reinterpret_cast<const int32_t*>(a.q + size_t(t0 + t) * w.cols + b * kBlock);
+        const size_t at = size_t(t0 + t) * blocks + b;
+        __m256i sum = _mm256_set1_epi32(-128 * a.sum[at]); /* the weights are stored + 128 */
+        for (int j = 0; j < 8; j++)
+          sum = dot4(sum, _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 64 * j + 32 * h)), x[j]);
+        acc[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(a.scale[at])), acc[t][h]);
+      }
+    }
+  }
+}
+
+inline __m256 weights(Format format, const uint8_t* group, int c, int h) {
+  if (format == Format::F32) return _mm256_load_ps(reinterpret_cast<const float*>(group + size_t(c) * 64 + 32 * h));
+  const __m128i half = _mm_load_si128(reinterpret_cast<const __m128i*>(group + size_t(c) * 32 + 16 * h));
+  if (format == Format::F16) return _mm256_cvtph_ps(half);
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
+}
+
+template <int T>
+inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
+  for (int c = 0; c < w.cols; c++)
+    for (int h = 0; h < 2; h++) {
+      const __m256 weight = weights(w.format, group, c, h);
+      for (int t = 0; t < T; t++)
+        acc[t][h] = _mm256_fmadd_ps(_mm256_set1_ps(a.x[size_t(t0 + t) * a.stride + c]), weight, acc[t][h]);
+    }
+}
+
+template <int T>
+inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+  __m256 acc[T][2];
+  for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+  if (w.format == Format::Q4) q4_tile<T>(w, a, group, t0, acc);
+  else if (w.format == Format::Q8) q8_tile<T>(w, a, group, t0, acc);
+  else plain_tile<T>(w, a, group, t0, acc);
+  for (int t = 0; t < T; t++) {
+    float lanes[kRows];
+    _mm256_storeu_ps(lanes, acc[t][0]);
+    _mm256_storeu_ps(lanes + 8, acc[t][1]);
+    for (int r = 0; r < kRows && row + r < w.rows; r++) out[size_t(t0 + t) * stride + row + r] = lanes[r];
+  }
+}
+
+void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out, int stride) {
+  constexpr int kPanel = 32;
+  for (int p0 = token0; p0 < token1; p0 += kPanel) {
+    const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
+    for (int g = group0; g < group1; g++) {
+      const uint8_t* group = w.data + w.group_bytes() * g;
+      int t = p0;
+      for (; t + 4 <= p1; t += 4) tile<4>(w, a, group, t, out, stride, g * kRows);
+      for (; t < p1; t++) tile<1>(w, a, group, t, out, stride, g * kRows);
+    }
+  }
+}
+
+bool supported() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+
+}  // namespace
+
+extern const Isa kAvx2 = {"avx2", supported, product};
+
+}  // namespace skv
+#endif

@@ -1,0 +1,155 @@
+/* AVX-512 with VNNI: one register holds 16 output rows. Compiled with its own flags; everything here stays in this file. */
+#include "matmul.h"
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#include <immintrin.h>
+
+namespace skv {
+namespace {
+
+/* A block's integer sums for one token: dot(w, x) of 16 rows. Four activations are broadcast per step; they are read as
+ * dwords of the token's int8 row. */
+struct Q4Block {
+  __m512i w[8];
+  __m512 d, m;
+  explicit Q4Block(const uint8_t* block) {
+    const __m512i low = _mm512_set1_epi8(15);
+    for (int j = 0; j < 4; j++) {
+      const __m512i pairs = _mm512_load_si512(block + 64 * j);
+      w[j] = _mm512_and_si512(pairs, low);
+      w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
+    }
+    d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(block + 256)));
+    m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(block + 288)));
+  }
+};
+
+struct Q8Block {
+  __m512i w[8];
+  __m512 d;
+  Q8Block(const uint8_t* block, const uint8_t* scales) {
+    for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(block + 64 * j);
+    d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(scales)));
+  }
+};
+
+inline __m512i dot(const __m512i w[8], const int8_t* q) {
+  const int32_t* x = reinterpret_cast<const int32_t*>(q);
+  __m512i a = _mm512_setzero_si512(), b = _mm512_setzero_si512();
+  for (int j = 0; j < 8; j += 2) {
+    a = _mm512_dpbusd_epi32(a, w[j], _mm512_set1_epi32(x[j]));
+    b = _mm512_dpbusd_epi32(b, w[j + 1], _mm512_set1_epi32(x[j + 1]));
+  }
+  return _mm512_add_epi32(a, b);
+}
+
+inline void store(float* out, int row, int rows, __m512 value) {
+  if (row + kRows <= rows) _mm512_storeu_ps(out, value);
+  else _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
+}
+
+/* T tokens of one row group. */
+template <int T>
+inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+  const int blocks = w.cols / kBlock;
+  __m512 acc[T], acc_m[T];
+  for (int t = 0; t < T; t++) acc[t] = acc_m[t] = _mm512_setzero_ps();
+  const int8_t* q = a.q + size_t(t0) * w.cols;
+  const float* scale = a.scale + size_t(t0) * blocks;
+  const float* scaled_sum = a.scaled_sum + size_t(t0) * blocks;
+  for (int b = 0; b < blocks; b++) {
+    const uint8_t* at = group + 320 * b;
+    if (T == 1)
+      for (int line = 0; line < 320; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+    const Q4Block block(at);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+      const __m512 sum = _mm512_cvtepi32_ps(dot(block.w, q + size_t(t) * w.cols + b * kBlock));
+      acc[t] = _mm512_fmadd_ps(sum, _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])), acc[t]);
+      acc_m[t] = _mm512_fmadd_ps(block.m, _mm512_set1_ps(scaled_sum[t * blocks + b]), acc_m[t]);
+    }
+  }
+  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_add_ps(acc[t], acc_m[t]));
+}
+
+template <int T>
+inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+  const int blocks = w.cols / kBlock;
+  __m512 acc[T];
+  for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+  const int8_t* q = a.q + size_t(t0) * w.cols;
+  const float* scale = a.scale + size_t(t0) * blocks;
+  const int32_t* sum = a.sum + size_t(t0) * blocks;
+  for (int b = 0; b < blocks; b++) {
+    const uint8_t* at = group + 512 * b;
+    if (T == 1)
+      for (int line = 0; line < 512; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+    const Q8Block block(at, group + 512 * blocks + 32 * b);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+      /* the weights are stored + 128: take 128 * sum(x) off again, exactly */
+      const __m512i biased = dot(block.w, q + size_t(t) * w.cols + b * kBlock);
+      const __m512i exact = _mm512_sub_epi32(biased, _mm512_set1_epi32(128 * sum[t * blocks + b]));
+      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])), acc[t]);
+    }
+  }
+  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
+}
+
+inline __m512 weights(Format format, const uint8_t* group, int c) {
+  if (format == Format::F32) return _mm512_load_ps(group + size_t(c) * 64);
+  const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(group + size_t(c) * 32));
+  if (format == Format::F16) return _mm512_cvtph_ps(half);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+
+template <Format F, int T>
+inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+  __m512 acc[T];
+  for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+  const float* x = a.x + size_t(t0) * a.stride;
+  for (int c = 0; c < w.cols; c++) {
+    const __m512 weight = weights(F, group, c);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) acc[t] = _mm512_fmadd_ps(_mm512_set1_ps(x[size_t(t) * a.stride + c]), weight, acc[t]);
+  }
+  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
+}
+
+template <int T>
+inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+  switch (w.format) {
+    case Format::Q4: return q4_tile<T>(w, a, group, t0, out, stride, row);
+    case Format::Q8: return q8_tile<T>(w, a, group, t0, out, stride, row);
+    case Format::F16: return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
+    case Format::BF16: return plain_tile<Format::BF16, T>(w, a, group, t0, out, stride, row);
+    case Format::F32: return plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
+  }
+}
+
+/* Tokens are walked in panels whose activations stay in the first-level cache while every row group passes over them. */
+void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out, int stride) {
+  constexpr int kPanel = 32;
+  for (int p0 = token0; p0 < token1; p0 += kPanel) {
+    const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
+    for (int g = group0; g < group1; g++) {
+      const uint8_t* group = w.data + w.group_bytes() * g;
+      int t = p0;
+      for (; t + 8 <= p1; t += 8) tile<8>(w, a, group, t, out, stride, g * kRows);
+      if (t + 4 <= p1) tile<4>(w, a, group, t, out, stride, g * kRows), t += 4;
+      if (t + 2 <= p1) tile<2>(w, a, group, t, out, stride, g * kRows), t += 2;
+      if (t < p1) tile<1>(w, a, group, t, out, stride, g * kRows);
+    }
+  }
+}
+
+bool supported() {
+  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+}
+
+}  // namespace
+
+extern const Isa kAvx512 = {"avx512vnni", supported, product};
+
+}  // namespace skv
+#endif

@@ -1,0 +1,124 @@
+/**
+ * Dense attention in plain loops, one token at a time, with a cache that a rule may thin after any token. This is what a
+ * policy means; it shares no code with the compiler or the engine. Arithmetic is in doubles.
+ */
+import type { RoleName } from '../../runtime/native/index.ts';
+import type { Tiny } from './tiny.ts';
+
+/** One cached token of one layer and KV head. */
+export interface Entry {
+  pos: number;
+  /** after RoPE at pos */
+  key: Float64Array;
+  /** before RoPE */
+  rawKey: Float64Array;
+  value: Float64Array;
+  /** whatever the rule remembers */
+  mass: number;
+}
+
+/** cache[layer][kvHead], ascending positions */
+export type Cache = Entry[][][];
+
+export interface Rule {
+  /** Positions count as if evicted tokens had never been (StreamingLLM). */
+  cachePositions?: boolean;
+  /** One query's probabilities: p[entry][query head of the group], for one layer and KV head. */
+  observe?(entries: Entry[], p: number[][], at: { layer: number; head: number; pos: number; prompt: number }): void;
+  /** What stays after the token at position `length - 1`, or undefined when this is no moment to compact. */
+  keep?(cache: Cache, at: { length: number; prompt: number; generated: number }): Kept | undefined;
+}
+
+/** [layer][kvHead]: kept positions, and how far each candidate's score lay from the border (for ties). */
+export type Kept = { positions: number[]; margin: Map<number, number> }[][];
+
+export interface Compaction {
+  at: number;
+  kept: Kept;
+}
+
+export interface Run {
+  compactions: Compaction[];
+  /** logits after each token, [token][vocab] */
+  logits: Float64Array[];
+}
+
+/** Feeds `tokens`, the first `prompt` of them as the prompt. */
+export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: number): Run {
+  const { layers, kvHeads, group, headDim, width, ffn, vocab, ropeInterleaved } = model.shape;
+  const weight = (role: RoleName, layer = 0) => model.weights.get(role)![layer];
+  const product = (matrix: Float32Array, x: Float64Array, rows: number) =>
+    Float64Array.from({ length: rows }, (_, r) => {
+      let sum = 0;
+      for (let c = 0; c < x.length; c++) sum += matrix[r * x.length + c] * x[c];
+      return sum;
+    });
+  const norm = (x: Float64Array, gain: Float32Array) => {
+    const scale = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + 1e-5);
+    return x.map((v, i) => v * scale * gain[i]);
+  };
+  const rotate = (x: Float64Array, pos: number) => {
+    const out = new Float64Array(headDim);
+    for (let i = 0; i < headDim / 2; i++) {
+      const [a, b] = ropeInterleaved ? [2 * i, 2 * i + 1] : [i, i + headDim / 2];
+      const angle = pos * model.invFreq[i];
+      out[a] = x[a] * Math.cos(angle) - x[b] * Math.sin(angle);
+      out[b] = x[a] * Math.sin(angle) + x[b] * Math.cos(angle);
+    }
+    return out;
+  };
+  const cache: Cache = Array.from({ length: layers }, () => Array.from({ length: kvHeads }, () => []));
+  const compactions: Compaction[] = [];
+  const logits: Float64Array[] = [];
+
+  for (let pos = 0; pos < tokens.length; pos++) {
+    let x = Float64Array.from(weight('embed').subarray(tokens[pos] * width, (tokens[pos] + 1) * width));
+    for (let layer = 0; layer < layers; layer++) {
+      const h = norm(x, weight('attnNorm', layer));
+      const q = product(weight('q', layer), h, kvHeads * group * headDim);
+      const k = product(weight('k', layer), h, kvHeads * headDim);
+      const v = product(weight('v', layer), h, kvHeads * headDim);
+      const attended = new Float64Array(kvHeads * group * headDim);
+      for (let head = 0; head < kvHeads; head++) {
+        const entries = cache[layer][head];
+        const rawKey = k.slice(head * headDim, (head + 1) * headDim);
+        entries.push({ pos, rawKey, key: rotate(rawKey, pos), value: v.slice(head * headDim, (head + 1) * headDim), mass: 0 });
+        const p: number[][] = entries.map(() => []);
+        for (let g = 0; g < group; g++) {
+          const at = (head * group + g) * headDim;
+          const query = rotate(q.slice(at, at + headDim), rule.cachePositions ? entries.length - 1 : pos);
+          const scores = entries.map((entry, rank) => {
+            const key = rule.cachePositions ? rotate(entry.rawKey, rank) : entry.key;
+            return query.reduce((sum, value, d) => sum + value * key[d], 0) / Math.sqrt(headDim);
+          });
+          const top = Math.max(...scores);
+          const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
+          scores.forEach((s, j) => {
+            p[j][g] = Math.exp(s - top) / total;
+            for (let d = 0; d < headDim; d++) attended[at + d] += p[j][g] * entries[j].value[d];
+          });
+        }
+        rule.observe?.(entries, p, { layer, head, pos, prompt });
+      }
+      const o = product(weight('o', layer), attended, width);
+      x = x.map((value, i) => value + o[i]);
+      const m = norm(x, weight('ffnNorm', layer));
+      const gate = product(weight('gate', layer), m, ffn);
+      const up = product(weight('up', layer), m, ffn);
+      const down = product(weight('down', layer), gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]), width);
+      x = x.map((value, i) => value + down[i]);
+    }
+    logits.push(product(weight('embed'), norm(x, weight('outputNorm')), vocab));
+    const length = pos + 1;
+    const kept = length < prompt ? rule.keep?.(cache, { length, prompt, generated: -1 }) : rule.keep?.(cache, { length, prompt, generated: length - prompt });
+    if (!kept) continue;
+    compactions.push({ at: length, kept });
+    kept.forEach((heads, layer) =>
+      heads.forEach(({ positions }, head) => {
+        const stay = new Set(positions);
+        cache[layer][head] = cache[layer][head].filter((entry) => stay.has(entry.pos));
+      }),
+    );
+  }
+  return { compactions, logits };
+}

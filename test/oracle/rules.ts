@@ -1,0 +1,188 @@
+/**
+ * The nine shipped policies once more, from their papers' rules, in plain loops over plain lists. `generated` counts the
+ * tokens fed after the prompt; it is -1 while the prompt is still being read.
+ */
+import type { Cache, Entry, Kept, Rule } from './forward.ts';
+
+const sum = (xs: number[]) => xs.reduce((a, b) => a + b, 0);
+const mean = (xs: number[]) => sum(xs) / xs.length;
+const byPosition = (a: number, b: number) => a - b;
+
+/** The `count` best of `candidates` (ties: newer first) and all of `always`; the margin is the distance to the border. */
+function best(candidates: { pos: number; score: number }[], count: number, always: number[]) {
+  const ranked = [...candidates].sort((a, b) => b.score - a.score || b.pos - a.pos);
+  const kept = ranked.slice(0, Math.max(0, count));
+  const border = kept.length && kept.length < ranked.length ? (kept[kept.length - 1].score + ranked[kept.length].score) / 2 : undefined;
+  const margin = new Map(ranked.map(({ pos, score }) => [pos, border === undefined ? Infinity : Math.abs(score - border)]));
+  return { positions: [...kept.map((entry) => entry.pos), ...always].sort(byPosition), margin };
+}
+
+const split = (entries: Entry[], recent: number, length: number, sinks = 0) => ({
+  old: entries.filter((entry) => entry.pos < length - recent && entry.pos >= sinks),
+  always: entries.filter((entry) => entry.pos >= length - recent || entry.pos < sinks).map((entry) => entry.pos),
+});
+
+/** One decision per layer and head. */
+const each = (cache: Cache, decide: (entries: Entry[], layer: number, head: number) => Kept[number][number]): Kept =>
+  cache.map((heads, layer) => heads.map((entries, head) => decide(entries, layer, head)));
+
+const live = (cache: Cache) => Math.max(...cache.map((heads) => mean(heads.map((entries) => entries.length))));
+
+/** Sum over the query heads of a KV head, over every query so far; budget - recent heavy hitters and the recent ones. */
+export function h2o({ budget, recent }: { budget: number; recent: number }): Rule {
+  return {
+    observe: (entries, p) => entries.forEach((entry, j) => (entry.mass += sum(p[j]))),
+    keep: (cache, { length, generated }) =>
+      generated < 0
+        ? undefined
+        : each(cache, (entries) => {
+            const { old, always } = split(entries, recent, length);
+            return best(old.map((entry) => ({ pos: entry.pos, score: entry.mass })), budget - always.length, always);
+          }),
+  };
+}
+
+/** The last query's probability, averaged over all heads of the layer; one set for the layer. */
+export function tova({ budget }: { budget: number }): Rule {
+  return {
+    observe: (entries, p) => entries.forEach((entry, j) => (entry.mass = mean(p[j]))),
+    keep: (cache, { generated }) =>
+      generated < 0 || live(cache) <= budget
+        ? undefined
+        : cache.map((heads) => {
+            const scores = heads[0].map((entry, j) => ({ pos: entry.pos, score: mean(heads.map((entries) => entries[j].mass)) }));
+            const chosen = best(scores, budget, []);
+            return heads.map(() => chosen);
+          }),
+  };
+}
+
+/** First sinks and last tokens; positions as if the rest had never been. */
+export function streaming({ budget, sinks }: { budget: number; sinks: number }): Rule {
+  return {
+    cachePositions: true,
+    keep: (cache, { length, generated }) =>
+      generated < 0 || live(cache) <= budget
+        ? undefined
+        : each(cache, (entries) => ({
+            positions: entries.map((entry) => entry.pos).filter((pos) => pos < sinks || pos >= length - (budget - sinks)),
+            margin: new Map(),
+          })),
+  };
+}
+
+interface Snap {
+  budget: number;
+  window: number;
+  pool: { kind: 'mean' | 'max'; width: number };
+}
+
+/** Zero padding for the mean (it always divides by the width), none for the maximum. */
+function pooled(scores: number[], { kind, width }: Snap['pool']): number[] {
+  const half = (width - 1) / 2;
+  return scores.map((_, i) => {
+    const near = scores.slice(Math.max(0, i - half), i + half + 1);
+    return kind === 'max' ? Math.max(...near) : sum(near) / width;
+  });
+}
+
+/** The last `window` prompt queries' mass on the keys before them, group mean, pooled. */
+function snapScores(entries: Entry[], snap: Snap, length: number) {
+  const { old, always } = split(entries, snap.window, length);
+  const scores = pooled(old.map((entry) => entry.mass), snap.pool);
+  return { candidates: old.map((entry, i) => ({ pos: entry.pos, score: scores[i] })), always };
+}
+
+const snapObserve =
+  (window: number): Rule['observe'] =>
+  (entries, p, { pos, prompt }) => {
+    if (pos < prompt - window || pos >= prompt) return;
+    entries.forEach((entry, j) => (entry.mass += mean(p[j])));
+  };
+
+export function snapkv(snap: Snap): Rule {
+  return {
+    observe: snapObserve(snap.window),
+    keep: (cache, { length, generated }) =>
+      generated !== 0
+        ? undefined
+        : each(cache, (entries) => {
+            const { candidates, always } = snapScores(entries, snap, length);
+            return best(candidates, snap.budget - always.length, always);
+          }),
+  };
+}
+
+/** SnapKV with an arithmetic progression of budgets, most in the lowest layer. */
+export function pyramidkv(snap: Snap & { beta: number; layers: number }): Rule {
+  return {
+    observe: snapObserve(snap.window),
+    keep: (cache, { length, generated }) =>
+      generated !== 0
+        ? undefined
+        : each(cache, (entries, layer) => {
+            const { candidates, always } = snapScores(entries, snap, length);
+            const capacity = snap.budget - snap.window;
+            let low = Math.floor(capacity / snap.beta);
+            let high = 2 * capacity - low;
+            if (high >= length - snap.window) {
+              high = length - snap.window;
+              low = 2 * capacity - high;
+            }
+            const step = Math.floor((high - low) / (snap.layers - 1));
+            return best(candidates, length <= snap.budget ? length : high - layer * step, always);
+          }),
+  };
+}
+
+/** SnapKV scores; heads of a layer share H · capacity slots by what wins in the flattened list, with a floor. */
+export function adakv(snap: Snap & { alpha: number }): Rule {
+  return {
+    observe: snapObserve(snap.window),
+    keep: (cache, { length, generated }) =>
+      generated !== 0
+        ? undefined
+        : cache.map((heads) => {
+            const scored = heads.map((entries) => snapScores(entries, snap, length));
+            const capacity = snap.budget - scored[0].always.length;
+            const flat = scored
+              .flatMap(({ candidates }, head) => candidates.map((entry) => ({ ...entry, head })))
+              .sort((a, b) => b.score - a.score || b.pos - a.pos)
+              .slice(0, heads.length * capacity);
+            return scored.map(({ candidates, always }, head) => {
+              const wins = flat.filter((entry) => entry.head === head).length;
+              return best(candidates, Math.floor((1 - snap.alpha) * wins + snap.alpha * capacity + 0.5), always);
+            });
+          }),
+  };
+}
+
+const length2 = (key: Float64Array) => Math.sqrt(key.reduce((total, v) => total + v * v, 0));
+
+/** The smallest keys stay. */
+export function knorm({ budget }: { budget: number }): Rule {
+  return {
+    keep: (cache, { generated }) =>
+      generated < 0 || live(cache) <= budget
+        ? undefined
+        : each(cache, (entries) => best(entries.map((entry) => ({ pos: entry.pos, score: -length2(entry.key) })), budget, [])),
+  };
+}
+
+/** Keys least like the mean direction stay; the prompt in blocks. */
+export function keydiff({ budget, block }: { budget: number; block: number }): Rule {
+  return {
+    keep: (cache, { length, prompt, generated }) => {
+      if (length < prompt ? length % block !== 0 : live(cache) <= budget && generated !== 0) return undefined;
+      return each(cache, (entries) => {
+        const dim = entries[0].key.length;
+        const anchor = Array.from({ length: dim }, (_, d) => mean(entries.map(({ key }) => key[d] / length2(key))));
+        const size = Math.sqrt(sum(anchor.map((v) => v * v)));
+        const score = (key: Float64Array) => -key.reduce((total, v, d) => total + v * anchor[d], 0) / (length2(key) * size);
+        return best(entries.map((entry) => ({ pos: entry.pos, score: score(entry.key) })), budget, []);
+      });
+    },
+  };
+}
+
+export const none = (): Rule => ({});

@@ -1,0 +1,102 @@
+/**
+ * A random Llama small enough for plain loops: its weights in memory for the oracle, and the same numbers in a raw file
+ * for the engine.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LoadedModel } from '../../runtime/model/types.ts';
+import { type RoleName, type TensorRef, WeightType } from '../../runtime/native/index.ts';
+
+export interface TinyShape {
+  layers: number;
+  kvHeads: number;
+  group: number;
+  headDim: number;
+  width: number;
+  ffn: number;
+  vocab: number;
+  ropeInterleaved: boolean;
+  maxPosition: number;
+}
+
+export const defaultShape: TinyShape = {
+  layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 96, ropeInterleaved: true, maxPosition: 4096,
+};
+
+/** A seeded generator of uniform numbers in [0, 1). */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+export interface Tiny {
+  shape: TinyShape;
+  invFreq: Float32Array;
+  /** [role][layer] → row-major matrix [rows = outputs][cols = inputs] */
+  weights: Map<RoleName, Float32Array[]>;
+  /** the same model for the engine; its file lives until `remove` */
+  loaded: LoadedModel;
+  remove(): void;
+}
+
+export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tiny {
+  const shape = { ...defaultShape, ...overrides };
+  const next = random(seed);
+  const gauss = () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(2 * Math.PI * next());
+  const { width, ffn, vocab, kvHeads, group, headDim } = shape;
+  const heads = kvHeads * group;
+  // Queries and keys are drawn large, so that attention is peaked and policies have something to choose.
+  const sizes: [RoleName, number, number, number, boolean][] = [
+    ['embed', vocab, width, 1, false],
+    ['outputNorm', 1, width, 0, false],
+    ['attnNorm', 1, width, 0, true],
+    ['q', heads * headDim, width, 1.6, true],
+    ['k', kvHeads * headDim, width, 1.6, true],
+    ['v', kvHeads * headDim, width, 1, true],
+    ['o', width, heads * headDim, 0.5, true],
+    ['ffnNorm', 1, width, 0, true],
+    ['gate', ffn, width, 1, true],
+    ['up', ffn, width, 1, true],
+    ['down', width, ffn, 0.5, true],
+  ];
+  const weights = new Map<RoleName, Float32Array[]>();
+  const tensors: TensorRef[] = [];
+  const chunks: Float32Array[] = [];
+  let offset = 0;
+  for (const [role, rows, cols, spread, perLayer] of sizes) {
+    for (let layer = 0; layer < (perLayer ? shape.layers : 1); layer++) {
+      const scale = spread / Math.sqrt(role === 'embed' ? 1 : cols);
+      const matrix = Float32Array.from({ length: rows * cols }, () => (spread === 0 ? 1 + 0.1 * gauss() : scale * gauss()));
+      weights.set(role, [...(weights.get(role) ?? []), matrix]);
+      tensors.push({ role, layer, type: WeightType.F32, rows, cols, file: 0, offset, bytes: matrix.byteLength });
+      chunks.push(matrix);
+      offset += matrix.byteLength;
+    }
+  }
+  const directory = mkdtempSync(join(tmpdir(), 'skv-tiny-'));
+  const file = join(directory, 'weights.bin');
+  writeFileSync(file, Buffer.concat(chunks.map((matrix) => Buffer.from(matrix.buffer))));
+  const invFreq = Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
+  const spec = {
+    layers: shape.layers, width, heads, kvHeads, headDim, ffn, vocab, normEps: 1e-5,
+    ropeInterleaved: shape.ropeInterleaved, invFreq, tensors, files: [file],
+  };
+  const unsupported = () => {
+    throw new Error('the tiny model has no text');
+  };
+  const loaded: LoadedModel = {
+    source: file, name: 'tiny', architecture: 'llama', spec, maxPosition: shape.maxPosition,
+    tokenizer: {
+      vocab, bos: undefined, eos: [], encode: unsupported, decode: unsupported, bytes: unsupported,
+      classes: new Uint8Array(vocab),
+    },
+    detokenizer: unsupported, chat: unsupported, hasChatTemplate: false,
+  };
+  return { shape, invFreq, weights, loaded, remove: () => rmSync(directory, { recursive: true, force: true }) };
+}
