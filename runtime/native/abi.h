@@ -57,7 +57,6 @@ typedef struct skv_row {
   int32_t compact;         /* 1: select and compact at the end of the step */
   int32_t window_first;    /* protected slots: logical position < window_first, */
   int32_t window_last;     /*   or >= length - window_last, length = pos0 + tokens */
-  int32_t sample;          /* index of its sampler record, or -1: the last token's logits are not needed */
 } skv_row;
 
 /* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy

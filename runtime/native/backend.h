@@ -36,7 +36,7 @@ typedef struct skv_model {
 } skv_model;
 
 /* How many of each record a step may hold, and the records' layout, are fixed at open. */
-typedef struct skv_sampler {   /* one per row that samples; i32 and f32 words, as TypeScript writes them */
+typedef struct skv_sampler {   /* one per draw; i32 and f32 words, as TypeScript writes them */
   float temperature;           /* 0: greedy, the lowest token number among equals */
   float top_p, min_p;          /* 1 and 0: off */
   float repetition, presence, frequency; /* 1, 0, 0: off */
@@ -47,8 +47,10 @@ typedef struct skv_sampler {   /* one per row that samples; i32 and f32 words, a
   int32_t bias0, bias1;        /* [bias0, bias1) of bias_token / bias_value */
   int32_t logprobs;            /* alternatives wanted, 0 … SKV_MAX_LOGPROBS; -1: none, not even the token's own */
   int32_t target;              /* >= 0: draw nothing, report this token's log-probability (teacher forcing) */
+  int32_t source;              /* which of the step's tokens its logits come from */
 } skv_sampler;
 #define SKV_MAX_LOGPROBS 20
+#define SKV_KEPT_LOGITS 32
 
 typedef struct skv_sampled {   /* one per sampler */
   int32_t token;
@@ -63,7 +65,7 @@ typedef struct skv_buffers {
   skv_row* row;                         /* [max_rows] */
   int32_t *table, *length, *budget;     /* as in skv_step; [max_seqs]… */
   float* param;                         /* [max_seqs][SKV_MAX_PARAMS] */
-  skv_sampler* sampler;                 /* [max_rows + max_tokens]: one per sampling row; eval may ask for one per token */
+  skv_sampler* sampler;                 /* [max_tokens]: at most one draw per token of a step */
   skv_sampled* sampled;                 /* the same */
   int32_t* history; int32_t history_capacity;
   int32_t* bias_token; float* bias_value; int32_t bias_capacity;
@@ -81,7 +83,7 @@ typedef struct skv_config {
   int32_t threads; const int32_t* cpu;         /* pinned to cpu[i] when not null */
 } skv_config;
 
-typedef struct skv_step_counts { int32_t rows, tokens, samplers, copies, all_logits; } skv_step_counts;
+typedef struct skv_step_counts { int32_t rows, tokens, samplers, copies; } skv_step_counts;
 
 typedef struct skv_engine skv_engine; /* the backend's own */
 
@@ -98,7 +100,7 @@ typedef struct skv_backend {
   int32_t (*step)(skv_engine*, const skv_step_counts*, char* error, int32_t error_bytes);
   /* Reads lane `lane` of a sequence's live slots of one layer and head into out (16-slot pages in table order). */
   int32_t (*read_lane)(skv_engine*, int32_t seq, int32_t layer, int32_t head, int32_t lane, int32_t* out);
-  /* Raw logits [vocab] of sampler i in the last step, when counts.all_logits asked to keep them. */
+  /* Raw logits [vocab] of sampler i of the last step, which must have had at most SKV_KEPT_LOGITS of them; else null. */
   const float* (*logits)(skv_engine*, int32_t sampler);
   void (*describe)(skv_engine*, char* json, int32_t json_bytes); /* weights bytes, pool bytes, ISA, threads */
   void (*close)(skv_engine*);

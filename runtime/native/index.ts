@@ -3,6 +3,7 @@
  * this contract: a record below has the words of the C struct of the same name, in order.
  */
 import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { ensureNative } from './ensure.ts';
 
 export const ABI_VERSION = 1;
@@ -17,13 +18,13 @@ export const TokenClass = { special: 1, punctuation: 2 } as const;
 /** Words of `skv_row`, for `buffers.row[i * Row.words + Row.field]`. */
 export const Row = {
   seq: 0, policy: 1, token0: 2, tokens: 3, pos0: 4, prompt: 5, observe0: 6, observe1: 7, observeLast: 8,
-  compact: 9, windowFirst: 10, windowLast: 11, sample: 12, words: 13,
+  compact: 9, windowFirst: 10, windowLast: 11, words: 12,
 } as const;
 
 /** Words of `skv_sampler`; the first six are f32, the rest i32 (two views of one buffer). */
 export const Sampler = {
   temperature: 0, topP: 1, minP: 2, repetition: 3, presence: 4, frequency: 5, topK: 6, seedLo: 7, seedHi: 8,
-  position: 9, history0: 10, history1: 11, generated0: 12, bias0: 13, bias1: 14, logprobs: 15, target: 16, words: 17,
+  position: 9, history0: 10, history1: 11, generated0: 12, bias0: 13, bias1: 14, logprobs: 15, target: 16, source: 17, words: 18,
 } as const;
 
 /** Words of `skv_sampled`. */
@@ -107,8 +108,6 @@ export interface StepCounts {
   tokens: number;
   samplers: number;
   copies: number;
-  /** 1: keep every sampler's raw logits for `logits(i)` */
-  allLogits: 0 | 1;
 }
 
 export interface NativeEngine {
@@ -119,9 +118,9 @@ export interface NativeEngine {
   addPolicy(path: string): number;
   /** One lane of a sequence's live slots: lane 0 is the logical position. Not while a step runs. */
   readLane(seq: number, layer: number, head: number, lane: number): Int32Array;
-  /** A copy of the raw logits [vocab] of sampler i of the last step that ran with allLogits. */
+  /** A copy of the raw logits [vocab] of draw i of the last step, which must have had at most 32 draws. */
   logits(sampler: number): Float32Array;
-  describe(): { isa: string; threads: number; weightBytes: number; poolBytes: number };
+  describe(): { isa: string; threads: number; weightBytes: number; poolBytes: number; pageBytes: number; lanes: number };
   close(): void;
 }
 
@@ -135,19 +134,21 @@ export interface Probe {
   scores: Float32Array;
 }
 
-/** A small attention problem for the kernels alone, without a model: drives append, attend, observe, compact. */
 export interface Native {
-  cpuInfo(): { isa: string; features: string[]; physicalCores: number; affinity: number[] };
   /** Opens a backend library, loads the model and reserves the pool, off the event loop. */
   open(config: EngineConfig, progress?: (done: number) => void): Promise<NativeEngine>;
   /** What a policy library says of itself; throws with the reason when it cannot be opened or its ABI differs. */
   policyInfo(path: string): { name: string; hash: string; target: string; lanes: number; states: number; kvTypes: number };
+  /** Every state's `next`, once per slot, in place. */
   probeNext(path: string, probe: Probe): void;
+  /** across, then score, before pool and heads. */
   probeScore(path: string, probe: Probe): void;
-  /** One dense product on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ. */
-  testMatmul(isa: string, type: number, rows: number, cols: number, weights: Uint8Array, tokens: number, x: Float32Array): Float32Array;
-  /** Instruction-set paths this machine can run, best first: "avx512vnni", "avx2", "generic". */
-  isas(): string[];
+  /** One dense product of a backend on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ. */
+  testMatmul(backend: string, isa: string, type: number, rows: number, cols: number, weights: Uint8Array, tokens: number, x: Float32Array): Float32Array;
+  /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avx2", "generic". */
+  isas(backend: string): string[];
+  /** Processors this process may use: one of each physical core, and all with the cores' siblings last. */
+  processors(): { physical: number[]; all: number[] };
 }
 
 let loaded: Native | undefined;
@@ -157,3 +158,6 @@ export function native(): Native {
   loaded ??= createRequire(import.meta.url)(ensureNative()) as Native;
   return loaded;
 }
+
+/** Path of the CPU backend, built beside skv.node. */
+export const cpuBackend = (): string => join(dirname(ensureNative()), 'skv_cpu.so');

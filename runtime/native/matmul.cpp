@@ -152,28 +152,6 @@ void unpack_row(const Matrix& from, int row, float* out) {
   }
 }
 
-void quantize(const Activations& a, int token0, int token1) {
-  const int blocks = a.cols / kBlock;
-  for (int t = token0; t < token1; t++) {
-    for (int b = 0; b < blocks; b++) {
-      const float* x = a.x + size_t(t) * a.stride + b * kBlock;
-      int8_t* q = a.q + size_t(t) * a.cols + b * kBlock;
-      float peak = 0;
-      for (int i = 0; i < kBlock; i++) peak = std::fabs(x[i]) > peak ? std::fabs(x[i]) : peak;
-      const float scale = peak / 127.0f, inverse = peak > 1e-30f ? 127.0f / peak : 0.0f; /* below: 127 / peak overflows */
-      int32_t sum = 0;
-      for (int i = 0; i < kBlock; i++) {
-        q[i] = int8_t(std::nearbyintf(x[i] * inverse));
-        sum += q[i];
-      }
-      const size_t at = size_t(t) * blocks + b;
-      a.scale[at] = scale;
-      a.sum[at] = sum;
-      a.scaled_sum[at] = scale * float(sum);
-    }
-  }
-}
-
 const Isa* find_isa(const char* name) {
   if (!name) name = getenv("SKV_ISA");
   for (int i = 0; i < kIsaCount; i++)

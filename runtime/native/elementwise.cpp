@@ -1,0 +1,110 @@
+#include "elementwise.h"
+
+#include <cmath>
+#include <cstring>
+
+/* The loops below are plain; each is compiled for several instruction sets and chosen at load. Contraction is off for this
+ * file, so that the choice cannot change a bit. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
+#define SKV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define SKV_CLONES
+#endif
+
+namespace skv {
+namespace {
+
+/* e^x within 2 ulp: x = k ln 2 + r, |r| <= ln 2 / 2, a polynomial in r, and k added to the exponent. */
+inline __attribute__((always_inline)) float exponential(float x) {
+  x = x > 88.0f ? 88.0f : x;
+  x = x < -87.0f ? -87.0f : x;
+  const float shifted = x * 1.44269504088896341f + 12582912.0f; /* rounds to an integer in the low bits */
+  const float k = shifted - 12582912.0f;
+  const float r = (x - k * 0.693359375f) - k * -2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const float y = p * (r * r) + r + 1.0f;
+  int32_t bits;
+  memcpy(&bits, &y, 4);
+  bits += int32_t(k) * (1 << 23);
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+
+}  // namespace
+
+SKV_CLONES void rms_norm(const float* x, const float* gain, float eps, int n, float* out) {
+  float lanes[16] = {0}; /* a fixed shape of sum: 16 interleaved partial sums, then in order */
+  int i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int l = 0; l < 16; l++) lanes[l] += x[i + l] * x[i + l];
+  for (; i < n; i++) lanes[i % 16] += x[i] * x[i];
+  float sum = 0;
+  for (float lane : lanes) sum += lane;
+  const float scale = 1.0f / std::sqrt(sum / float(n) + eps);
+  for (i = 0; i < n; i++) out[i] = x[i] * scale * gain[i];
+}
+
+SKV_CLONES void add(float* x, const float* y, int n) {
+  for (int i = 0; i < n; i++) x[i] += y[i];
+}
+
+SKV_CLONES void silu_multiply(float* gate, const float* up, int n) {
+  for (int i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
+}
+
+SKV_CLONES void rope(float* head, const float* cosine, const float* sine, int dim, bool interleaved) {
+  const int half = dim / 2;
+  if (interleaved) {
+    for (int i = 0; i < half; i++) {
+      const float a = head[2 * i], b = head[2 * i + 1];
+      head[2 * i] = a * cosine[i] - b * sine[i];
+      head[2 * i + 1] = a * sine[i] + b * cosine[i];
+    }
+  } else {
+    for (int i = 0; i < half; i++) {
+      const float a = head[i], b = head[half + i];
+      head[i] = a * cosine[i] - b * sine[i];
+      head[half + i] = a * sine[i] + b * cosine[i];
+    }
+  }
+}
+
+SKV_CLONES void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sum) {
+  int32_t peak_bits = 0; /* |x| compares like its bits */
+  for (int i = 0; i < kBlock; i++) {
+    int32_t bits;
+    memcpy(&bits, x + i, 4);
+    bits &= 0x7fffffff;
+    peak_bits = bits > peak_bits ? bits : peak_bits;
+  }
+  float peak;
+  memcpy(&peak, &peak_bits, 4);
+  const float inverse = peak > 1e-30f ? 127.0f / peak : 0.0f; /* below, the quotient would overflow */
+  int32_t total = 0;
+  for (int i = 0; i < kBlock; i++) {
+    const float shifted = x[i] * inverse + 12582912.0f;
+    const int32_t value = int32_t(shifted - 12582912.0f);
+    q[i] = int8_t(value);
+    total += value;
+  }
+  *scale = peak / 127.0f;
+  *sum = total;
+}
+
+void quantize(const Activations& a, int token0, int token1) {
+  const int blocks = a.cols / kBlock;
+  for (int t = token0; t < token1; t++)
+    for (int b = 0; b < blocks; b++) {
+      const size_t at = size_t(t) * blocks + b;
+      quantize_block(a.x + size_t(t) * a.stride + b * kBlock, a.q + size_t(t) * a.cols + b * kBlock, a.scale + at, a.sum + at);
+      a.scaled_sum[at] = a.scale[at] * float(a.sum[at]);
+    }
+}
+
+}  // namespace skv

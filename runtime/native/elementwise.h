@@ -1,0 +1,20 @@
+/* What happens to activations between products, token by token: the same bits whatever runs beside it. */
+#ifndef SKV_ELEMENTWISE_H
+#define SKV_ELEMENTWISE_H
+#include "matmul.h"
+
+namespace skv {
+
+/* out[i] = x[i] * gain[i] / sqrt(mean(x^2) + eps) */
+void rms_norm(const float* x, const float* gain, float eps, int n, float* out);
+/* x[i] += y[i] */
+void add(float* x, const float* y, int n);
+/* gate[i] = silu(gate[i]) * up[i] */
+void silu_multiply(float* gate, const float* up, int n);
+/* Rotates one head of `dim` in place; cosines and sines are [dim / 2]. Pairs (2i, 2i + 1) or (i, i + dim / 2). */
+void rope(float* head, const float* cosine, const float* sine, int dim, bool interleaved);
+/* One block of 32: symmetric, scale = max|x| / 127, rounded to nearest even. */
+void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sum);
+
+}  // namespace skv
+#endif

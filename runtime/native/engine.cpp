@@ -1,0 +1,328 @@
+#include "engine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "elementwise.h"
+#include "policy.h"
+
+namespace skv {
+namespace {
+
+void run_parallel(void* self, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
+  static_cast<Threads*>(self)->parallel(items, run, arg);
+}
+
+/* Bytes of a page: keys and values of SKV_PAGE slots, then the lanes. */
+int page_bytes(int head_dim, int kv_type, int lanes) {
+  const int element = kv_type == SKV_F32 ? 4 : 2;
+  return (2 * SKV_PAGE * head_dim * element + lanes * SKV_PAGE * 4 + 63) / 64 * 64;
+}
+
+int most_lanes(const skv_config& c) {
+  int lanes = 1;
+  for (int i = 0; i < c.policies; i++) lanes = std::max(lanes, open_policy(c.policy[i])->lanes);
+  /* room for policies that are added later */
+  return std::max(lanes, 4);
+}
+
+}  // namespace
+
+Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*, float), void* arg)
+    : model_(c.model),
+      inv_freq_(c.model.inv_freq, c.model.inv_freq + c.model.head_dim / 2),
+      max_rows_(c.max_rows),
+      max_seqs_(c.max_seqs),
+      max_copies_(c.max_copies),
+      pages_(c.pages),
+      threads_(c.threads, std::vector<int>(c.cpu, c.cpu + (c.cpu ? c.threads : 0))),
+      weights_((threads_.adopt_caller(), c.model), threads_, progress, arg),
+      pool_(size_t(c.pages) * page_bytes(c.model.head_dim, c.kv_type, most_lanes(c))),
+      isa_(find_isa(nullptr)) {
+  if (!isa_) throw std::runtime_error("SKV_ISA names a path that this processor or build does not have");
+  if (c.kv_type != SKV_BF16 && c.kv_type != SKV_F32) throw std::runtime_error("keys and values must be bf16 or f32");
+  if (model_.head_dim % 16) throw std::runtime_error("head size " + std::to_string(model_.head_dim) + " is not a multiple of 16");
+  const int lanes = most_lanes(c), group = model_.heads / model_.kv_heads, tokens = c.max_tokens;
+  shape_ = {model_.layers, model_.kv_heads, group, model_.head_dim, c.kv_type, page_bytes(model_.head_dim, c.kv_type, lanes), lanes,
+            c.table_stride, tokens, c.table_stride * SKV_PAGE, 1.0f / std::sqrt(float(model_.head_dim)), inv_freq_.data()};
+
+  const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
+  const int widest = std::max({model_.width, q, model_.ffn});
+  x_.resize(size_t(tokens) * model_.width);
+  h_.resize(size_t(tokens) * std::max(model_.width, q));
+  q_.resize(size_t(tokens) * q);
+  k_.resize(size_t(tokens) * kv);
+  v_.resize(size_t(tokens) * kv);
+  attended_.resize(size_t(tokens) * q);
+  gate_.resize(size_t(tokens) * model_.ffn);
+  up_.resize(size_t(tokens) * model_.ffn);
+  lse_.resize(size_t(tokens) * model_.heads);
+  cos_.resize(size_t(tokens) * model_.head_dim / 2);
+  sin_.resize(cos_.size());
+  const int rows = std::max(tokens, SKV_KEPT_LOGITS);
+  int8_.resize(size_t(rows) * widest);
+  scale_.resize(size_t(rows) * (widest / kBlock + 1));
+  scaled_sum_.resize(scale_.size());
+  sum_.resize(scale_.size());
+  last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
+  logits_.resize(size_t(SKV_KEPT_LOGITS) * model_.vocab);
+  sampling_.resize(c.threads);
+
+  /* One block for everything TypeScript sees; each array starts on a cache line. */
+  const size_t tables = size_t(c.max_seqs) * model_.layers * model_.kv_heads;
+  const size_t history = size_t(c.max_seqs) * 1024, bias = size_t(c.max_seqs) * 1024;
+  const size_t words[] = {size_t(tokens), size_t(tokens), size_t(tokens), size_t(c.max_rows) * sizeof(skv_row) / 4,
+                          tables * c.table_stride, tables, size_t(c.max_seqs) * model_.layers, size_t(c.max_seqs) * SKV_MAX_PARAMS,
+                          size_t(tokens) * sizeof(skv_sampler) / 4, size_t(tokens) * sizeof(skv_sampled) / 4, history, bias, bias,
+                          size_t(c.max_copies) * 2};
+  size_t total = 0;
+  for (size_t n : words) total += (n * 4 + 63) / 64 * 64;
+  tables_ = std::make_unique<Arena>(total);
+  uint8_t* at = tables_->data();
+  int index = 0;
+  auto take = [&](auto*& pointer) {
+    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(at);
+    at += (words[index++] * 4 + 63) / 64 * 64;
+  };
+  take(buffers_.token), take(buffers_.position), take(buffers_.classes), take(buffers_.row), take(buffers_.table);
+  take(buffers_.length), take(buffers_.budget), take(buffers_.param), take(buffers_.sampler), take(buffers_.sampled);
+  take(buffers_.history), take(buffers_.bias_token), take(buffers_.bias_value), take(buffers_.copy);
+  buffers_.history_capacity = int32_t(history);
+  buffers_.bias_capacity = int32_t(bias);
+  buffers_.max_copies = c.max_copies;
+  *buffers = buffers_;
+
+  activations_ = {0, nullptr, 0, int8_.data(), scale_.data(), scaled_sum_.data(), sum_.data()};
+  exec_ = {threads_.count(), &threads_, run_parallel, nullptr, nullptr, 0};
+  for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
+}
+
+int Engine::add_policy(const char* path) {
+  const skv_policy* policy = open_policy(path);
+  if (strcmp(policy->target, "cpu")) throw std::runtime_error(std::string(path) + " was built for " + policy->target);
+  if (policy->lanes > shape_.lanes)
+    throw std::runtime_error(std::string(policy->name) + " needs " + std::to_string(policy->lanes) + " lanes a page, the pool has " +
+                             std::to_string(shape_.lanes) + ": name the policy at start");
+  if (!(policy->kv_types & 1u << shape_.kv_type)) throw std::runtime_error(std::string(policy->name) + " does not run this KV type");
+  policies_.push_back(policy);
+  size_scratch();
+  return int(policies_.size()) - 1;
+}
+
+void Engine::size_scratch() {
+  int64_t bytes = 64, floats = 16;
+  for (const skv_policy* policy : policies_) {
+    bytes = std::max(bytes, policy->scratch_bytes(&shape_));
+    floats = std::max(floats, policy->step_floats(&shape_));
+  }
+  bytes = (bytes + 4095) / 4096 * 4096;
+  if (bytes > exec_.scratch_bytes) {
+    scratch_ = std::make_unique<Arena>(size_t(bytes) * threads_.count());
+    exec_.scratch = scratch_->data();
+    exec_.scratch_bytes = bytes;
+  }
+  if (size_t(floats) > step_floats_.size()) step_floats_.resize(size_t(floats));
+}
+
+void Engine::check(const skv_step_counts& n) const {
+  auto fail = [](const std::string& what) { throw std::runtime_error("bad step: " + what); };
+  if (n.tokens < 1 || n.tokens > shape_.max_tokens) fail(std::to_string(n.tokens) + " tokens");
+  if (n.rows < 1 || n.rows > max_rows_) fail(std::to_string(n.rows) + " rows");
+  if (n.samplers < 0 || n.samplers > shape_.max_tokens) fail(std::to_string(n.samplers) + " samplers");
+  if (n.copies < 0 || n.copies > max_copies_) fail(std::to_string(n.copies) + " copies");
+  for (int i = 0; i < n.tokens; i++)
+    if (buffers_.token[i] < 0 || buffers_.token[i] >= model_.vocab) fail("token id " + std::to_string(buffers_.token[i]));
+  for (int i = 0; i < n.samplers; i++)
+    if (buffers_.sampler[i].source < 0 || buffers_.sampler[i].source >= n.tokens) fail("sampler without a token");
+  for (int r = 0; r < n.rows; r++) {
+    const skv_row& row = buffers_.row[r];
+    if (row.seq < 0 || row.seq >= max_seqs_) fail("sequence " + std::to_string(row.seq));
+    if (row.policy < 0 || row.policy >= int(policies_.size())) fail("policy " + std::to_string(row.policy));
+    if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens) fail("tokens of row " + std::to_string(r));
+    const size_t table0 = size_t(row.seq) * shape_.layers * shape_.kv_heads;
+    for (size_t h = table0; h < table0 + size_t(shape_.layers) * shape_.kv_heads; h++) {
+      const int length = buffers_.length[h];
+      if (length < 0 || length > shape_.max_slots - row.tokens) fail("length of row " + std::to_string(r));
+      const int32_t* table = buffers_.table + h * shape_.table_stride;
+      for (int p = 0; p < (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE; p++)
+        if (table[p] < 1 || table[p] >= pages_) fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
+    }
+  }
+}
+
+void Engine::step(const skv_step_counts& counts) {
+  check(counts);
+  copy_pages(counts.copies);
+  step_ = {SKV_ABI_VERSION, sizeof(skv_step), &shape_, 0, counts.rows, buffers_.row, pool_.data(), buffers_.table, buffers_.length,
+           buffers_.budget, buffers_.param, buffers_.classes, q_.data(), k_.data(), v_.data(), attended_.data(), lse_.data(),
+           step_floats_.data()};
+  embed(counts.tokens);
+  for (int layer = 0; layer < model_.layers; layer++) {
+    attention(counts, layer);
+    feed_forward(counts.tokens, layer);
+  }
+  sample(counts.samplers);
+  compact(counts);
+}
+
+void Engine::copy_pages(int copies) {
+  threads_.each((copies + 15) / 16, [&](int32_t item, int32_t) {
+    for (int i = item * 16; i < std::min(copies, item * 16 + 16); i++)
+      memcpy(pool_.data() + size_t(buffers_.copy[2 * i + 1]) * shape_.page_bytes,
+             pool_.data() + size_t(buffers_.copy[2 * i]) * shape_.page_bytes, shape_.page_bytes);
+  });
+}
+
+/* Embeddings, and the rotation of each token's position. */
+void Engine::embed(int tokens) {
+  const int half = model_.head_dim / 2;
+  threads_.each(tokens, [&](int32_t t, int32_t) {
+    unpack_row(weights_.embed, buffers_.token[t], &x_[size_t(t) * model_.width]);
+    for (int i = 0; i < half; i++) {
+      const double angle = double(buffers_.position[t]) * double(inv_freq_[i]);
+      cos_[size_t(t) * half + i] = float(std::cos(angle));
+      sin_[size_t(t) * half + i] = float(std::sin(angle));
+    }
+  });
+}
+
+void Engine::normalise(const float* from, int n, const float* gain, bool quantised) {
+  activations_.x = h_.data();
+  activations_.cols = activations_.stride = model_.width;
+  threads_.each(n, [&](int32_t t, int32_t) {
+    rms_norm(from + size_t(t) * model_.width, gain, model_.norm_eps, model_.width, &h_[size_t(t) * model_.width]);
+    if (quantised) quantize(activations_, t, t + 1);
+  });
+}
+
+void Engine::quantise(const float* x, int cols, int n) {
+  activations_.x = x;
+  activations_.cols = activations_.stride = cols;
+  if (cols % kBlock == 0) threads_.each(n, [&](int32_t t, int32_t) { quantize(activations_, t, t + 1); });
+}
+
+/* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row groups are
+ * dealt out in pieces small enough to balance and large enough to stream. */
+void Engine::project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs) {
+  if (!prepared) quantise(x, cols, n);
+  int groups = 0;
+  for (const Out& out : outs) groups += out.w->groups();
+  const int pieces = std::min(groups, threads_.count() == 1 ? 1 : threads_.count() * 8);
+  const int size = (groups + pieces - 1) / pieces;
+  threads_.each((groups + size - 1) / size, [&](int32_t piece, int32_t) {
+    int first = piece * size, last = std::min(groups, first + size), base = 0;
+    for (const Out& out : outs) {
+      const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
+      if (g0 < g1) isa_->product(*out.w, activations_, 0, n, g0, g1, out.to, out.stride);
+      base += out.w->groups();
+    }
+  });
+}
+
+void Engine::rotate(int tokens) {
+  const int dim = model_.head_dim, half = dim / 2;
+  threads_.each(tokens, [&](int32_t t, int32_t) {
+    const float *c = &cos_[size_t(t) * half], *s = &sin_[size_t(t) * half];
+    for (int h = 0; h < model_.heads; h++) rope(&q_[(size_t(t) * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
+    for (int h = 0; h < model_.kv_heads; h++) rope(&k_[(size_t(t) * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
+  });
+}
+
+void Engine::attention(const skv_step_counts& counts, int l) {
+  const Layer& layer = weights_.layer[l];
+  const int n = counts.tokens, q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
+  normalise(x_.data(), n, layer.attn_norm, model_.width % kBlock == 0);
+  project(h_.data(), model_.width, n, true, {{&layer.q, q_.data(), q}, {&layer.k, k_.data(), kv}, {&layer.v, v_.data(), kv}});
+  rotate(n);
+  run_policies(counts, l);
+  project(attended_.data(), q, n, false, {{&layer.o, h_.data(), model_.width}});
+}
+
+void Engine::feed_forward(int n, int l) {
+  const Layer& layer = weights_.layer[l];
+  /* the residual of attention, then the norm, one pass over each token */
+  activations_.x = h_.data();
+  activations_.cols = activations_.stride = model_.width;
+  threads_.each(n, [&](int32_t t, int32_t) {
+    float *x = &x_[size_t(t) * model_.width], *h = &h_[size_t(t) * model_.width];
+    add(x, h, model_.width);
+    rms_norm(x, layer.ffn_norm, model_.norm_eps, model_.width, h);
+    if (model_.width % kBlock == 0) quantize(activations_, t, t + 1);
+  });
+  project(h_.data(), model_.width, n, true, {{&layer.gate, gate_.data(), model_.ffn}, {&layer.up, up_.data(), model_.ffn}});
+  activations_.x = gate_.data();
+  activations_.cols = activations_.stride = model_.ffn;
+  threads_.each(n, [&](int32_t t, int32_t) {
+    silu_multiply(&gate_[size_t(t) * model_.ffn], &up_[size_t(t) * model_.ffn], model_.ffn);
+    if (model_.ffn % kBlock == 0) quantize(activations_, t, t + 1);
+  });
+  project(gate_.data(), model_.ffn, n, true, {{&layer.down, h_.data(), model_.width}});
+  threads_.each(n, [&](int32_t t, int32_t) { add(&x_[size_t(t) * model_.width], &h_[size_t(t) * model_.width], model_.width); });
+}
+
+void Engine::run_policies(const skv_step_counts& counts, int layer) {
+  for (size_t p = 0; p < policies_.size(); p++) {
+    bool used = false;
+    for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p);
+    if (!used) continue;
+    step_.self = int32_t(p);
+    int32_t code = policies_[p]->append(&step_, layer, &exec_);
+    if (!code) code = policies_[p]->attend(&step_, layer, &exec_);
+    if (!code) code = policies_[p]->observe(&step_, layer, &exec_);
+    if (code) throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " + std::to_string(code));
+  }
+}
+
+void Engine::compact(const skv_step_counts& counts) {
+  for (size_t p = 0; p < policies_.size(); p++) {
+    bool used = false;
+    for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p) && buffers_.row[r].compact;
+    if (!used) continue;
+    step_.self = int32_t(p);
+    if (const int32_t code = policies_[p]->compact(&step_, &exec_))
+      throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed to compact with code " + std::to_string(code));
+  }
+}
+
+void Engine::sample(int samplers) {
+  float* hidden = last_.data();
+  kept_logits_ = samplers <= SKV_KEPT_LOGITS ? samplers : 0;
+  for (int first = 0; first < samplers; first += SKV_KEPT_LOGITS) {
+    const int n = std::min(SKV_KEPT_LOGITS, samplers - first);
+    for (int i = 0; i < n; i++)
+      memcpy(hidden + size_t(i) * model_.width, &x_[size_t(buffers_.sampler[first + i].source) * model_.width], model_.width * 4);
+    float* normed = hidden + size_t(SKV_KEPT_LOGITS) * model_.width;
+    for (int i = 0; i < n; i++)
+      rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width, normed + size_t(i) * model_.width);
+    project(normed, model_.width, n, false, {{&weights_.output, logits_.data(), model_.vocab}});
+    threads_.each(n, [&](int32_t i, int32_t worker) {
+      sampling_[worker].draw(buffers_.sampler[first + i], buffers_, &logits_[size_t(i) * model_.vocab], model_.vocab,
+                             &buffers_.sampled[first + i]);
+    });
+  }
+}
+
+int Engine::read_lane(int seq, int layer, int head, int lane, int32_t* out) const {
+  if (seq < 0 || seq >= max_seqs_ || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads || lane < 0 ||
+      lane >= shape_.lanes)
+    return -1;
+  const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
+  const int length = buffers_.length[index];
+  const int element = shape_.kv_type == SKV_F32 ? 4 : 2;
+  const size_t offset = size_t(2) * SKV_PAGE * shape_.head_dim * element + size_t(lane) * SKV_PAGE * 4;
+  for (int s = 0; s < length; s++) {
+    const int page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
+    memcpy(out + s, pool_.data() + size_t(page) * shape_.page_bytes + offset + (s % SKV_PAGE) * 4, 4);
+  }
+  return length;
+}
+
+std::string Engine::describe() const {
+  return std::string("{\"isa\":\"") + isa_->name + "\",\"threads\":" + std::to_string(threads_.count()) +
+         ",\"weightBytes\":" + std::to_string(weights_.bytes()) + ",\"poolBytes\":" + std::to_string(pool_.bytes()) +
+         ",\"pageBytes\":" + std::to_string(shape_.page_bytes) + ",\"lanes\":" + std::to_string(shape_.lanes) + "}";
+}
+
+}  // namespace skv

@@ -1,0 +1,78 @@
+/* The CPU engine: one model, one pool, its policies, and the step that runs them. */
+#ifndef SKV_ENGINE_H
+#define SKV_ENGINE_H
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "sampler.h"
+#include "threads.h"
+#include "weights.h"
+
+namespace skv {
+
+class Engine {
+ public:
+  Engine(const skv_config& config, skv_buffers* buffers, void (*progress)(void*, float), void* arg);
+
+  int add_policy(const char* path);
+  void step(const skv_step_counts& counts);
+  int read_lane(int seq, int layer, int head, int lane, int32_t* out) const;
+  const float* logits(int sampler) const { return sampler >= 0 && sampler < kept_logits_ ? &logits_[size_t(sampler) * model_.vocab] : nullptr; }
+  std::string describe() const;
+
+ private:
+  struct Out { /* one of the products of a projection */
+    const Matrix* w;
+    float* to;
+    int stride;
+  };
+  void check(const skv_step_counts& counts) const;
+  void copy_pages(int copies);
+  void embed(int tokens);
+  void attention(const skv_step_counts& counts, int layer);
+  void feed_forward(int tokens, int layer);
+  void sample(int samplers);
+  /* Normalises rows of `from` [n][width] into h_ and quantises them when `quantised`. */
+  void normalise(const float* from, int n, const float* gain, bool quantised);
+  void project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs);
+  void quantise(const float* x, int cols, int n);
+  void rotate(int tokens);
+  void run_policies(const skv_step_counts& counts, int layer);
+  void compact(const skv_step_counts& counts);
+  void size_scratch();
+
+  skv_model model_;
+  std::vector<float> inv_freq_;
+  skv_shape shape_{};
+  int max_rows_, max_seqs_, max_copies_, pages_;
+  Threads threads_;
+  Weights weights_;
+  Arena pool_;
+  std::vector<const skv_policy*> policies_;
+  const Isa* isa_;
+
+  /* shared with TypeScript */
+  skv_buffers buffers_{};
+  std::vector<int32_t> words_;
+  std::unique_ptr<Arena> tables_;
+
+  /* activations, [max_tokens][…] f32 */
+  std::vector<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
+  std::vector<int8_t> int8_;
+  std::vector<float> scale_, scaled_sum_;
+  std::vector<int32_t> sum_;
+  Activations activations_;
+  std::vector<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
+  int kept_logits_ = 0;
+  std::vector<Sampling> sampling_; /* one per worker */
+
+  std::vector<float> step_floats_;
+  std::unique_ptr<Arena> scratch_;
+  skv_exec exec_{};
+  skv_step step_{};
+};
+
+}  // namespace skv
+#endif

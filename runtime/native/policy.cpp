@@ -1,0 +1,65 @@
+#include "policy.h"
+
+#include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <stdexcept>
+
+namespace skv {
+namespace {
+
+/* The policy in an opened library, or null with a reason. */
+const skv_policy* entry_of(void* handle, std::string* why) {
+  auto entry = reinterpret_cast<skv_policy_entry_fn>(dlsym(handle, SKV_POLICY_ENTRY));
+  if (!entry) return *why = "it exports no " SKV_POLICY_ENTRY, nullptr;
+  const skv_policy* policy = entry();
+  if (!policy) return *why = "its entry returned nothing", nullptr;
+  if (policy->abi_version != SKV_ABI_VERSION || policy->size != sizeof(skv_policy))
+    return *why = "it was built for ABI " + std::to_string(policy->abi_version) + ", this engine has " +
+                  std::to_string(SKV_ABI_VERSION) + ": build it again",
+           nullptr;
+  if (policy->lanes < 1 || policy->lanes > SKV_MAX_LANES) return *why = "it asks for an impossible number of lanes", nullptr;
+  return policy;
+}
+
+void probe(const std::string& path) {
+  const pid_t child = fork();
+  if (child < 0) return; /* no process to spare: open it directly */
+  if (child == 0) {
+    for (int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) signal(s, SIG_DFL);
+    alarm(10); /* a lock held by another thread at the fork would otherwise hang the child */
+    void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    std::string why;
+    _exit(handle && entry_of(handle, &why) ? 0 : 1);
+  }
+  int status = 0;
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+  if (WIFSIGNALED(status)) throw std::runtime_error(path + ": loading it crashed (" + strsignal(WTERMSIG(status)) + ")");
+}
+
+}  // namespace
+
+const skv_policy* open_policy(const std::string& path) {
+  static std::mutex mutex;
+  static std::map<std::string, const skv_policy*> opened;
+  std::lock_guard<std::mutex> lock(mutex);
+  if (auto found = opened.find(path); found != opened.end()) return found->second;
+  probe(path);
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw std::runtime_error(std::string("cannot open policy: ") + dlerror());
+  std::string why;
+  const skv_policy* policy = entry_of(handle, &why);
+  if (!policy) {
+    dlclose(handle);
+    throw std::runtime_error(path + " is not a policy library: " + why);
+  }
+  return opened[path] = policy;
+}
+
+}  // namespace skv

@@ -1,0 +1,15 @@
+/* Opens compiled policies. */
+#ifndef SKV_POLICY_H
+#define SKV_POLICY_H
+#include <string>
+
+#include "abi.h"
+
+namespace skv {
+
+/* Opens the library for good (handles stay open: code may be in use). A library is first opened in a forked child, so
+ * that one that crashes while loading is a message and not the end of the server. Throws std::runtime_error. */
+const skv_policy* open_policy(const std::string& path);
+
+}  // namespace skv
+#endif
