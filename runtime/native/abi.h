@@ -42,6 +42,7 @@ typedef struct skv_shape {
   int32_t max_slots;                         /* most live slots one head of one sequence can hold */
   float scale;                               /* of logits: 1 / sqrt(head_dim) */
   const float* inv_freq;                     /* [head_dim / 2] RoPE frequencies (radians per position), scaled */
+  int32_t rope_interleaved;                  /* 1: RoPE turns dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
 } skv_shape;
 
 /* One sequence's part of one step. The engine writes rows as an Int32Array: i32 only, no padding. */

@@ -46,7 +46,8 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   if (model_.head_dim % 16) throw std::runtime_error("head size " + std::to_string(model_.head_dim) + " is not a multiple of 16");
   const int lanes = most_lanes(c), group = model_.heads / model_.kv_heads, tokens = c.max_tokens;
   shape_ = {model_.layers, model_.kv_heads, group, model_.head_dim, c.kv_type, page_bytes(model_.head_dim, c.kv_type, lanes), lanes,
-            c.table_stride, tokens, c.table_stride * SKV_PAGE, 1.0f / std::sqrt(float(model_.head_dim)), inv_freq_.data()};
+            c.table_stride, tokens, c.table_stride * SKV_PAGE, 1.0f / std::sqrt(float(model_.head_dim)), inv_freq_.data(),
+            model_.rope_interleaved};
 
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
   const int widest = std::max({model_.width, q, model_.ffn});
@@ -123,7 +124,7 @@ void Engine::size_scratch() {
     exec_.scratch = scratch_->data();
     exec_.scratch_bytes = bytes;
   }
-  if (size_t(floats) > step_floats_.size()) step_floats_.resize(size_t(floats));
+  if (!step_floats_ || size_t(floats) * 4 > step_floats_->bytes()) step_floats_ = std::make_unique<Arena>(size_t(floats) * 4);
 }
 
 void Engine::check(const skv_step_counts& n) const {
@@ -157,7 +158,7 @@ void Engine::step(const skv_step_counts& counts) {
   copy_pages(counts.copies);
   step_ = {SKV_ABI_VERSION, sizeof(skv_step), &shape_, 0, counts.rows, buffers_.row, pool_.data(), buffers_.table, buffers_.length,
            buffers_.budget, buffers_.param, buffers_.classes, q_.data(), k_.data(), v_.data(), attended_.data(), lse_.data(),
-           step_floats_.data()};
+           reinterpret_cast<float*>(step_floats_->data())};
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
     attention(counts, layer);

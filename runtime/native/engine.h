@@ -68,7 +68,7 @@ class Engine {
   int kept_logits_ = 0;
   std::vector<Sampling> sampling_; /* one per worker */
 
-  std::vector<float> step_floats_;
+  std::unique_ptr<Arena> step_floats_;
   std::unique_ptr<Arena> scratch_;
   skv_exec exec_{};
   skv_step step_{};

@@ -1,0 +1,20 @@
+import { definePolicy, every, tokens, topK } from 'skv';
+
+/**
+ * H2O: heavy hitters plus a recent window. Zhang et al. 2023, arXiv:2306.14048.
+ * Deviations: one set per KV head (the authors' code is multi-head only), masses summed over its query group; a budget in
+ * tokens where the paper uses 20 % of the prompt (--sparse-kv-cache-ratio 0.2 gives that).
+ */
+export default definePolicy({
+  name: 'h2o',
+  params: { budget: tokens(512), recent: tokens(256) },
+  observe: 'every',
+  group: 'sum',
+  accumulate: {
+    mass: { init: 0, next: (mass, slot) => mass + slot.attn },
+  },
+  score: (slot) => slot.mass,
+  window: { last: 'recent' },
+  keep: topK('budget'),
+  when: every(1),
+});

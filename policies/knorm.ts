@@ -1,0 +1,13 @@
+import { definePolicy, norm, over, tokens, topK } from 'skv';
+
+/**
+ * Keys of small norm matter most. Devoto et al. 2024, arXiv:2406.11430.
+ * Deviation: every layer is thinned; the authors' code leaves the first two alone.
+ */
+export default definePolicy({
+  name: 'knorm',
+  params: { budget: tokens(512) },
+  score: (slot) => -norm(slot.key),
+  keep: topK('budget'),
+  when: over(0),
+});

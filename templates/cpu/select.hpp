@@ -1,0 +1,280 @@
+// Select and compact: which slots of each KV head stay, and moving them down in place.
+//
+//   across -> score -> pool -> heads -> window -> keep -> move
+//
+// Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything. Survivors
+// move down in ascending order, each move read before the slot it frees is written; no page is needed. A policy whose slots
+// need no order fills a single hole with the newest slot instead.
+#pragma once
+#include "observe.hpp"
+
+// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
+SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
+  const int32_t bits = skv_bits(score + 0.0f);
+  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
+  return (uint64_t)ordered << 32 | (uint32_t)pos;
+}
+
+// One head's slots while it is decided.
+struct Choice {
+  int live, candidates;  // slots, and those the window does not protect
+  float* score;          // [live]
+  uint64_t* rank;        // [live]
+  uint8_t* stays;        // [live] 1: protected or chosen
+  int* candidate;        // [candidates] slots that compete, in slot order
+};
+
+template <class P, class KV>
+SKV_INLINE bool is_protected(const Head<KV>& h, int p, int s) {
+  const skv_row* row = h.row;
+  const int32_t pos = h.lane(p, 0)[s], length = row->pos0 + row->tokens;
+  if (pos < row->window_first || pos >= length - row->window_last) return true;
+  if (P::window_prompt && pos < row->prompt) return true;
+  return P::window_classes && (h.lane(p, P::class_lane)[s] & P::window_classes);
+}
+
+// across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
+template <class P, class KV>
+void gather_across(const Head<KV>& h, typename P::Across* across) {
+  const int live = *h.length;
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  Vec key, value;
+  P::across_begin(across, h.dim);
+  for (int p = 0; p * SKV_PAGE < live; p++) {
+    const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
+    P::across_page_begin(across, h.dim);
+    for (int s = 0; s < slots; s++) {
+      if (P::across_reads_key) read_key(h, p, s, &key);
+      if (P::across_reads_value) read_value(h, p, s, &value);
+      float states[P::states + 1];
+      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &key, &value), states, s);
+    }
+    P::across_page_end(across, slots, h.dim);
+  }
+  P::across_end(across, live, h.dim);
+}
+
+template <class P, class KV>
+void score_head(const Head<KV>& h, Choice* c) {
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  typename P::Across across;
+  if constexpr (P::has_across) gather_across<P>(h, &across);
+  c->live = *h.length;
+  c->candidates = 0;
+  Vec key, value;
+  for (int p = 0; p * SKV_PAGE < c->live; p++) {
+    const int slot0 = p * SKV_PAGE, slots = c->live - slot0 < SKV_PAGE ? c->live - slot0 : SKV_PAGE;
+    for (int s = 0; s < slots; s++) {
+      if (P::score_reads_key) read_key(h, p, s, &key);
+      if (P::score_reads_value) read_value(h, p, s, &value);
+      float states[P::states + 1];
+      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+      c->score[slot0 + s] = P::score(slot_at<P>(h, p, s, query, c->live, 0, &key, &value), states, across);
+    }
+    for (int s = 0; s < slots; s++) {
+      c->stays[slot0 + s] = is_protected<P>(h, p, s);
+      if (!c->stays[slot0 + s]) c->candidate[c->candidates++] = slot0 + s;
+    }
+  }
+}
+
+// Over neighbouring candidates: the mean always divides by the width (zeros outside), the maximum ignores the outside.
+template <class P>
+void pool_scores(Choice* c, float* pooled) {
+  constexpr int half = P::pool_width / 2;
+  for (int i = 0; i < c->candidates; i++) {
+    const int from = i - half > 0 ? i - half : 0, to = i + half < c->candidates - 1 ? i + half : c->candidates - 1;
+    float value = c->score[c->candidate[from]];
+    for (int k = from + 1; k <= to; k++) {
+      const float next = c->score[c->candidate[k]];
+      value = P::pool == Pool::max ? skv_max(value, next) : value + next;
+    }
+    pooled[i] = P::pool == Pool::mean ? value / (float)P::pool_width : value;
+  }
+  for (int i = 0; i < c->candidates; i++) c->score[c->candidate[i]] = pooled[i];
+}
+
+template <class KV>
+SKV_INLINE void rank_candidates(const Head<KV>& h, Choice* c) {
+  for (int i = 0; i < c->candidates; i++) {
+    const int s = c->candidate[i];
+    c->rank[s] = rank_of(c->score[s], h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE]);
+  }
+}
+
+// Marks the `count` best candidates as staying. order [candidates] is scratch.
+SKV_INLINE void keep_best(Choice* c, int count, uint64_t* order) {
+  if (count >= c->candidates) {
+    for (int i = 0; i < c->candidates; i++) c->stays[c->candidate[i]] = 1;
+    return;
+  }
+  if (count <= 0) return;
+  if (count == c->candidates - 1) {  // one leaves
+    uint64_t least = c->rank[c->candidate[0]];
+    for (int i = 1; i < c->candidates; i++) least = c->rank[c->candidate[i]] < least ? c->rank[c->candidate[i]] : least;
+    for (int i = 0; i < c->candidates; i++) c->stays[c->candidate[i]] = c->rank[c->candidate[i]] != least;
+    return;
+  }
+  for (int i = 0; i < c->candidates; i++) order[i] = c->rank[c->candidate[i]];
+  uint64_t* border = order + (c->candidates - count);
+  std::nth_element(order, border, order + c->candidates);
+  for (int i = 0; i < c->candidates; i++) c->stays[c->candidate[i]] = c->rank[c->candidate[i]] >= *border;
+}
+
+// Whole chunks of `size` positions by their mean score, best first, as long as the next one fits into `count`.
+template <class KV>
+void keep_chunks(const Head<KV>& h, Choice* c, int size, int count, uint64_t* order, float* means) {
+  auto chunk_of = [&](int i) { return h.lane(c->candidate[i] / SKV_PAGE, 0)[c->candidate[i] % SKV_PAGE] / size; };
+  int chunks = 0;
+  for (int i = 0; i < c->candidates;) {
+    int end = i;
+    float sum = 0;
+    while (end < c->candidates && chunk_of(end) == chunk_of(i)) sum += c->score[c->candidate[end++]];
+    means[chunks] = sum / (float)(end - i);
+    order[chunks] = rank_of(means[chunks], i);  // the low half is the chunk's first candidate
+    chunks++;
+    i = end;
+  }
+  std::sort(order, order + chunks, [](uint64_t a, uint64_t b) { return a > b; });
+  for (int k = 0; k < chunks; k++) {
+    const int i0 = (int)(uint32_t)order[k];
+    int i1 = i0;
+    while (i1 < c->candidates && chunk_of(i1) == chunk_of(i0)) i1++;
+    if (i1 - i0 > count) break;
+    count -= i1 - i0;
+    for (int i = i0; i < i1; i++) c->stays[c->candidate[i]] = 1;
+  }
+}
+
+template <class P, class KV>
+SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
+  const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
+  for (int d = 0; d < h.dim; d++) h.keys(pt)[KV::key_at(d, st)] = h.keys(pf)[KV::key_at(d, sf)];
+  memcpy(h.values(pt) + st * h.dim, h.values(pf) + sf * h.dim, h.dim * sizeof(typename KV::Word));
+  for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
+}
+
+// Moves survivors down and sets the length. sorted [live] is scratch for the positions that leave.
+template <class P, class KV>
+void move_survivors(const Head<KV>& h, const Choice& c, int32_t* sorted) {
+  int leaving = 0, hole = -1;
+  for (int s = 0; s < c.live; s++)
+    if (!c.stays[s]) {
+      if (hole < 0) hole = s;
+      sorted[leaving++] = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
+    }
+  if (leaving == 0) return;
+  if (P::shift_lane) {  // each survivor turns by the number of newer slots that leave
+    std::sort(sorted, sorted + leaving);
+    for (int s = 0; s < c.live; s++) {
+      const int32_t pos = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
+      h.lane(s / SKV_PAGE, P::shift_lane)[s % SKV_PAGE] += leaving - int(std::upper_bound(sorted, sorted + leaving, pos) - sorted);
+    }
+  }
+  if (!P::ordered && leaving == 1) {
+    if (hole != c.live - 1) move_slot<P>(h, c.live - 1, hole);
+  } else {
+    int to = hole;
+    for (int s = hole + 1; s < c.live; s++)
+      if (c.stays[s]) move_slot<P>(h, s, to++);
+  }
+  *h.length = c.live - leaving;
+}
+
+// Most memory of one item: every head of a layer at full length.
+SKV_INLINE int64_t select_scratch(const skv_shape* s) {
+  return (int64_t)s->kv_heads * ((int64_t)s->max_slots * 40 + 1024) + 1024;
+}
+
+// One layer of one row, all its KV heads (heads that decide together must be scored before any chooses).
+template <class P, class KV>
+void compact_layer(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
+  const int n = head1 - head0;
+  Choice choices[64];
+  uint64_t* order[64];
+  float* extra[64];
+  for (int i = 0; i < n; i++) {
+    const Head<KV> h(step, row, layer, head0 + i);
+    const int live = *h.length;
+    Choice& c = choices[i];
+    c.score = scratch.take<float>(live), c.rank = scratch.take<uint64_t>(live);
+    c.stays = scratch.take<uint8_t>(live), c.candidate = scratch.take<int>(live);
+    order[i] = scratch.take<uint64_t>(live), extra[i] = scratch.take<float>(live);
+    score_head<P>(h, &c);
+    if (P::pool != Pool::none) pool_scores<P>(&c, extra[i]);
+  }
+  const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
+  if (P::heads == Heads::shared)
+    for (int i = 0; i < choices[0].candidates; i++) {
+      const int s = choices[0].candidate[i];
+      float sum = choices[0].score[s];
+      for (int k = 1; k < n; k++) sum += choices[k].score[s];
+      for (int k = 0; k < n; k++) choices[k].score[s] = sum / (float)n;
+    }
+  for (int i = 0; i < n; i++) rank_candidates(Head<KV>(step, row, layer, head0 + i), &choices[i]);
+
+  int wins[64];
+  if (P::heads == Heads::pooled) {
+    // budgets flow: the best H * c of all heads' candidates are counted per head; ties: newer, then the higher head
+    int64_t total = 0, winners = 0;
+    for (int i = 0; i < n; i++) {
+      const int own = budget - (choices[i].live - choices[i].candidates);
+      winners += own > 0 ? own : 0;
+      total += choices[i].candidates;
+    }
+    uint64_t* all = scratch.take<uint64_t>(total);
+    int64_t at = 0;
+    for (int i = 0; i < n; i++)
+      for (int k = 0; k < choices[i].candidates; k++) all[at++] = choices[i].rank[choices[i].candidate[k]];
+    uint64_t border = 0;
+    if (winners < total && winners > 0) {
+      std::nth_element(all, all + (total - winners), all + total);
+      border = all[total - winners];
+    } else if (winners == 0) {
+      border = ~0ull;
+    }
+    int64_t given = 0;
+    for (int i = 0; i < n; i++) {
+      wins[i] = 0;
+      for (int k = 0; k < choices[i].candidates; k++) wins[i] += choices[i].rank[choices[i].candidate[k]] > border || border == 0;
+      given += wins[i];
+    }
+    for (int i = n - 1; i >= 0 && border != 0 && border != ~0ull; i--)  // equal to the border in several heads
+      for (int k = 0; k < choices[i].candidates && given < winners; k++)
+        if (choices[i].rank[choices[i].candidate[k]] == border) wins[i]++, given++;
+  }
+  for (int i = 0; i < n; i++) {
+    const Head<KV> h(step, row, layer, head0 + i);
+    Choice& c = choices[i];
+    int count = budget - (c.live - c.candidates);
+    if (count < 0) count = 0;
+    if (P::keep == Keep::all) count = c.candidates;
+    if (P::heads == Heads::pooled && P::keep == Keep::topK)
+      count = (int)__builtin_floor((1.0 - P::alpha) * wins[i] + P::alpha * count + 0.5);
+    if (P::keep == Keep::above) {
+      const float threshold = P::threshold(step->params + (int64_t)row->seq * SKV_MAX_PARAMS);
+      for (int k = 0; k < c.candidates; k++) c.stays[c.candidate[k]] = c.score[c.candidate[k]] > threshold;
+    } else if (P::keep == Keep::chunks && count < c.candidates) {
+      keep_chunks(h, &c, P::chunk, count, order[i], extra[i]);
+    } else {
+      keep_best(&c, count, order[i]);
+    }
+    move_survivors<P>(h, c, (int32_t*)extra[i]);
+  }
+}
+
+template <class P, class KV>
+int32_t compact(const skv_step* step, const skv_exec* exec) {
+  if (P::keep == Keep::all) return 0;
+  const int heads = step->shape->kv_heads, layers = step->shape->layers;
+  if (heads > 64) return 1;
+  const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
+  each(exec, step->rows * layers * units, [&](int32_t item, int32_t worker) {
+    const skv_row* row = step->row + item / (layers * units);
+    if (row->policy != step->self || !row->compact) return;
+    const int head0 = item % units * together;
+    compact_layer<P, KV>(step, row, item / units % layers, head0, head0 + together, Scratch(exec, worker));
+  });
+  return 0;
+}
