@@ -20,7 +20,7 @@ export type SlotField =
   | 'key' | 'value' | 'special' | 'punctuation';
 
 export type UnaryOp = 'neg' | 'not';
-export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'rem' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or';
+export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or';
 
 interface At { readonly span: Span }
 
@@ -108,4 +108,6 @@ export interface Policy {
   readonly positions: 'original' | 'cache';
   /** encoding of keys and values; 'engine': what the server was started with */
   readonly store: 'engine' | 'bf16' | 'f32';
+  /** where each field stands, for mistakes found later */
+  readonly at: Readonly<Record<string, Span>>;
 }

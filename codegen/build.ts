@@ -1,0 +1,153 @@
+/** The pipeline, one line a stage, behind a content-addressed cache. */
+import { randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { compile } from './compile.ts';
+import { PolicyErrors } from './diagnostics.ts';
+import { contentHash } from './hash.ts';
+import type { Policy } from './ir.ts';
+import type { BuiltPolicy, Plan, Target } from './plan-types.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+export interface BuildOptions {
+  target?: Target;
+  /** compile again although it is cached */
+  force?: boolean;
+  /** where builds live; default generated/ */
+  directory?: string;
+  /** instruction set for -march; default SKV_MARCH or native */
+  march?: string;
+}
+
+/** Everything before the C++ compiler, as `skv explain` shows it. */
+export interface Compiled {
+  policy: Policy;
+  plan: Plan;
+  files: readonly string[];
+  sources: Readonly<Record<string, string>>;
+}
+
+const marchOf = (options: BuildOptions): string => options.march ?? process.env.SKV_MARCH ?? 'native';
+
+/** read → lower → verify → simplify → verify → plan → render. Throws PolicyErrors; writes nothing. */
+export async function compileSource(file: string, options: BuildOptions = {}): Promise<Compiled> {
+  const target = options.target ?? 'cpu';
+  // loaded here: a cached build needs none of the compiler, and ts-morph takes seconds
+  const [{ read }, { lower }, { verify, verifySimplified }, { simplify }, { plan }, { render }] = await Promise.all([
+    import('./read.ts'), import('./lower.ts'), import('./verify.ts'), import('./simplify.ts'), import('./plan.ts'), import('./render.ts'),
+  ]);
+  const syntax = read(file);
+  const written = verify(lower(syntax)); // the author's mistakes end here
+  const policy = verifySimplified(simplify(written)); // smaller, the same values
+  if (target !== 'cpu')
+    throw new PolicyErrors([{ slug: 'unsupported-on-target', span: policy.span, message: `The target ${target} is not built yet.`, hint: 'use --target cpu' }]);
+  const planned = plan(policy, target, contentHash(syntax.files, target, marchOf(options)));
+  return { policy, plan: planned, files: syntax.files, sources: render(policy, planned) };
+}
+
+/** An entry of the index: which build a policy file had when its sources were as hashed. */
+interface Entry {
+  files: string[];
+  hash: string;
+  folder: string;
+}
+
+/** Builds a policy file, or returns the build it already has. Safe beside other processes building the same. */
+export async function build(path: string, options: BuildOptions = {}): Promise<BuiltPolicy> {
+  const file = resolve(path);
+  const directory = options.directory ?? process.env.SKV_GENERATED ?? join(root, 'generated');
+  const target = options.target ?? 'cpu';
+  const cached = options.force ? undefined : lookUp(directory, file, target, marchOf(options));
+  if (cached) return cached;
+  const compiled = await compileSource(file, options);
+  const { plan } = compiled;
+  const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);
+  mkdirSync(directory, { recursive: true });
+  await locked(`${folder}.lock`, async () => {
+    if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
+    await produce(folder, compiled, marchOf(options));
+  });
+  const entry: Entry = { files: [...compiled.files], hash: plan.hash, folder: basename(folder) };
+  writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
+  return { plan, library: join(folder, 'policy.so'), directory: folder };
+}
+
+const indexOf = (directory: string, file: string, target: Target): string => join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}.json`);
+
+/** The build of an unchanged file, found without the compiler. */
+function lookUp(directory: string, file: string, target: Target, march: string): BuiltPolicy | undefined {
+  try {
+    const entry = JSON.parse(readFileSync(indexOf(directory, file, target), 'utf8')) as Entry;
+    if (entry.files[0] !== file || contentHash(entry.files, target, march) !== entry.hash) return undefined;
+    const folder = join(directory, entry.folder);
+    if (!existsSync(join(folder, 'policy.so'))) return undefined;
+    const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan;
+    return { plan, library: join(folder, 'policy.so'), directory: folder };
+  } catch {
+    return undefined; // no entry, or one that cannot be read: build
+  }
+}
+
+/** Fills a temporary folder and renames it: a folder under its final name is always whole. */
+async function produce(folder: string, compiled: Compiled, march: string): Promise<void> {
+  const { irText } = await import('./irtext.ts');
+  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+  try {
+    mkdirSync(draft, { recursive: true });
+    writeFileSync(join(draft, 'ir.txt'), irText(compiled.policy));
+    writeFileSync(join(draft, 'plan.json'), `${JSON.stringify(compiled.plan, null, 2)}\n`);
+    for (const [name, text] of Object.entries(compiled.sources)) writeFileSync(join(draft, name), text);
+    await compile(draft, march, compiled.policy.span.file);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(draft, folder);
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true });
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new Error(`The disk is full: ${folder} could not be written. Free some space, then build again; nothing was left behind.`);
+    throw error;
+  }
+}
+
+function writeAtomically(path: string, text: string): void {
+  const draft = `${path}.${randomUUID().slice(0, 8)}.tmp`;
+  writeFileSync(draft, text);
+  renameSync(draft, path);
+}
+
+/** Runs `work` while this process alone holds the lock. The holder touches it; one left untouched was left by a dead process. */
+async function locked(lock: string, work: () => Promise<void>): Promise<void> {
+  for (;;) {
+    try {
+      writeFileSync(lock, String(process.pid), { flag: 'wx' });
+      break;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      if (isStale(lock)) rmSync(lock, { force: true });
+      else await new Promise((done) => setTimeout(done, 100));
+    }
+  }
+  try {
+    await work();
+  } finally {
+    rmSync(lock, { force: true });
+  }
+}
+
+function isStale(lock: string): boolean {
+  try {
+    const pid = Number(readFileSync(lock, 'utf8'));
+    if (Date.now() - statSync(lock).mtimeMs > 600_000) return true;
+    if (!pid) return false; // just being written
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+/** Path of a shipped policy, or undefined. */
+export function shipped(name: string): string | undefined {
+  const file = join(root, 'policies', `${name}.ts`);
+  return /^[a-z0-9-]+$/.test(name) && existsSync(file) ? file : undefined;
+}

@@ -1,0 +1,30 @@
+/** Names a build by everything that can change its bytes. */
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Target } from './plan-types.ts';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+const sources = (folder: string, pattern: RegExp): string[] =>
+  (readdirSync(join(root, folder), { recursive: true }) as string[]).filter((name) => pattern.test(name)).sort().map((name) => join(root, folder, name));
+
+let ours: string | undefined;
+
+/** The compiler itself: its code, the templates, the dsl and the ABI. */
+function compilerHash(): string {
+  if (ours) return ours;
+  const hash = createHash('sha256');
+  for (const file of [...sources('codegen', /\.ts$/), ...sources('dsl', /\.ts$/), ...sources('templates', /\.(hbs|hpp|txt)$/), join(root, 'runtime', 'native', 'abi.h')])
+    hash.update(readFileSync(file));
+  ours = hash.digest('hex');
+  return ours;
+}
+
+/** Of a policy's files (itself and what it imports), target and flags: 16 hexadecimal digits. */
+export function contentHash(files: readonly string[], target: Target, march: string): string {
+  const hash = createHash('sha256').update(compilerHash()).update(target).update(march).update(process.arch);
+  for (const file of files) hash.update('\0').update(readFileSync(file));
+  return hash.digest('hex').slice(0, 16);
+}

@@ -1,0 +1,118 @@
+/** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type CallExpression, type Node, type ObjectLiteralExpression, Project, type SourceFile, SyntaxKind, ts } from 'ts-morph';
+import { Collector } from './diagnostics.ts';
+import type { Span } from './ir.ts';
+
+const dsl = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dsl', 'index.ts');
+
+/** What reading a file yields: the policy's object literal in its checked source. */
+export interface Syntax {
+  readonly file: string;
+  readonly source: SourceFile;
+  readonly literal: ObjectLiteralExpression;
+  /** the comment above the policy, without its stars */
+  readonly doc: string;
+  /** absolute paths of the policy file and every file it imports outside the dsl */
+  readonly files: readonly string[];
+}
+
+let project: Project | undefined;
+
+/** One ts-morph project a process: its cold start takes about two seconds. */
+function theProject(): Project {
+  project ??= new Project({
+    skipLoadingLibFiles: false,
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+      lib: ['lib.es2022.d.ts'],
+      types: [],
+      strict: true,
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      skipLibCheck: true,
+      paths: { skv: [dsl] },
+    },
+  });
+  return project;
+}
+
+export function spanOf(node: Node): Span {
+  const source = node.getSourceFile();
+  const { line, column } = source.getLineAndColumnAtPos(node.getStart());
+  return { file: source.getFilePath(), line, column, length: Math.max(1, node.getEnd() - node.getStart()) };
+}
+
+/** Throws PolicyErrors for a missing policy and for TypeScript's own diagnostics. */
+export function read(path: string): Syntax {
+  const file = resolve(path);
+  const errors = new Collector();
+  const start: Span = { file, line: 1, column: 1, length: 1 };
+  if (!existsSync(file)) {
+    errors.report('no-policy', start, `There is no file ${path}.`, 'give the path of a TypeScript file, or the name of a shipped policy');
+    errors.done();
+  }
+  const old = theProject().getSourceFile(file);
+  if (old) theProject().removeSourceFile(old);
+  const source = theProject().addSourceFileAtPath(file);
+  theProject().resolveSourceFileDependencies();
+  const files = [source, ...importsOf(source)];
+  for (const checked of files) {
+    for (const diagnostic of checked.getPreEmitDiagnostics()) {
+      const from = diagnostic.getSourceFile() ?? source;
+      const { line, column } = from.getLineAndColumnAtPos(diagnostic.getStart() ?? 0);
+      const text = diagnostic.getMessageText();
+      const message = typeof text === 'string' ? text : flatten(text.compilerObject);
+      errors.report('type-error', { file: from.getFilePath(), line, column, length: diagnostic.getLength() ?? 1 }, `TS${diagnostic.getCode()}: ${message}`);
+    }
+  }
+  const calls = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
+  const call = calls[0];
+  const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
+  if (!call) {
+    errors.report('no-policy', start, 'No call of definePolicy was found.', "export default definePolicy({ name: 'mine', … })");
+  } else if (!literal) {
+    errors.report('no-policy', spanOf(call), 'definePolicy needs an object literal: the compiler reads it, it does not run it.');
+  } else if (calls.length > 1) {
+    errors.report('duplicate-name', spanOf(calls[1]), 'One file defines one policy.', 'move this policy to a file of its own');
+  }
+  errors.done();
+  return { file, source, literal: literal!, doc: docOf(call), files: files.map((each) => each.getFilePath()) };
+}
+
+const isDefinePolicy = (call: CallExpression): boolean =>
+  call.getExpression().asKind(SyntaxKind.Identifier)?.getText() === 'definePolicy';
+
+/** Files a policy imports, outside the dsl, each once. */
+function importsOf(source: SourceFile, seen = new Set<SourceFile>([source])): SourceFile[] {
+  const found: SourceFile[] = [];
+  for (const declaration of source.getImportDeclarations()) {
+    const target = declaration.getModuleSpecifierSourceFile();
+    if (!target || seen.has(target) || dirname(target.getFilePath()) === dirname(dsl)) continue;
+    seen.add(target);
+    found.push(target, ...importsOf(target, seen));
+  }
+  return found;
+}
+
+/** A chained TypeScript message: the last link is the one that says it. */
+function flatten(message: ts.DiagnosticMessageChain): string {
+  const lines = [message.messageText];
+  for (let next = message.next?.[0]; next; next = next.next?.[0]) lines.push(next.messageText);
+  return lines.join('\n');
+}
+
+function docOf(call: CallExpression): string {
+  const statement = call.getFirstAncestor((node) => node.getParentIfKind(SyntaxKind.SourceFile) !== undefined) ?? call;
+  const comment = statement.getLeadingCommentRanges().at(-1)?.getText() ?? '';
+  return comment
+    .replace(/^\/\*\*?|\*\/$/g, '')
+    .split('\n')
+    .map((line) => line.replace(/^\s*(\*|\/\/)\s?/, '').trim())
+    .filter((line) => line)
+    .join('\n');
+}

@@ -1,0 +1,46 @@
+// Direct evaluation of a policy's expressions, without pages: the C++ rung of the ladder of oracles.
+#pragma once
+#include "select.hpp"
+
+SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
+  const int32_t cls = p->classes ? p->classes[s] : 0;
+  if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
+  if (p->values) memcpy(value->at, p->values + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
+  const float pos = p->pos ? p->pos[s] : 0;
+  return { p->attn ? p->attn[s] : 0, pos, p->query_pos - pos, p->seen ? p->seen[s] : 0, (float)p->slots, p->length,
+           (float)p->layer, (float)p->layers, (float)p->head, (float)p->heads, cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
+           cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f, key, value, p->params, p->head_dim };
+}
+
+template <class P>
+int32_t probe_next(const skv_probe* p) {
+  for (int s = 0; s < p->slots; s++) {
+    Vec key, value;
+    float states[P::states + 1], after[P::states + 1];
+    for (int i = 0; i < P::states; i++) states[i] = p->states[(int64_t)i * p->slots + s];
+    P::next(probe_slot(p, s, &key, &value), states, after);
+    for (int i = 0; i < P::states; i++) p->states[(int64_t)i * p->slots + s] = after[i];
+  }
+  return 0;
+}
+
+template <class P>
+int32_t probe_score(const skv_probe* p) {
+  Vec key, value;
+  float states[P::states + 1];
+  auto load = [&](int s) {
+    for (int i = 0; i < P::states; i++) states[i] = p->states[(int64_t)i * p->slots + s];
+    return probe_slot(p, s, &key, &value);
+  };
+  typename P::Across across;
+  P::across_begin(&across, p->head_dim);
+  for (int page = 0; P::has_across && page < p->slots; page += SKV_PAGE) {
+    const int slots = p->slots - page < SKV_PAGE ? p->slots - page : SKV_PAGE;
+    P::across_page_begin(&across, p->head_dim);
+    for (int s = 0; s < slots; s++) P::across_slot(&across, load(page + s), states, s);
+    P::across_page_end(&across, slots, p->head_dim);
+  }
+  P::across_end(&across, p->slots, p->head_dim);
+  for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);
+  return 0;
+}
