@@ -1,0 +1,102 @@
+/** From a model's name to its numbers, tokenizer and chat template. */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { Template } from '@huggingface/jinja';
+import { readGguf } from './gguf.ts';
+import { fromGguf, fromSafetensors } from './llama.ts';
+import { piecesOf } from './pieces.ts';
+import { readSafetensorsFolder } from './safetensors.ts';
+import { type Progress, resolveModel } from './source.ts';
+import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
+import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
+
+export interface LoadOptions {
+  progress?: Progress;
+  /** never download: a model that is not here is an error */
+  offline?: boolean;
+}
+
+/** Tokens that end a turn in the families served here, if the vocabulary has them. */
+const turnEnds = ['<|im_end|>', '<|eot_id|>', '<|endoftext|>', '<|end_of_text|>', '</s>', '<|end|>'];
+
+/** Loads the header, tokenizer and template of a model; weights are mapped by the engine. Throws ModelError. */
+export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
+  const path = await resolveModel(source, options);
+  return statSync(path).isDirectory() ? loadFolder(source, path) : loadGguf(source, path);
+}
+
+function assemble(source: string, name: string, model: ReturnType<typeof fromGguf>, pieces: TokenizerSource, template: string | undefined): LoadedModel {
+  if (model.spec.vocab < pieces.tokens.length) throw new ModelError(`${source}: the tokenizer has ${pieces.tokens.length} tokens, the embedding ${model.spec.vocab}.`);
+  const tokenizer = makeTokenizer(pieces);
+  let compiled: Template | undefined;
+  return {
+    source,
+    name,
+    architecture: model.architecture,
+    spec: model.spec,
+    maxPosition: model.maxPosition,
+    tokenizer,
+    detokenizer: () => tokenizer.detokenizer(),
+    hasChatTemplate: template !== undefined,
+    chat(messages: readonly ChatMessage[], { addGenerationPrompt = true } = {}) {
+      if (template === undefined) throw new ModelError(`${name} has no chat template; use /v1/completions.`);
+      try {
+        compiled ??= new Template(template);
+        const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens[token]);
+        return compiled.render({ messages, add_generation_prompt: addGenerationPrompt, bos_token: special(pieces.bos), eos_token: special(pieces.eosTokens[0]) });
+      } catch (error) {
+        throw new ModelError(`${name}: the chat template refuses these messages: ${(error as Error).message}`);
+      }
+    },
+  };
+}
+
+function loadGguf(source: string, path: string): LoadedModel {
+  const gguf = readGguf(path);
+  const model = fromGguf(gguf);
+  const pieces = piecesOf(gguf);
+  const eos = [pieces.eos, pieces.eot, ...turnEnds.map((text) => pieces.tokens.indexOf(text))].filter((token) => token !== undefined && token >= 0) as number[];
+  const template = gguf.metadata.get('tokenizer.chat_template');
+  const name = basename(path).replace(/\.gguf$/, '');
+  return assemble(source, name, model, { ...pieces, eosTokens: [...new Set(eos)] }, typeof template === 'string' ? template : undefined);
+}
+
+function readJson(path: string, needed: boolean): Record<string, unknown> {
+  if (!existsSync(path) && !needed) return {};
+  try {
+    const value = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+  } catch (error) {
+    throw new ModelError(`${path}: ${existsSync(path) ? `is not JSON (${(error as Error).message})` : 'is missing'}.`);
+  }
+  throw new ModelError(`${path}: is not a JSON object.`);
+}
+
+function loadFolder(source: string, folder: string): LoadedModel {
+  const config = readJson(join(folder, 'config.json'), true);
+  const model = fromSafetensors(folder, config, readSafetensorsFolder(folder));
+  const tokenizer = readJson(join(folder, 'tokenizer.json'), true);
+  const tokenizerConfig = readJson(join(folder, 'tokenizer_config.json'), false);
+  const bpe = tokenizer.model as { vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
+  if (typeof bpe?.vocab !== 'object') throw new ModelError(`${folder}/tokenizer.json: has no vocabulary.`);
+  const added = (tokenizer.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
+  const size = Math.max(...Object.values(bpe.vocab), ...added.map((token) => token.id)) + 1;
+  if (!Number.isInteger(size) || size > 1 << 21) throw new ModelError(`${folder}/tokenizer.json: token numbers up to ${size} make no sense.`);
+  const tokens = Array.from({ length: size }, () => '');
+  for (const [text, id] of Object.entries(bpe.vocab)) tokens[id] = text;
+  const kinds = new Uint8Array(size);
+  for (const { id, content, special } of added) {
+    tokens[id] = content;
+    kinds[id] = special ? 1 : 2;
+  }
+  const idOf = (value: unknown): number => tokens.indexOf(typeof value === 'object' && value !== null ? String((value as { content: unknown }).content) : String(value));
+  const eos = [config.eos_token_id].flat().filter((id): id is number => typeof id === 'number' && id < size);
+  const named = [tokenizerConfig.eos_token, ...turnEnds].map(idOf).filter((id) => id >= 0);
+  const bos = idOf(tokenizerConfig.bos_token);
+  const template = tokenizerConfig.chat_template;
+  const pieces: TokenizerSource = {
+    tokenizer, config: tokenizerConfig, tokens, kinds, style: bpe.byte_fallback ? 'spm' : 'byte-level', bos: bos >= 0 ? bos : undefined,
+    eosTokens: [...new Set([...eos, ...named])], addBos: tokenizerConfig.add_bos_token === true, spacePrefix: bpe.byte_fallback === true,
+  };
+  return assemble(source, basename(folder), model, pieces, typeof template === 'string' ? template : undefined);
+}
