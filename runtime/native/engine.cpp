@@ -73,7 +73,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
 
   /* One block for everything TypeScript sees; each array starts on a cache line. */
   const size_t tables = size_t(c.max_seqs) * model_.layers * model_.kv_heads;
-  const size_t history = size_t(c.max_seqs) * 1024, bias = size_t(c.max_seqs) * 1024;
+  const size_t history = size_t(c.max_seqs) * c.table_stride * SKV_PAGE, bias = size_t(c.max_seqs) * 1024;
   const size_t words[] = {size_t(tokens), size_t(tokens), size_t(tokens), size_t(c.max_rows) * sizeof(skv_row) / 4,
                           tables * c.table_stride, tables, size_t(c.max_seqs) * model_.layers, size_t(c.max_seqs) * SKV_MAX_PARAMS,
                           size_t(tokens) * sizeof(skv_sampler) / 4, size_t(tokens) * sizeof(skv_sampled) / 4, history, bias, bias,
@@ -168,11 +168,16 @@ void Engine::step(const skv_step_counts& counts) {
   compact(counts);
 }
 
+/* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order and
+ * copies its own slice of each page. */
 void Engine::copy_pages(int copies) {
-  threads_.each((copies + 15) / 16, [&](int32_t item, int32_t) {
-    for (int i = item * 16; i < std::min(copies, item * 16 + 16); i++)
-      memcpy(pool_.data() + size_t(buffers_.copy[2 * i + 1]) * shape_.page_bytes,
-             pool_.data() + size_t(buffers_.copy[2 * i]) * shape_.page_bytes, shape_.page_bytes);
+  if (copies == 0) return;
+  const int slices = threads_.count(), lines = shape_.page_bytes / 64;
+  threads_.each(slices, [&](int32_t slice, int32_t) {
+    const size_t from = size_t(lines) * slice / slices * 64, to = size_t(lines) * (slice + 1) / slices * 64;
+    for (int i = 0; i < copies; i++)
+      memcpy(pool_.data() + size_t(buffers_.copy[2 * i + 1]) * shape_.page_bytes + from,
+             pool_.data() + size_t(buffers_.copy[2 * i]) * shape_.page_bytes + from, to - from);
   });
 }
 

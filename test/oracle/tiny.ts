@@ -21,7 +21,7 @@ export interface TinyShape {
 }
 
 export const defaultShape: TinyShape = {
-  layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 96, ropeInterleaved: true, maxPosition: 4096,
+  layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 192, ropeInterleaved: true, maxPosition: 4096,
 };
 
 /** A seeded generator of uniform numbers in [0, 1). */

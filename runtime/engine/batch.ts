@@ -1,0 +1,129 @@
+/** Writes a schedule into the memory that native code reads, and reads what it left. */
+import { type Buffers, MAX_LOGPROBS, MAX_PARAMS, Row, Sampled, Sampler, type StepCounts } from '../native/index.ts';
+import type { Scheduled } from './scheduler.ts';
+import type { Sequence } from './sequence.ts';
+import type { TokenEvent } from './types.ts';
+
+/** One draw of a step: which sequence gets the token. */
+export interface Draw {
+  readonly sequence: Sequence;
+}
+
+export class Batch {
+  readonly draws: Draw[] = [];
+  private history = 0;
+  private biases = 0;
+
+  constructor(private readonly buffers: Buffers, private readonly layers: number, private readonly classes: () => Uint8Array) {}
+
+  /** Fills rows, tokens and samplers. Rows keep their order; a sequence draws when its last known token is fed. */
+  write(rows: readonly Scheduled[], copies: number): StepCounts {
+    this.draws.length = 0;
+    this.history = 0;
+    this.biases = 0;
+    let tokens = 0;
+    rows.forEach((scheduled, r) => {
+      this.row(r, scheduled, tokens);
+      tokens += scheduled.tokens;
+    });
+    return { rows: rows.length, tokens, samplers: this.draws.length, copies };
+  }
+
+  private row(r: number, { sequence, tokens, compacts, observe }: Scheduled, token0: number): void {
+    const { buffers } = this;
+    const { computed, prompt, rules, slot } = sequence;
+    const length = computed + tokens;
+    const window = rules.window(length);
+    const at = r * Row.words;
+    const row = buffers.row;
+    row[at + Row.seq] = slot;
+    row[at + Row.policy] = sequence.policy;
+    row[at + Row.token0] = token0;
+    row[at + Row.tokens] = tokens;
+    row[at + Row.pos0] = computed;
+    row[at + Row.prompt] = prompt;
+    row[at + Row.observe0] = observe[0];
+    row[at + Row.observe1] = observe[1];
+    row[at + Row.observeLast] = rules.observeLast;
+    row[at + Row.compact] = compacts ? 1 : 0;
+    row[at + Row.windowFirst] = window.first;
+    row[at + Row.windowLast] = window.last;
+    if (compacts) rules.budgets(length, buffers.budget.subarray(slot * this.layers, (slot + 1) * this.layers));
+    buffers.param.set(rules.params, slot * MAX_PARAMS);
+    const classes = rules.plan.reads.classes ? this.classes() : undefined;
+    for (let i = 0; i < tokens; i++) {
+      const token = sequence.tokens[computed + i];
+      buffers.token[token0 + i] = token;
+      buffers.position[token0 + i] = computed + i;
+      if (classes) buffers.classes[token0 + i] = classes[token];
+      const next = computed + i + 1;
+      if (next < prompt) continue;
+      // forced tokens are judged wherever they are fed; sampled ones only when all known tokens have been
+      if (sequence.forced && next < sequence.known && next >= prompt + sequence.generated) this.draw(sequence, token0 + i, next, sequence.tokens[next]);
+      else if (!sequence.forced && next === sequence.known) this.draw(sequence, token0 + i, next, -1);
+    }
+  }
+
+  private draw(sequence: Sequence, source: number, position: number, target: number): void {
+    const { sampler: ints, samplerF: floats } = this.buffers;
+    const options = sequence.request.sampling ?? {};
+    const at = this.draws.length * Sampler.words;
+    floats[at + Sampler.temperature] = options.temperature ?? 0;
+    floats[at + Sampler.topP] = options.topP ?? 1;
+    floats[at + Sampler.minP] = options.minP ?? 0;
+    floats[at + Sampler.repetition] = options.repetitionPenalty ?? 1;
+    floats[at + Sampler.presence] = options.presencePenalty ?? 0;
+    floats[at + Sampler.frequency] = options.frequencyPenalty ?? 0;
+    ints[at + Sampler.topK] = options.topK ?? 0;
+    const seed = BigInt.asUintN(64, BigInt(Math.trunc(options.seed ?? sequence.id)));
+    ints[at + Sampler.seedLo] = Number(BigInt.asIntN(32, seed));
+    ints[at + Sampler.seedHi] = Number(BigInt.asIntN(32, seed >> 32n));
+    ints[at + Sampler.position] = position;
+    ints[at + Sampler.target] = target;
+    ints[at + Sampler.source] = source;
+    ints[at + Sampler.logprobs] = options.logprobs ?? (target >= 0 ? 0 : -1);
+    this.penalties(sequence, at);
+    ints[at + Sampler.bias0] = this.biases;
+    const early = sequence.generated < (sequence.request.minTokens ?? 0);
+    const add = (token: number, value: number) => {
+      if (this.biases === this.buffers.biasToken.length) return;
+      this.buffers.biasToken[this.biases] = token;
+      this.buffers.biasValue[this.biases++] = value;
+    };
+    if (target < 0) {
+      for (const [token, value] of options.logitBias ?? []) add(token, value);
+      if (early) for (const token of sequence.stops) add(token, Number.NEGATIVE_INFINITY);
+    }
+    ints[at + Sampler.bias1] = this.biases;
+    this.draws.push({ sequence });
+  }
+
+  /** Tokens so far, when a penalty counts them. */
+  private penalties(sequence: Sequence, at: number): void {
+    const { sampler: ints } = this.buffers;
+    const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sequence.request.sampling ?? {};
+    ints[at + Sampler.history0] = ints[at + Sampler.history1] = ints[at + Sampler.generated0] = this.history;
+    if (repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0) return;
+    const from = Math.max(0, sequence.known - (this.buffers.history.length - this.history)); // the newest, if not all fit
+    this.buffers.history.set(sequence.tokens.subarray(from, sequence.known), this.history);
+    ints[at + Sampler.generated0] = this.history + Math.max(0, sequence.prompt - from);
+    this.history += sequence.known - from;
+    ints[at + Sampler.history1] = this.history;
+  }
+
+  /** The i-th draw's token, with log-probabilities when they were asked for. */
+  result(i: number): TokenEvent {
+    const { sampled: ints, sampledF: floats } = this.buffers;
+    const at = i * Sampled.words;
+    const { sequence } = this.draws[i];
+    const wanted = sequence.request.sampling?.logprobs ?? (sequence.forced ? 0 : undefined);
+    const event: TokenEvent = { token: ints[at + Sampled.token] };
+    if (wanted === undefined) return event;
+    event.logprob = floats[at + Sampled.logprob];
+    event.alternatives = Array.from({ length: Math.min(wanted, MAX_LOGPROBS) }, (_, k) => ({
+      token: ints[at + Sampled.alternatives + k],
+      logprob: floats[at + Sampled.alternativeLogprobs + k],
+    }));
+    return event;
+  }
+}

@@ -1,0 +1,276 @@
+/** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
+import { freemem } from 'node:os';
+import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
+import { Batch } from './batch.ts';
+import { BlockPool } from './blocks.ts';
+import { GenerationQueue } from './generation.ts';
+import { PrefixCache } from './prefix.ts';
+import { Rules, pagesFor } from './rules.ts';
+import { type Scheduled, Scheduler } from './scheduler.ts';
+import { Sequence } from './sequence.ts';
+import { Tables } from './tables.ts';
+import { type EngineApi, type EngineOptions, type EngineStats, type FinishReason, type Finished, type GenerateRequest, type Generation, RequestError } from './types.ts';
+
+interface PolicyStats {
+  requests: number;
+  compactions: number;
+  slotsEvicted: number;
+  slotsSeen: number;
+}
+
+/** Bytes of a page: keys and values of PAGE slots, then 32-bit lanes. As skv_cpu.so computes it. */
+const pageBytes = (headDim: number, element: number, lanes: number): number => Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
+
+export class Engine implements EngineApi {
+  onStep?: EngineApi['onStep'];
+  onFinish?: EngineApi['onFinish'];
+  private readonly counters: PolicyStats[];
+  private nextId = 1;
+  private steps = 0;
+  private promptTokens = 0;
+  private generatedTokens = 0;
+  private loop?: Promise<void>;
+  private closing = false;
+  private broken?: Error;
+
+  private constructor(
+    private readonly options: EngineOptions,
+    readonly policies: BuiltPolicy[],
+    readonly maxModelLen: number,
+    private readonly nativeEngine: NativeEngine,
+    private readonly pool: BlockPool,
+    private readonly prefix: PrefixCache,
+    private readonly tables: Tables,
+    private readonly scheduler: Scheduler,
+    private readonly batch: Batch,
+    private readonly salts: string[],
+    private readonly pageBytes: number,
+  ) {
+    this.counters = policies.map(() => ({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 }));
+  }
+
+  get model() {
+    return this.options.model;
+  }
+
+  /** Loads the weights, reserves the pool and pins the threads. Throws when the model or a policy cannot be used. */
+  static async create(options: EngineOptions): Promise<Engine> {
+    const { model, policies } = options;
+    if (policies.length === 0) throw new RequestError('An engine needs at least one policy.');
+    const { spec } = model;
+    const heads = spec.layers * spec.kvHeads;
+    const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
+    const maxSeqs = options.maxSeqs ?? 32;
+    const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
+    const kvType = KvType[options.kvType ?? 'bf16'];
+    const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
+    const bytes = pageBytes(spec.headDim, kvType === KvType.f32 ? 4 : 2, lanes);
+    const stride = pagesFor(maxModelLen) + 2;
+    const wanted = options.kvCacheBytes ?? Math.min(freemem() / 4, maxSeqs * heads * stride * bytes);
+    const pages = Math.floor(wanted / bytes) + 1;
+    if (pages - 1 < 2 * heads) throw new RequestError(`A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`);
+    const { physical, all } = native().processors();
+    const threads = Math.min(options.threads ?? physical.length, 256);
+    const cpus = options.pin === false || threads > all.length ? [] : (threads <= physical.length ? physical : all).slice(0, threads);
+    const maxCopies = heads * stride;
+    const nativeEngine = await native().open(
+      {
+        backend: cpuBackend(), model: spec, kvType, pages, tableStride: stride, maxSeqs, maxRows: maxSeqs, maxTokens, maxCopies,
+        policies: policies.map((policy) => policy.library), threads, cpus,
+      },
+      options.progress,
+    );
+    const described = nativeEngine.describe();
+    if (described.pageBytes !== bytes) throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${bytes}`);
+    const pool = new BlockPool(pages);
+    const prefix = new PrefixCache(pool, PAGE);
+    const { buffers } = nativeEngine;
+    const tables = new Tables(buffers, pool, prefix, heads, stride, maxCopies);
+    const salts = policies.map(({ plan }) => `${plan.hash} `);
+    const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
+    const scheduler = new Scheduler(limits, pool, prefix, tables, salts, options.prefixCache !== false);
+    const batch = new Batch(buffers, spec.layers, () => model.tokenizer.classes);
+    return new Engine(options, [...policies], maxModelLen, nativeEngine, pool, prefix, tables, scheduler, batch, salts, bytes);
+  }
+
+  submit(request: GenerateRequest): Generation {
+    if (this.broken) throw this.broken;
+    if (this.closing) throw new RequestError('The engine is shutting down.');
+    const sequence = this.admissible(request);
+    this.counters[sequence.policy].requests++;
+    this.scheduler.add(sequence);
+    this.loop ??= this.run();
+    return sequence.out;
+  }
+
+  /** A request that can run, or RequestError. */
+  private admissible(request: GenerateRequest): Sequence {
+    const { spec } = this.model;
+    const name = request.policy ?? this.policies[0].plan.name;
+    const index = this.policies.findIndex(({ plan }) => plan.name === name);
+    if (index < 0) throw new RequestError(`There is no policy ${name}; loaded are ${this.policies.map(({ plan }) => plan.name).join(', ')}.`, 'policy');
+    const { plan } = this.policies[index];
+    const rules = new Rules(plan, request.params ?? {}, this.options.ratio, spec.layers);
+    const { prompt } = request;
+    if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
+    for (let i = 0; i < prompt.length; i++) if (!(prompt[i] >= 0 && prompt[i] < spec.vocab)) throw new RequestError(`Token ${prompt[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
+    const forced = request.forced?.length ?? 0;
+    const maxTokens = forced || request.maxTokens;
+    if (!Number.isInteger(maxTokens) || maxTokens < 1) throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
+    const unlimited = plan.positions === 'cache' && rules.bounded;
+    if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt)) throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt');
+    if (!unlimited && prompt.length + maxTokens > this.maxModelLen)
+      throw new RequestError(`The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`, 'max_tokens');
+    const most = rules.peaks(prompt.length, prompt.length + maxTokens).decode;
+    if (unlimited && most !== undefined && most > this.maxModelLen) throw new RequestError(`A budget of ${most} slots exceeds the context of ${this.maxModelLen}.`, 'budget');
+    const id = this.nextId++;
+    const sequence = new Sequence(id, { ...request, maxTokens }, index, rules, spec.layers * spec.kvHeads, new GenerationQueue(id, () => this.abort(sequence)));
+    const peak = this.scheduler.peak(sequence);
+    if (peak > this.pool.pages - 1) throw new RequestError(`This request needs ${peak} pages of KV cache, the pool has ${this.pool.pages - 1}. Shorten it, lower the budget, or raise --kv-cache-memory.`, 'max_tokens');
+    return sequence;
+  }
+
+  private abort(sequence: Sequence): void {
+    sequence.aborted = true;
+    this.loop ??= this.run();
+  }
+
+  /** Steps until every sequence has ended. Each step is one native call off the event loop. */
+  private async run(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
+    try {
+      for (;;) {
+        for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) if (sequence.aborted) this.end(sequence, 'abort');
+        const rows = this.scheduler.schedule();
+        if (rows.length === 0) {
+          const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
+          if (!stuck) break;
+          this.end(stuck, 'error', { error: new RequestError('The KV cache is too small for this request.') });
+          continue;
+        }
+        const start = performance.now();
+        const counts = this.batch.write(rows, this.tables.copies);
+        await this.nativeEngine.step(counts);
+        this.postprocess(rows);
+        this.steps++;
+        if (this.options.check) this.scheduler.check();
+        this.onStep?.({ seconds: (performance.now() - start) / 1000, tokens: counts.tokens, running: this.scheduler.running.length });
+      }
+    } catch (error) {
+      this.broken = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.end(sequence, 'error', { error: this.broken });
+    } finally {
+      this.loop = undefined;
+    }
+  }
+
+  private postprocess(rows: readonly Scheduled[]): void {
+    for (const { sequence, tokens, compacts, observe, slots } of rows) {
+      const before = sequence.computed;
+      sequence.computed += tokens;
+      this.promptTokens += Math.max(0, Math.min(sequence.computed, sequence.prompt) - before);
+      if (observe[1] > observe[0]) sequence.pristine = false;
+      if (compacts) this.compacted(sequence, slots);
+      else this.scheduler.register(sequence, sequence.computed);
+    }
+    for (let i = 0; i < this.batch.draws.length; i++) {
+      const { sequence } = this.batch.draws[i];
+      if (sequence.aborted || sequence.slot < 0) continue;
+      this.accept(sequence, i);
+    }
+  }
+
+  /** `before`: slots of all heads when the compaction began. */
+  private compacted(sequence: Sequence, before: number): void {
+    const counters = this.counters[sequence.policy];
+    const live = this.tables.trim(sequence);
+    sequence.pristine = false;
+    sequence.compactions++;
+    counters.compactions++;
+    counters.slotsSeen += before;
+    counters.slotsEvicted += before - live;
+    if (!sequence.request.onCompaction) return;
+    const { layers, kvHeads } = this.model.spec;
+    const kept = Array.from({ length: layers }, (_, layer) =>
+      Array.from({ length: kvHeads }, (_, head) => [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b)),
+    );
+    sequence.request.onCompaction({ at: sequence.computed, kept });
+  }
+
+  /** Takes draw i: the token is reported, and may end the sequence. */
+  private accept(sequence: Sequence, i: number): void {
+    const event = this.batch.result(i);
+    sequence.firstTokenAt ??= performance.now();
+    sequence.generated++;
+    this.generatedTokens++;
+    if (!sequence.forced) sequence.push(event.token);
+    const stop = sequence.stops.has(event.token) && sequence.generated > (sequence.request.minTokens ?? 0) && !sequence.forced;
+    sequence.out.push(event);
+    if (stop) this.end(sequence, 'stop', { stopToken: event.token });
+    else if (sequence.generated >= sequence.request.maxTokens) this.end(sequence, 'length');
+  }
+
+  private end(sequence: Sequence, reason: FinishReason, more: Partial<Finished> = {}): void {
+    const cacheBytes = sequence.slot < 0 ? 0 : this.tables.pages(sequence) * this.pageBytes;
+    this.scheduler.remove(sequence);
+    const finished: Finished = {
+      reason,
+      promptTokens: sequence.prompt,
+      generatedTokens: sequence.generated,
+      cachedTokens: sequence.cachedTokens,
+      preemptions: sequence.preemptions,
+      compactions: sequence.compactions,
+      firstTokenSeconds: sequence.firstTokenAt && (sequence.firstTokenAt - sequence.submittedAt) / 1000,
+      totalSeconds: (performance.now() - sequence.submittedAt) / 1000,
+      peakCacheBytes: sequence.peakPages * this.pageBytes,
+      cacheBytes,
+      ...more,
+    };
+    sequence.out.finish(finished);
+    this.onFinish?.(finished);
+  }
+
+  addPolicy(policy: BuiltPolicy): void {
+    if (this.policies.some(({ plan }) => plan.name === policy.plan.name)) throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
+    this.nativeEngine.addPolicy(policy.library);
+    this.policies.push(policy);
+    this.salts.push(`${policy.plan.hash} `);
+    this.counters.push({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 });
+  }
+
+  stats(): EngineStats {
+    return {
+      running: this.scheduler.running.length,
+      waiting: this.scheduler.waiting.length,
+      pagesTotal: this.pool.pages - 1,
+      pagesUsed: this.pool.used,
+      pagesCached: this.prefix.pages,
+      pageBytes: this.pageBytes,
+      preemptions: this.scheduler.preemptions,
+      prefixQueries: this.prefix.queries,
+      prefixHits: this.prefix.hits,
+      promptTokens: this.promptTokens,
+      generatedTokens: this.generatedTokens,
+      steps: this.steps,
+      policies: this.policies.map(({ plan }, i) => ({ name: plan.name, ...this.counters[i] })),
+    };
+  }
+
+  /** Audits every invariant now. Throws on the first broken one. */
+  check(): void {
+    this.scheduler.check();
+  }
+
+  /** Forgets all cached prefixes. */
+  clearPrefixCache(): void {
+    this.prefix.clear();
+  }
+
+  async close(options: { drain?: boolean } = {}): Promise<void> {
+    this.closing = true;
+    if (!options.drain) for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) sequence.aborted = true;
+    await this.loop;
+    this.nativeEngine.close();
+  }
+}

@@ -1,0 +1,221 @@
+/**
+ * Which sequences run in the next step, and with how many tokens.
+ *
+ * One token budget a step. Running sequences come first: those that generate, then those whose prompt is under way; then
+ * waiting ones are admitted by priority and arrival. Admission counts what a sequence will really hold: a policy with a
+ * bound reserves its peak, so that it is never preempted; without a bound only the prompt, and when the pool runs dry the
+ * latest sequence is preempted and computed again later.
+ */
+import { PAGE } from '../native/index.ts';
+import type { BlockPool } from './blocks.ts';
+import type { PrefixCache } from './prefix.ts';
+import { pagesFor } from './rules.ts';
+import type { Sequence } from './sequence.ts';
+import type { Tables } from './tables.ts';
+
+export interface Scheduled {
+  readonly sequence: Sequence;
+  readonly tokens: number;
+  /** compact at the end of the step */
+  readonly compacts: boolean;
+  /** observed logical positions [from, to) */
+  readonly observe: readonly [number, number];
+  /** slots of all heads once the tokens are appended; counted when the step compacts */
+  readonly slots: number;
+}
+
+export interface SchedulerLimits {
+  readonly maxTokens: number;
+  readonly maxSeqs: number;
+  readonly kvHeads: number;
+  readonly layers: number;
+}
+
+export class Scheduler {
+  readonly waiting: Sequence[] = [];
+  readonly running: Sequence[] = [];
+  preemptions = 0;
+  private readonly slots: number[];
+  private readonly budgets: Int32Array;
+
+  constructor(
+    private readonly limits: SchedulerLimits,
+    private readonly pool: BlockPool,
+    private readonly prefix: PrefixCache,
+    private readonly tables: Tables,
+    private readonly salts: readonly string[],
+    private readonly usePrefix: boolean,
+  ) {
+    this.slots = Array.from({ length: limits.maxSeqs }, (_, i) => limits.maxSeqs - 1 - i);
+    this.budgets = new Int32Array(limits.layers);
+  }
+
+  add(sequence: Sequence): void {
+    this.insert(this.waiting, sequence);
+  }
+
+  /** By priority, then arrival. */
+  private insert(list: Sequence[], sequence: Sequence): void {
+    let at = list.length;
+    while (at > 0 && (list[at - 1].priority > sequence.priority || (list[at - 1].priority === sequence.priority && list[at - 1].id > sequence.id))) at--;
+    list.splice(at, 0, sequence);
+  }
+
+  /** Takes a sequence out wherever it is, and its pages back. */
+  remove(sequence: Sequence): void {
+    const waiting = this.waiting.indexOf(sequence);
+    if (waiting >= 0) this.waiting.splice(waiting, 1);
+    const running = this.running.indexOf(sequence);
+    if (running < 0) return;
+    this.running.splice(running, 1);
+    this.release(sequence);
+  }
+
+  private release(sequence: Sequence): void {
+    this.tables.free(sequence);
+    this.slots.push(sequence.slot);
+    sequence.slot = -1;
+  }
+
+  /** Most pages a sequence will hold in its present phase. */
+  private reserve(sequence: Sequence): number {
+    const heads = sequence.heads;
+    const held = sequence.slot < 0 ? 0 : this.tables.pages(sequence);
+    const { prompt, decode } = sequence.rules.peaks(sequence.prompt, Math.max(sequence.known, sequence.prompt + sequence.request.maxTokens));
+    const reading = sequence.computed < sequence.prompt;
+    // ragged heads share a layer's slots, each with a last page of its own
+    const slack = sequence.rules.plan.heads.kind === 'pooled' ? 1 : 0;
+    const pages = Math.max(reading ? pagesFor(prompt) : 0, decode === undefined ? 0 : pagesFor(decode) + slack);
+    return Math.max(held, pages * heads);
+  }
+
+  /** Pages a sequence needs when nothing else runs; more than the pool means that it can never run. */
+  peak(sequence: Sequence): number {
+    const length = sequence.prompt + sequence.request.maxTokens;
+    const { prompt, decode } = sequence.rules.peaks(sequence.prompt, length);
+    return Math.max(pagesFor(prompt), pagesFor(Math.min(decode ?? length, length))) * sequence.heads;
+  }
+
+  /** Chooses and provides for the next step. Sequences it had to preempt wait again. */
+  schedule(): Scheduled[] {
+    this.tables.copies = 0;
+    const chosen: Scheduled[] = [];
+    let room = this.limits.maxTokens;
+    const decoding = this.running.filter((sequence) => sequence.waitsForOne);
+    const reading = this.running.filter((sequence) => !sequence.waitsForOne);
+    for (const sequence of [...decoding, ...reading]) {
+      if (room === 0) break;
+      if (sequence.slot < 0) continue; // preempted a moment ago
+      const row = this.provide(sequence, room, chosen);
+      if (!row) continue;
+      chosen.push(row);
+      room = this.limits.maxTokens - chosen.reduce((sum, each) => sum + each.tokens, 0);
+    }
+    let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
+    while (room > 0 && this.waiting.length > 0 && this.running.length < this.limits.maxSeqs) {
+      const sequence = this.waiting[0];
+      const need = this.reserve(sequence);
+      if (this.running.length > 0 && reserved + need > this.pool.pages - 1) break;
+      this.waiting.shift();
+      this.admit(sequence);
+      const row = this.provide(sequence, room, chosen, false);
+      if (!row) {
+        this.running.splice(this.running.indexOf(sequence), 1);
+        this.release(sequence);
+        sequence.reset();
+        this.insert(this.waiting, sequence);
+        break;
+      }
+      reserved += need;
+      chosen.push(row);
+      room -= row.tokens;
+    }
+    return chosen;
+  }
+
+  private admit(sequence: Sequence): void {
+    sequence.slot = this.slots.pop()!;
+    this.insert(this.running, sequence);
+    if (!this.usePrefix || !sequence.rules.plan.shareable) return;
+    // the last token is always computed, and so are the prompt's observed queries
+    const most = Math.floor(Math.max(0, sequence.prompt - Math.max(1, sequence.rules.observeLast)) / PAGE);
+    const hashes = this.prefix.hashes(this.salts[sequence.policy], sequence.tokens, 0, '', most);
+    const blocks = this.prefix.lookUp(hashes);
+    if (blocks.length === 0) return;
+    this.tables.adopt(sequence, blocks);
+    sequence.computed = blocks.length * PAGE;
+    sequence.cachedTokens = sequence.preemptions === 0 ? sequence.computed : sequence.cachedTokens;
+    sequence.registered = blocks.length;
+    sequence.lastHash = hashes[blocks.length - 1];
+  }
+
+  /** Cuts a sequence's next tokens at its next possible compaction and provides their pages, preempting later sequences if it must. */
+  private provide(sequence: Sequence, room: number, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
+    const { rules, computed, prompt } = sequence;
+    const { kvHeads } = this.limits;
+    rules.budgets(computed, this.budgets);
+    const until = rules.until(computed, prompt, this.tables.over(sequence, kvHeads, 0, this.budgets));
+    let tokens = Math.min(room, sequence.known - computed, until);
+    if (tokens <= 0) return undefined;
+    const length = computed + tokens;
+    rules.budgets(length, this.budgets);
+    const compacts = rules.compacts(length, prompt, this.tables.over(sequence, kvHeads, tokens, this.budgets));
+    const observe = this.observed(sequence, computed, length);
+    const writes = observe[1] > observe[0] ? 0 : compacts ? Math.floor(rules.window(length).first / PAGE) : Number.POSITIVE_INFINITY;
+    while (!this.tables.extend(sequence, tokens) || (writes < sequence.shared && !this.tables.makeWritable(sequence, writes))) {
+      const victim = mayPreempt ? this.running.at(-1) : undefined;
+      if (victim === undefined) return undefined;
+      const taken = chosen.findIndex((row) => row.sequence === victim);
+      if (taken >= 0) chosen.splice(taken, 1);
+      this.preempt(victim);
+      if (victim === sequence) return undefined;
+      tokens = Math.min(tokens, sequence.known - sequence.computed);
+    }
+    return { sequence, tokens, compacts, observe, slots: compacts ? this.tables.slots(sequence) + tokens * sequence.heads : 0 };
+  }
+
+  private observed(sequence: Sequence, from: number, to: number): [number, number] {
+    const { observe } = sequence.rules.plan;
+    if (from >= sequence.prompt) return observe.decode ? [from, to] : [from, from];
+    if (observe.prompt === 'none') return [from, from];
+    const first = observe.prompt === 'every' ? from : Math.max(from, sequence.prompt - sequence.rules.observeLast);
+    return first < to ? [first, to] : [from, from];
+  }
+
+  private preempt(sequence: Sequence): void {
+    this.running.splice(this.running.indexOf(sequence), 1);
+    this.release(sequence);
+    sequence.reset();
+    sequence.preemptions++;
+    this.preemptions++;
+    this.insert(this.waiting, sequence);
+  }
+
+  /** After a step: registers prompt pages that have become full and are still as the prompt left them. */
+  register(sequence: Sequence, length: number): void {
+    if (!this.usePrefix || !sequence.rules.plan.shareable || !sequence.pristine) return;
+    const full = Math.floor(length / PAGE);
+    if (full <= sequence.registered) return;
+    const hashes = this.prefix.hashes(this.salts[sequence.policy], sequence.tokens, sequence.registered, sequence.lastHash, full);
+    hashes.forEach((hash, i) => {
+      this.prefix.register(hash, sequence.lastHash || this.salts[sequence.policy], this.tables.column(sequence, sequence.registered + i));
+      sequence.lastHash = hash;
+    });
+    sequence.registered = full;
+    sequence.shared = Math.max(sequence.shared, full);
+  }
+
+  /** Audits pool, tables and prefix cache. Throws on the first broken invariant. */
+  check(): void {
+    const { tables, running, prefix } = this;
+    this.pool.check(
+      (function* () {
+        for (const sequence of running) yield* tables.heldBy(sequence);
+        yield* prefix.held();
+      })(),
+    );
+    for (const sequence of running) tables.check(sequence);
+    if (this.slots.length + running.length !== this.limits.maxSeqs) throw new Error('a row of the tables is lost');
+    if (new Set([...this.slots, ...running.map((sequence) => sequence.slot)]).size !== this.limits.maxSeqs) throw new Error('a row of the tables is held twice');
+  }
+}

@@ -1,0 +1,85 @@
+/** One request while it waits, runs, or has been preempted. */
+import { MAX_PARAMS } from '../native/index.ts';
+import type { GenerationQueue } from './generation.ts';
+import type { Rules } from './rules.ts';
+import type { GenerateRequest } from './types.ts';
+
+export class Sequence {
+  /** tokens known so far: prompt, then generated (or forced) ones */
+  tokens: Int32Array;
+  known: number;
+  readonly prompt: number;
+  /** logical tokens whose keys and values have been computed */
+  computed = 0;
+  /** row of the shared tables, -1 while not running */
+  slot = -1;
+  /** pages in the table of each (layer, KV head) */
+  readonly held: Int32Array;
+  /** leading pages of each head that may be shared or hashed: they are copied before they are written */
+  shared = 0;
+  /** pages of this sequence that stand in the prefix cache, and the hash of the last */
+  registered = 0;
+  lastHash = '';
+  /** no compaction has moved slots and no query has written states: slot index = position, states are initial */
+  pristine = true;
+  aborted = false;
+  generated = 0;
+  preemptions = 0;
+  compactions = 0;
+  cachedTokens = 0;
+  peakPages = 0;
+  firstTokenAt?: number;
+  readonly submittedAt = performance.now();
+  readonly stops: ReadonlySet<number>;
+
+  constructor(
+    readonly id: number,
+    readonly request: GenerateRequest,
+    readonly policy: number,
+    readonly rules: Rules,
+    readonly heads: number,
+    readonly out: GenerationQueue,
+  ) {
+    this.prompt = request.prompt.length;
+    const forced = request.forced ?? [];
+    this.tokens = new Int32Array(this.prompt + Math.max(forced.length, 64));
+    this.tokens.set(request.prompt);
+    this.tokens.set(forced, this.prompt);
+    this.known = this.prompt + forced.length;
+    this.held = new Int32Array(heads);
+    this.stops = new Set(request.stopTokens ?? []);
+    if (rules.params.length > MAX_PARAMS) throw new Error('too many parameters');
+  }
+
+  get priority(): number {
+    return this.request.priority ?? 0;
+  }
+
+  get forced(): boolean {
+    return this.request.forced !== undefined;
+  }
+
+  /** Fed tokens are all known ones; the next is to be sampled. */
+  get waitsForOne(): boolean {
+    return this.known - this.computed === 1 && this.computed >= this.prompt;
+  }
+
+  push(token: number): void {
+    if (this.known === this.tokens.length) {
+      const larger = new Int32Array(this.tokens.length * 2);
+      larger.set(this.tokens);
+      this.tokens = larger;
+    }
+    this.tokens[this.known++] = token;
+  }
+
+  /** Back to the start, to be computed again. */
+  reset(): void {
+    this.computed = 0;
+    this.held.fill(0);
+    this.shared = 0;
+    this.registered = 0;
+    this.lastHash = '';
+    this.pristine = true;
+  }
+}

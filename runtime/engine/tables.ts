@@ -1,0 +1,167 @@
+/** Sequences' block tables in the memory that native code reads: giving pages, making them writable, taking them back. */
+import { type Buffers, PAGE } from '../native/index.ts';
+import type { BlockPool } from './blocks.ts';
+import type { PrefixCache } from './prefix.ts';
+import { pagesFor } from './rules.ts';
+import type { Sequence } from './sequence.ts';
+
+export class Tables {
+  /** page pairs (from, to) to copy before the next step */
+  copies = 0;
+
+  constructor(
+    private readonly buffers: Buffers,
+    private readonly pool: BlockPool,
+    private readonly prefix: PrefixCache,
+    private readonly heads: number,
+    private readonly stride: number,
+    private readonly maxCopies: number,
+  ) {}
+
+  private at(sequence: Sequence, head: number): number {
+    return (sequence.slot * this.heads + head) * this.stride;
+  }
+
+  length(sequence: Sequence, head: number): number {
+    return this.buffers.length[sequence.slot * this.heads + head];
+  }
+
+  /** Slots of a head over its budget, the worst layer's mean, when `tokens` more have been appended. */
+  over(sequence: Sequence, kvHeads: number, tokens: number, budgets: Int32Array): number {
+    let worst = Number.NEGATIVE_INFINITY;
+    for (let head = 0, layer = 0; head < this.heads; layer++) {
+      let live = 0;
+      for (let i = 0; i < kvHeads; i++, head++) live += this.length(sequence, head) + tokens;
+      worst = Math.max(worst, live / kvHeads - budgets[layer]);
+    }
+    return worst;
+  }
+
+  /** Pages that `tokens` more slots in every head would need now. */
+  needed(sequence: Sequence, tokens: number): number {
+    let pages = 0;
+    for (let head = 0; head < this.heads; head++) pages += Math.max(0, pagesFor(this.length(sequence, head) + tokens) - sequence.held[head]);
+    return pages;
+  }
+
+  /** A free page, from the prefix cache if need be; 0 when there is none. */
+  private page(): number {
+    let page = this.pool.allocate();
+    while (page === 0 && this.prefix.evict()) page = this.pool.allocate();
+    return page;
+  }
+
+  /** Makes room for `tokens` more slots in every head. False, with nothing changed but what was already given, when the pool is full. */
+  extend(sequence: Sequence, tokens: number): boolean {
+    let total = 0;
+    for (let head = 0; head < this.heads; head++) {
+      const need = pagesFor(this.length(sequence, head) + tokens);
+      if (need > this.stride) throw new Error(`sequence ${sequence.id} outgrew its table of ${this.stride} pages`);
+      const table = this.at(sequence, head);
+      while (sequence.held[head] < need) {
+        const page = this.page();
+        if (page === 0) return false;
+        this.buffers.table[table + sequence.held[head]++] = page;
+      }
+      total += sequence.held[head];
+    }
+    sequence.peakPages = Math.max(sequence.peakPages, total);
+    return true;
+  }
+
+  /** Gives the sequence pages of its own from page `from` on: what others or the prefix cache hold is copied, or, when no page is free, forgotten by the cache. False when neither is possible. */
+  makeWritable(sequence: Sequence, from: number): boolean {
+    for (let head = 0; head < this.heads; head++) {
+      const table = this.at(sequence, head);
+      for (let p = from; p < Math.min(sequence.shared, sequence.held[head]); p++) {
+        const old = this.buffers.table[table + p];
+        if (this.pool.count(old) === 1) continue;
+        const fresh = this.copies < this.maxCopies ? this.page() : 0;
+        if (this.pool.count(old) === 1) {
+          // the search for a page evicted the very prefix
+          if (fresh) this.pool.release(fresh);
+          continue;
+        }
+        if (fresh) {
+          this.buffers.copy[2 * this.copies] = old;
+          this.buffers.copy[2 * this.copies + 1] = fresh;
+          this.copies++;
+          this.pool.release(old);
+          this.buffers.table[table + p] = fresh;
+        } else {
+          this.prefix.forget(old);
+          if (this.pool.count(old) !== 1) return false;
+        }
+      }
+    }
+    sequence.shared = Math.min(sequence.shared, from);
+    return true;
+  }
+
+  /** Takes over the pages of a cached prefix (already retained). */
+  adopt(sequence: Sequence, blocks: readonly Int32Array[]): void {
+    blocks.forEach((pages, p) => {
+      for (let head = 0; head < this.heads; head++) this.buffers.table[this.at(sequence, head) + p] = pages[head];
+    });
+    sequence.held.fill(blocks.length);
+    for (let head = 0; head < this.heads; head++) this.buffers.length[sequence.slot * this.heads + head] = blocks.length * PAGE;
+    sequence.shared = blocks.length;
+  }
+
+  /** The p-th page of every head. */
+  column(sequence: Sequence, p: number): Int32Array {
+    return Int32Array.from({ length: this.heads }, (_, head) => this.buffers.table[this.at(sequence, head) + p]);
+  }
+
+  /** Gives back the pages behind the live slots, the last first; returns how many slots are live. */
+  trim(sequence: Sequence): number {
+    let live = 0;
+    for (let head = this.heads - 1; head >= 0; head--) {
+      const length = this.length(sequence, head);
+      live += length;
+      const table = this.at(sequence, head);
+      while (sequence.held[head] > pagesFor(length)) {
+        const p = --sequence.held[head];
+        this.pool.release(this.buffers.table[table + p]);
+        this.buffers.table[table + p] = 0;
+      }
+    }
+    return live;
+  }
+
+  /** Gives everything back. */
+  free(sequence: Sequence): void {
+    for (let head = 0; head < this.heads; head++) this.buffers.length[sequence.slot * this.heads + head] = 0;
+    this.trim(sequence);
+  }
+
+  /** Live slots of all heads. */
+  slots(sequence: Sequence): number {
+    let total = 0;
+    for (let head = 0; head < this.heads; head++) total += this.length(sequence, head);
+    return total;
+  }
+
+  pages(sequence: Sequence): number {
+    let total = 0;
+    for (let head = 0; head < this.heads; head++) total += sequence.held[head];
+    return total;
+  }
+
+  *heldBy(sequence: Sequence): Generator<number> {
+    for (let head = 0; head < this.heads; head++)
+      for (let p = 0; p < sequence.held[head]; p++) yield this.buffers.table[this.at(sequence, head) + p];
+  }
+
+  /** Audits one sequence: lengths fit pages, nothing outside is left in the table, what it may write is its own. */
+  check(sequence: Sequence): void {
+    for (let head = 0; head < this.heads; head++) {
+      const length = this.length(sequence, head);
+      if (pagesFor(length) > sequence.held[head]) throw new Error(`sequence ${sequence.id} has ${length} slots in ${sequence.held[head]} pages`);
+      for (let p = 0; p < sequence.held[head]; p++) {
+        const page = this.buffers.table[this.at(sequence, head) + p];
+        if (p >= sequence.shared && this.pool.count(page) !== 1) throw new Error(`page ${page} of sequence ${sequence.id} is shared and counts as its own`);
+      }
+    }
+  }
+}
