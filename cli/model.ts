@@ -1,0 +1,71 @@
+/** Loading a model and an engine from command-line options. */
+import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import { Engine } from '../runtime/engine/engine.ts';
+import type { EngineOptions } from '../runtime/engine/types.ts';
+import { loadModel } from '../runtime/model/load.ts';
+import type { LoadedModel } from '../runtime/model/types.ts';
+import { UserError, progressLine } from './output.ts';
+
+export async function openModel(source: string): Promise<LoadedModel> {
+  const line = progressLine(`fetching ${source}`);
+  try {
+    return await loadModel(source, { progress: ({ received, total }) => line.at(received, total) });
+  } finally {
+    line.end();
+  }
+}
+
+export interface EngineFlags {
+  kvCacheMemory?: string;
+  kvCacheDtype?: string;
+  maxNumBatchedTokens?: string;
+  maxNumSeqs?: string;
+  maxModelLen?: string;
+  threads?: string;
+  sparseKvCacheRatio?: string;
+  enablePrefixCaching?: boolean;
+}
+
+const positive = (flag: string, text: string | undefined): number | undefined => {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
+  return value;
+};
+
+/** 2GiB, 512MiB, 1000000 … */
+export function parseBytes(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, number, unit = ''] = text.match(/^(\d+(?:\.\d+)?)\s*([KMG]i?B?|B)?$/i) ?? [];
+  if (number === undefined) throw new UserError(`--${flag} ${text}: write a size such as 512MiB or 2GiB.`);
+  const power = { K: 1, M: 2, G: 3 }[unit[0]?.toUpperCase() as 'K'] ?? 0;
+  return Math.floor(Number(number) * 1024 ** power);
+}
+
+export function parseRatio(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ratio = Number(text);
+  if (!(ratio > 0 && ratio <= 1)) throw new UserError(`--sparse-kv-cache-ratio ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
+  return ratio;
+}
+
+export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
+  const dtype = flags.kvCacheDtype === undefined || flags.kvCacheDtype === 'auto' ? 'bf16' : flags.kvCacheDtype;
+  if (dtype !== 'bf16' && dtype !== 'f32') throw new UserError(`--kv-cache-dtype ${dtype}: auto, bf16 and f32 are possible.`);
+  return {
+    model,
+    policies,
+    ratio: parseRatio(flags.sparseKvCacheRatio),
+    kvType: dtype,
+    kvCacheBytes: parseBytes('kv-cache-memory', flags.kvCacheMemory),
+    maxBatchedTokens: positive('max-num-batched-tokens', flags.maxNumBatchedTokens),
+    maxSeqs: positive('max-num-seqs', flags.maxNumSeqs),
+    maxModelLen: positive('max-model-len', flags.maxModelLen),
+    threads: positive('threads', flags.threads),
+    prefixCache: flags.enablePrefixCaching,
+  };
+}
+
+export async function openEngine(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags = {}): Promise<Engine> {
+  return Engine.create(engineOptions(model, policies, flags));
+}

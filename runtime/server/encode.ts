@@ -1,0 +1,50 @@
+/**
+ * Tokenising off the event loop when it takes long. The tokenizer is plain JavaScript and synchronous: short prompts are
+ * faster here, long ones go to a worker that loads the tokenizer once.
+ */
+import { Worker } from 'node:worker_threads';
+import type { LoadedModel, Tokenizer } from '../model/types.ts';
+
+type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
+
+/** Characters that take a few milliseconds; more would delay other requests. */
+const SHORT = 4096;
+
+export class Encoder {
+  private worker?: Worker;
+  private nextId = 1;
+  private readonly waiting = new Map<number, { resolve: (tokens: Int32Array) => void; reject: (error: Error) => void }>();
+
+  constructor(private readonly model: LoadedModel) {}
+
+  async encode(text: string, options: Options = {}): Promise<Int32Array> {
+    if (text.length <= SHORT) return this.model.tokenizer.encode(text, options);
+    const worker = (this.worker ??= this.start());
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      worker.postMessage({ id, text, options });
+    });
+  }
+
+  private start(): Worker {
+    const worker = new Worker(new URL('./encode-worker.mjs', import.meta.url), { workerData: { source: this.model.source } });
+    worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
+      const caller = this.waiting.get(id);
+      this.waiting.delete(id);
+      if (tokens) caller?.resolve(tokens);
+      else caller?.reject(new Error(error));
+    });
+    worker.on('error', (error) => {
+      for (const { reject } of this.waiting.values()) reject(error as Error);
+      this.waiting.clear();
+      this.worker = undefined;
+    });
+    worker.unref();
+    return worker;
+  }
+
+  async close(): Promise<void> {
+    await this.worker?.terminate();
+  }
+}

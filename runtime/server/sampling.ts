@@ -1,0 +1,59 @@
+/** A client's request → the engine's. */
+import type { EngineApi, GenerateRequest } from '../engine/types.ts';
+import { ApiError } from './errors.ts';
+import type { CommonRequest } from './schemas.ts';
+
+/** The policy and its parameters, from sparse_kv or vLLM's vllm_xargs (sparse_kv_policy, sparse_kv_<parameter>). */
+function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params'> {
+  const given: Record<string, unknown> = { ...body.sparse_kv };
+  for (const [name, value] of Object.entries(body.vllm_xargs ?? {})) if (name.startsWith('sparse_kv_')) given[name.slice('sparse_kv_'.length)] = value;
+  const { policy, ...rest } = given;
+  const params: Record<string, number> = {};
+  for (const [name, value] of Object.entries(rest)) {
+    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
+    if (typeof number !== 'number' || Number.isNaN(number)) throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
+    params[name] = number;
+  }
+  return { policy: policy as string | undefined, params };
+}
+
+function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number> | undefined {
+  if (!body.logit_bias) return undefined;
+  const bias = new Map<number, number>();
+  for (const [key, value] of Object.entries(body.logit_bias)) {
+    const token = Number(key);
+    if (!Number.isInteger(token) || token < 0 || token >= vocab) throw new ApiError(400, `logit_bias: ${key} is not a token of this model.`, 'logit_bias');
+    bias.set(token, value);
+  }
+  if (bias.size > 1024) throw new ApiError(400, 'logit_bias has more than 1024 tokens.', 'logit_bias');
+  return bias;
+}
+
+/** One generation. `logprobs`: alternatives per token, undefined for none; `choice` varies the seed of n > 1. */
+export function generateRequest(engine: EngineApi, body: CommonRequest, prompt: Int32Array, maxTokens: number | undefined, logprobs: number | undefined, choice: number): GenerateRequest {
+  const { tokenizer } = engine.model;
+  const room = Math.max(1, engine.maxModelLen - prompt.length);
+  const stopTokens = [...(body.ignore_eos ? [] : tokenizer.eos), ...(body.stop_token_ids ?? [])];
+  return {
+    prompt,
+    maxTokens: maxTokens ?? room,
+    minTokens: body.min_tokens ?? 0,
+    stopTokens,
+    priority: body.priority ?? 0,
+    sampling: {
+      temperature: body.temperature ?? 1,
+      topP: body.top_p ?? 1,
+      topK: Math.max(0, body.top_k ?? 0),
+      minP: body.min_p ?? 0,
+      presencePenalty: body.presence_penalty ?? 0,
+      frequencyPenalty: body.frequency_penalty ?? 0,
+      repetitionPenalty: body.repetition_penalty ?? 1,
+      logitBias: biasOf(body, tokenizer.vocab),
+      seed: (body.seed ?? Math.floor(Math.random() * 2 ** 48)) + choice,
+      logprobs,
+    },
+    ...policyOf(body),
+  };
+}
+
+export const stopStrings = (body: CommonRequest): string[] => (body.stop === null || body.stop === undefined ? [] : [body.stop].flat()).filter((text) => text !== '');
