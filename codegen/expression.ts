@@ -50,6 +50,9 @@ const refusedOperators: Partial<Record<SyntaxKind, string>> = {
 
 const says: Record<Type, string> = { f32: 'a number', bool: 'a boolean', vec: 'a vector' };
 
+const isLoop = (node: Ast): boolean =>
+  Ast.isForStatement(node) || Ast.isForOfStatement(node) || Ast.isForInStatement(node) || Ast.isWhileStatement(node) || Ast.isDoStatement(node);
+
 /** A mistake that has been reported already; unwinds to the function being lowered. */
 class Reported extends Error {}
 
@@ -118,7 +121,11 @@ export class Lowering {
         return this.number(value!);
       }
       if (Ast.isVariableStatement(statement)) {
-        if (statement.getDeclarationKind() !== 'const') this.fail(this.loops(at) ? 'loop-in-score' : 'mutation', statement, this.loops(at) ? 'A score is one expression per slot; a loop has no bound the kernel can know.' : 'Nothing may change inside a policy function.', this.loops(at) ? 'write it in closed form, for example slot.attn * pow(0.98, slot.age)' : 'use const; what must be remembered between queries is a state of accumulate');
+        if (statement.getDeclarationKind() !== 'const') {
+          const loop = at.getDescendants().find(isLoop);
+          if (loop) this.refuseLoop(loop);
+          this.fail('mutation', statement, 'Nothing may change inside a policy function.', 'use const; what must be remembered between queries is a state of accumulate');
+        }
         for (const declaration of statement.getDeclarations()) this.bind(declaration.getNameNode(), declaration, this.value(declaration.getInitializerOrThrow()));
       } else if (Ast.isIfStatement(statement)) {
         const cond = this.typed(statement.getExpression(), 'bool');
@@ -129,8 +136,8 @@ export class Lowering {
         const other = this.block(otherwise ? [...branch(otherwise), ...rest] : rest, at);
         if (then.type !== other.type) this.fail('wrong-type', statement, `The branches return ${says[then.type]} and ${says[other.type]}.`);
         return { op: 'select', type: then.type, cond, then, else: other, span: spanOf(statement) };
-      } else if (Ast.isForStatement(statement) || Ast.isForOfStatement(statement) || Ast.isForInStatement(statement) || Ast.isWhileStatement(statement) || Ast.isDoStatement(statement)) {
-        this.fail('loop-in-score', statement, 'A score is one expression per slot; a loop has no bound the kernel can know.', 'write it in closed form, for example slot.attn * pow(0.98, slot.age)');
+      } else if (isLoop(statement)) {
+        this.refuseLoop(statement);
       } else if (Ast.isExpressionStatement(statement)) {
         this.value(statement.getExpression());
         this.fail('unsupported-syntax', statement, 'A statement without effect is not part of the language.');
@@ -141,8 +148,10 @@ export class Lowering {
     return this.fail('wrong-type', at, 'Not every path returns a value.');
   }
 
-  private loops(at: Ast): boolean {
-    return at.getDescendants().some((node) => Ast.isForStatement(node) || Ast.isWhileStatement(node) || Ast.isForOfStatement(node));
+  /** Points at the loop's first word. */
+  private refuseLoop(loop: Ast): never {
+    const word = loop.getFirstChild() ?? loop;
+    return this.fail('loop-in-score', word, 'A score is one expression per slot; a loop has no bound the kernel can know.', 'write it in closed form, for example slot.attn * pow(0.98, slot.age)');
   }
 
   private typed(ast: Ast, type: Type): Node {

@@ -67,7 +67,7 @@ export const advance = (states: readonly State[], slot: SlotValues): Record<stri
 
 /** Binary tree over 16 values: i += i + 8, + 4, + 2, + 1. */
 function tree(values: Float32Array): number {
-  for (let width = 8; width > 0; width /= 2) for (let i = 0; i < width; i++) values[i] = f(values[i] + values[i + width]);
+  for (let width = 8; width >= 1; width /= 2) for (let i = 0; i < width; i++) values[i] = f(values[i] + values[i + width]);
   return values[0];
 }
 

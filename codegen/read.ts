@@ -1,5 +1,5 @@
 /** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CallExpression, type Node, type ObjectLiteralExpression, Project, type SourceFile, SyntaxKind, ts } from 'ts-morph';
@@ -47,6 +47,19 @@ export function spanOf(node: Node): Span {
   return { file: source.getFilePath(), line, column, length: Math.max(1, node.getEnd() - node.getStart()) };
 }
 
+/** Adds files to the project, or takes their changes up; many at once are checked together, which is much faster. */
+export function preload(files: readonly string[]): SourceFile[] {
+  const known = theProject();
+  const sources = files.map((file) => {
+    const old = known.getSourceFile(file);
+    if (!old) return known.addSourceFileAtPath(file);
+    if (old.getFullText() !== readFileSync(file, 'utf8')) old.refreshFromFileSystemSync();
+    return old;
+  });
+  known.resolveSourceFileDependencies();
+  return sources;
+}
+
 /** Throws PolicyErrors for a missing policy and for TypeScript's own diagnostics. */
 export function read(path: string): Syntax {
   const file = resolve(path);
@@ -56,10 +69,7 @@ export function read(path: string): Syntax {
     errors.report('no-policy', start, `There is no file ${path}.`, 'give the path of a TypeScript file, or the name of a shipped policy');
     errors.done();
   }
-  const old = theProject().getSourceFile(file);
-  if (old) theProject().removeSourceFile(old);
-  const source = theProject().addSourceFileAtPath(file);
-  theProject().resolveSourceFileDependencies();
+  const [source] = preload([file]);
   const files = [source, ...importsOf(source)];
   for (const checked of files) {
     for (const diagnostic of checked.getPreEmitDiagnostics()) {

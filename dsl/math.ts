@@ -96,7 +96,7 @@ const vec = (v: Float32Array): Vec => v as unknown as Vec;
 
 /** 16 partial sums to one: lane i += lane i + 8, then + 4, + 2, + 1. */
 function tree(lanes: Float32Array): number {
-  for (let width = 8; width > 0; width /= 2) for (let l = 0; l < width; l++) lanes[l] += lanes[l + width];
+  for (let width = 8; width >= 1; width /= 2) for (let l = 0; l < width; l++) lanes[l] += lanes[l + width];
   return lanes[0];
 }
 

@@ -15,9 +15,9 @@ namespace skv {
 namespace {
 
 /* The policy in an opened library, or null with a reason. */
-const skv_policy* entry_of(void* handle, std::string* why) {
-  auto entry = reinterpret_cast<skv_policy_entry_fn>(dlsym(handle, SKV_POLICY_ENTRY));
-  if (!entry) return *why = "it exports no " SKV_POLICY_ENTRY, nullptr;
+const skv_policy* entry_of(void* handle, const std::string& symbol, std::string* why) {
+  auto entry = reinterpret_cast<skv_policy_entry_fn>(dlsym(handle, symbol.c_str()));
+  if (!entry) return *why = "it exports no " + symbol, nullptr;
   const skv_policy* policy = entry();
   if (!policy) return *why = "its entry returned nothing", nullptr;
   if (policy->abi_version != SKV_ABI_VERSION || policy->size != sizeof(skv_policy))
@@ -28,7 +28,7 @@ const skv_policy* entry_of(void* handle, std::string* why) {
   return policy;
 }
 
-void probe(const std::string& path) {
+void probe(const std::string& path, const std::string& symbol) {
   const pid_t child = fork();
   if (child < 0) return; /* no process to spare: open it directly */
   if (child == 0) {
@@ -36,7 +36,7 @@ void probe(const std::string& path) {
     alarm(10); /* a lock held by another thread at the fork would otherwise hang the child */
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     std::string why;
-    _exit(handle && entry_of(handle, &why) ? 0 : 1);
+    _exit(handle && entry_of(handle, symbol, &why) ? 0 : 1);
   }
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
@@ -45,21 +45,23 @@ void probe(const std::string& path) {
 
 }  // namespace
 
-const skv_policy* open_policy(const std::string& path) {
+const skv_policy* open_policy(const std::string& name) {
   static std::mutex mutex;
   static std::map<std::string, const skv_policy*> opened;
   std::lock_guard<std::mutex> lock(mutex);
-  if (auto found = opened.find(path); found != opened.end()) return found->second;
-  probe(path);
+  if (auto found = opened.find(name); found != opened.end()) return found->second;
+  const size_t mark = name.rfind('#');
+  const std::string path = name.substr(0, mark), symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
+  probe(path, symbol);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(std::string("cannot open policy: ") + dlerror());
   std::string why;
-  const skv_policy* policy = entry_of(handle, &why);
+  const skv_policy* policy = entry_of(handle, symbol, &why);
   if (!policy) {
     dlclose(handle);
     throw std::runtime_error(path + " is not a policy library: " + why);
   }
-  return opened[path] = policy;
+  return opened[name] = policy;
 }
 
 }  // namespace skv

@@ -8,8 +8,9 @@
 namespace skv {
 
 /* Opens the library for good (handles stay open: code may be in use). A library is first opened in a forked child, so
- * that one that crashes while loading is a message and not the end of the server. Throws std::runtime_error. */
-const skv_policy* open_policy(const std::string& path);
+ * that one that crashes while loading is a message and not the end of the server. A library may hold several policies:
+ * "path#symbol" names the entry of one. Throws std::runtime_error. */
+const skv_policy* open_policy(const std::string& name);
 
 }  // namespace skv
 #endif

@@ -1,0 +1,11 @@
+import { definePolicy, every, tokens, topK } from 'skv';
+
+export default definePolicy({
+  name: 'My Policy!',
+  params: { budget: tokens(64) },
+  observe: 'every',
+  accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+  score: (slot) => slot.mass,
+  keep: topK('budget'),
+  when: every(1),
+});

@@ -1,0 +1,15 @@
+import { definePolicy, every, tokens, topK } from 'skv';
+
+export default definePolicy({
+  name: 'mine',
+  params: { budget: tokens(64) },
+  observe: 'every',
+  accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+  score: (slot) => {
+    let heat = slot.mass;
+    for (let i = 0; i < slot.age; i++) heat *= 0.98;
+    return heat;
+  },
+  keep: topK('budget'),
+  when: every(1),
+});

@@ -1,0 +1,3 @@
+import { tokens } from 'skv';
+
+export default { name: 'mine', budget: tokens(64) };

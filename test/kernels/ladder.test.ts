@@ -1,0 +1,100 @@
+/**
+ * The ladder over random policies: JavaScript = interpreter = C++, bit for bit, on states and scores; and simplify changes
+ * no value and has nothing left to do. SKV_LADDER=N runs N policies, SKV_LADDER_SEED moves the first seed.
+ */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compile } from '../../codegen/compile.ts';
+import { host } from '../../codegen/host.ts';
+import { irText } from '../../codegen/irtext.ts';
+import { difference, interpreted, onHostPolicy, situation } from '../../codegen/ladder.ts';
+import { lower } from '../../codegen/lower.ts';
+import { plan } from '../../codegen/plan.ts';
+import { preload, read } from '../../codegen/read.ts';
+import { render } from '../../codegen/render.ts';
+import { simplify } from '../../codegen/simplify.ts';
+import { verify, verifySimplified } from '../../codegen/verify.ts';
+import { native } from '../../runtime/native/index.ts';
+import { randomPolicy } from '../lang/random.ts';
+
+const COUNT = Number(process.env.SKV_LADDER ?? 500);
+const FIRST = Number(process.env.SKV_LADDER_SEED ?? 1);
+/** Policies of one C++ file. */
+const BATCH = 125;
+
+const folder = mkdtempSync(join(tmpdir(), 'skv-ladder-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+const seeds = Array.from({ length: COUNT }, (_, i) => FIRST + i);
+const fileOf = (seed: number) => join(folder, `random-${seed}.ts`);
+for (const seed of seeds) writeFileSync(fileOf(seed), randomPolicy(seed, `random-${seed}`));
+preload(seeds.map(fileOf));
+const policies = seeds.map((seed) => {
+  const written = verify(lower(read(fileOf(seed))));
+  return { seed, written, simple: verifySimplified(simplify(written)), runnable: host(fileOf(seed)) };
+});
+
+test(`${COUNT} random policies (seeds ${FIRST} … ${FIRST + COUNT - 1}): simplify changes no value and is idempotent`, () => {
+  for (const { seed, written, simple } of policies) {
+    assert.is(irText(simplify(simple)), irText(simple), `seed ${seed}: simplified twice`);
+    for (let k = 0; k < 4; k++) {
+      const at = situation(written, seed * 8 + k);
+      const [before, after] = [interpreted(written, at), interpreted(simple, at)];
+      assert.is(difference(before.states, after.states), undefined, `seed ${seed}.${k}: states`);
+      assert.is(difference(before.scores, after.scores), undefined, `seed ${seed}.${k}: scores`);
+    }
+  }
+});
+
+test('JavaScript = interpreter', () => {
+  for (const { seed, written, runnable } of policies)
+    for (let k = 0; k < 4; k++) {
+      const at = situation(written, seed * 8 + k);
+      const [above, below] = [onHostPolicy(written, runnable, at), interpreted(written, at)];
+      assert.is(difference(above.states, below.states), undefined, `seed ${seed}.${k}: states`);
+      assert.is(difference(above.scores, below.scores), undefined, `seed ${seed}.${k}: scores`);
+    }
+});
+
+/** One library of many policies, their expressions and probes only: the passes over pages are tested elsewhere. */
+async function library(batch: typeof policies, name: string): Promise<string> {
+  const at = join(folder, name);
+  mkdirSync(at);
+  const parts = batch.map(({ seed, simple }) => {
+    const text = render(simple, plan(simple, 'cpu', String(seed)))['policy.cpp'];
+    return text
+      .replace('#include "cpu/probe.hpp"', `namespace seed_${seed} {`)
+      .replaceAll('skv_policy_entry', `skv_policy_entry_${seed}`)
+      .replace(/return BY_TYPE\(.*?;/g, 'return (void)step, (void)exec, 0;')
+      .replace(/#define BY_TYPE[\s\S]*?\n(?=int32_t)/, '')
+      .concat('}\n');
+  });
+  writeFileSync(join(at, 'policy.cpp'), `#include "cpu/probe.hpp"\n${parts.join('\n')}`);
+  return compile(at, 'native', name);
+}
+
+const batches = Array.from({ length: Math.ceil(policies.length / BATCH) }, (_, b) => policies.slice(b * BATCH, (b + 1) * BATCH));
+/** Two compilers at a time. */
+const libraries: Promise<string>[] = [];
+batches.forEach((batch, b) => libraries.push((libraries[b - 2] ?? Promise.resolve('')).then(() => library(batch, `batch-${b}`))));
+
+batches.forEach((batch, b) =>
+  test(`interpreter = C++, seeds ${batch[0].seed} … ${batch[batch.length - 1].seed}`, async () => {
+    const path = await libraries[b];
+    for (const { seed, simple } of batch)
+      for (let k = 0; k < 4; k++) {
+        const at = situation(simple, seed * 8 + k);
+        const expected = interpreted(simple, at);
+        const probe = { ...at, headDim: at.dim, states: at.states.slice(), scores: new Float32Array(at.slots) };
+        native().probeScore(`${path}#skv_policy_entry_${seed}`, probe);
+        native().probeNext(`${path}#skv_policy_entry_${seed}`, probe);
+        assert.is(difference(expected.states, probe.states), undefined, `seed ${seed}.${k}: states`);
+        assert.is(difference(expected.scores, probe.scores), undefined, `seed ${seed}.${k}: scores`);
+      }
+  }),
+);
+
+test.run();
