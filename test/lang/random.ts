@@ -42,7 +42,9 @@ export function randomPolicy(seed: number, name: string): string {
   const vector = (scope: { across: boolean }): string =>
     pick(['slot.value', 'scale(slot.value, 0.5)', 'add(slot.key, slot.value)', 'sub(slot.key, slot.value)', 'mul(slot.key, slot.value)', ...(scope.across && across.includes('anchor') ? ['across.anchor'] : [])]);
   const condition = (depth: number, scope: { attn: boolean; across: boolean; locals: string[] }): string => {
-    if (depth <= 0 || chance(0.5)) return `slot.${pick(['pos', 'age', 'live', ...states])} ${pick(['<', '<=', '>', '>=', '===', '!=='])} ${number(0, scope)}`;
+    const left = `slot.${pick(['pos', 'age', 'live', ...states])}`;
+    if (depth <= 0 || chance(0.5))
+      return chance(0.3) ? `${left} ${pick(['===', '!=='])} slot.${pick(['head', 'layer', 'seen'])}` : `${left} ${pick(['<', '<=', '>', '>='])} ${number(0, scope)}`;
     return pick([() => `(${condition(depth - 1, scope)} && ${condition(depth - 1, scope)})`, () => `(${condition(depth - 1, scope)} || slot.special)`, () => `!(${condition(depth - 1, scope)})`, () => 'slot.punctuation'])();
   };
   /** The body of a function: an expression, or statements with const, destructuring and early return. */

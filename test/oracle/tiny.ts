@@ -53,17 +53,17 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const heads = kvHeads * group;
   // Queries and keys are drawn large, so that attention is peaked and policies have something to choose.
   const sizes: [RoleName, number, number, number, boolean][] = [
-    ['embed', vocab, width, 1, false],
+    ['embed', vocab, width, 0.7, false],
     ['outputNorm', 1, width, 0, false],
     ['attnNorm', 1, width, 0, true],
     ['q', heads * headDim, width, 1.6, true],
     ['k', kvHeads * headDim, width, 1.6, true],
     ['v', kvHeads * headDim, width, 1, true],
-    ['o', width, heads * headDim, 0.5, true],
+    ['o', width, heads * headDim, 1.5, true],
     ['ffnNorm', 1, width, 0, true],
     ['gate', ffn, width, 1, true],
     ['up', ffn, width, 1, true],
-    ['down', width, ffn, 0.5, true],
+    ['down', width, ffn, 1.5, true],
   ];
   const weights = new Map<RoleName, Float32Array[]>();
   const tensors: TensorRef[] = [];
