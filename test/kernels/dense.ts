@@ -1,0 +1,49 @@
+/** Attention once more, in doubles and plain loops, and the random numbers of these tests. */
+
+/** A small generator with a seed: uniform in [0, 1). */
+export function random(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}
+
+/** Roughly normal numbers. */
+export function normals(next: () => number, n: number, size = 1): Float32Array {
+  return Float32Array.from({ length: n }, () => (next() + next() + next() + next() - 2) * 1.7 * size);
+}
+
+/** Rounded to bf16, to nearest even. */
+export function bf16(x: number): number {
+  const cell = new Float32Array([x]);
+  const bits = new Uint32Array(cell.buffer);
+  bits[0] = (bits[0] + 0x7fff + ((bits[0] >>> 16) & 1)) & 0xffff0000;
+  return cell[0];
+}
+
+/** Probabilities of one query over keys [slot][dim]; `q` unscaled. */
+export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): { p: number[]; lse: number } {
+  const scale = 1 / Math.sqrt(q.length);
+  const logits = keys.map((key) => {
+    let sum = 0;
+    for (let d = 0; d < q.length; d++) sum += q[d] * key[d];
+    return sum * scale;
+  });
+  const top = Math.max(...logits);
+  const total = logits.reduce((sum, x) => sum + Math.exp(x - top), 0);
+  const lse = top + Math.log(total);
+  return { p: logits.map((x) => Math.exp(x - lse)), lse };
+}
+
+/** Attention output of one query. */
+export function attention(q: ArrayLike<number>, keys: ArrayLike<number>[], values: ArrayLike<number>[]): { out: Float64Array; lse: number } {
+  const { p, lse } = probabilities(q, keys);
+  const out = new Float64Array(q.length);
+  values.forEach((value, s) => {
+    for (let d = 0; d < out.length; d++) out[d] += p[s] * value[d];
+  });
+  return { out, lse };
+}

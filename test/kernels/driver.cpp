@@ -1,0 +1,169 @@
+// Drives one policy library through append, attend, observe and compact on a problem read from stdin, without a model and
+// without an engine. test/kernels/driver.ts writes the problem and reads the answer; both sides list the words in order.
+//
+//   problem  i32 kv_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat ops
+//            f32 inv_freq[head_dim / 2]
+//            ops: 1 step  i32 rows tokens, skv_row[rows], budgets[seqs][layers], classes[tokens], f32 params[seqs][16],
+//                         per layer f32 q, k, v                    answer: per layer out, lse; then lengths
+//                 2 read  i32 seq layer head                       answer: i32 live, lanes[policy.lanes][live], f32 keys, values
+//
+// Items are dealt in an order that depends on `workers`, each worker with scratch of its own full of noise: nothing may
+// depend on either. `repeat` > 1 times the attend of each step and reports nanoseconds on stderr.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "abi.h"
+
+namespace {
+
+std::vector<uint8_t> input;
+size_t at = 0;
+
+const void* take(size_t bytes) {
+  if (at + bytes > input.size()) {
+    fprintf(stderr, "the problem ends early\n");
+    exit(2);
+  }
+  const void* p = input.data() + at;
+  at += bytes;
+  return p;
+}
+int32_t word() { return *(const int32_t*)take(4); }
+template <class T>
+std::vector<T> list(size_t n) {
+  const T* p = (const T*)take(n * sizeof(T));
+  return std::vector<T>(p, p + n);
+}
+template <class T>
+void put(const std::vector<T>& v) {
+  fwrite(v.data(), sizeof(T), v.size(), stdout);
+}
+
+int workers = 1;
+bool threaded = false;
+
+void parallel(void*, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
+  if (threaded) {
+    std::vector<std::thread> threads;
+    for (int w = 0; w < workers; w++)
+      threads.emplace_back([=] {
+        for (int i = w; i < items; i += workers) run(arg, i, w);
+      });
+    for (auto& thread : threads) thread.join();
+    return;
+  }
+  for (int i = 0; i < items; i++) run(arg, workers > 1 ? items - 1 - i : i, i % workers);
+}
+
+uint8_t* aligned(size_t bytes) {
+  auto* p = (uint8_t*)aligned_alloc(64, (bytes + 63) / 64 * 64);
+  memset(p, 0xff, (bytes + 63) / 64 * 64);  // NaN everywhere: whatever is read unwritten shows
+  return p;
+}
+
+}  // namespace
+
+int main(int, char** argv) {
+  uint8_t chunk[1 << 16];
+  for (size_t n; (n = fread(chunk, 1, sizeof chunk, stdin)) > 0;) input.insert(input.end(), chunk, chunk + n);
+  void* handle = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return fprintf(stderr, "%s\n", dlerror()), 2;
+  const skv_policy* policy = ((skv_policy_entry_fn)dlsym(handle, SKV_POLICY_ENTRY))();
+
+  skv_shape shape{};
+  shape.kv_type = word(), shape.layers = word(), shape.kv_heads = word(), shape.group = word(), shape.head_dim = word();
+  shape.max_tokens = word(), shape.max_slots = word(), shape.rope_interleaved = word();
+  const int seqs = word();
+  workers = word();
+  const int repeat = word();
+  int ops = word();
+  threaded = repeat > 1;
+  const int dim = shape.head_dim, heads = shape.kv_heads * shape.group, bytes = shape.kv_type == SKV_F32 ? 4 : 2;
+  const auto inv_freq = list<float>(dim / 2);
+  shape.lanes = policy->lanes;
+  shape.page_bytes = (SKV_PAGE * (2 * dim * bytes + shape.lanes * 4) + 63) / 64 * 64;
+  shape.table_stride = (shape.max_slots + SKV_PAGE - 1) / SKV_PAGE;
+  shape.scale = 1 / std::sqrt((float)dim);
+  shape.inv_freq = inv_freq.data();
+
+  // pages in a scattered order, none twice
+  const int pages = seqs * shape.layers * shape.kv_heads * shape.table_stride;
+  std::vector<int32_t> table(pages), lengths(pages / shape.table_stride, 0);
+  int step_by = pages / 2 + 1;
+  while (std::__gcd(step_by, pages) != 1) step_by++;
+  for (int i = 0; i < pages; i++) table[i] = 1 + (int)((int64_t)i * step_by % pages);
+  skv_step step{};
+  step.abi_version = SKV_ABI_VERSION, step.size = sizeof step, step.shape = &shape;
+  step.pool = aligned((size_t)(pages + 1) * shape.page_bytes);
+  step.tables = table.data(), step.lengths = lengths.data();
+  step.logits = (float*)aligned(policy->step_floats(&shape) * 4);
+  skv_exec exec{};
+  exec.workers = workers, exec.parallel = parallel, exec.scratch_bytes = (policy->scratch_bytes(&shape) + 63) / 64 * 64;
+  exec.scratch = aligned(exec.scratch_bytes * workers);
+
+  while (ops-- > 0) {
+    if (word() == 1) {
+      const int rows = word(), tokens = word();
+      const auto row = list<skv_row>(rows);
+      const auto budgets = list<int32_t>(seqs * shape.layers);
+      const auto classes = list<int32_t>(tokens);
+      const auto params = list<float>(seqs * SKV_MAX_PARAMS);
+      step.rows = rows, step.row = row.data(), step.budgets = budgets.data(), step.classes = classes.data(), step.params = params.data();
+      bool compacts = false;
+      for (const auto& r : row) compacts |= r.compact != 0;
+      for (int layer = 0; layer < shape.layers; layer++) {
+        const auto q = list<float>((size_t)tokens * heads * dim), k = list<float>((size_t)tokens * shape.kv_heads * dim),
+                   v = list<float>((size_t)tokens * shape.kv_heads * dim);
+        std::vector<float> out((size_t)tokens * heads * dim, NAN), lse((size_t)tokens * heads, NAN);
+        step.q = q.data(), step.k = k.data(), step.v = v.data(), step.out = out.data(), step.lse = lse.data();
+        int failed = policy->append(&step, layer, &exec) || policy->attend(&step, layer, &exec);
+        if (threaded) {
+          std::vector<double> times;
+          for (int i = 0; i < repeat; i++) {
+            const auto start = std::chrono::steady_clock::now();
+            policy->attend(&step, layer, &exec);
+            times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+          }
+          std::nth_element(times.begin(), times.begin() + repeat / 2, times.end());
+          fprintf(stderr, "attend %d tokens, %d slots: %.1f us\n", tokens, lengths[0], times[repeat / 2] * 1e6);
+        }
+        if (failed || policy->observe(&step, layer, &exec)) return 3;
+        put(out), put(lse);
+      }
+      if (compacts && policy->compact(&step, &exec)) return 3;
+      put(lengths);
+      continue;
+    }
+    const int seq = word(), layer = word(), head = word();
+    const int index = (seq * shape.layers + layer) * shape.kv_heads + head, live = lengths[index];
+    std::vector<int32_t> lanes((size_t)shape.lanes * live);
+    std::vector<float> keys((size_t)live * dim), values(keys);
+    for (int s = 0; s < live; s++) {
+      const uint8_t* page = step.pool + (size_t)table[index * shape.table_stride + s / SKV_PAGE] * shape.page_bytes;
+      const int slot = s % SKV_PAGE;
+      for (int l = 0; l < shape.lanes; l++)
+        lanes[(size_t)l * live + s] = ((const int32_t*)(page + SKV_PAGE * 2 * dim * bytes))[l * SKV_PAGE + slot];
+      for (int d = 0; d < dim; d++) {
+        const int key = bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2, value = SKV_PAGE * dim + slot * dim + d;
+        auto read = [&](int word) {
+          if (bytes == 4) return ((const float*)page)[word];
+          const uint32_t bits = (uint32_t)((const uint16_t*)page)[word] << 16;
+          float x;
+          memcpy(&x, &bits, 4);
+          return x;
+        };
+        keys[(size_t)s * dim + d] = read(key), values[(size_t)s * dim + d] = read(value);
+      }
+    }
+    put(std::vector<int32_t>{live}), put(lanes), put(keys), put(values);
+  }
+  return 0;
+}
