@@ -69,7 +69,9 @@ function codeFrame(span: Span): string[] {
     out.push(`  ${String(line).padStart(width)} │ ${lines[line - 1]}`.trimEnd());
     if (line !== span.line) continue;
     const room = Math.max(1, lines[line - 1].length - span.column + 1);
-    out.push(`  ${' '.repeat(width)} │ ${' '.repeat(span.column - 1)}${'^'.repeat(Math.max(1, Math.min(span.length, room)))}`);
+    out.push(
+      `  ${' '.repeat(width)} │ ${' '.repeat(span.column - 1)}${'^'.repeat(Math.max(1, Math.min(span.length, room)))}`,
+    );
   }
   return out;
 }
@@ -94,6 +96,7 @@ export class Collector {
     this.list.push({ slug, span, message, hint });
   }
   done(): void {
-    if (this.list.length) throw new PolicyErrors([...this.list].sort((a, b) => a.span.line - b.span.line || a.span.column - b.span.column));
+    if (this.list.length)
+      throw new PolicyErrors([...this.list].sort((a, b) => a.span.line - b.span.line || a.span.column - b.span.column));
   }
 }

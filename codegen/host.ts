@@ -14,12 +14,18 @@ export interface HostPolicy {
   readonly score?: (slot: unknown, across: unknown) => number;
 }
 
-const arithmetic = new Set([ts.SyntaxKind.PlusToken, ts.SyntaxKind.MinusToken, ts.SyntaxKind.AsteriskToken, ts.SyntaxKind.SlashToken]);
+const arithmetic = new Set([
+  ts.SyntaxKind.PlusToken,
+  ts.SyntaxKind.MinusToken,
+  ts.SyntaxKind.AsteriskToken,
+  ts.SyntaxKind.SlashToken,
+]);
 
 /** Wraps every arithmetic operation and every number in a rounding call. */
 const rounding: ts.TransformerFactory<ts.SourceFile> = (context) => {
   const { factory } = context;
-  const rounded = (expression: ts.Expression) => factory.createCallExpression(factory.createIdentifier('__f32'), undefined, [expression]);
+  const rounded = (expression: ts.Expression) =>
+    factory.createCallExpression(factory.createIdentifier('__f32'), undefined, [expression]);
   const visit = (node: ts.Node): ts.Node => {
     const inner = ts.visitEachChild(node, visit, context);
     if (ts.isBinaryExpression(inner) && arithmetic.has(inner.operatorToken.kind)) return rounded(inner);
@@ -36,7 +42,8 @@ function evaluate(text: string, folder: string): Record<string, unknown> {
     transformers: { before: [rounding] },
   });
   const exports: Record<string, unknown> = {};
-  const load = (name: string): unknown => (name === 'skv' ? dsl : evaluate(readFileSync(resolve(folder, name), 'utf8'), dirname(resolve(folder, name))));
+  const load = (name: string): unknown =>
+    name === 'skv' ? dsl : evaluate(readFileSync(resolve(folder, name), 'utf8'), dirname(resolve(folder, name)));
   new Function('require', 'exports', '__f32', outputText)(load, exports, Math.fround);
   return exports;
 }

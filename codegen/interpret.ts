@@ -27,34 +27,60 @@ export function apply(node: Node, args: readonly Value[]): Value {
       return onHost(node.fn)(...(args as never[])) as Value;
     case 'binary':
       switch (node.fn) {
-        case 'add': return f(a + b);
-        case 'sub': return f(a - b);
-        case 'mul': return f(a * b);
-        case 'div': return f(a / b);
-        case 'lt': return a < b;
-        case 'le': return a <= b;
-        case 'gt': return a > b;
-        case 'ge': return a >= b;
-        case 'eq': return a === b;
-        case 'ne': return a !== b;
-        case 'and': return Boolean(args[0] && args[1]);
-        case 'or': return Boolean(args[0] || args[1]);
+        case 'add':
+          return f(a + b);
+        case 'sub':
+          return f(a - b);
+        case 'mul':
+          return f(a * b);
+        case 'div':
+          return f(a / b);
+        case 'lt':
+          return a < b;
+        case 'le':
+          return a <= b;
+        case 'gt':
+          return a > b;
+        case 'ge':
+          return a >= b;
+        case 'eq':
+          return a === b;
+        case 'ne':
+          return a !== b;
+        case 'and':
+          return Boolean(args[0] && args[1]);
+        case 'or':
+          return Boolean(args[0] || args[1]);
       }
   }
   throw new Error(`nothing to apply: ${node.op}`);
 }
 
-export function evaluate(node: Node, slot: SlotValues, across: Readonly<Record<string, Value>> = {}, known = new Map<Node, Value>()): Value {
+export function evaluate(
+  node: Node,
+  slot: SlotValues,
+  across: Readonly<Record<string, Value>> = {},
+  known = new Map<Node, Value>(),
+): Value {
   const seen = known.get(node);
   if (seen !== undefined) return seen;
   const value = ((): Value => {
     switch (node.op) {
-      case 'const': return node.value;
-      case 'slot': return slot.fields[node.field]!;
-      case 'state': return slot.states[node.name];
-      case 'param': return slot.params[node.name];
-      case 'across': return across[node.name];
-      default: return apply(node, operands(node).map((operand) => evaluate(operand, slot, across, known)));
+      case 'const':
+        return node.value;
+      case 'slot':
+        return slot.fields[node.field]!;
+      case 'state':
+        return slot.states[node.name];
+      case 'param':
+        return slot.params[node.name];
+      case 'across':
+        return across[node.name];
+      default:
+        return apply(
+          node,
+          operands(node).map((operand) => evaluate(operand, slot, across, known)),
+        );
     }
   })();
   known.set(node, value);
@@ -67,7 +93,8 @@ export const advance = (states: readonly State[], slot: SlotValues): Record<stri
 
 /** Binary tree over 16 values: i += i + 8, + 4, + 2, + 1. */
 function tree(values: Float32Array): number {
-  for (let width = 8; width >= 1; width /= 2) for (let i = 0; i < width; i++) values[i] = f(values[i] + values[i + width]);
+  for (let width = 8; width >= 1; width /= 2)
+    for (let i = 0; i < width; i++) values[i] = f(values[i] + values[i + width]);
   return values[0];
 }
 
@@ -97,5 +124,7 @@ export function statistic(each: Across, slots: readonly SlotValues[]): Value {
 /** The score of every slot of a head, before pool and heads. */
 export function score(policy: Policy, slots: readonly SlotValues[]): Float32Array {
   const across = Object.fromEntries(policy.across.map((each) => [each.name, statistic(each, slots)]));
-  return Float32Array.from(slots, (slot) => (policy.score ? (evaluate(policy.score, slot, across) as number) : (slot.fields.pos as number)));
+  return Float32Array.from(slots, (slot) =>
+    policy.score ? (evaluate(policy.score, slot, across) as number) : (slot.fields.pos as number),
+  );
 }

@@ -16,13 +16,27 @@ export type Type = 'f32' | 'bool' | 'vec';
 
 /** What a slot offers besides its states; reading one is what makes the compiler produce it. */
 export type SlotField =
-  | 'attn' | 'pos' | 'age' | 'seen' | 'live' | 'length' | 'layer' | 'layers' | 'head' | 'heads'
-  | 'key' | 'value' | 'special' | 'punctuation';
+  | 'attn'
+  | 'pos'
+  | 'age'
+  | 'seen'
+  | 'live'
+  | 'length'
+  | 'layer'
+  | 'layers'
+  | 'head'
+  | 'heads'
+  | 'key'
+  | 'value'
+  | 'special'
+  | 'punctuation';
 
 export type UnaryOp = 'neg' | 'not';
 export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or';
 
-interface At { readonly span: Span }
+interface At {
+  readonly span: Span;
+}
 
 export type Node =
   | (At & { readonly op: 'const'; readonly type: 'f32' | 'bool'; readonly value: number | boolean })
@@ -100,8 +114,14 @@ export interface Policy {
   /** absent: positional, every candidate scores its position (older leaves first) */
   readonly score?: Node;
   readonly pool?: { readonly kind: 'mean' | 'max'; readonly width: number };
-  readonly heads: { readonly kind: 'own' } | { readonly kind: 'shared' } | { readonly kind: 'pooled'; readonly alpha: number };
-  readonly layers: { readonly kind: 'uniform' } | { readonly kind: 'pyramid'; readonly beta: number } | { readonly kind: 'table'; readonly factors: readonly number[] };
+  readonly heads:
+    | { readonly kind: 'own' }
+    | { readonly kind: 'shared' }
+    | { readonly kind: 'pooled'; readonly alpha: number };
+  readonly layers:
+    | { readonly kind: 'uniform' }
+    | { readonly kind: 'pyramid'; readonly beta: number }
+    | { readonly kind: 'table'; readonly factors: readonly number[] };
   readonly keep: Keep;
   readonly window: Window;
   readonly when: readonly Trigger[];

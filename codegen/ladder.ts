@@ -49,7 +49,14 @@ export function situation(policy: Policy, seed: number): Situation {
   const queryPos = slots - 1 + integer(0, 5000);
   const [layers, heads] = [integer(1, 40), integer(1, 16)];
   return {
-    slots, dim, layers, heads, layer: integer(0, layers - 1), head: integer(0, heads - 1), length: queryPos + 1, queryPos,
+    slots,
+    dim,
+    layers,
+    heads,
+    layer: integer(0, layers - 1),
+    head: integer(0, heads - 1),
+    length: queryPos + 1,
+    queryPos,
     params: Float32Array.from({ length: 16 }, (_, i) => policy.params[i]?.default ?? 0),
     pos: fill(slots, () => integer(0, queryPos)).sort(),
     seen: fill(slots, () => integer(1, 300)),
@@ -65,9 +72,20 @@ export function situation(policy: Policy, seed: number): Situation {
 function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
   return {
     fields: {
-      attn: at.attn[s], pos: at.pos[s], age: Math.fround(at.queryPos - at.pos[s]), seen: at.seen[s], live: at.slots, length: at.length,
-      layer: at.layer, layers: at.layers, head: at.head, heads: at.heads, special: (at.classes[s] & 1) !== 0, punctuation: (at.classes[s] & 2) !== 0,
-      key: at.keys.subarray(s * at.dim, (s + 1) * at.dim), value: at.values.subarray(s * at.dim, (s + 1) * at.dim),
+      attn: at.attn[s],
+      pos: at.pos[s],
+      age: Math.fround(at.queryPos - at.pos[s]),
+      seen: at.seen[s],
+      live: at.slots,
+      length: at.length,
+      layer: at.layer,
+      layers: at.layers,
+      head: at.head,
+      heads: at.heads,
+      special: (at.classes[s] & 1) !== 0,
+      punctuation: (at.classes[s] & 2) !== 0,
+      key: at.keys.subarray(s * at.dim, (s + 1) * at.dim),
+      value: at.values.subarray(s * at.dim, (s + 1) * at.dim),
     },
     states: Object.fromEntries(policy.states.map(({ name }, i) => [name, at.states[i * at.slots + s]])),
     params: Object.fromEntries(policy.params.map(({ name }, i) => [name, at.params[i]])),
@@ -85,7 +103,9 @@ export interface Rung {
 export function interpreted(policy: Policy, at: Situation): Rung {
   const slots = Array.from({ length: at.slots }, (_, s) => slotValues(policy, at, s));
   const states = new Float32Array(at.states.length);
-  slots.forEach((slot, s) => Object.values(advance(policy.states, slot)).forEach((value, i) => (states[i * at.slots + s] = value)));
+  slots.forEach((slot, s) =>
+    Object.values(advance(policy.states, slot)).forEach((value, i) => (states[i * at.slots + s] = value)),
+  );
   return { states, scores: score(policy, slots) };
 }
 
@@ -96,15 +116,38 @@ export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation
     return { ...fields, ...states, params };
   });
   const states = new Float32Array(at.states.length);
-  policy.states.forEach(({ name }, i) => views.forEach((view, s) => (states[i * at.slots + s] = runnable.accumulate![name].next((view as unknown as Record<string, number>)[name], view))));
+  policy.states.forEach(({ name }, i) =>
+    views.forEach(
+      (view, s) =>
+        (states[i * at.slots + s] = runnable.accumulate![name].next(
+          (view as unknown as Record<string, number>)[name],
+          view,
+        )),
+    ),
+  );
   const across: Record<string, number | Float32Array> = {};
-  for (const [name, each] of Object.entries(runnable.across ?? {})) across[name] = reduce(each.kind, views.map((view) => each.of(view)));
-  return { states, scores: Float32Array.from(views, (view) => (runnable.score ? runnable.score(view, across) : (view.pos as number))) };
+  for (const [name, each] of Object.entries(runnable.across ?? {}))
+    across[name] = reduce(
+      each.kind,
+      views.map((view) => each.of(view)),
+    );
+  return {
+    states,
+    scores: Float32Array.from(views, (view) => (runnable.score ? runnable.score(view, across) : (view.pos as number))),
+  };
 }
 
 /** A statistic once more, from the language's words: trees of 16, then page by page. */
 function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {
-  if (typeof values[0] !== 'number') return Float32Array.from(values[0], (_, d) => reduce(kind, values.map((value) => (value as Float32Array)[d])) as number);
+  if (typeof values[0] !== 'number')
+    return Float32Array.from(
+      values[0],
+      (_, d) =>
+        reduce(
+          kind,
+          values.map((value) => (value as Float32Array)[d]),
+        ) as number,
+    );
   const list = values as number[];
   if (kind === 'max') return list.reduce((a, b) => (b > a ? b : a));
   if (kind === 'min') return list.reduce((a, b) => (b < a ? b : a));

@@ -15,7 +15,8 @@ export function lower({ literal, doc }: Syntax): Policy {
     return Ast.isPropertyAssignment(property) ? property.getInitializer() : undefined;
   };
   for (const property of literal.getProperties())
-    if (!Ast.isPropertyAssignment(property)) errors.report('unsupported-syntax', spanOf(property), 'Write every field of a policy as name: value.');
+    if (!Ast.isPropertyAssignment(property))
+      errors.report('unsupported-syntax', spanOf(property), 'Write every field of a policy as name: value.');
 
   /** A declarative field's value, or undefined when it is absent or not constant. */
   const data = <T>(name: string): T | undefined => {
@@ -25,7 +26,12 @@ export function lower({ literal, doc }: Syntax): Policy {
       return constant(node) as T;
     } catch (error) {
       if (!(error instanceof NotConstant)) throw error;
-      errors.report('non-constant-capture', spanOf(error.node), `${name}: ${error.why}.`, 'the compiler must know this value: write it out, or use a const of the module');
+      errors.report(
+        'non-constant-capture',
+        spanOf(error.node),
+        `${name}: ${error.why}.`,
+        'the compiler must know this value: write it out, or use a const of the module',
+      );
       return undefined;
     }
   };
@@ -37,15 +43,25 @@ export function lower({ literal, doc }: Syntax): Policy {
   const states = members(field('accumulate'));
   const statistics = members(field('across'));
   const scope = (attention: boolean, across: ReadonlyMap<string, Type>): Scope => ({
-    errors, attention, across, states: new Set(states.keys()), params: new Set(params.map((param) => param.name)),
+    errors,
+    attention,
+    across,
+    states: new Set(states.keys()),
+    params: new Set(params.map((param) => param.name)),
   });
 
   const across: Across[] = [];
   for (const [name, node] of statistics) {
     const call = Ast.isCallExpression(node) ? node : undefined;
-    const reduce = ({ mean: 'mean', peak: 'max', total: 'sum', least: 'min' } as const)[call?.getExpression().getText() ?? ''];
+    const reduce = ({ mean: 'mean', peak: 'max', total: 'sum', least: 'min' } as const)[
+      call?.getExpression().getText() ?? ''
+    ];
     if (!call || !reduce) {
-      errors.report('unsupported-syntax', spanOf(node), 'A statistic is mean(slot => …), total(…), peak(…) or least(…).');
+      errors.report(
+        'unsupported-syntax',
+        spanOf(node),
+        'A statistic is mean(slot => …), total(…), peak(…) or least(…).',
+      );
       continue;
     }
     const of = new Lowering(scope(false, new Map())).callback(call.getArguments()[0], [slotValue], ['f32', 'vec']);
@@ -58,7 +74,11 @@ export function lower({ literal, doc }: Syntax): Policy {
     const next = members(node).get('next');
     const init = members(node).get('init');
     if (!next || !init) {
-      errors.report('unsupported-syntax', spanOf(node), 'A state is { init: number, next: (state, slot) => number }, written in place.');
+      errors.report(
+        'unsupported-syntax',
+        spanOf(node),
+        'A state is { init: number, next: (state, slot) => number }, written in place.',
+      );
       continue;
     }
     let start = 0;
@@ -73,9 +93,11 @@ export function lower({ literal, doc }: Syntax): Policy {
   }
 
   const scoreNode = field('score');
-  const score = scoreNode && new Lowering(scope(false, acrossTypes)).callback(scoreNode, [slotValue, acrossValue], ['f32']);
+  const score =
+    scoreNode && new Lowering(scope(false, acrossTypes)).callback(scoreNode, [slotValue, acrossValue], ['f32']);
 
-  const window = data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
+  const window =
+    data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
   const keep = data<{ kind: string; budget?: unknown; threshold?: unknown; size?: number }>('keep') ?? { kind: 'all' };
   const when = data<Trigger | Trigger[]>('when') ?? { kind: 'over', slack: 0 };
   const heads = data<string | Policy['heads']>('heads') ?? 'own';
@@ -92,13 +114,27 @@ export function lower({ literal, doc }: Syntax): Policy {
     score: score || undefined,
     pool: data<Policy['pool']>('pool'),
     heads: typeof heads === 'string' ? ({ kind: heads } as Policy['heads']) : heads,
-    layers: Array.isArray(layers) ? { kind: 'table', factors: layers } : typeof layers === 'string' ? { kind: 'uniform' } : layers,
+    layers: Array.isArray(layers)
+      ? { kind: 'table', factors: layers }
+      : typeof layers === 'string'
+        ? { kind: 'uniform' }
+        : layers,
     keep: kept(keep, spanAt('keep')),
-    window: { first: size(window.first), last: size(window.last), prompt: window.prompt ?? false, classes: window.classes ?? [] },
+    window: {
+      first: size(window.first),
+      last: size(window.last),
+      prompt: window.prompt ?? false,
+      classes: window.classes ?? [],
+    },
     when: keep.kind === 'all' ? [] : Array.isArray(when) ? when : [when],
     positions: data<Policy['positions']>('positions') ?? 'original',
     store: data<Policy['store']>('store') ?? 'engine',
-    at: Object.fromEntries(literal.getProperties().filter(Ast.isPropertyAssignment).map((property) => [property.getName(), spanOf(property)])),
+    at: Object.fromEntries(
+      literal
+        .getProperties()
+        .filter(Ast.isPropertyAssignment)
+        .map((property) => [property.getName(), spanOf(property)]),
+    ),
   };
   errors.done();
   return policy;
@@ -136,7 +172,10 @@ function kept(keep: { kind: string; budget?: unknown; threshold?: unknown; size?
     case 'above':
       return {
         kind: 'above',
-        threshold: typeof keep.threshold === 'string' ? { op: 'param', type: 'f32', name: keep.threshold, span } : { op: 'const', type: 'f32', value: Math.fround(Number(keep.threshold)), span },
+        threshold:
+          typeof keep.threshold === 'string'
+            ? { op: 'param', type: 'f32', name: keep.threshold, span }
+            : { op: 'const', type: 'f32', value: Math.fround(Number(keep.threshold)), span },
       };
     default:
       return { kind: 'all' };

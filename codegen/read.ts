@@ -2,7 +2,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type CallExpression, type Node, type ObjectLiteralExpression, Project, type SourceFile, SyntaxKind, ts } from 'ts-morph';
+import {
+  type CallExpression,
+  type Node,
+  type ObjectLiteralExpression,
+  Project,
+  type SourceFile,
+  SyntaxKind,
+  ts,
+} from 'ts-morph';
 import { Collector } from './diagnostics.ts';
 import type { Span } from './ir.ts';
 
@@ -66,7 +74,12 @@ export function read(path: string): Syntax {
   const errors = new Collector();
   const start: Span = { file, line: 1, column: 1, length: 1 };
   if (!existsSync(file)) {
-    errors.report('no-policy', start, `There is no file ${path}.`, 'give the path of a TypeScript file, or the name of a shipped policy');
+    errors.report(
+      'no-policy',
+      start,
+      `There is no file ${path}.`,
+      'give the path of a TypeScript file, or the name of a shipped policy',
+    );
     errors.done();
   }
   const [source] = preload([file]);
@@ -77,18 +90,36 @@ export function read(path: string): Syntax {
       const { line, column } = from.getLineAndColumnAtPos(diagnostic.getStart() ?? 0);
       const text = diagnostic.getMessageText();
       const message = typeof text === 'string' ? text : flatten(text.compilerObject);
-      errors.report('type-error', { file: from.getFilePath(), line, column, length: diagnostic.getLength() ?? 1 }, `TS${diagnostic.getCode()}: ${message}`);
+      errors.report(
+        'type-error',
+        { file: from.getFilePath(), line, column, length: diagnostic.getLength() ?? 1 },
+        `TS${diagnostic.getCode()}: ${message}`,
+      );
     }
   }
   const calls = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
   const call = calls[0];
   const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
   if (!call) {
-    errors.report('no-policy', start, 'No call of definePolicy was found.', "export default definePolicy({ name: 'mine', … })");
+    errors.report(
+      'no-policy',
+      start,
+      'No call of definePolicy was found.',
+      "export default definePolicy({ name: 'mine', … })",
+    );
   } else if (!literal) {
-    errors.report('no-policy', spanOf(call), 'definePolicy needs an object literal: the compiler reads it, it does not run it.');
+    errors.report(
+      'no-policy',
+      spanOf(call),
+      'definePolicy needs an object literal: the compiler reads it, it does not run it.',
+    );
   } else if (calls.length > 1) {
-    errors.report('duplicate-name', spanOf(calls[1]), 'One file defines one policy.', 'move this policy to a file of its own');
+    errors.report(
+      'duplicate-name',
+      spanOf(calls[1]),
+      'One file defines one policy.',
+      'move this policy to a file of its own',
+    );
   }
   errors.done();
   return { file, source, literal: literal!, doc: docOf(call), files: files.map((each) => each.getFilePath()) };

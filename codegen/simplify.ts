@@ -36,13 +36,17 @@ class Sharing {
   }
 }
 
-const isConst = (node: Node, value?: number | boolean): boolean => node.op === 'const' && (value === undefined || Object.is(node.value, value));
+const isConst = (node: Node, value?: number | boolean): boolean =>
+  node.op === 'const' && (value === undefined || Object.is(node.value, value));
 
 /** One node whose operands are simple already. */
 function reduce(node: Node): Node {
   const parts = operands(node);
   if (parts.length && node.type !== 'vec' && parts.every((part) => part.op === 'const')) {
-    const value = apply(node, parts.map((part) => (part as { value: number | boolean }).value)) as number | boolean;
+    const value = apply(
+      node,
+      parts.map((part) => (part as { value: number | boolean }).value),
+    ) as number | boolean;
     return { op: 'const', type: node.type as 'f32' | 'bool', value, span: node.span };
   }
   if (node.op === 'select') {

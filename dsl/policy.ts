@@ -12,26 +12,49 @@ export type Param =
 
 /** A number of tokens. */
 export const tokens = (count: number, range: { min?: number; max?: number } = {}): Param => ({
-  kind: 'tokens', default: count, min: range.min ?? 0, max: range.max ?? 1048576,
+  kind: 'tokens',
+  default: count,
+  min: range.min ?? 0,
+  max: range.max ?? 1048576,
 });
 /** A fraction of the sequence's logical length so far. */
 export const fraction = (ratio: number, range: { min?: number; max?: number } = {}): Param => ({
-  kind: 'fraction', default: ratio, min: range.min ?? 0, max: range.max ?? 1,
+  kind: 'fraction',
+  default: ratio,
+  min: range.min ?? 0,
+  max: range.max ?? 1,
 });
 /** A plain number. */
 export const number = (value: number, range: { min?: number; max?: number } = {}): Param => ({
-  kind: 'number', default: value, min: range.min ?? -3.4e38, max: range.max ?? 3.4e38,
+  kind: 'number',
+  default: value,
+  min: range.min ?? -3.4e38,
+  max: range.max ?? 3.4e38,
 });
 
 /** Keep the highest scores, `budget` slots in all, protected ones included. */
-export interface TopK<N> { readonly kind: 'topK'; readonly budget: N }
+export interface TopK<N> {
+  readonly kind: 'topK';
+  readonly budget: N;
+}
 export const topK = <const N extends string | number>(budget: N): TopK<N> => ({ kind: 'topK', budget });
 /** Keep every slot that scores more than a threshold: a number, or a `number` parameter. */
-export interface Above<N> { readonly kind: 'above'; readonly threshold: N }
+export interface Above<N> {
+  readonly kind: 'above';
+  readonly threshold: N;
+}
 export const above = <const N extends string | number>(threshold: N): Above<N> => ({ kind: 'above', threshold });
 /** Keep whole chunks of `size` consecutive positions, best mean score first, within `budget` slots. */
-export interface Chunks<N> { readonly kind: 'chunks'; readonly size: number; readonly budget: N }
-export const chunks = <const N extends string | number>(size: number, budget: N): Chunks<N> => ({ kind: 'chunks', size, budget });
+export interface Chunks<N> {
+  readonly kind: 'chunks';
+  readonly size: number;
+  readonly budget: N;
+}
+export const chunks = <const N extends string | number>(size: number, budget: N): Chunks<N> => ({
+  kind: 'chunks',
+  size,
+  budget,
+});
 /** Keep everything. */
 export const everything = { kind: 'all' } as const;
 
@@ -80,9 +103,12 @@ export const pooled = (alpha: number) => ({ kind: 'pooled', alpha }) as const;
 export const pyramid = (beta: number) => ({ kind: 'pyramid', beta }) as const;
 
 type Names<K extends string, T> = { readonly [Name in K]: T };
-type Values<A> = { readonly [Name in keyof A]: A[Name] extends Statistic<infer T> ? (T extends number ? number : Vec) : never };
+type Values<A> = {
+  readonly [Name in keyof A]: A[Name] extends Statistic<infer T> ? (T extends number ? number : Vec) : never;
+};
 /** What `next` and `score` see: the slot's fields, every state by its name, and the parameters. */
-export type PolicySlot<P extends string, S extends string> = Slot & Names<S, number> & { readonly params: Names<P, number> };
+export type PolicySlot<P extends string, S extends string> = Slot &
+  Names<S, number> & { readonly params: Names<P, number> };
 
 /** Which queries' attention is seen. */
 export type ObserveRule<N> = 'every' | 'decode' | { readonly last: N };
@@ -95,14 +121,23 @@ export interface PolicySpec<P extends string, S extends string, A extends Record
   readonly observe?: ObserveRule<number | NoInfer<P>> | readonly ObserveRule<number | NoInfer<P>>[];
   /** how the query heads of one KV head vote */
   readonly group?: 'sum' | 'mean' | 'max';
-  readonly accumulate?: { readonly [Name in S]: { readonly init: number; readonly next: (state: number, slot: PolicySlot<NoInfer<P>, NoInfer<S>>) => number } };
+  readonly accumulate?: {
+    readonly [Name in S]: {
+      readonly init: number;
+      readonly next: (state: number, slot: PolicySlot<NoInfer<P>, NoInfer<S>>) => number;
+    };
+  };
   readonly across?: A;
   /** lowest leaves first; absent: oldest leaves first */
   readonly score?: (slot: PolicySlot<NoInfer<P>, NoInfer<S>>, across: Values<A>) => number;
   readonly pool?: PoolRule;
   readonly heads?: 'own' | 'shared' | { readonly kind: 'pooled'; readonly alpha: number };
   readonly layers?: 'uniform' | { readonly kind: 'pyramid'; readonly beta: number } | readonly number[];
-  readonly keep: TopK<number | NoInfer<P>> | Above<number | NoInfer<P>> | Chunks<number | NoInfer<P>> | typeof everything;
+  readonly keep:
+    | TopK<number | NoInfer<P>>
+    | Above<number | NoInfer<P>>
+    | Chunks<number | NoInfer<P>>
+    | typeof everything;
   /** never evicted */
   readonly window?: {
     readonly first?: number | NoInfer<P>;

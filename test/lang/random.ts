@@ -19,7 +19,10 @@ export function randomPolicy(seed: number, name: string): string {
     if (depth === 0 || chance(0.15)) {
       const fields = scope.attn ? NUMBERS : NUMBERS.slice(1);
       const kinds = [
-        () => literal(), () => `slot.${pick(fields)}`, () => `slot.${pick(states)}`, () => `slot.params.${pick(['gain', 'bias'])}`,
+        () => literal(),
+        () => `slot.${pick(fields)}`,
+        () => `slot.${pick(states)}`,
+        () => `slot.params.${pick(['gain', 'bias'])}`,
         ...(scope.across && across.includes('level') ? [() => 'across.level'] : []),
         ...(scope.locals.length ? [() => pick(scope.locals)] : []),
         () => `norm(slot.${pick(['key', 'value'])})`,
@@ -40,24 +43,45 @@ export function randomPolicy(seed: number, name: string): string {
     ])();
   };
   const vector = (scope: { across: boolean }): string =>
-    pick(['slot.value', 'scale(slot.value, 0.5)', 'add(slot.key, slot.value)', 'sub(slot.key, slot.value)', 'mul(slot.key, slot.value)', ...(scope.across && across.includes('anchor') ? ['across.anchor'] : [])]);
+    pick([
+      'slot.value',
+      'scale(slot.value, 0.5)',
+      'add(slot.key, slot.value)',
+      'sub(slot.key, slot.value)',
+      'mul(slot.key, slot.value)',
+      ...(scope.across && across.includes('anchor') ? ['across.anchor'] : []),
+    ]);
   const condition = (depth: number, scope: { attn: boolean; across: boolean; locals: string[] }): string => {
     const left = `slot.${pick(['pos', 'age', 'live', ...states])}`;
     if (depth <= 0 || chance(0.5))
-      return chance(0.3) ? `${left} ${pick(['===', '!=='])} slot.${pick(['head', 'layer', 'seen'])}` : `${left} ${pick(['<', '<=', '>', '>='])} ${number(0, scope)}`;
-    return pick([() => `(${condition(depth - 1, scope)} && ${condition(depth - 1, scope)})`, () => `(${condition(depth - 1, scope)} || slot.special)`, () => `!(${condition(depth - 1, scope)})`, () => 'slot.punctuation'])();
+      return chance(0.3)
+        ? `${left} ${pick(['===', '!=='])} slot.${pick(['head', 'layer', 'seen'])}`
+        : `${left} ${pick(['<', '<=', '>', '>='])} ${number(0, scope)}`;
+    return pick([
+      () => `(${condition(depth - 1, scope)} && ${condition(depth - 1, scope)})`,
+      () => `(${condition(depth - 1, scope)} || slot.special)`,
+      () => `!(${condition(depth - 1, scope)})`,
+      () => 'slot.punctuation',
+    ])();
   };
   /** The body of a function: an expression, or statements with const, destructuring and early return. */
   const body = (scope: { attn: boolean; across: boolean; locals: string[] }): string => {
     if (chance(0.5)) return number(3, scope);
     const lines = ['const { pos: where, live } = slot;', `const first = ${number(2, scope)};`];
     const inner = { ...scope, locals: [...scope.locals, 'first', 'where', 'live'] };
-    if (chance(0.7)) lines.push(`if (${condition(1, inner)}) ${chance(0.5) ? `return ${number(2, inner)};` : `{ const second = first * RATE; return second + ${number(1, inner)}; }`}`);
-    if (chance(0.3)) lines.push(`if (${condition(1, inner)}) { return ${number(1, inner)}; } else if (slot.special) return first;`);
+    if (chance(0.7))
+      lines.push(
+        `if (${condition(1, inner)}) ${chance(0.5) ? `return ${number(2, inner)};` : `{ const second = first * RATE; return second + ${number(1, inner)}; }`}`,
+      );
+    if (chance(0.3))
+      lines.push(`if (${condition(1, inner)}) { return ${number(1, inner)}; } else if (slot.special) return first;`);
     lines.push(`return ${number(2, inner)};`);
     return `{\n    ${lines.join('\n    ')}\n  }`;
   };
-  const next0 = states.map((state) => `    ${state}: { init: ${pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${body({ attn: true, across: false, locals: [state] })} },`);
+  const next0 = states.map(
+    (state) =>
+      `    ${state}: { init: ${pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${body({ attn: true, across: false, locals: [state] })} },`,
+  );
   // every state is read, so that none is refused as useless
   const sum = states.map((state) => `slot.${state}`).join(' + ');
   const statistics = [
@@ -77,10 +101,14 @@ export default definePolicy({
   accumulate: {
 ${next0.join('\n')}
   },${across.length ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
-  score: (slot${across.length ? ', across' : ''}) => ${chance(0.5) ? `(${sum}) * 0.5 + (${number(3, { attn: false, across: true, locals: [] })})` : `{
+  score: (slot${across.length ? ', across' : ''}) => ${
+    chance(0.5)
+      ? `(${sum}) * 0.5 + (${number(3, { attn: false, across: true, locals: [] })})`
+      : `{
     const known = ${sum};
     ${chance(0.5) ? `if (known > LIMIT) return known;\n    ` : ''}return known + ${number(2, { attn: false, across: true, locals: ['known'] })};
-  }`},
+  }`
+  },
   keep: topK('budget'),
   when: every(1),
 });
