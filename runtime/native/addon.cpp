@@ -233,17 +233,19 @@ class Engine : public Napi::ObjectWrap<Engine> {
     const Object o = info[0].As<Object>();
     const skv_step_counts counts = {integer(o, "rows"), integer(o, "tokens"), integer(o, "samplers"), integer(o, "copies")};
     held_->busy = true;
-    auto held = held_;
+    auto* keep = new std::shared_ptr<Held>(held_); /* dropped on the event loop: the runner must not destroy itself */
+    Held* held = held_.get();
     auto settle = std::make_shared<Napi::ThreadSafeFunction>(
         Napi::ThreadSafeFunction::New(env, Napi::Function(), "skv step", 0, 1, [](Napi::Env) {}));
-    held->runner.post([held, deferred, counts, settle] {
+    held->runner.post([held, keep, deferred, counts, settle] {
       char error[1024] = "";
       const bool failed = held->backend->step(held->engine, &counts, error, sizeof error) != 0;
       const std::string message = error;
-      settle->BlockingCall([held, deferred, failed, message](Napi::Env env, Napi::Function) {
+      settle->BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
         held->busy = false;
         if (failed) deferred.Reject(Error::New(env, message).Value());
         else deferred.Resolve(env.Undefined());
+        delete keep;
       });
       settle->Release();
     });
@@ -304,13 +306,15 @@ Napi::FunctionReference Engine::constructor;
 /* open(config, progress?): loads on the engine's own thread. */
 Value open(const CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto held = std::make_shared<Held>();
-  read_config(info[0].As<Object>(), *held);
+  auto owner = std::make_shared<Held>();
+  read_config(info[0].As<Object>(), *owner);
+  auto* keep = new std::shared_ptr<Held>(owner); /* dropped on the event loop: the runner must not destroy itself */
+  Held* held = owner.get();
   const bool report = info[1].IsFunction();
   auto deferred = Napi::Promise::Deferred::New(env);
   auto settle = std::make_shared<Napi::ThreadSafeFunction>(Napi::ThreadSafeFunction::New(
       env, report ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {}), "skv open", 0, 1));
-  held->runner.post([held, deferred, settle] {
+  held->runner.post([held, keep, deferred, settle] {
     auto progress = [](void* arg, float done) {
       static_cast<Napi::ThreadSafeFunction*>(arg)->BlockingCall(
           [done](Napi::Env env, Napi::Function f) { f.Call({Number::New(env, done)}); });
@@ -320,11 +324,15 @@ Value open(const CallbackInfo& info) {
       held->engine = held->backend->open(&held->config, &held->buffers, progress, settle.get(), error, sizeof error);
       held->error = error;
     }
-    settle->BlockingCall([held, deferred](Napi::Env env, Napi::Function) {
-      if (!held->engine) return deferred.Reject(Error::New(env, held->error).Value());
-      Object o = Engine::constructor.New({});
-      Engine::Unwrap(o)->attach(held);
-      deferred.Resolve(o);
+    settle->BlockingCall([held, keep, deferred](Napi::Env env, Napi::Function) {
+      if (held->engine) {
+        Object o = Engine::constructor.New({});
+        Engine::Unwrap(o)->attach(*keep);
+        deferred.Resolve(o);
+      } else {
+        deferred.Reject(Error::New(env, held->error).Value());
+      }
+      delete keep;
     });
     settle->Release();
   });
