@@ -1,5 +1,5 @@
-// What a policy's expressions are made of, on the CPU. dsl/math.ts has the same operations in the same order, rounded to
-// f32 after each: a policy gives the same bits in JavaScript and here. Nothing may contract (-ffp-contract=off).
+// What a policy's expressions are made of, on the CPU. dsl/math.ts has the same operations in the same order, rounded
+// to f32 after each: a policy gives the same bits in JavaScript and here. Nothing may contract (-ffp-contract=off).
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -1,88 +1,170 @@
 // Attention of a step's queries over their live slots, all query heads of a KV head at once.
 //
-// A query's arithmetic is the same in every schedule: slots are taken in segments of SKV_SEGMENT; in a segment all logits,
-// their maximum, the exponentials, their sum (16 lanes, then a tree) and the weighted values in slot order; segments are
-// merged in order. Prefill walks the segments of a tile of queries; decode deals them to threads and merges afterwards.
+// A query's arithmetic is the same in every schedule: slots are taken in segments of SKV_SEGMENT; in a segment all
+// logits, their maximum, the exponentials, their sum (16 lanes, then a tree) and the weighted values in slot order;
+// segments are merged in order. Prefill walks the segments of a tile of queries; decode deals them to threads and
+// merges afterwards.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "pages.hpp"
 
 constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE;
-constexpr int kTileRows = 32;   // most query rows (tokens x group) of a tile
+constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
 constexpr int kSplitRows = 64;  // most rows of a step whose segments are dealt out separately
 
-// Keys of a page as f32, turned by their slots' shifts: positions as if evicted tokens had never been.
+// Keys of a page as f32, turned by their slots' shifts: positions as if evicted tokens had never been. Neighbours
+// mostly share a shift (attention sinks always do), and its angles are computed once.
 template <class KV>
 void turned_keys(const Head<KV>& h, int p, const int32_t* shift, float* out) {
   const int half = h.dim / 2;
-  for (int i = 0; i < half; i++) {
-    const int a = h.shape->rope_interleaved ? 2 * i : i, b = h.shape->rope_interleaved ? 2 * i + 1 : i + half;
-    for (int s = 0; s < SKV_PAGE; s++) {
-      const float x = KV::decode(h.keys(p)[KV::key_at(a, s)]), y = KV::decode(h.keys(p)[KV::key_at(b, s)]);
+  float cosine[kMaxDim / 2], sine[kMaxDim / 2];
+  int32_t known = 0;
+  for (int s = 0; s < SKV_PAGE; s++) {
+    for (int i = 0; i < half && shift[s] && shift[s] != known; i++) {
       const double angle = (double)shift[s] * (double)h.shape->inv_freq[i];
-      const float c = shift[s] ? (float)__builtin_cos(angle) : 1.0f, n = shift[s] ? (float)__builtin_sin(angle) : 0.0f;
-      out[F32::key_at(a, s)] = x * c - y * n;
-      out[F32::key_at(b, s)] = x * n + y * c;
+      cosine[i] = (float)__builtin_cos(angle), sine[i] = (float)__builtin_sin(angle);
+    }
+    if (shift[s]) known = shift[s];
+    for (int i = 0; i < half; i++) {
+      const int a = h.shape->rope_interleaved ? 2 * i : i, b = h.shape->rope_interleaved ? 2 * i + 1 : i + half;
+      const float x = KV::decode(h.keys(p)[KV::key_at(a, s)]), y = KV::decode(h.keys(p)[KV::key_at(b, s)]);
+      out[F32::key_at(a, s)] = shift[s] ? x * cosine[i] - y * sine[i] : x;
+      out[F32::key_at(b, s)] = shift[s] ? x * sine[i] + y * cosine[i] : y;
     }
   }
 }
 
-// logits[r][slot] of R query rows for one page; q [R][dim] is scaled already.
-template <class KV, int R>
-SKV_INLINE void page_logits(const typename KV::Word* keys, const float* q, int dim, float* logits, int stride) {
-  f32x16 acc[R];
-  for (int r = 0; r < R; r++) acc[r] = splat(0);
+// logits[r][N pages x slots] of R query rows; q [R][dim] is scaled already. With `ahead`, N pages whose keys are called
+// into the cache meanwhile: pages lie scattered, the hardware cannot guess the next one.
+template <class KV, int R, int N, bool kAhead>
+SKV_INLINE void page_logits(const typename KV::Word* const* keys, const float* q, int dim, float* logits, int stride,
+                            const uint8_t* const* ahead) {
+  constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of a page's keys, per pair of dims
+  f32x16 acc[R][N];
+  for (int r = 0; r < R; r++)
+    for (int n = 0; n < N; n++) acc[r][n] = splat(0);
   for (int j = 0; j < dim / 2; j++) {
-    f32x16 even, odd;
-    KV::key_pair(keys, j, &even, &odd);
-#pragma GCC unroll 8
+    f32x16 even[N], odd[N];
+    for (int n = 0; n < N; n++) {
+      if (kAhead)
+        for (int b = 0; b < kBytes; b += 64) __builtin_prefetch(ahead[n] + j * kBytes + b);
+      KV::key_pair(keys[n], j, &even[n], &odd[n]);
+    }
+#pragma GCC unroll 16
     for (int r = 0; r < R; r++) {
-      acc[r] = fma(even, splat(q[r * dim + 2 * j]), acc[r]);
-      acc[r] = fma(odd, splat(q[r * dim + 2 * j + 1]), acc[r]);
+      const f32x16 a = splat(q[r * dim + 2 * j]), b = splat(q[r * dim + 2 * j + 1]);
+      for (int n = 0; n < N; n++) acc[r][n] = fma(even[n], a, acc[r][n]);
+      for (int n = 0; n < N; n++) acc[r][n] = fma(odd[n], b, acc[r][n]);
     }
   }
-  for (int r = 0; r < R; r++) *(f32x16*)(logits + (int64_t)r * stride) = acc[r];
+  for (int r = 0; r < R; r++)
+    for (int n = 0; n < N; n++) *(f32x16*)(logits + (int64_t)r * stride + n * SKV_PAGE) = acc[r][n];
 }
 
-template <class KV>
-SKV_INLINE void rows_logits(const typename KV::Word* keys, const float* q, int rows, int dim, float* logits, int stride) {
+template <int n>
+using Count = std::integral_constant<int, n>;
+
+// The same for any number of rows, in blocks that fit the registers.
+template <class KV, int N>
+SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const float* q, int rows, int dim, float* logits,
+                            int stride) {
   int r = 0;
-  for (; r + 8 <= rows; r += 8) page_logits<KV, 8>(keys, q + r * dim, dim, logits + (int64_t)r * stride, stride);
-  for (; r + 3 <= rows; r += 3) page_logits<KV, 3>(keys, q + r * dim, dim, logits + (int64_t)r * stride, stride);
-  for (; r < rows; r++) page_logits<KV, 1>(keys, q + r * dim, dim, logits + (int64_t)r * stride, stride);
+  auto block = [&](auto R) {
+    for (; r + R <= rows; r += R)
+      page_logits<KV, R, N, false>(keys, q + r * dim, dim, logits + (int64_t)r * stride, stride, nullptr);
+  };
+  block(Count<12>()), block(Count<6>()), block(Count<3>()), block(Count<1>());
+}
+
+// The same for the few rows of one decode query, whose first pass brings the next pages.
+template <class KV, int N>
+SKV_INLINE void decode_logits(const typename KV::Word* const* keys, const float* q, int rows, int dim, float* logits,
+                              int stride, const uint8_t* const* ahead) {
+  auto block = [&](auto R) {
+    page_logits<KV, R, N, true>(keys, q, dim, logits, stride, ahead);
+    if (R < rows) rows_logits<KV, 1>(keys, q + R * dim, rows - R, dim, logits + R * stride, stride);
+    for (int n = 1; R < rows && n < N; n++)
+      rows_logits<KV, 1>(keys + n, q + R * dim, rows - R, dim, logits + R * stride + n * SKV_PAGE, stride);
+  };
+  if (rows == 1) return block(Count<1>());
+  if (rows == 2) return block(Count<2>());
+  if (rows == 3) return block(Count<3>());
+  block(Count<4>());
+}
+
+// Whether a live slot of page p is shifted.
+template <class P, class KV>
+SKV_INLINE bool is_shifted(const Head<KV>& h, int p) {
+  if (!P::shift_lane) return false;
+  int32_t any = 0;
+  for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < *h.length; s++) any |= h.lane(p, P::shift_lane)[s];
+  return any != 0;
 }
 
 // Logits of query rows for page p, whether or not its slots are shifted. turned [dim][16] is scratch.
 template <class P, class KV>
-SKV_INLINE void logits_of(const Head<KV>& h, int p, const float* q, int rows, float* logits, int stride, float* turned) {
-  if (P::shift_lane) {
-    const int32_t* shift = h.lane(p, P::shift_lane);
-    int32_t any = 0;
-    for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < *h.length; s++) any |= shift[s];
-    if (any) {
-      turned_keys(h, p, shift, turned);
-      return rows_logits<F32>(turned, q, rows, h.dim, logits, stride);
-    }
+SKV_INLINE void logits_of(const Head<KV>& h, int p, const float* q, int rows, float* logits, int stride,
+                          float* turned) {
+  if (is_shifted<P>(h, p)) {
+    turned_keys(h, p, h.lane(p, P::shift_lane), turned);
+    return rows_logits<F32, 1>(&turned, q, rows, h.dim, logits, stride);
   }
-  rows_logits<KV>(h.keys(p), q, rows, h.dim, logits, stride);
+  const auto* keys = h.keys(p);
+  rows_logits<KV, 1>(&keys, q, rows, h.dim, logits, stride);
 }
 
-// out[r][B * 16 dims] = sum over slots of p[r][slot] * value[slot], in slot order.
-template <class KV, int R, int B>
+// Logits of pages [page0, page0 + pages), several at a time: [row][SKV_SEGMENT].
+template <class P, class KV>
+void segment_logits(const Head<KV>& h, int page0, int pages, const float* q, int rows, float* logits, float* turned,
+                    bool decode) {
+  const int last = (*h.length - 1) / SKV_PAGE;
+  int i = 0;
+  auto group = [&](auto N) {
+    for (; i + N <= pages; i += N) {
+      const typename KV::Word* keys[N];
+      const uint8_t* ahead[N];
+      bool shifted = false;
+      for (int n = 0; n < N; n++) {
+        const int p = page0 + i + n;
+        keys[n] = h.keys(p), ahead[n] = h.page(p + N < last ? p + N : last);
+        shifted |= is_shifted<P>(h, p);
+      }
+      float* to = logits + i * SKV_PAGE;
+      if (shifted)
+        for (int n = 0; n < N; n++) logits_of<P>(h, page0 + i + n, q, rows, to + n * SKV_PAGE, SKV_SEGMENT, turned);
+      else if (decode)
+        decode_logits<KV, N>(keys, q, rows, h.dim, to, SKV_SEGMENT, ahead);
+      else
+        rows_logits<KV, N>(keys, q, rows, h.dim, to, SKV_SEGMENT);
+    }
+  };
+  group(Count<2>()), group(Count<1>());
+}
+
+// out[r][B * 16 dims] = sum over slots of p[r][slot] * value[slot], in slot order; with kAhead, values of the page
+// after next are called into the cache.
+template <class KV, int R, int B, bool kAhead>
 SKV_INLINE void weigh(const Head<KV>& h, int page0, int slots, int d0, const float* p, float* out, int out_stride) {
   f32x16 acc[R][B];
   for (int r = 0; r < R; r++)
     for (int b = 0; b < B; b++) acc[r][b] = splat(0);
-  for (int s = 0; s < slots; s++) {
-    const auto* value = h.values(page0 + s / SKV_PAGE) + s % SKV_PAGE * h.dim + d0;
-    f32x16 v[B];
-    for (int b = 0; b < B; b++) v[b] = KV::value(value + 16 * b);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; r++) {
-      const f32x16 weight = splat(p[r * SKV_SEGMENT + s]);
-      for (int b = 0; b < B; b++) acc[r][b] = fma(weight, v[b], acc[r][b]);
+  const int last = (slots - 1) / SKV_PAGE;
+  for (int i = 0; i <= last; i++) {
+    const auto *values = h.values(page0 + i) + d0, *ahead = h.values(page0 + (i + 2 < last ? i + 2 : last)) + d0;
+    const int count = i < last ? SKV_PAGE : slots - last * SKV_PAGE;
+    for (int s = 0; s < count; s++) {
+      if (kAhead)
+        for (int b = 0; b < B * 16; b += 64 / sizeof *ahead) __builtin_prefetch(ahead + s * h.dim + b);
+      f32x16 v[B];
+      for (int b = 0; b < B; b++) v[b] = KV::value(values + s * h.dim + 16 * b);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; r++) {
+        const f32x16 weight = splat(p[r * SKV_SEGMENT + i * SKV_PAGE + s]);
+        for (int b = 0; b < B; b++) acc[r][b] = fma(weight, v[b], acc[r][b]);
+      }
     }
   }
   for (int r = 0; r < R; r++)
@@ -90,11 +172,15 @@ SKV_INLINE void weigh(const Head<KV>& h, int page0, int slots, int d0, const flo
 }
 
 template <class KV, int B>
-SKV_INLINE void weigh_rows(const Head<KV>& h, int page0, int slots, int d0, int rows, const float* p, float* out, int stride) {
+SKV_INLINE void weigh_rows(const Head<KV>& h, int page0, int slots, int d0, int rows, const float* p, float* out,
+                           int stride) {
   int r = 0;
-  for (; r + 6 <= rows; r += 6) weigh<KV, 6, B>(h, page0, slots, d0, p + r * SKV_SEGMENT, out + (int64_t)r * stride, stride);
-  for (; r + 3 <= rows; r += 3) weigh<KV, 3, B>(h, page0, slots, d0, p + r * SKV_SEGMENT, out + (int64_t)r * stride, stride);
-  for (; r < rows; r++) weigh<KV, 1, B>(h, page0, slots, d0, p + r * SKV_SEGMENT, out + (int64_t)r * stride, stride);
+  auto block = [&](auto R) {
+    for (; r + R <= rows; r += R)
+      weigh<KV, R, B, (B > 2)>(h, page0, slots, d0, p + r * SKV_SEGMENT, out + (int64_t)r * stride, stride);
+  };
+  if (B <= 2) block(Count<12>()), block(Count<6>());
+  block(Count<3>()), block(Count<1>());
 }
 
 // A query row's share of attention so far: top logit, sum of exponentials relative to it, weighted values.
@@ -112,18 +198,20 @@ SKV_INLINE void merge(Partial* into, const Partial& segment, int dim) {
   for (int d = 0; d < dim; d++) into->values[d] = into->values[d] * a + segment.values[d] * b;
 }
 
-// One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned first
-// row (earlier ones see nothing of it) in part[]; raw logits go to `keep` [row][keep_stride] when it is not null.
+// One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
+// first row (earlier ones see nothing of it) in part[]; raw logits go to `keep` [row][keep_stride] when it is not null.
 template <class P, class KV>
-int segment(const Head<KV>& h, int seg, const float* q, const int* sees, int rows, Partial* part, float* p, float* turned,
-            float* keep, int64_t keep_stride) {
+int segment(const Head<KV>& h, int seg, const float* q, const int* sees, int rows, Partial* part, float* p,
+            float* turned, bool decode, float* keep, int64_t keep_stride) {
   const int slot0 = seg * SKV_SEGMENT, page0 = seg * kSegmentPages;
   int first = 0;
   while (first < rows && sees[first] <= slot0) first++;
   const int most = sees[rows - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
   const int pages = (slots + SKV_PAGE - 1) / SKV_PAGE, n = rows - first;
-  for (int i = 0; i < pages; i++)
-    logits_of<P>(h, page0 + i, q + first * h.dim, n, p + first * SKV_SEGMENT + i * SKV_PAGE, SKV_SEGMENT, turned);
+  segment_logits<P>(h, page0, pages, q + first * h.dim, n, p + first * SKV_SEGMENT, turned, decode);
+  for (int i = 0; decode && i < 2 && i < pages; i++)  // the first values; weigh calls the others
+    for (int d = 0; d < SKV_PAGE * h.dim; d += 64 / sizeof(typename KV::Word))
+      __builtin_prefetch(h.values(page0 + i) + d);
   for (int r = first; r < rows; r++) {
     float* x = p + r * SKV_SEGMENT;
     const int visible = sees[r] - slot0 < slots ? sees[r] - slot0 : slots;
@@ -145,7 +233,9 @@ int segment(const Head<KV>& h, int seg, const float* q, const int* sees, int row
   }
   int d = 0;
   float* out = part[first].values;
-  for (; d + 64 <= h.dim; d += 64) weigh_rows<KV, 4>(h, page0, slots, d, n, p + first * SKV_SEGMENT, out, h.dim);
+  for (; n < 6 && d + 64 <= h.dim; d += 64)
+    weigh_rows<KV, 4>(h, page0, slots, d, n, p + first * SKV_SEGMENT, out, h.dim);
+  for (; d + 32 <= h.dim; d += 32) weigh_rows<KV, 2>(h, page0, slots, d, n, p + first * SKV_SEGMENT, out, h.dim);
   for (; d < h.dim; d += 16) weigh_rows<KV, 1>(h, page0, slots, d, n, p + first * SKV_SEGMENT, out, h.dim);
   return first;
 }
@@ -181,12 +271,13 @@ void attend_tile(const Head<KV>& h, int t0, int t1, Scratch scratch) {
   const int rows = tile_queries(h, t0, t1, q, sees), g = h.shape->group;
   Partial total[kTileRows], share[kTileRows];
   for (int r = 0; r < rows; r++) {
-    total[r] = { -INFINITY, 0, totals + r * h.dim };
-    share[r] = { 0, 0, shares + r * h.dim };
+    total[r] = {-INFINITY, 0, totals + r * h.dim};
+    share[r] = {0, 0, shares + r * h.dim};
     memset(total[r].values, 0, h.dim * sizeof(float));
   }
   for (int seg = 0; seg < segments_of(sees[rows - 1]); seg++)
-    for (int r = segment<P>(h, seg, q, sees, rows, share, p, turned, nullptr, 0); r < rows; r++) merge(&total[r], share[r], h.dim);
+    for (int r = segment<P>(h, seg, q, sees, rows, share, p, turned, false, nullptr, 0); r < rows; r++)
+      merge(&total[r], share[r], h.dim);
   for (int r = 0; r < rows; r++) finish(total[r], h.dim, h.out(t0 + r / g) + r % g * h.dim, h.lse(t0 + r / g) + r % g);
 }
 
@@ -196,8 +287,11 @@ struct Split {
   float *shares, *logits;
   int64_t segments, group, dim, slots, heads;
   explicit Split(const skv_step* step)
-      : segments(segments_of(step->shape->max_slots)), group(step->shape->group), dim(step->shape->head_dim),
-        slots(step->shape->max_slots), heads(step->shape->kv_heads) {
+      : segments(segments_of(step->shape->max_slots)),
+        group(step->shape->group),
+        dim(step->shape->head_dim),
+        slots(step->shape->max_slots),
+        heads(step->shape->kv_heads) {
     shares = step->logits;
     logits = shares + kSplitRows * heads * segments * group * (dim + 2);
   }
@@ -274,9 +368,10 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     float* values = scratch.take<float>(kTileRows * h.dim);
     tile_queries(h, 0, 1, q, sees);
     Partial share[kTileRows];
-    for (int i = 0; i < g; i++) share[i] = { 0, 0, values + i * h.dim };
+    for (int i = 0; i < g; i++) share[i] = {0, 0, values + i * h.dim};
     const bool observed = P::observes && h.row->observe1 > h.row->observe0;
-    segment<P>(h, index, q, sees, g, share, p, turned, observed ? split.row_logits(place, h.head) : nullptr, split.slots);
+    segment<P>(h, index, q, sees, g, share, p, turned, true, observed ? split.row_logits(place, h.head) : nullptr,
+               split.slots);
     for (int i = 0; i < g; i++) {
       float* to = split.share(place, h.head, index, i);
       to[0] = share[i].top;
@@ -290,11 +385,11 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     if (place < 0) return;
     const Head<KV> h(step, step->row + r, layer, item % heads);
     for (int i = 0; i < g; i++) {
-      float values[kMaxDim] = { 0 };
-      Partial whole = { -INFINITY, 0, values };
+      float values[kMaxDim] = {0};
+      Partial whole = {-INFINITY, 0, values};
       for (int seg = 0; seg < segments_of(*h.length); seg++) {
         float* from = split.share(place, h.head, seg, i);
-        merge(&whole, { from[0], from[1], from + 2 }, h.dim);
+        merge(&whole, {from[0], from[1], from + 2}, h.dim);
       }
       finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
     }

@@ -1,7 +1,8 @@
 // What a policy remembers of attention: `next` of every state, once per observed query, in query order.
 //
-// Decode: attend left the one query's logits; one pass over logits and states. Prefill: for a page of slots the observed
-// queries are walked in order and their logits computed again, the same bits as attend's, against the final log-sum-exp.
+// Decode: attend left the one query's logits; one pass over logits and states. Prefill: for a page of slots the
+// observed queries are walked in order and their logits computed again, the same bits as attend's, against the final
+// log-sum-exp.
 #pragma once
 #include "attend.hpp"
 
@@ -26,11 +27,25 @@ SKV_INLINE float seen_by(const skv_row* row, int32_t pos, int32_t query) {
 
 // The fields of one slot for a query at position `query` when `live` slots exist.
 template <class P, class KV>
-SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live, float attn, const Vec* key, const Vec* value) {
+SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live, float attn, const Vec* key,
+                        const Vec* value) {
   const int32_t pos = h.lane(p, 0)[s], cls = P::class_lane ? h.lane(p, P::class_lane)[s] : 0;
-  return { attn, (float)pos, (float)(query - pos), seen_by<P>(h.row, pos, query), (float)live, (float)(query + 1), (float)h.layer,
-           (float)h.shape->layers, (float)h.head, (float)h.shape->kv_heads, cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-           cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f, key, value, h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS, h.dim };
+  return {attn,
+          (float)pos,
+          (float)(query - pos),
+          seen_by<P>(h.row, pos, query),
+          (float)live,
+          (float)(query + 1),
+          (float)h.layer,
+          (float)h.shape->layers,
+          (float)h.head,
+          (float)h.shape->kv_heads,
+          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
+          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
+          key,
+          value,
+          h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS,
+          h.dim};
 }
 
 template <class KV>
@@ -103,7 +118,8 @@ void observe_page(const Head<KV>& h, int p, Scratch scratch) {
     logits_of<P>(h, p, q, rows, logits, SKV_PAGE, turned);
     for (int i = t; i < t1; i++) {
       const int live = before + i + 1, visible = live - slot0 < SKV_PAGE ? live - slot0 : SKV_PAGE;
-      advance<P>(h, p, visible, h.row->pos0 + i, live, page_attn<P>(logits + (i - t) * g * SKV_PAGE, SKV_PAGE, h.lse(i), g));
+      advance<P>(h, p, visible, h.row->pos0 + i, live,
+                 page_attn<P>(logits + (i - t) * g * SKV_PAGE, SKV_PAGE, h.lse(i), g));
     }
   }
 }
@@ -114,7 +130,7 @@ int32_t observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
     const int heads = step->shape->kv_heads;
     const Split split(step);
     const Schedule& plan = schedule;  // of the attend just before, on this thread
-    constexpr int kPages = 16;  // pages of an item
+    constexpr int kPages = 16;        // pages of an item
     int most = 0;
     for (int r = 0; r < step->rows; r++)
       if (step->row[r].policy == step->self && step->row[r].observe1 > step->row[r].observe0)

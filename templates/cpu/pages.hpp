@@ -15,9 +15,10 @@ typedef float f32x16u __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(32)));
 
-SKV_INLINE f32x16 splat(float x) { return x - (f32x16){ }; }
+SKV_INLINE f32x16 splat(float x) { return x - (f32x16){}; }
 
-// a * b + c, fused where the machine has it: the same operation in every tile size, so that bits do not depend on tiling.
+// a * b + c, fused where the machine has it: the same operation in every tile size, so that bits do not depend on
+// tiling.
 SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
 #if defined(__AVX512F__)
   return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -25,7 +26,7 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
   union {
     f32x16 v;
     __m256 h[2];
-  } x = { a }, y = { b }, z = { c };
+  } x = {a}, y = {b}, z = {c};
   for (int i = 0; i < 2; i++) z.h[i] = _mm256_fmadd_ps(x.h[i], y.h[i], z.h[i]);
   return z.v;
 #elif defined(__aarch64__)
@@ -69,6 +70,9 @@ struct Bf16 {
     *odd = (f32x16)(pair & 0xffff0000u);
   }
   SKV_INLINE f32x16 value(const Word* at) {
+#if defined(__AVX512F__)
+    return (f32x16)((u32x16)_mm512_cvtepu16_epi32(*(const __m256i*)at) << 16);
+#endif
     return (f32x16)(__builtin_convertvector(*(const u16x16*)at, u32x16) << 16);
   }
   SKV_INLINE int key_at(int d, int slot) { return d / 2 * 32 + slot * 2 + d % 2; }
@@ -120,7 +124,8 @@ struct Head {
 // Runs fn(item, worker) for items [0, n) on the engine's threads.
 template <class Fn>
 SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn) {
-  exec->parallel(exec->self, n, [](void* arg, int32_t item, int32_t worker) { (*(Fn*)arg)(item, worker); }, &fn);
+  exec->parallel(
+      exec->self, n, [](void* arg, int32_t item, int32_t worker) { (*(Fn*)arg)(item, worker); }, &fn);
 }
 
 // A worker's scratch memory, handed out front to back.

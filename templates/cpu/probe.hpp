@@ -7,9 +7,22 @@ SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
   if (p->values) memcpy(value->at, p->values + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
   const float pos = p->pos ? p->pos[s] : 0;
-  return { p->attn ? p->attn[s] : 0, pos, p->query_pos - pos, p->seen ? p->seen[s] : 0, (float)p->slots, p->length,
-           (float)p->layer, (float)p->layers, (float)p->head, (float)p->heads, cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-           cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f, key, value, p->params, p->head_dim };
+  return {p->attn ? p->attn[s] : 0,
+          pos,
+          p->query_pos - pos,
+          p->seen ? p->seen[s] : 0,
+          (float)p->slots,
+          p->length,
+          (float)p->layer,
+          (float)p->layers,
+          (float)p->head,
+          (float)p->heads,
+          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
+          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
+          key,
+          value,
+          p->params,
+          p->head_dim};
 }
 
 template <class P>

@@ -2,9 +2,9 @@
 //
 //   across -> score -> pool -> heads -> window -> keep -> move
 //
-// Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything. Survivors
-// move down in ascending order, each move read before the slot it frees is written; no page is needed. A policy whose slots
-// need no order fills a single hole with the newest slot instead.
+// Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything.
+// Survivors move down in ascending order, each move read before the slot it frees is written; no page is needed. A
+// policy whose slots need no order fills a single hole with the newest slot instead.
 #pragma once
 #include "observe.hpp"
 
@@ -169,7 +169,8 @@ void move_survivors(const Head<KV>& h, const Choice& c, int32_t* sorted) {
     std::sort(sorted, sorted + leaving);
     for (int s = 0; s < c.live; s++) {
       const int32_t pos = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
-      h.lane(s / SKV_PAGE, P::shift_lane)[s % SKV_PAGE] += leaving - int(std::upper_bound(sorted, sorted + leaving, pos) - sorted);
+      h.lane(s / SKV_PAGE, P::shift_lane)[s % SKV_PAGE] +=
+          leaving - int(std::upper_bound(sorted, sorted + leaving, pos) - sorted);
     }
   }
   if (!P::ordered && leaving == 1) {
@@ -237,7 +238,8 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
     int64_t given = 0;
     for (int i = 0; i < n; i++) {
       wins[i] = 0;
-      for (int k = 0; k < choices[i].candidates; k++) wins[i] += choices[i].rank[choices[i].candidate[k]] > border || border == 0;
+      for (int k = 0; k < choices[i].candidates; k++)
+        wins[i] += choices[i].rank[choices[i].candidate[k]] > border || border == 0;
       given += wins[i];
     }
     for (int i = n - 1; i >= 0 && border != 0 && border != ~0ull; i--)  // equal to the border in several heads

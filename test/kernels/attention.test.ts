@@ -15,7 +15,15 @@ const h2o = await build(shipped('h2o')!);
 const TOLERANCE = 1e-5;
 
 const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
-  kvType, layers: 1, kvHeads, group, headDim, maxTokens: 600, maxSlots: 640, interleaved: true, seqs: 2,
+  kvType,
+  layers: 1,
+  kvHeads,
+  group,
+  headDim,
+  maxTokens: 600,
+  maxSlots: 640,
+  interleaved: true,
+  seqs: 2,
   invFreq: Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim)),
 });
 
@@ -24,7 +32,9 @@ function inputs(shape: Shape, length: number, seed: number): LayerInput {
   const next = random(seed);
   const { kvHeads, group, headDim } = shape;
   return {
-    q: normals(next, length * kvHeads * group * headDim), k: normals(next, length * kvHeads * headDim), v: normals(next, length * kvHeads * headDim),
+    q: normals(next, length * kvHeads * group * headDim),
+    k: normals(next, length * kvHeads * headDim),
+    v: normals(next, length * kvHeads * headDim),
   };
 }
 
@@ -41,7 +51,16 @@ function steps(shape: Shape, all: LayerInput, length: number, chunks: number[], 
     const to = Math.min(length, from + chunks[Math.min(i, chunks.length - 1)]);
     const observe = row.observe && ([Math.max(from, row.observe[0]), Math.min(to, row.observe[1])] as [number, number]);
     list.push({
-      rows: [{ seq: 0, tokens: to - from, pos0: from, prompt: length, ...row, observe: observe && observe[0] < observe[1] ? observe : [0, 0] }],
+      rows: [
+        {
+          seq: 0,
+          tokens: to - from,
+          pos0: from,
+          prompt: length,
+          ...row,
+          observe: observe && observe[0] < observe[1] ? observe : [0, 0],
+        },
+      ],
       layers: [slice(all, shape, from, to)],
     });
     from = to;
@@ -61,7 +80,8 @@ function joined(answers: ReturnType<typeof drive>['steps'], what: 'out' | 'lse')
   return whole;
 }
 
-const sameBits = (a: Float32Array, b: Float32Array): boolean => Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
+const sameBits = (a: Float32Array, b: Float32Array): boolean =>
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
 
 for (const headDim of [64, 80, 96, 128])
   test(`attention of head size ${headDim} against plain loops`, () => {
@@ -76,16 +96,25 @@ for (const headDim of [64, 80, 96, 128])
         const [k, v] = [stored(all.k), stored(all.v)];
         for (const token of new Set([0, length >> 1, length - 1]))
           for (let head = 0; head < shape.kvHeads; head++) {
-            const rows = (x: Float32Array) => Array.from({ length: token + 1 }, (_, t) => x.subarray((t * shape.kvHeads + head) * headDim, (t * shape.kvHeads + head + 1) * headDim));
+            const rows = (x: Float32Array) =>
+              Array.from({ length: token + 1 }, (_, t) =>
+                x.subarray((t * shape.kvHeads + head) * headDim, (t * shape.kvHeads + head + 1) * headDim),
+              );
             const [keys, values] = [rows(k), rows(v)];
             for (let g = 0; g < group; g++) {
               const query = (token * shape.kvHeads + head) * group + g;
               const expected = attention(all.q.subarray(query * headDim, (query + 1) * headDim), keys, values);
               const label = `${kvType}, group ${group}, length ${length}, token ${token}`;
-              assert.ok(Math.abs(expected.lse - lse[query]) < TOLERANCE, `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`);
+              assert.ok(
+                Math.abs(expected.lse - lse[query]) < TOLERANCE,
+                `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`,
+              );
               for (let d = 0; d < headDim; d++) {
                 const error = Math.abs(expected.out[d] - out[query * headDim + d]);
-                assert.ok(error < TOLERANCE, `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`);
+                assert.ok(
+                  error < TOLERANCE,
+                  `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`,
+                );
               }
             }
           }
@@ -94,16 +123,26 @@ for (const headDim of [64, 80, 96, 128])
   });
 
 test('the same bits for every chunking, for decode, and for any order of work', () => {
-  for (const [headDim, group, kvType] of [[64, 3, 'bf16'], [80, 1, 'f32'], [96, 4, 'bf16'], [128, 2, 'bf16'], [64, 5, 'f32']] as const) {
+  for (const [headDim, group, kvType] of [
+    [64, 3, 'bf16'],
+    [80, 1, 'f32'],
+    [96, 4, 'bf16'],
+    [128, 2, 'bf16'],
+    [64, 5, 'f32'],
+  ] as const) {
     const shape = shapeOf(headDim, group, kvType);
     const length = 531;
     const all = inputs(shape, length, headDim + group);
-    const run = (chunks: number[], workers: number) => drive(none.library, 1, shape, steps(shape, all, length, chunks), { workers }).steps;
+    const run = (chunks: number[], workers: number) =>
+      drive(none.library, 1, shape, steps(shape, all, length, chunks), { workers }).steps;
     const whole = run([600], 1);
     for (const chunks of [[1], [7], [16], [250, 1, 1, 1, 1, 1, 1, 1, 64], [257], [300, 11]]) {
       const cut = run(chunks, 3);
       for (const what of ['out', 'lse'] as const)
-        assert.ok(sameBits(joined(whole, what), joined(cut, what)), `${what}, head size ${headDim}, group ${group}, ${kvType}, chunks ${chunks}`);
+        assert.ok(
+          sameBits(joined(whole, what), joined(cut, what)),
+          `${what}, head size ${headDim}, group ${group}, ${kvType}, chunks ${chunks}`,
+        );
     }
   }
 });
@@ -111,17 +150,26 @@ test('the same bits for every chunking, for decode, and for any order of work', 
 test('the same bits beside a stranger in the step', () => {
   const shape = shapeOf(64, 3, 'bf16');
   const [mine, other] = [inputs(shape, 40, 1), inputs(shape, 300, 2)];
-  const join = (a: Float32Array, b: Float32Array) => Float32Array.from({ length: a.length + b.length }, (_, i) => (i < a.length ? a[i] : b[i - a.length]));
+  const join = (a: Float32Array, b: Float32Array) =>
+    Float32Array.from({ length: a.length + b.length }, (_, i) => (i < a.length ? a[i] : b[i - a.length]));
   const alone = drive(none.library, 1, shape, steps(shape, mine, 40, [40])).steps[0].layers[0].out;
-  const both = drive(none.library, 1, shape, [{
-    rows: [{ seq: 1, tokens: 300, pos0: 0, prompt: 300 }, { seq: 0, tokens: 40, pos0: 0, prompt: 40 }],
-    layers: [{ q: join(other.q, mine.q), k: join(other.k, mine.k), v: join(other.v, mine.v) }],
-  }]).steps[0].layers[0].out;
+  const both = drive(none.library, 1, shape, [
+    {
+      rows: [
+        { seq: 1, tokens: 300, pos0: 0, prompt: 300 },
+        { seq: 0, tokens: 40, pos0: 0, prompt: 40 },
+      ],
+      layers: [{ q: join(other.q, mine.q), k: join(other.k, mine.k), v: join(other.v, mine.v) }],
+    },
+  ]).steps[0].layers[0].out;
   assert.ok(sameBits(alone, both.slice(both.length - alone.length)));
 });
 
 test('observed states: against plain loops, and the same bits for every chunking and for decode', () => {
-  for (const [headDim, group, kvType] of [[64, 3, 'bf16'], [80, 2, 'f32']] as const) {
+  for (const [headDim, group, kvType] of [
+    [64, 3, 'bf16'],
+    [80, 2, 'f32'],
+  ] as const) {
     const shape = shapeOf(headDim, group, kvType, 1);
     const length = 290;
     const all = inputs(shape, length, 77 + headDim);
@@ -131,14 +179,23 @@ test('observed states: against plain loops, and the same bits for every chunking
       return floats(drive(h2o.library, 2, shape, ops, { workers: 2 }).reads[0].lanes[1]);
     });
     masses.forEach((mass, i) => assert.ok(sameBits(mass, masses[0]), `chunking ${i}, head size ${headDim}`));
-    const keys = Array.from({ length }, (_, t) => all.k.subarray(t * headDim, (t + 1) * headDim).map(kvType === 'bf16' ? bf16 : (x) => x));
+    const keys = Array.from({ length }, (_, t) =>
+      all.k.subarray(t * headDim, (t + 1) * headDim).map(kvType === 'bf16' ? bf16 : (x) => x),
+    );
     const expected = new Float64Array(length);
     for (let t = 0; t < length; t++)
       for (let g = 0; g < group; g++) {
-        const { p } = probabilities(all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim), keys.slice(0, t + 1));
+        const { p } = probabilities(
+          all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim),
+          keys.slice(0, t + 1),
+        );
         for (let s = 0; s <= t; s++) expected[s] += p[s];
       }
-    for (let s = 0; s < length; s++) assert.ok(Math.abs(expected[s] - masses[0][s]) < 2e-5 * Math.max(1, expected[s]), `slot ${s}: ${masses[0][s]}, expected ${expected[s]}`);
+    for (let s = 0; s < length; s++)
+      assert.ok(
+        Math.abs(expected[s] - masses[0][s]) < 2e-5 * Math.max(1, expected[s]),
+        `slot ${s}: ${masses[0][s]}, expected ${expected[s]}`,
+      );
   }
 });
 

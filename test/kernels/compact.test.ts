@@ -8,12 +8,25 @@ import { build, shipped } from '../../codegen/build.ts';
 import { attention, bf16, normals, random } from './dense.ts';
 import { type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 
-const policies = await Promise.all(['streaming', 'h2o', 'knorm', 'snapkv', 'adakv', 'tova'].map((name) => build(shipped(name)!)));
+const policies = await Promise.all(
+  ['streaming', 'h2o', 'knorm', 'snapkv', 'adakv', 'tova'].map((name) => build(shipped(name)!)),
+);
 const policy = (name: string) => policies.find(({ plan }) => plan.name === name)!;
 
-const invFreq = (headDim: number) => Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
+const invFreq = (headDim: number) =>
+  Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
 const base = (kvType: Shape['kvType'], changes: Partial<Shape> = {}): Shape => ({
-  kvType, layers: 1, kvHeads: 2, group: 2, headDim: 64, maxTokens: 256, maxSlots: 320, interleaved: true, seqs: 1, invFreq: invFreq(64), ...changes,
+  kvType,
+  layers: 1,
+  kvHeads: 2,
+  group: 2,
+  headDim: 64,
+  maxTokens: 256,
+  maxSlots: 320,
+  interleaved: true,
+  seqs: 1,
+  invFreq: invFreq(64),
+  ...changes,
 });
 
 /** A step of random tokens [from, to) of a prompt. */
@@ -23,7 +36,9 @@ function chunk(shape: Shape, seed: number, from: number, to: number, row: Partia
   return {
     rows: [{ seq: 0, tokens: n, pos0: from, prompt: to, ...row }],
     layers: Array.from({ length: shape.layers }, () => ({
-      q: normals(next, n * shape.kvHeads * shape.group * shape.headDim), k: normals(next, n * shape.kvHeads * shape.headDim), v: normals(next, n * shape.kvHeads * shape.headDim),
+      q: normals(next, n * shape.kvHeads * shape.group * shape.headDim),
+      k: normals(next, n * shape.kvHeads * shape.headDim),
+      v: normals(next, n * shape.kvHeads * shape.headDim),
     })),
     budgets: Array(shape.seqs * shape.layers).fill(budget),
   };
@@ -40,32 +55,60 @@ function carried(before: ReadAnswer, after: ReadAnswer, dim: number, lanes: numb
     const from = at.get(pos)!;
     assert.equal(vector(after.keys, slot, dim), vector(before.keys, from, dim), `key of position ${pos}`);
     assert.equal(vector(after.values, slot, dim), vector(before.values, from, dim), `value of position ${pos}`);
-    for (const lane of lanes) assert.is(after.lanes[lane][slot], before.lanes[lane][from], `lane ${lane} of position ${pos}`);
+    for (const lane of lanes)
+      assert.is(after.lanes[lane][slot], before.lanes[lane][from], `lane ${lane} of position ${pos}`);
   });
 }
 
 /** Runs one prompt twice, with and without the compaction at its end. */
 function both(name: string, shape: Shape, length: number, row: Partial<Row>, budget: number) {
   const { library, plan } = policy(name);
-  const run = (compact: boolean) => drive(library, plan.lanes.length, shape, [chunk(shape, length, 0, length, { ...row, compact }, budget), ...heads(shape)], { workers: 2 });
+  const run = (compact: boolean) =>
+    drive(
+      library,
+      plan.lanes.length,
+      shape,
+      [chunk(shape, length, 0, length, { ...row, compact }, budget), ...heads(shape)],
+      { workers: 2 },
+    );
   return { before: run(false), after: run(true) };
 }
 
 /** Slots in the order in which they leave: by score, then the older first. */
-const ranked = (scores: ArrayLike<number>, slots: number[]) => [...slots].sort((a, b) => scores[a] - scores[b] || a - b);
+const ranked = (scores: ArrayLike<number>, slots: number[]) =>
+  [...slots].sort((a, b) => scores[a] - scores[b] || a - b);
 
 test('h2o keeps the heaviest and the window, in order, with everything they carry', () => {
   for (const kvType of ['bf16', 'f32'] as const)
-    for (const [length, budget, recent] of [[40, 16, 5], [17, 16, 8], [100, 99, 3], [256, 33, 33], [50, 50, 4], [60, 10, 20]]) {
+    for (const [length, budget, recent] of [
+      [40, 16, 5],
+      [17, 16, 8],
+      [100, 99, 3],
+      [256, 33, 33],
+      [50, 50, 4],
+      [60, 10, 20],
+    ]) {
       const shape = base(kvType, { headDim: 80, invFreq: invFreq(80) });
       const { before, after } = both('h2o', shape, length, { observe: [0, length], window: [0, recent] }, budget);
       before.reads.forEach((head, i) => {
         const old = Array.from({ length: length - recent }, (_, slot) => slot);
         const count = Math.max(0, budget - recent);
-        const stay = new Set([...ranked(floats(head.lanes[1]), old).slice(Math.max(0, old.length - count)), ...Array.from({ length: recent }, (_, k) => length - 1 - k)]);
+        const stay = new Set([
+          ...ranked(floats(head.lanes[1]), old).slice(Math.max(0, old.length - count)),
+          ...Array.from({ length: recent }, (_, k) => length - 1 - k),
+        ]);
         const kept = Array.from(after.reads[i].lanes[0]);
-        assert.equal([...kept].sort((a, b) => a - b), [...stay].sort((a, b) => a - b), `length ${length}, budget ${budget}`);
-        if (length - kept.length !== 1) assert.equal(kept, [...kept].sort((a, b) => a - b), 'a stable partition');
+        assert.equal(
+          [...kept].sort((a, b) => a - b),
+          [...stay].sort((a, b) => a - b),
+          `length ${length}, budget ${budget}`,
+        );
+        if (length - kept.length !== 1)
+          assert.equal(
+            kept,
+            [...kept].sort((a, b) => a - b),
+            'a stable partition',
+          );
         carried(head, after.reads[i], shape.headDim, [1]);
       });
     }
@@ -75,7 +118,10 @@ test('when one slot leaves, the newest fills its hole', () => {
   const shape = base('bf16');
   const { before, after } = both('h2o', shape, 50, { observe: [0, 50], window: [0, 10] }, 49);
   before.reads.forEach((head, i) => {
-    const loser = ranked(floats(head.lanes[1]), Array.from({ length: 40 }, (_, slot) => slot))[0];
+    const loser = ranked(
+      floats(head.lanes[1]),
+      Array.from({ length: 40 }, (_, slot) => slot),
+    )[0];
     const expected = Array.from({ length: 49 }, (_, slot) => (slot === loser ? 49 : slot));
     assert.equal(Array.from(after.reads[i].lanes[0]), expected);
   });
@@ -87,16 +133,25 @@ test('equal scores: the older leaves first', () => {
   const step = chunk(shape, 3, 0, 30, { compact: true }, 12);
   step.layers[0].k.fill(0.5);
   const { reads } = drive(library, 1, shape, [step, ...heads(shape)]);
-  for (const head of reads) assert.equal(Array.from(head.lanes[0]), Array.from({ length: 12 }, (_, i) => 18 + i));
+  for (const head of reads)
+    assert.equal(
+      Array.from(head.lanes[0]),
+      Array.from({ length: 12 }, (_, i) => 18 + i),
+    );
 });
 
 test('NaN scores leave before any other', () => {
   const shape = base('f32');
   const { library } = policy('knorm');
   const step = chunk(shape, 4, 0, 30, { compact: true }, 27);
-  for (const slot of [4, 11, 29]) step.layers[0].k.fill(NaN, slot * shape.kvHeads * shape.headDim, (slot + 1) * shape.kvHeads * shape.headDim);
+  for (const slot of [4, 11, 29])
+    step.layers[0].k.fill(NaN, slot * shape.kvHeads * shape.headDim, (slot + 1) * shape.kvHeads * shape.headDim);
   const { reads } = drive(library, 1, shape, [step, ...heads(shape)]);
-  for (const head of reads) assert.equal(Array.from(head.lanes[0]), Array.from({ length: 30 }, (_, i) => i).filter((i) => ![4, 11, 29].includes(i)));
+  for (const head of reads)
+    assert.equal(
+      Array.from(head.lanes[0]),
+      Array.from({ length: 30 }, (_, i) => i).filter((i) => ![4, 11, 29].includes(i)),
+    );
 });
 
 test('tova keeps one set for the layer, snapkv a pooled one for each head, adakv lets budgets flow', () => {
@@ -104,33 +159,63 @@ test('tova keeps one set for the layer, snapkv a pooled one for each head, adakv
   const length = 90;
   const mean = (xs: number[]) => xs.reduce((sum, x) => Math.fround(sum + x), 0) / xs.length;
   const tova = both('tova', shape, length, { observe: [length - 1, length], observeLast: 1 }, 20);
-  const shared = Array.from({ length }, (_, slot) => Math.fround(mean(tova.before.reads.map((head) => floats(head.lanes[1])[slot]))));
-  const stay = ranked(shared, Array.from({ length }, (_, slot) => slot)).slice(length - 20).sort((a, b) => a - b);
+  const shared = Array.from({ length }, (_, slot) =>
+    Math.fround(mean(tova.before.reads.map((head) => floats(head.lanes[1])[slot]))),
+  );
+  const stay = ranked(
+    shared,
+    Array.from({ length }, (_, slot) => slot),
+  )
+    .slice(length - 20)
+    .sort((a, b) => a - b);
   for (const head of tova.after.reads) assert.equal(Array.from(head.lanes[0]), stay);
 
   const window = 6;
   const candidates = Array.from({ length: length - window }, (_, slot) => slot);
   const last = Array.from({ length: window }, (_, k) => length - window + k);
-  const snap = both('snapkv', shape, length, { observe: [length - window, length], observeLast: window, window: [0, window] }, 25);
+  const snap = both(
+    'snapkv',
+    shape,
+    length,
+    { observe: [length - window, length], observeLast: window, window: [0, window] },
+    25,
+  );
   snap.before.reads.forEach((head, i) => {
     const mass = floats(head.lanes[1]);
     const pooled = candidates.map((slot) => {
       let sum = mass[Math.max(0, slot - 2)];
-      for (let k = Math.max(0, slot - 2) + 1; k <= Math.min(candidates.length - 1, slot + 2); k++) sum = Math.fround(sum + mass[k]);
+      for (let k = Math.max(0, slot - 2) + 1; k <= Math.min(candidates.length - 1, slot + 2); k++)
+        sum = Math.fround(sum + mass[k]);
       return Math.fround(sum / 5);
     });
-    const best = ranked(pooled, candidates).slice(candidates.length - 19).sort((a, b) => a - b);
+    const best = ranked(pooled, candidates)
+      .slice(candidates.length - 19)
+      .sort((a, b) => a - b);
     assert.equal(Array.from(snap.after.reads[i].lanes[0]), [...best, ...last]);
     carried(head, snap.after.reads[i], shape.headDim, [1]);
   });
 
-  const ada = both('adakv', shape, length, { observe: [length - window, length], observeLast: window, window: [0, window] }, 25);
-  const scores = ada.before.reads.map((head) => candidates.map((slot) => Math.max(...floats(head.lanes[1]).subarray(Math.max(0, slot - 3), Math.min(candidates.length, slot + 4)))));
-  const flat = scores.flatMap((head, h) => head.map((score, slot) => ({ score, slot, h }))).sort((a, b) => b.score - a.score || b.slot - a.slot || b.h - a.h);
+  const ada = both(
+    'adakv',
+    shape,
+    length,
+    { observe: [length - window, length], observeLast: window, window: [0, window] },
+    25,
+  );
+  const scores = ada.before.reads.map((head) =>
+    candidates.map((slot) =>
+      Math.max(...floats(head.lanes[1]).subarray(Math.max(0, slot - 3), Math.min(candidates.length, slot + 4))),
+    ),
+  );
+  const flat = scores
+    .flatMap((head, h) => head.map((score, slot) => ({ score, slot, h })))
+    .sort((a, b) => b.score - a.score || b.slot - a.slot || b.h - a.h);
   scores.forEach((head, h) => {
     const wins = flat.slice(0, 3 * 19).filter((each) => each.h === h).length;
     const count = Math.floor(0.5 * wins + 0.5 * 19 + 0.5);
-    const best = ranked(head, candidates).slice(candidates.length - count).sort((a, b) => a - b);
+    const best = ranked(head, candidates)
+      .slice(candidates.length - count)
+      .sort((a, b) => a - b);
     assert.equal(Array.from(ada.after.reads[h].lanes[0]), [...best, ...last], `head ${h}: ${wins} wins`);
   });
 });
@@ -155,9 +240,13 @@ test('cache positions: attention after eviction sees distances among the live, w
           }
           return out;
         };
-        const [q, k, v] = [normals(next, length * 2 * headDim), normals(next, length * headDim), normals(next, length * headDim)];
+        const [q, k, v] = [
+          normals(next, length * 2 * headDim),
+          normals(next, length * headDim),
+          normals(next, length * headDim),
+        ];
         const at = (x: Float32Array, i: number) => x.subarray(i * headDim, (i + 1) * headDim);
-/** Vectors [token][per][dim], each turned by its token's position. */
+        /** Vectors [token][per][dim], each turned by its token's position. */
         const rotated = (x: Float32Array, per: number) => {
           const out = new Float32Array(x.length);
           for (let i = 0; i * headDim < x.length; i++) out.set(turn(at(x, i), Math.floor(i / per)), i * headDim);
@@ -166,15 +255,27 @@ test('cache positions: attention after eviction sees distances among the live, w
         const [rq, rk] = [rotated(q, 2), rotated(k, 1)];
         const step = (from: number, to: number): Step => ({
           rows: [{ seq: 0, tokens: to - from, pos0: from, prompt: 40, compact: true, window: [sinks, 0] }],
-          layers: [{ q: rq.slice(from * 2 * headDim, to * 2 * headDim), k: rk.slice(from * headDim, to * headDim), v: v.slice(from * headDim, to * headDim) }],
+          layers: [
+            {
+              q: rq.slice(from * 2 * headDim, to * 2 * headDim),
+              k: rk.slice(from * headDim, to * headDim),
+              v: v.slice(from * headDim, to * headDim),
+            },
+          ],
           budgets: [budget],
         });
         const ops = [step(0, 40), ...Array.from({ length: length - 40 }, (_, i) => step(40 + i, 41 + i))];
         const { steps, reads } = drive(library, 2, shape, [...ops, { seq: 0, layer: 0, head: 0 }]);
         const expectedSet = Array.from({ length: budget }, (_, i) => (i < sinks ? i : length - budget + i));
-        assert.equal(Array.from(reads[0].lanes[0]).sort((a, b) => a - b), expectedSet);
+        assert.equal(
+          Array.from(reads[0].lanes[0]).sort((a, b) => a - b),
+          expectedSet,
+        );
         // the last query saw the sinks, the newest and itself at distances 0, 1, 2 …
-        const seen = [...Array.from({ length: sinks }, (_, i) => i), ...Array.from({ length: budget - sinks + 1 }, (_, i) => length - 1 - (budget - sinks) + i)];
+        const seen = [
+          ...Array.from({ length: sinks }, (_, i) => i),
+          ...Array.from({ length: budget - sinks + 1 }, (_, i) => length - 1 - (budget - sinks) + i),
+        ];
         const effective = (i: number) => length - seen.length + i;
         const keys = seen.map((pos, i) => {
           const stored = at(rk, pos);

@@ -39,7 +39,11 @@ export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): 
 }
 
 /** Attention output of one query. */
-export function attention(q: ArrayLike<number>, keys: ArrayLike<number>[], values: ArrayLike<number>[]): { out: Float64Array; lse: number } {
+export function attention(
+  q: ArrayLike<number>,
+  keys: ArrayLike<number>[],
+  values: ArrayLike<number>[],
+): { out: Float64Array; lse: number } {
   const { p, lse } = probabilities(q, keys);
   const out = new Float64Array(q.length);
   values.forEach((value, s) => {

@@ -77,7 +77,16 @@ function driver(): string {
   const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   const out = join(folder, 'driver');
-  const args = ['-O1', '-std=c++17', `-I${join(here, '../../runtime/native')}`, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread'];
+  const args = [
+    '-O1',
+    '-std=c++17',
+    `-I${join(here, '../../runtime/native')}`,
+    join(here, 'driver.cpp'),
+    '-o',
+    out,
+    '-ldl',
+    '-lpthread',
+  ];
   const { status, stderr } = spawnSync('c++', args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);
   program = out;
@@ -105,7 +114,16 @@ export interface Options {
 export function drive(library: string, lanes: number, shape: Shape, ops: (Step | Read)[], options: Options = {}) {
   const { layers, kvHeads, group, headDim, seqs } = shape;
   const write = new Writer();
-  write.words(shape.kvType === 'f32' ? 1 : 0, layers, kvHeads, group, headDim, shape.maxTokens, shape.maxSlots, Number(shape.interleaved));
+  write.words(
+    shape.kvType === 'f32' ? 1 : 0,
+    layers,
+    kvHeads,
+    group,
+    headDim,
+    shape.maxTokens,
+    shape.maxSlots,
+    Number(shape.interleaved),
+  );
   write.words(seqs, options.workers ?? 1, options.repeat ?? 1, ops.length);
   write.array(shape.invFreq);
   for (const op of ops) {
@@ -116,8 +134,30 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
     const tokens = op.rows.reduce((sum, row) => sum + row.tokens, 0);
     write.words(1, op.rows.length, tokens);
     let token0 = 0;
-    for (const { seq, tokens: n, pos0, prompt, observe = [0, 0], observeLast = 0, compact, window = [0, 0] } of op.rows) {
-      write.words(seq, 0, token0, n, pos0, prompt, observe[0], observe[1], observeLast, Number(compact ?? false), window[0], window[1]);
+    for (const {
+      seq,
+      tokens: n,
+      pos0,
+      prompt,
+      observe = [0, 0],
+      observeLast = 0,
+      compact,
+      window = [0, 0],
+    } of op.rows) {
+      write.words(
+        seq,
+        0,
+        token0,
+        n,
+        pos0,
+        prompt,
+        observe[0],
+        observe[1],
+        observeLast,
+        Number(compact ?? false),
+        window[0],
+        window[1],
+      );
       token0 += n;
     }
     write.array(Int32Array.from({ length: seqs * layers }, (_, i) => op.budgets?.[i] ?? 0));
@@ -125,7 +165,10 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
     write.array(new Float32Array(seqs * 16));
     for (const { q, k, v } of op.layers) [q, k, v].forEach((each) => write.array(each));
   }
-  const { status, stdout, stderr, signal } = spawnSync(driver(), [library], { input: Buffer.concat(write.parts), maxBuffer: 1 << 30 });
+  const { status, stdout, stderr, signal } = spawnSync(driver(), [library], {
+    input: Buffer.concat(write.parts),
+    maxBuffer: 1 << 30,
+  });
   if (status !== 0) throw new Error(`driver ended with ${status ?? signal}: ${stderr}`);
   const bytes = stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength);
   let at = 0;
@@ -134,11 +177,19 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
   const answers = ops.map((op): StepAnswer | ReadAnswer => {
     if ('rows' in op) {
       const tokens = op.rows.reduce((sum, row) => sum + row.tokens, 0);
-      const answer = op.layers.map(() => ({ out: reals(tokens * kvHeads * group * headDim), lse: reals(tokens * kvHeads * group) }));
+      const answer = op.layers.map(() => ({
+        out: reals(tokens * kvHeads * group * headDim),
+        lse: reals(tokens * kvHeads * group),
+      }));
       return { layers: answer, lengths: ints(seqs * layers * kvHeads) };
     }
     const live = ints(1)[0];
-    return { live, lanes: Array.from({ length: lanes }, () => ints(live)), keys: reals(live * headDim), values: reals(live * headDim) };
+    return {
+      live,
+      lanes: Array.from({ length: lanes }, () => ints(live)),
+      keys: reals(live * headDim),
+      values: reals(live * headDim),
+    };
   });
   return {
     steps: answers.filter((each): each is StepAnswer => 'lengths' in each),
