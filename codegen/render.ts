@@ -81,7 +81,7 @@ function statistic({ name, reduce, of }: Across) {
     summed,
     begin: each((at) => `${at} = ${start};`),
     pageBegin: summed ? each((_, lane) => lanes(`${lane} = 0.0f;`)) : '',
-    pageEnd: summed ? each((at, lane) => `float sums[SKV_PAGE]; ${lanes(`sums[l] = ${lane};`)} ${at} += skv_tree(sums);`) : '',
+    pageEnd: summed ? `add_tree(&a->${name}, a->${name}_lane, dim);` : '',
     end: reduce === 'mean' ? each((at) => `${at} = ${at} / (float)live;`) : '',
   };
 }

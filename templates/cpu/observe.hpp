@@ -48,14 +48,34 @@ SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live
           h.dim};
 }
 
-template <class KV>
-SKV_INLINE void read_key(const Head<KV>& h, int p, int s, Vec* out) {
-  for (int d = 0; d < h.dim; d++) out->at[d] = KV::decode(h.keys(p)[KV::key_at(d, s)]);
+// Transposes 16 x 16 in registers: blocks off the diagonal change places, halving four times.
+template <int W>
+SKV_INLINE void swap_blocks(f32x16* m) {
+  u32x16 low, high;
+  for (uint32_t l = 0; l < 16; l++) low[l] = l & W ? 16 + (l ^ W) : l, high[l] = l & W ? 16 + l : l ^ W;
+  for (int i = 0; i < 16; i++)
+    if (!(i & W)) {
+      const f32x16 a = m[i], b = m[i | W];
+      m[i] = __builtin_shuffle(a, b, low), m[i | W] = __builtin_shuffle(a, b, high);
+    }
 }
 
+// Keys of all slots of a page, out [slot].
 template <class KV>
-SKV_INLINE void read_value(const Head<KV>& h, int p, int s, Vec* out) {
-  for (int d = 0; d < h.dim; d++) out->at[d] = KV::decode(h.values(p)[s * h.dim + d]);
+SKV_INLINE void read_keys(const Head<KV>& h, int p, Vec* out) {
+  for (int d = 0; d < h.dim; d += 16) {
+    f32x16 m[16];
+    for (int j = 0; j < 8; j++) KV::key_pair(h.keys(p), d / 2 + j, &m[2 * j], &m[2 * j + 1]);
+    swap_blocks<8>(m), swap_blocks<4>(m), swap_blocks<2>(m), swap_blocks<1>(m);
+    for (int s = 0; s < SKV_PAGE; s++) *(f32x16u*)(out[s].at + d) = m[s];
+  }
+}
+
+// Values of all slots of a page, out [slot].
+template <class KV>
+SKV_INLINE void read_values(const Head<KV>& h, int p, Vec* out) {
+  for (int s = 0; s < SKV_PAGE; s++)
+    for (int d = 0; d < h.dim; d += 16) *(f32x16u*)(out[s].at + d) = KV::value(h.values(p) + s * h.dim + d);
 }
 
 // exp(logit - lse) of one query's heads for the slots of a page, reduced over the group in head order.
@@ -74,11 +94,11 @@ template <class P, class KV>
 SKV_INLINE void advance(const Head<KV>& h, int p, int visible, int32_t query, int live, f32x16 attn) {
   float old[P::states][SKV_PAGE], fresh[P::states][SKV_PAGE];
   for (int i = 0; i < P::states; i++) memcpy(old[i], h.state(p, P::first_state, i), sizeof old[i]);
-  Vec key, value;
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  if (P::next_reads_key) read_keys(h, p, keys);
+  if (P::next_reads_value) read_values(h, p, values);
   for (int s = 0; s < SKV_PAGE; s++) {
-    if (P::next_reads_key) read_key(h, p, s, &key);
-    if (P::next_reads_value) read_value(h, p, s, &value);
-    const Slot slot = slot_at<P>(h, p, s, query, live, attn[s], &key, &value);
+    const Slot slot = slot_at<P>(h, p, s, query, live, attn[s], &keys[s], &values[s]);
     float states[P::states], after[P::states];
     for (int i = 0; i < P::states; i++) states[i] = old[i][s];
     P::next(slot, states, after);

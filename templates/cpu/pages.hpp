@@ -76,6 +76,9 @@ struct Bf16 {
     return (f32x16)(__builtin_convertvector(*(const u16x16*)at, u32x16) << 16);
   }
   SKV_INLINE int key_at(int d, int slot) { return d / 2 * 32 + slot * 2 + d % 2; }
+  SKV_INLINE void copy_key(Word* to, int t, const Word* from, int f, int dim) {
+    for (int j = 0; j < dim / 2; j++) memcpy(to + 32 * j + 2 * t, from + 32 * j + 2 * f, 4);
+  }
 };
 
 // Keys and values in f32: a pair is two lines.
@@ -89,6 +92,9 @@ struct F32 {
   }
   SKV_INLINE f32x16 value(const Word* at) { return *(const f32x16*)at; }
   SKV_INLINE int key_at(int d, int slot) { return d * 16 + slot; }
+  SKV_INLINE void copy_key(Word* to, int t, const Word* from, int f, int dim) {
+    for (int d = 0; d < dim; d++) to[d * 16 + t] = from[d * 16 + f];
+  }
 };
 
 // One KV head of one layer of one row: its pages and counts.

@@ -33,22 +33,31 @@ SKV_INLINE bool is_protected(const Head<KV>& h, int p, int s) {
   return P::window_classes && (h.lane(p, P::class_lane)[s] & P::window_classes);
 }
 
+// Adds a page's slots to a sum: a tree over the slots, as skv_tree; absent ones are 0.
+SKV_INLINE void add_tree(float* total, float* lanes, int) { *total += skv_tree(lanes); }
+SKV_INLINE void add_tree(Vec* total, Vec* lanes, int dim) {
+  for (int width = 8; width > 0; width /= 2)
+    for (int l = 0; l < width; l++)
+      for (int d = 0; d < dim; d++) lanes[l].at[d] += lanes[l + width].at[d];
+  for (int d = 0; d < dim; d++) total->at[d] += lanes[0].at[d];
+}
+
 // across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
 template <class P, class KV>
 void gather_across(const Head<KV>& h, typename P::Across* across) {
   const int live = *h.length;
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
-  Vec key, value;
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
   P::across_begin(across, h.dim);
   for (int p = 0; p * SKV_PAGE < live; p++) {
     const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
     P::across_page_begin(across, h.dim);
+    if (P::across_reads_key) read_keys(h, p, keys);
+    if (P::across_reads_value) read_values(h, p, values);
     for (int s = 0; s < slots; s++) {
-      if (P::across_reads_key) read_key(h, p, s, &key);
-      if (P::across_reads_value) read_value(h, p, s, &value);
       float states[P::states + 1];
       for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &key, &value), states, s);
+      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, s);
     }
     P::across_page_end(across, slots, h.dim);
   }
@@ -62,15 +71,15 @@ void score_head(const Head<KV>& h, Choice* c) {
   if constexpr (P::has_across) gather_across<P>(h, &across);
   c->live = *h.length;
   c->candidates = 0;
-  Vec key, value;
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = c->live - slot0 < SKV_PAGE ? c->live - slot0 : SKV_PAGE;
+    if (P::score_reads_key) read_keys(h, p, keys);
+    if (P::score_reads_value) read_values(h, p, values);
     for (int s = 0; s < slots; s++) {
-      if (P::score_reads_key) read_key(h, p, s, &key);
-      if (P::score_reads_value) read_value(h, p, s, &value);
       float states[P::states + 1];
       for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      c->score[slot0 + s] = P::score(slot_at<P>(h, p, s, query, c->live, 0, &key, &value), states, across);
+      c->score[slot0 + s] = P::score(slot_at<P>(h, p, s, query, c->live, 0, &keys[s], &values[s]), states, across);
     }
     for (int s = 0; s < slots; s++) {
       c->stays[slot0 + s] = is_protected<P>(h, p, s);
@@ -150,7 +159,7 @@ void keep_chunks(const Head<KV>& h, Choice* c, int size, int count, uint64_t* or
 template <class P, class KV>
 SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
   const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  for (int d = 0; d < h.dim; d++) h.keys(pt)[KV::key_at(d, st)] = h.keys(pf)[KV::key_at(d, sf)];
+  KV::copy_key(h.keys(pt), st, h.keys(pf), sf, h.dim);
   memcpy(h.values(pt) + st * h.dim, h.values(pf) + sf * h.dim, h.dim * sizeof(typename KV::Word));
   for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
