@@ -1,5 +1,8 @@
 /** One choice of a response: its generation, and its text as it becomes certain. */
-import type { EngineApi, Finished, GenerateRequest, Generation, TokenEvent } from '../engine/types.ts';
+import type { Finished, GenerateRequest, Generation, TokenEvent } from '../engine/types.ts';
+import type { LoadedModel } from '../model/types.ts';
+import type { Call } from './call.ts';
+import type { Usage } from './schemas.ts';
 import { TextStream } from './text.ts';
 
 export interface Piece {
@@ -9,61 +12,61 @@ export interface Piece {
 }
 
 export class Choice {
-  readonly generation: Generation;
+  private readonly generation: Generation;
+  private readonly text: TextStream;
   finished?: Finished;
+  /** tokens generated, one that ended it included */
+  tokens = 0;
   reason: 'stop' | 'length' | 'abort' | null = null;
   stopReason: string | number | null = null;
 
-  constructor(private readonly engine: EngineApi, private readonly request: GenerateRequest, private readonly stops: readonly string[], private readonly includeStop: boolean) {
-    this.generation = engine.submit(request);
+  constructor(private readonly call: Call, model: LoadedModel, private readonly request: GenerateRequest, stops: readonly string[], includeStop: boolean) {
+    this.generation = call.submit(request);
+    this.text = new TextStream(model.detokenizer(), stops, includeStop);
   }
 
   /** Text piece by piece. A stop string aborts the generation; the engine frees its pages in the next step. */
   async *pieces(): AsyncGenerator<Piece> {
-    const text = new TextStream(this.engine.model.detokenizer(), this.stops, this.includeStop);
-    const stopTokens = new Set(this.request.stopTokens);
+    const { text, request } = this;
+    const stopTokens = new Set(request.stopTokens);
+    const minTokens = request.minTokens ?? 0;
     let events: TokenEvent[] = [];
-    let count = 0;
     for await (const event of this.generation) {
-      count++;
+      const certain = ++this.tokens > minTokens;
+      if (certain && stopTokens.has(event.token)) break; // it ends the text, it is not part of it
       events.push(event);
-      const stopToken = stopTokens.has(event.token) && count > (this.request.minTokens ?? 0);
-      const piece = stopToken ? '' : text.push(event.token);
-      if (text.stopped !== undefined) {
-        this.generation.abort();
-        yield { text: piece, events };
-        events = [];
-        break;
-      }
-      if (stopToken) events.pop(); // it ends the text, it is not part of it
-      if (piece !== '' || (this.request.sampling?.logprobs !== undefined && events.length > 0)) {
+      const piece = text.push(event.token, certain);
+      if (text.stopped !== undefined) this.generation.abort();
+      if (piece !== '' || request.sampling?.logprobs !== undefined) {
         yield { text: piece, events };
         events = [];
       }
+      if (text.stopped !== undefined) break;
     }
     const rest = text.end();
     if (rest !== '' || events.length > 0) yield { text: rest, events };
     this.finished = await this.generation.finished;
     if (this.finished.error) throw this.finished.error;
-    this.reason = text.stopped !== undefined ? 'stop' : this.finished.reason === 'length' ? 'length' : this.finished.reason === 'stop' ? 'stop' : 'abort';
-    this.stopReason = text.stopped ?? this.finished.stopToken ?? null;
+    if (this.finished.reason === 'abort' && this.call.failure) throw this.call.failure;
+    const { reason, stopToken } = this.finished;
+    this.reason = text.stopped !== undefined ? 'stop' : reason === 'error' ? 'abort' : reason;
+    this.stopReason = text.stopped ?? stopToken ?? null;
   }
-}
-
-export interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-  prompt_tokens_details: { cached_tokens: number };
 }
 
 /** Tokens of a request with several choices of one prompt: the prompt counts once. */
 export function usageOf(choices: readonly Choice[], prompts: number): Usage {
   const perPrompt = choices.length / prompts;
-  const prompt = choices.reduce((sum, { finished }, i) => sum + (i % perPrompt === 0 ? (finished?.promptTokens ?? 0) : 0), 0);
-  const completion = choices.reduce((sum, { finished }) => sum + (finished?.generatedTokens ?? 0), 0);
-  const cached = choices.reduce((sum, { finished }, i) => sum + (i % perPrompt === 0 ? (finished?.cachedTokens ?? 0) : 0), 0);
-  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion, prompt_tokens_details: { cached_tokens: cached } };
+  const firsts = choices.filter((_, i) => i % perPrompt === 0);
+  const prompt = firsts.reduce((sum, { finished }) => sum + (finished?.promptTokens ?? 0), 0);
+  const cached = firsts.reduce((sum, { finished }) => sum + (finished?.cachedTokens ?? 0), 0);
+  const completion = choices.reduce((sum, { tokens }) => sum + tokens, 0);
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: cached },
+  };
 }
 
 /** Runs all choices side by side; pieces arrive in the order in which they come. */

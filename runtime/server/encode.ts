@@ -12,17 +12,18 @@ const SHORT = 4096;
 
 export class Encoder {
   private worker?: Worker;
+  private broken = false;
   private nextId = 1;
-  private readonly waiting = new Map<number, { resolve: (tokens: Int32Array) => void; reject: (error: Error) => void }>();
+  private readonly waiting = new Map<number, { resolve: (tokens: Int32Array) => void; reject: (error: Error) => void; here: () => Int32Array }>();
 
   constructor(private readonly model: LoadedModel) {}
 
   async encode(text: string, options: Options = {}): Promise<Int32Array> {
-    if (text.length <= SHORT) return this.model.tokenizer.encode(text, options);
+    if (text.length <= SHORT || this.broken) return this.model.tokenizer.encode(text, options);
     const worker = (this.worker ??= this.start());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
+      this.waiting.set(id, { resolve, reject, here: () => this.model.tokenizer.encode(text, options) });
       worker.postMessage({ id, text, options });
     });
   }
@@ -35,10 +36,11 @@ export class Encoder {
       if (tokens) caller?.resolve(tokens);
       else caller?.reject(new Error(error));
     });
-    worker.on('error', (error) => {
-      for (const { reject } of this.waiting.values()) reject(error as Error);
+    // A model that no worker can load by its name (one made in memory) is tokenised here, slower for others.
+    worker.on('error', () => {
+      for (const { resolve, here } of this.waiting.values()) resolve(here());
       this.waiting.clear();
-      this.worker = undefined;
+      this.broken = true;
     });
     worker.unref();
     return worker;

@@ -21,13 +21,13 @@ export async function runServer(engine: EngineApi, options: RunOptions): Promise
     const stop = async (signal: NodeJS.Signals) => {
       if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143);
       stopping = true;
-      process.stderr.write(`skv: ${signal}: finishing ${engine.stats().running + engine.stats().waiting} requests; once more stops at once\n`);
+      process.stderr.write(`skv: ${signal}: finishing ${server.active()} requests; once more stops at once\n`);
       server.drain();
       const deadline = Date.now() + (options.shutdownTimeout ?? 30) * 1000;
-      while (engine.stats().running + engine.stats().waiting > 0 && Date.now() < deadline) await new Promise((done) => setTimeout(done, 20));
-      await new Promise((done) => setTimeout(done, 20)); // answers on their way out
+      while (server.active() > 0 && Date.now() < deadline) await new Promise((done) => setTimeout(done, 20));
+      await engine.close(); // what is still running ends here, as aborted
+      await new Promise((done) => setTimeout(done, 20)); // and its answer leaves
       await server.close();
-      await engine.close();
       resolve();
     };
     process.on('SIGTERM', stop);

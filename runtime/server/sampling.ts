@@ -1,5 +1,6 @@
 /** A client's request → the engine's. */
 import type { EngineApi, GenerateRequest } from '../engine/types.ts';
+import { PAGE } from '../native/index.ts';
 import { ApiError } from './errors.ts';
 import type { CommonRequest } from './schemas.ts';
 
@@ -8,13 +9,14 @@ function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params
   const given: Record<string, unknown> = { ...body.sparse_kv };
   for (const [name, value] of Object.entries(body.vllm_xargs ?? {})) if (name.startsWith('sparse_kv_')) given[name.slice('sparse_kv_'.length)] = value;
   const { policy, ...rest } = given;
+  if (policy !== undefined && policy !== null && typeof policy !== 'string') throw new ApiError(400, 'sparse_kv.policy must be the name of a policy.', 'sparse_kv.policy');
   const params: Record<string, number> = {};
   for (const [name, value] of Object.entries(rest)) {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
     if (typeof number !== 'number' || Number.isNaN(number)) throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
     params[name] = number;
   }
-  return { policy: policy as string | undefined, params };
+  return { policy: policy ?? undefined, params };
 }
 
 function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number> | undefined {
@@ -29,14 +31,23 @@ function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number>
   return bias;
 }
 
+/** Tokens to generate when the client does not say: what the context, and without eviction the pool, leave. */
+function room(engine: EngineApi, policy: string | undefined, prompt: number): number {
+  const { plan } = engine.policies.find((each) => each.plan.name === policy) ?? engine.policies[0];
+  const { layers, kvHeads } = engine.model.spec;
+  const pool = (Math.floor(engine.stats().pagesTotal / (layers * kvHeads)) - 1) * PAGE;
+  const most = plan.keep.kind === 'all' ? Math.min(engine.maxModelLen, pool) : engine.maxModelLen;
+  return Math.max(1, most - prompt);
+}
+
 /** One generation. `logprobs`: alternatives per token, undefined for none; `choice` varies the seed of n > 1. */
 export function generateRequest(engine: EngineApi, body: CommonRequest, prompt: Int32Array, maxTokens: number | undefined, logprobs: number | undefined, choice: number): GenerateRequest {
   const { tokenizer } = engine.model;
-  const room = Math.max(1, engine.maxModelLen - prompt.length);
   const stopTokens = [...(body.ignore_eos ? [] : tokenizer.eos), ...(body.stop_token_ids ?? [])];
+  const chosen = policyOf(body);
   return {
     prompt,
-    maxTokens: maxTokens ?? room,
+    maxTokens: maxTokens ?? room(engine, chosen.policy, prompt.length),
     minTokens: body.min_tokens ?? 0,
     stopTokens,
     priority: body.priority ?? 0,
@@ -52,7 +63,7 @@ export function generateRequest(engine: EngineApi, body: CommonRequest, prompt: 
       seed: (body.seed ?? Math.floor(Math.random() * 2 ** 48)) + choice,
       logprobs,
     },
-    ...policyOf(body),
+    ...chosen,
   };
 }
 

@@ -1,14 +1,17 @@
 /** What clients may send. Unknown fields pass; wrong ones are named. */
 import { z } from 'zod';
 
+/** Most sequences one request may start (prompts × n). */
+export const MAX_SEQUENCES = 256;
+
 const count = (max: number) => z.number().int().min(1).max(max);
 const token = z.number().int().min(0);
 
 /** Per-request policy: { policy, …declared parameters }. */
-export const sparseKv = z.object({ policy: z.string().optional() }).catchall(z.union([z.number(), z.string()]));
+export const sparseKv = z.object({ policy: z.string().nullish() }).catchall(z.union([z.number(), z.string()], { error: 'must be a number' }));
 
 const sampling = {
-  model: z.string().optional(),
+  model: z.string().nullish(),
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.number().int().min(-1).nullish(),
@@ -18,8 +21,8 @@ const sampling = {
   repetition_penalty: z.number().gt(0).max(10).nullish(),
   logit_bias: z.record(z.string(), z.number().min(-100).max(100)).nullish(),
   seed: z.number().int().nullish(),
-  n: count(16).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(16)]).nullish(),
+  n: count(128).nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(16)], { error: 'must be a string or at most 16 of them' }).nullish(),
   stop_token_ids: z.array(token).max(64).nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),
@@ -33,36 +36,85 @@ const sampling = {
   vllm_xargs: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])).nullish(),
 };
 
+/** One pass over a prompt, which may hold a million token ids: a union of arrays would collect an issue for each. */
+function promptProblem(prompt: unknown): string | undefined {
+  const expected = 'must be a string, a list of strings, a list of token ids, or a list of such lists';
+  const isTokens = (list: unknown[]) => list.length > 0 && list.every((id) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31);
+  if (prompt === undefined || prompt === null) return 'received undefined';
+  if (typeof prompt === 'string') return undefined;
+  if (!Array.isArray(prompt)) return expected;
+  if (prompt.length === 0) return 'must not be empty';
+  if (typeof prompt[0] === 'number') return isTokens(prompt) ? undefined : 'token ids are whole numbers from 0';
+  if (prompt.length > MAX_SEQUENCES) return `at most ${MAX_SEQUENCES} prompts in one request`;
+  if (prompt.every((item) => typeof item === 'string')) return undefined;
+  if (!prompt.every((item) => Array.isArray(item))) return expected;
+  return prompt.every(isTokens) ? undefined : 'each list holds at least one token id, a whole number from 0';
+}
+
+const tokenList = { type: 'array', items: { type: 'integer', minimum: 0 } };
+const prompt = z
+  .unknown()
+  .superRefine((value, context) => {
+    const message = promptProblem(value);
+    if (message) context.addIssue({ code: 'custom', message });
+  })
+  .meta({ anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }, tokenList, { type: 'array', items: tokenList }] });
+
 export const completionRequest = z
   .object({
     ...sampling,
-    prompt: z.union([z.string(), z.array(z.string()).min(1).max(64), z.array(token).min(1), z.array(z.array(token).min(1)).min(1).max(64)]),
+    prompt,
     logprobs: z.number().int().min(0).max(20).nullish(),
     echo: z.boolean().nullish(),
-    best_of: count(16).nullish(),
+    best_of: count(128).nullish(),
     suffix: z.string().nullish(),
   })
   .loose();
 
 const part = z.object({ type: z.string(), text: z.string().optional() }).loose();
 
+const message = z
+  .object({
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
+    content: z.union([z.string(), z.array(part)], { error: 'must be a string or a list of text parts' }).nullish(),
+  })
+  .loose();
+export type RequestMessage = z.infer<typeof message>;
+
 export const chatRequest = z
   .object({
     ...sampling,
-    messages: z
-      .array(z.object({ role: z.string().min(1), content: z.union([z.string(), z.array(part)]).nullish() }).loose())
-      .min(1),
+    messages: z.array(message).min(1),
     max_completion_tokens: count(1 << 24).nullish(),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
     add_generation_prompt: z.boolean().nullish(),
+    tools: z.array(z.unknown()).nullish(),
+    tool_choice: z.unknown().optional(),
+    response_format: z.object({ type: z.string() }).loose().nullish(),
   })
   .loose();
 
-export const tokenizeRequest = z.object({ prompt: z.string(), add_special_tokens: z.boolean().nullish(), model: z.string().optional() }).loose();
-export const detokenizeRequest = z.object({ tokens: z.array(token), model: z.string().optional() }).loose();
+export const tokenizeRequest = z
+  .object({
+    model: z.string().nullish(),
+    prompt: z.string().nullish(),
+    messages: z.array(message).min(1).nullish(),
+    add_special_tokens: z.boolean().nullish(),
+    add_generation_prompt: z.boolean().nullish(),
+    return_token_strs: z.boolean().nullish(),
+  })
+  .loose();
+export const detokenizeRequest = z.object({ tokens: z.array(token), model: z.string().nullish() }).loose();
 
 export type CompletionRequest = z.infer<typeof completionRequest>;
 export type ChatRequest = z.infer<typeof chatRequest>;
 const commonRequest = z.object(sampling);
 export type CommonRequest = z.infer<typeof commonRequest>;
+
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  prompt_tokens_details: { cached_tokens: number };
+}

@@ -1,18 +1,19 @@
 /** Server-sent events by hand: one JSON object an event, `[DONE]` at the end, no faster than the client reads. */
-import { once } from 'node:events';
 import type { FastifyReply } from 'fastify';
 
 export class EventStream {
-  private open = true;
+  private readonly raw;
 
-  constructor(private readonly reply: FastifyReply, onClose: () => void) {
+  constructor(reply: FastifyReply) {
+    this.raw = reply.raw;
     reply.hijack();
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8', 'cache-control': 'no-cache', connection: 'keep-alive', 'x-accel-buffering': 'no' });
-    reply.raw.on('close', () => {
-      this.open = false;
-      onClose();
+    this.raw.on('error', () => {}); // a client that is gone; 'close' follows
+    this.raw.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache',
+      connection: 'keep-alive',
+      'x-accel-buffering': 'no',
     });
-    reply.raw.on('error', () => {}); // a client that is gone; 'close' follows
   }
 
   async send(event: unknown): Promise<void> {
@@ -21,11 +22,19 @@ export class EventStream {
 
   async end(): Promise<void> {
     await this.write('data: [DONE]\n\n');
-    if (this.open) this.reply.raw.end();
+    this.raw.end();
   }
 
+  /** Resolves when more may be written, or nobody reads any more. */
   private async write(text: string): Promise<void> {
-    if (!this.open || this.reply.raw.write(text)) return;
-    await Promise.race([once(this.reply.raw, 'drain'), once(this.reply.raw, 'close')]).catch(() => {});
+    const { raw } = this;
+    if (raw.destroyed || raw.write(text)) return;
+    await new Promise<void>((resolve) => {
+      const done = () => {
+        raw.off('drain', done).off('close', done);
+        resolve();
+      };
+      raw.on('drain', done).on('close', done);
+    });
   }
 }

@@ -6,46 +6,53 @@ export class TextStream {
   /** the stop string that ended the text */
   stopped?: string;
 
-  constructor(private readonly detokenizer: Detokenizer, private readonly stops: readonly string[], private readonly includeStop: boolean) {}
+  constructor(
+    private readonly detokenizer: Detokenizer,
+    private readonly stops: readonly string[],
+    private readonly includeStop: boolean,
+  ) {}
 
-  /** Text that is certain now: nothing of it can turn out to be part of a stop string. */
-  push(token: number): string {
-    return this.take(this.detokenizer.push(token));
+  /** Text that is certain now: nothing of it can turn out to be part of a stop string. `mayStop`: false before min_tokens. */
+  push(token: number, mayStop = true): string {
+    return this.take(this.detokenizer.push(token), mayStop);
   }
 
   /** The rest, when generation has ended. */
   end(): string {
-    const text = this.take(this.detokenizer.end());
+    const text = this.take(this.detokenizer.end(), true);
     const rest = this.stopped === undefined ? this.held : '';
     this.held = '';
     return text + rest;
   }
 
-  private take(text: string): string {
-    if (this.stopped !== undefined) return '';
+  private take(text: string, mayStop: boolean): string {
+    if (this.stopped !== undefined || !mayStop) return this.stopped === undefined ? text : '';
     this.held += text;
-    let first = -1;
-    for (const stop of this.stops) {
-      const at = this.held.indexOf(stop);
-      if (at >= 0 && (first < 0 || at < first)) {
-        first = at;
-        this.stopped = stop;
-      }
-    }
-    if (first >= 0) {
-      const out = this.held.slice(0, first + (this.includeStop ? this.stopped!.length : 0));
-      this.held = '';
-      return out;
-    }
-    const keep = Math.max(0, ...this.stops.map((stop) => this.overlap(stop)));
-    const out = this.held.slice(0, this.held.length - keep);
-    this.held = this.held.slice(this.held.length - keep);
+    const out = this.cut() ?? this.certain();
+    this.held = this.stopped === undefined ? this.held.slice(out.length) : '';
     return out;
   }
 
-  /** Length of the longest end of the held text that a stop string begins with. */
-  private overlap(stop: string): number {
-    for (let n = Math.min(stop.length - 1, this.held.length); n > 0; n--) if (this.held.endsWith(stop.slice(0, n))) return n;
-    return 0;
+  /** The text up to the stop string that is complete first (of two that end together, the longer): token borders do not matter. */
+  private cut(): string | undefined {
+    let begin = 0;
+    let end = Number.POSITIVE_INFINITY;
+    for (const stop of this.stops) {
+      const at = this.held.indexOf(stop);
+      if (at < 0 || at + stop.length > end || (at + stop.length === end && at >= begin)) continue;
+      begin = at;
+      end = at + stop.length;
+      this.stopped = stop;
+    }
+    return this.stopped === undefined ? undefined : this.held.slice(0, this.includeStop ? end : begin);
+  }
+
+  /** All but the longest end of the held text that a stop string begins with. */
+  private certain(): string {
+    let keep = 0;
+    for (const stop of this.stops)
+      for (let n = Math.min(stop.length - 1, this.held.length); n > keep; n--)
+        if (this.held.endsWith(stop.slice(0, n))) keep = n;
+    return this.held.slice(0, this.held.length - keep);
   }
 }

@@ -1,0 +1,60 @@
+/** One HTTP request that generates: admitted, and stopped as a whole when its client leaves or its time is up. */
+import type { ServerResponse } from 'node:http';
+import type { EngineApi, GenerateRequest, Generation } from '../engine/types.ts';
+import { ApiError, shuttingDown } from './errors.ts';
+
+export interface Service {
+  readonly engine: EngineApi;
+  readonly modelName: string;
+  /** sequences that wait or run are at most this many; more get a 429 */
+  readonly maxQueue: number;
+  /** seconds a request may take until its last byte */
+  readonly timeLimit: number;
+  readonly calls: Set<Call>;
+  draining: boolean;
+}
+
+/** Seconds that a client gets to read the error after its time is up. */
+const GRACE = 5;
+
+export class Call {
+  private readonly generations: Generation[] = [];
+  /** why the server stopped it */
+  failure?: ApiError;
+  private gone = false;
+
+  /** Throws 503 while draining and 429 when the queue is full. `pending`: sequences it will start. */
+  constructor(private readonly service: Service, raw: ServerResponse, public pending: number) {
+    if (service.draining) throw shuttingDown();
+    const { running, waiting } = service.engine.stats();
+    const busy = [...service.calls].reduce((sum, call) => sum + call.pending, running + waiting);
+    if (busy + pending > service.maxQueue)
+      throw new ApiError(429, `${busy} sequences run or wait and this request has ${pending}; the limit is ${service.maxQueue}. Try again soon.`, null, 'queue_full', { 'retry-after': '1' });
+    service.calls.add(this);
+    const timer = setTimeout(() => {
+      this.failure = new ApiError(503, `The request took longer than ${service.timeLimit} s.`, null, 'request_timeout');
+      this.abort();
+      setTimeout(() => raw.destroy(), GRACE * 1000).unref();
+    }, service.timeLimit * 1000);
+    raw.once('close', () => {
+      clearTimeout(timer);
+      service.calls.delete(this);
+      this.gone = true;
+      this.abort(); // nothing to do when all have finished
+    });
+    if (raw.destroyed) raw.emit('close');
+  }
+
+  /** Starts a generation; a request whose client left while its prompt was read starts none. */
+  submit(request: GenerateRequest): Generation {
+    if (this.failure) throw this.failure;
+    if (this.gone) throw new ApiError(499, 'The client has closed the connection.');
+    const generation = this.service.engine.submit(request);
+    this.generations.push(generation);
+    return generation;
+  }
+
+  abort(): void {
+    for (const generation of this.generations) generation.abort();
+  }
+}

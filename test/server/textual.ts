@@ -1,0 +1,87 @@
+/** The tiny random model with an alphabet, the real engine on it, and a server on a loopback port. */
+import { build, shipped } from '../../codegen/build.ts';
+import { Engine } from '../../runtime/engine/engine.ts';
+import type { EngineOptions } from '../../runtime/engine/types.ts';
+import type { LoadedModel } from '../../runtime/model/types.ts';
+import { type ServerOptions, createServer } from '../../runtime/server/server.ts';
+import { type Tiny, tinyModel } from '../oracle/tiny.ts';
+
+/** 95 printable ASCII characters, then line feed, then <|im_start|> and <|im_end|>. */
+const CHARACTERS = 96;
+const START = CHARACTERS;
+export const END = CHARACTERS + 1;
+const SPECIALS = ['<|im_start|>', '<|im_end|>'];
+
+const textOf = (token: number): string => (token === 95 ? '\n' : token < CHARACTERS ? String.fromCharCode(32 + token) : '');
+const tokenOf = (character: string): number => {
+  const code = character.charCodeAt(0);
+  return character === '\n' ? 95 : code >= 32 && code < 127 ? code - 32 : 31;
+};
+
+function encode(text: string, special: boolean): Int32Array {
+  const pieces = special ? text.split(/(<\|im_start\|>|<\|im_end\|>)/) : [text];
+  return Int32Array.from(pieces.flatMap((piece) => (special && SPECIALS.includes(piece) ? [START + SPECIALS.indexOf(piece)] : [...piece].map(tokenOf))));
+}
+
+export function textualModel(): Tiny {
+  const tiny = tinyModel(11, { vocab: CHARACTERS + 2 });
+  const loaded: LoadedModel = {
+    ...tiny.loaded,
+    tokenizer: {
+      vocab: CHARACTERS + 2,
+      bos: undefined,
+      eos: [END],
+      encode: (text, { special = false } = {}) => encode(text, special),
+      decode: (tokens, { skipSpecial = false } = {}) =>
+        Array.from(tokens, (token) => textOf(token) || (skipSpecial ? '' : SPECIALS[token - START])).join(''),
+      bytes: (token) => new TextEncoder().encode(textOf(token)),
+      classes: new Uint8Array(CHARACTERS + 2),
+    },
+    detokenizer: () => ({ push: textOf, end: () => '' }),
+    hasChatTemplate: true,
+    chat: (messages, { addGenerationPrompt = true } = {}) =>
+      messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('') + (addGenerationPrompt ? '<|im_start|>assistant\n' : ''),
+  };
+  return { ...tiny, loaded };
+}
+
+export interface Running {
+  engine: Engine;
+  url: string;
+  server: Awaited<ReturnType<typeof createServer>>;
+  post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
+  stop(): Promise<void>;
+}
+
+const model = textualModel();
+process.on('exit', () => model.remove());
+const policies = await Promise.all(['none', 'h2o', 'tova', 'streaming'].map((name) => build(shipped(name)!)));
+
+export async function serve(options: ServerOptions = {}, engineOptions: Partial<EngineOptions> = {}): Promise<Running> {
+  const small = { maxSeqs: 8, maxModelLen: 1024, kvCacheBytes: 64 << 20, pin: false, threads: 1 };
+  const engine = await Engine.create({ model: model.loaded, policies, ...small, ...engineOptions });
+  const server = await createServer(engine, options);
+  const url = await server.app.listen({ host: '127.0.0.1', port: 0 });
+  return {
+    engine,
+    server,
+    url,
+    post: (path, body, headers = {}) =>
+      fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body) }),
+    stop: async () => {
+      await server.close();
+      await engine.close();
+    },
+  };
+}
+
+/** Waits until a condition holds; fails after ten seconds. */
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  for (const start = Date.now(); !holds(); await new Promise((done) => setTimeout(done, 2)))
+    if (Date.now() - start > 10_000) throw new Error(`never: ${what}`);
+}
+
+/** The data of a server-sent event stream, `[DONE]` included. */
+export async function events(response: Response): Promise<string[]> {
+  return (await response.text()).split('\n\n').filter(Boolean).map((event) => event.replace(/^data: /, ''));
+}
