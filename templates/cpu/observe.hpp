@@ -110,11 +110,20 @@ SKV_INLINE void advance(const Head<KV>& h, int p, int visible, int32_t query, in
   }
 }
 
+// Calls a page's lanes into the cache, ahead of a walk that reads little else.
+template <class P, class KV>
+SKV_INLINE void call_lanes(const Head<KV>& h, int p) {
+  if (p * SKV_PAGE >= *h.length) return;
+  for (int i = 0; i < P::lanes; i++) __builtin_prefetch(h.lane(p, i));
+}
+
 // The logits of one decode query, as attend left them.
 template <class P, class KV>
 void observe_decode(const Head<KV>& h, const float* logits, int64_t stride, int page0, int page1) {
   const int live = *h.length;
+  for (int p = page0; p < page0 + 8; p++) call_lanes<P>(h, p);
   for (int p = page0; p < page1; p++) {
+    call_lanes<P>(h, p + 8);
     const int visible = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
     advance<P>(h, p, visible, h.row->pos0, live, page_attn<P>(logits + p * SKV_PAGE, stride, h.lse(0), h.shape->group));
   }

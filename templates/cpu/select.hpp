@@ -18,19 +18,25 @@ SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
 // One head's slots while it is decided.
 struct Choice {
   int live, candidates;  // slots, and those the window does not protect
-  float* score;          // [live]
+  float* score;          // [live] rounded up to whole pages, like the next two
   uint64_t* rank;        // [live]
   uint8_t* stays;        // [live] 1: protected or chosen
   int* candidate;        // [candidates] slots that compete, in slot order
 };
 
+// Marks the window's slots of a page. Bounds are copied first: a byte that is written might be any of them.
 template <class P, class KV>
-SKV_INLINE bool is_protected(const Head<KV>& h, int p, int s) {
-  const skv_row* row = h.row;
-  const int32_t pos = h.lane(p, 0)[s], length = row->pos0 + row->tokens;
-  if (pos < row->window_first || pos >= length - row->window_last) return true;
-  if (P::window_prompt && pos < row->prompt) return true;
-  return P::window_classes && (h.lane(p, P::class_lane)[s] & P::window_classes);
+SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {
+  const int32_t first = h.row->window_first, end = h.row->pos0 + h.row->tokens - h.row->window_last,
+                prompt = h.row->prompt;
+  const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
+  uint8_t kept[SKV_PAGE];
+  for (int s = 0; s < SKV_PAGE; s++) {
+    kept[s] = (pos[s] < first) | (pos[s] >= end);
+    if (P::window_prompt) kept[s] |= pos[s] < prompt;
+    if (P::window_classes) kept[s] |= (classes[s] & P::window_classes) != 0;
+  }
+  memcpy(stays, kept, SKV_PAGE);
 }
 
 // Adds a page's slots to a sum: a tree over the slots, as skv_tree; absent ones are 0.
@@ -74,16 +80,19 @@ void score_head(const Head<KV>& h, Choice* c) {
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = c->live - slot0 < SKV_PAGE ? c->live - slot0 : SKV_PAGE;
+    call_lanes<P>(h, p + 8);
     if (P::score_reads_key) read_keys(h, p, keys);
     if (P::score_reads_value) read_values(h, p, values);
-    for (int s = 0; s < slots; s++) {
+    // all 16, present or not, so that the loop is one vector
+    for (int s = 0; s < SKV_PAGE; s++) {
       float states[P::states + 1];
       for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
       c->score[slot0 + s] = P::score(slot_at<P>(h, p, s, query, c->live, 0, &keys[s], &values[s]), states, across);
     }
+    mark_window<P>(h, p, c->stays + slot0);
     for (int s = 0; s < slots; s++) {
-      c->stays[slot0 + s] = is_protected<P>(h, p, s);
-      if (!c->stays[slot0 + s]) c->candidate[c->candidates++] = slot0 + s;
+      c->candidate[c->candidates] = slot0 + s;
+      c->candidates += !c->stays[slot0 + s];
     }
   }
 }
@@ -104,11 +113,16 @@ void pool_scores(Choice* c, float* pooled) {
   for (int i = 0; i < c->candidates; i++) c->score[c->candidate[i]] = pooled[i];
 }
 
+// Ranks of candidates; protected slots rank above all.
 template <class KV>
-SKV_INLINE void rank_candidates(const Head<KV>& h, Choice* c) {
-  for (int i = 0; i < c->candidates; i++) {
-    const int s = c->candidate[i];
-    c->rank[s] = rank_of(c->score[s], h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE]);
+SKV_INLINE void rank_slots(const Head<KV>& h, Choice* c) {
+  for (int p = 0; p * SKV_PAGE < c->live; p++) {
+    const int32_t* pos = h.lane(p, 0);
+    for (int s = 0; s < SKV_PAGE; s++) {
+      const int i = p * SKV_PAGE + s;
+      const uint64_t rank = rank_of(c->score[i], pos[s]);
+      c->rank[i] = c->stays[i] ? ~0ull : rank;
+    }
   }
 }
 
@@ -120,9 +134,9 @@ SKV_INLINE void keep_best(Choice* c, int count, uint64_t* order) {
   }
   if (count <= 0) return;
   if (count == c->candidates - 1) {  // one leaves
-    uint64_t least = c->rank[c->candidate[0]];
-    for (int i = 1; i < c->candidates; i++) least = c->rank[c->candidate[i]] < least ? c->rank[c->candidate[i]] : least;
-    for (int i = 0; i < c->candidates; i++) c->stays[c->candidate[i]] = c->rank[c->candidate[i]] != least;
+    uint64_t least = ~0ull;
+    for (int s = 0; s < c->live; s++) least = c->rank[s] < least ? c->rank[s] : least;
+    for (int s = 0; s < c->live; s++) c->stays[s] = c->rank[s] != least;
     return;
   }
   for (int i = 0; i < c->candidates; i++) order[i] = c->rank[c->candidate[i]];
@@ -167,14 +181,13 @@ SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
 // Moves survivors down and sets the length. sorted [live] is scratch for the positions that leave.
 template <class P, class KV>
 void move_survivors(const Head<KV>& h, const Choice& c, int32_t* sorted) {
-  int leaving = 0, hole = -1;
-  for (int s = 0; s < c.live; s++)
-    if (!c.stays[s]) {
-      if (hole < 0) hole = s;
-      sorted[leaving++] = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
-    }
+  int leaving = 0;
+  for (int s = 0; s < c.live; s++) leaving += !c.stays[s];
   if (leaving == 0) return;
+  const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);
   if (P::shift_lane) {  // each survivor turns by the number of newer slots that leave
+    for (int s = hole, i = 0; s < c.live; s++)
+      if (!c.stays[s]) sorted[i++] = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
     std::sort(sorted, sorted + leaving);
     for (int s = 0; s < c.live; s++) {
       const int32_t pos = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
@@ -208,8 +221,9 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
     const Head<KV> h(step, row, layer, head0 + i);
     const int live = *h.length;
     Choice& c = choices[i];
-    c.score = scratch.take<float>(live), c.rank = scratch.take<uint64_t>(live);
-    c.stays = scratch.take<uint8_t>(live), c.candidate = scratch.take<int>(live);
+    const int padded = (live + SKV_PAGE - 1) / SKV_PAGE * SKV_PAGE;
+    c.score = scratch.take<float>(padded), c.rank = scratch.take<uint64_t>(padded);
+    c.stays = scratch.take<uint8_t>(padded), c.candidate = scratch.take<int>(padded);
     order[i] = scratch.take<uint64_t>(live), extra[i] = scratch.take<float>(live);
     score_head<P>(h, &c);
     if (P::pool != Pool::none) pool_scores<P>(&c, extra[i]);
@@ -222,7 +236,7 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
       for (int k = 1; k < n; k++) sum += choices[k].score[s];
       for (int k = 0; k < n; k++) choices[k].score[s] = sum / (float)n;
     }
-  for (int i = 0; i < n; i++) rank_candidates(Head<KV>(step, row, layer, head0 + i), &choices[i]);
+  for (int i = 0; i < n; i++) rank_slots(Head<KV>(step, row, layer, head0 + i), &choices[i]);
 
   int wins[64];
   if (P::heads == Heads::pooled) {
