@@ -1,0 +1,130 @@
+/** The build: one compile for two processes, nothing half-written, what a missing tool or a broken template says. */
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { build, compileSource, shipped } from '../../codegen/build.ts';
+import { compile } from '../../codegen/compile.ts';
+import { PolicyErrors } from '../../codegen/diagnostics.ts';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const home = mkdtempSync(join(tmpdir(), 'skv-build-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+let folders = 0;
+/** A fresh folder for builds. */
+const fresh = () => join(home, `generated-${folders++}`);
+const knorm = shipped('knorm')!;
+
+/** Runs `source` as a module in another process; resolves to its output and exit code. */
+function elsewhere(source: string, env: Record<string, string> = {}): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], { cwd: root, env: { ...process.env, ...env } });
+  let output = '';
+  child.stdout.on('data', (chunk) => (output += chunk));
+  child.stderr.on('data', (chunk) => (output += chunk));
+  return new Promise((resolve) => child.on('close', (code) => resolve({ code, output })));
+}
+
+const building = (directory: string, file = knorm) => `
+  import { build } from ${JSON.stringify(join(root, 'codegen', 'build.ts'))};
+  const { library } = await build(${JSON.stringify(file)}, { directory: ${JSON.stringify(directory)} }).catch((error) => { console.log(error.name, error.message); process.exit(1); });
+  console.log(library);`;
+
+test('three processes build the same policy: all succeed, one compiles', async () => {
+  const directory = fresh();
+  // a compiler that counts itself
+  const counter = join(home, 'c++');
+  writeFileSync(counter, `#!/bin/sh\ncase "$*" in *policy.cpp*) echo x >> ${join(home, 'compiled')};; esac\nexec /usr/bin/env c++ "$@"\n`, { mode: 0o755 });
+  const all = await Promise.all([1, 2, 3].map(() => elsewhere(building(directory), { CXX: counter })));
+  for (const { code, output } of all) assert.is(code, 0, output);
+  assert.is(new Set(all.map(({ output }) => output.trim())).size, 1);
+  assert.is(readFileSync(join(home, 'compiled'), 'utf8').trim().split('\n').length, 1, 'compiled once');
+  assert.equal(readdirSync(directory).filter((name) => /\.(tmp|lock)/.test(name)), [], 'nothing is left behind');
+});
+
+test('an unchanged policy is found without the compiler, a changed one is built again', async () => {
+  const directory = fresh();
+  const file = join(home, 'mine.ts');
+  const text = readFileSync(knorm, 'utf8').replace("'knorm'", "'mine'");
+  writeFileSync(file, text);
+  const first = await build(file, { directory });
+  const { mtimeMs } = statSync(first.library);
+  const start = performance.now();
+  const again = await build(file, { directory });
+  assert.ok(performance.now() - start < 250, 'the second build only looks');
+  assert.equal(again, first);
+  assert.is(statSync(again.library).mtimeMs, mtimeMs);
+  writeFileSync(file, text.replace('-norm(slot.key)', 'norm(slot.key)'));
+  const changed = await build(file, { directory });
+  assert.is.not(changed.plan.hash, first.plan.hash);
+  assert.ok(existsSync(first.library), 'a library in use stays');
+});
+
+test('a lock left by a dead process is broken', async () => {
+  const directory = fresh();
+  const { plan } = await compileSource(knorm);
+  mkdirSync(directory);
+  writeFileSync(join(directory, `knorm-cpu-${plan.hash}.lock`), '4194303');
+  await build(knorm, { directory });
+});
+
+test('a failed compile leaves nothing, and says what to install', async () => {
+  const directory = fresh();
+  const bare = join(home, 'empty');
+  mkdirSync(bare);
+  const { code, output } = await elsewhere(building(directory), { PATH: bare });
+  assert.is(code, 1);
+  assert.match(output, /CompileError CMake is missing\. Install it .*apt-get install cmake/);
+  assert.equal(readdirSync(directory), []);
+});
+
+test('an error in generated code points at the policy', async () => {
+  const { sources } = await compileSource(knorm);
+  const folder = fresh();
+  mkdirSync(folder);
+  writeFileSync(join(folder, 'policy.cpp'), sources['policy.cpp'].replace('skv_norm(', 'skv_nrom('));
+  const line = readFileSync(knorm, 'utf8').split('\n').findIndex((text) => text.includes('score:')) + 1;
+  try {
+    await compile(folder, 'native', knorm);
+    assert.unreachable('it compiles');
+  } catch (error) {
+    assert.match((error as Error).message, /internal: the generated code of .*knorm\.ts does not compile/);
+    assert.match((error as Error).message, new RegExp(`knorm\\.ts:${line}:\\d+: error: .*skv_nrom`));
+  }
+});
+
+test('an error after an expression points at the generated file', async () => {
+  const { sources } = await compileSource(knorm);
+  const folder = fresh();
+  mkdirSync(folder);
+  const text = sources['policy.cpp'].replace('int64_t step_floats(', 'int65_t step_floats(');
+  writeFileSync(join(folder, 'policy.cpp'), text);
+  const line = text.split('\n').findIndex((each) => each.startsWith('int65_t')) + 1;
+  await compile(folder, 'native', knorm).then(
+    () => assert.unreachable('it compiles'),
+    (error: Error) => assert.match(error.message, new RegExp(`policy\\.cpp:${line}:\\d+: error`)),
+  );
+});
+
+test('CUDA is refused where the policy stands', async () => {
+  try {
+    await build(knorm, { target: 'cuda', directory: fresh() });
+    assert.unreachable('it builds');
+  } catch (error) {
+    assert.instance(error, PolicyErrors);
+    assert.is((error as PolicyErrors).diagnostics[0].slug, 'unsupported-on-target');
+  }
+});
+
+test('other instruction sets: the same text compiles, under another hash', async () => {
+  if (process.arch !== 'x64') return;
+  const directory = fresh();
+  const hashes = new Set<string>();
+  for (const march of ['x86-64-v3', 'x86-64']) hashes.add((await build(shipped('h2o')!, { directory, march })).plan.hash);
+  assert.is(hashes.size, 2);
+});
+
+test.run();

@@ -1,0 +1,50 @@
+/**
+ * Every shipped policy's IR, plan and generated source, word for word. UPDATE=1 rewrites them; a file nobody expects fails.
+ * The hash is left out: it names the compiler's own text too, and every change of it would touch every golden.
+ */
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compileSource } from '../../codegen/build.ts';
+import { irText } from '../../codegen/irtext.ts';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const folder = join(root, 'test', 'kernels', 'golden');
+const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));
+const update = process.env.UPDATE === '1';
+
+async function goldens(name: string): Promise<Record<string, string>> {
+  const { policy, plan, sources } = await compileSource(join(root, 'policies', `${name}.ts`));
+  const plain = (text: string) => text.replaceAll(plan.hash, '0123456789abcdef');
+  return {
+    [`${name}.ir.txt`]: irText(policy),
+    [`${name}.plan.json`]: plain(`${JSON.stringify(plan, null, 2)}\n`),
+    [`${name}.cpp`]: plain(sources['policy.cpp']),
+  };
+}
+
+mkdirSync(folder, { recursive: true });
+
+for (const name of names)
+  test(`${name}: the same IR, plan and source`, async () => {
+    for (const [file, text] of Object.entries(await goldens(name))) {
+      if (update) writeFileSync(join(folder, file), text);
+      assert.fixture(text, readFileSync(join(folder, file), 'utf8'), `${file} (UPDATE=1 accepts the change)`);
+    }
+  });
+
+test('the same bytes every time', async () => {
+  assert.equal(await goldens('keydiff'), await goldens('keydiff'));
+});
+
+test('no golden without a policy', () => {
+  const expected = names.flatMap((name) => [`${name}.ir.txt`, `${name}.plan.json`, `${name}.cpp`]);
+  assert.equal(
+    readdirSync(folder).filter((file) => !expected.includes(file)),
+    [],
+  );
+});
+
+test.run();
