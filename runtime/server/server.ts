@@ -66,6 +66,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     frameworkErrors: (error, _, reply) => void (reply as FastifyReply).status(error.statusCode ?? 400).send(toApiError(error).body),
     clientErrorHandler: refuseSocket,
   }).withTypeProvider<ZodTypeProvider>();
+  app.removeContentTypeParser('text/plain'); // JSON alone: a web page cannot post it to a local server unasked
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(swagger, { openapi: { info: { title: 'skv', version } }, transform: jsonSchemaTransform });

@@ -57,9 +57,12 @@ const model = textualModel();
 process.on('exit', () => model.remove());
 const policies = await Promise.all(['none', 'h2o', 'tova', 'streaming'].map((name) => build(shipped(name)!)));
 
+export function smallTextEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
+  return Engine.create({ model: model.loaded, policies, maxSeqs: 8, maxModelLen: 1024, kvCacheBytes: 64 << 20, pin: false, threads: 1, ...options });
+}
+
 export async function serve(options: ServerOptions = {}, engineOptions: Partial<EngineOptions> = {}): Promise<Running> {
-  const small = { maxSeqs: 8, maxModelLen: 1024, kvCacheBytes: 64 << 20, pin: false, threads: 1 };
-  const engine = await Engine.create({ model: model.loaded, policies, ...small, ...engineOptions });
+  const engine = await smallTextEngine(engineOptions);
   const server = await createServer(engine, options);
   const url = await server.app.listen({ host: '127.0.0.1', port: 0 });
   return {

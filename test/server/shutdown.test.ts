@@ -1,0 +1,92 @@
+/** Signals to a server in its own process: the first drains, the second stops at once. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const script = join(dirname(fileURLToPath(import.meta.url)), 'child.ts');
+const long = { prompt: 'Once', max_tokens: 100, temperature: 0, ignore_eos: true };
+
+interface Child {
+  child: ChildProcess;
+  url: string;
+  exit: Promise<{ code: number | null; signal: string | null; seconds: number }>;
+  errors(): string;
+  ask(body: object): Promise<Response>;
+}
+
+async function start(...flags: string[]): Promise<Child> {
+  const child = spawn(process.execPath, ['--import', 'tsx', script, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const started = Date.now();
+  let errors = '';
+  child.stderr.on('data', (data) => (errors += data));
+  const exit = once(child, 'exit').then(([code, signal]) => ({ code, signal, seconds: (Date.now() - started) / 1000 }));
+  const line = await Promise.race([once(child.stdout, 'data').then(([data]) => String(data)), exit.then(() => { throw new Error(errors); })]);
+  const url = line.trim();
+  const ask = (body: object) => fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  return { child, url, exit, errors: () => errors, ask };
+}
+
+/** A stream that has begun, so that the request runs for sure. */
+async function begun({ ask }: Child, body: object): Promise<{ rest(): Promise<string> }> {
+  const reader = (await ask({ ...body, stream: true })).body!.getReader();
+  let text = new TextDecoder().decode((await reader.read()).value);
+  return {
+    rest: async () => {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) text += new TextDecoder().decode(part.value);
+      return text;
+    },
+  };
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const)
+  test(`${signal} drains: the running stream ends whole, new requests get 503, exit 0`, async () => {
+    const server = await start();
+    const stream = await begun(server, long);
+    server.child.kill(signal);
+    let refused: Response;
+    do refused = await server.ask({ prompt: 'Hi', max_tokens: 1 });
+    while (refused.status === 200); // the signal is on its way
+    assert.is(refused.status, 503);
+    assert.is((await fetch(`${server.url}/health`)).status, 503);
+    const text = await stream.rest();
+    assert.match(text, /"finish_reason":"length"/);
+    assert.match(text, /\[DONE\]\n\n$/);
+    assert.equal({ ...(await server.exit), seconds: 0 }, { code: 0, signal: null, seconds: 0 });
+    assert.match(server.errors(), /finishing 1 request/);
+  });
+
+test('idle: exits 0 at once', async () => {
+  const server = await start();
+  const before = Date.now();
+  server.child.kill('SIGTERM');
+  assert.is((await server.exit).code, 0);
+  assert.ok(Date.now() - before < 3000);
+});
+
+for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const)
+  test(`a second ${signal} stops at once with ${code}`, async () => {
+    const server = await start();
+    const stream = await begun(server, { ...long, max_tokens: 1000 });
+    server.child.kill('SIGTERM');
+    while (!/finishing/.test(server.errors())) await new Promise((done) => setTimeout(done, 5));
+    const before = Date.now();
+    server.child.kill(signal);
+    assert.is((await server.exit).code, code);
+    assert.ok(Date.now() - before < 1500, `${Date.now() - before} ms`);
+    await stream.rest().catch(() => {});
+  });
+
+test('when the time for draining is over, what runs is cut off with its text, and the exit is 0', async () => {
+  const server = await start('0.3');
+  const stream = await begun(server, { ...long, max_tokens: 1000 });
+  server.child.kill('SIGTERM');
+  const text = await stream.rest();
+  assert.match(text, /"finish_reason":"abort"/);
+  assert.match(text, /\[DONE\]\n\n$/);
+  assert.is((await server.exit).code, 0);
+});
+
+test.run();
