@@ -1,6 +1,15 @@
 /** The build: one compile for two processes, nothing half-written, what a missing tool or a broken template says. */
 import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,7 +30,10 @@ const knorm = shipped('knorm')!;
 
 /** Runs `source` as a module in another process; resolves to its output and exit code. */
 function elsewhere(source: string, env: Record<string, string> = {}): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], { cwd: root, env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', source], {
+    cwd: root,
+    env: { ...process.env, ...env },
+  });
   let output = '';
   child.stdout.on('data', (chunk) => (output += chunk));
   child.stderr.on('data', (chunk) => (output += chunk));
@@ -37,12 +49,20 @@ test('three processes build the same policy: all succeed, one compiles', async (
   const directory = fresh();
   // a compiler that counts itself
   const counter = join(home, 'c++');
-  writeFileSync(counter, `#!/bin/sh\ncase "$*" in *policy.cpp*) echo x >> ${join(home, 'compiled')};; esac\nexec /usr/bin/env c++ "$@"\n`, { mode: 0o755 });
+  writeFileSync(
+    counter,
+    `#!/bin/sh\ncase "$*" in *" -c "*policy.cpp*) echo x >> ${join(home, 'compiled')};; esac\nexec /usr/bin/env c++ "$@"\n`,
+    { mode: 0o755 },
+  );
   const all = await Promise.all([1, 2, 3].map(() => elsewhere(building(directory), { CXX: counter })));
   for (const { code, output } of all) assert.is(code, 0, output);
   assert.is(new Set(all.map(({ output }) => output.trim())).size, 1);
   assert.is(readFileSync(join(home, 'compiled'), 'utf8').trim().split('\n').length, 1, 'compiled once');
-  assert.equal(readdirSync(directory).filter((name) => /\.(tmp|lock)/.test(name)), [], 'nothing is left behind');
+  assert.equal(
+    readdirSync(directory).filter((name) => /\.(tmp|lock)/.test(name)),
+    [],
+    'nothing is left behind',
+  );
 });
 
 test('an unchanged policy is found without the compiler, a changed one is built again', async () => {
@@ -87,7 +107,10 @@ test('an error in generated code points at the policy', async () => {
   const folder = fresh();
   mkdirSync(folder);
   writeFileSync(join(folder, 'policy.cpp'), sources['policy.cpp'].replace('skv_norm(', 'skv_nrom('));
-  const line = readFileSync(knorm, 'utf8').split('\n').findIndex((text) => text.includes('score:')) + 1;
+  const line =
+    readFileSync(knorm, 'utf8')
+      .split('\n')
+      .findIndex((text) => text.includes('score:')) + 1;
   try {
     await compile(folder, 'native', knorm);
     assert.unreachable('it compiles');
@@ -124,7 +147,8 @@ test('other instruction sets: the same text compiles, under another hash', async
   if (process.arch !== 'x64') return;
   const directory = fresh();
   const hashes = new Set<string>();
-  for (const march of ['x86-64-v3', 'x86-64']) hashes.add((await build(shipped('h2o')!, { directory, march })).plan.hash);
+  for (const march of ['x86-64-v3', 'x86-64'])
+    hashes.add((await build(shipped('h2o')!, { directory, march })).plan.hash);
   assert.is(hashes.size, 2);
 });
 

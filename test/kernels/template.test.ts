@@ -27,7 +27,8 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
   const check = (path: hbs.AST.PathExpression) => {
     if (path.original === 'this') return;
     used.add(path.original);
-    if (!scopes.some((scope) => typeof scope === 'object' && path.original in scope)) wrong.push(`${path.original} in line ${path.loc.start.line}`);
+    if (!scopes.some((scope) => typeof scope === 'object' && path.original in scope))
+      wrong.push(`${path.original} in line ${path.loc.start.line}`);
   };
   for (const node of program.body) {
     if (node.type === 'MustacheStatement') check((node as hbs.AST.MustacheStatement).path as hbs.AST.PathExpression);
@@ -58,7 +59,10 @@ for (const file of readdirSync(templates, { recursive: true }) as string[]) {
   test(`${file}: the lint finds a misspelt block`, () => {
     const broken = text.replace('{{#each states}}', '{{#each statess}}');
     assert.is.not(broken, text);
-    assert.is(unknown(Handlebars.parse(broken), contexts, new Set()).some((path) => path.startsWith('statess in line')), true);
+    assert.is(
+      unknown(Handlebars.parse(broken), contexts, new Set()).some((path) => path.startsWith('statess in line')),
+      true,
+    );
   });
 }
 
