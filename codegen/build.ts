@@ -31,15 +31,14 @@ export interface Compiled {
 
 const marchOf = (options: BuildOptions): string => options.march ?? process.env.SKV_MARCH ?? 'native';
 
-/** read → lower → verify → simplify → verify → plan → render. Throws PolicyErrors; writes nothing. */
+/** check (read → lower → verify) → simplify → verify → plan → render. Throws PolicyErrors; writes nothing. */
 export async function compileSource(file: string, options: BuildOptions = {}): Promise<Compiled> {
   const target = options.target ?? 'cpu';
   // loaded here: a cached build needs none of the compiler, and ts-morph takes seconds
-  const [{ read }, { lower }, { verify, verifySimplified }, { simplify }, { plan }, { render }] = await Promise.all([
-    import('./read.ts'), import('./lower.ts'), import('./verify.ts'), import('./simplify.ts'), import('./plan.ts'), import('./render.ts'),
+  const [{ check }, { verifySimplified }, { simplify }, { plan }, { render }] = await Promise.all([
+    import('./check.ts'), import('./verify.ts'), import('./simplify.ts'), import('./plan.ts'), import('./render.ts'),
   ]);
-  const syntax = read(file);
-  const written = verify(lower(syntax)); // the author's mistakes end here
+  const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
   if (target !== 'cpu')
     throw new PolicyErrors([{ slug: 'unsupported-on-target', span: policy.span, message: `The target ${target} is not built yet.`, hint: 'use --target cpu' }]);

@@ -1,6 +1,10 @@
 /** Evaluates the declarative fields of a policy (`keep: topK('budget')`): literals, module constants, the dsl's helpers. */
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Expression, Node, SyntaxKind } from 'ts-morph';
-import * as dsl from '../dsl/index.ts';
+import * as policy from '../dsl/policy.ts';
+
+export const dslFolder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dsl');
 
 /** A value that cannot be known at compile time; the node is where. */
 export class NotConstant extends Error {
@@ -11,25 +15,6 @@ export class NotConstant extends Error {
     super(why);
   }
 }
-
-/** Helpers that build data; a statistic's function stays syntax and is lowered elsewhere. */
-const helpers: Record<string, unknown> = {
-  tokens: dsl.tokens,
-  fraction: dsl.fraction,
-  number: dsl.number,
-  topK: dsl.topK,
-  above: dsl.above,
-  chunks: dsl.chunks,
-  every: dsl.every,
-  over: dsl.over,
-  promptChunk: dsl.promptChunk,
-  mean: dsl.mean,
-  peak: dsl.peak,
-  pooled: dsl.pooled,
-  pyramid: dsl.pyramid,
-  everything: dsl.everything,
-  promptEnd: dsl.promptEnd,
-};
 
 const arithmetic: Partial<Record<SyntaxKind, (a: number, b: number) => number>> = {
   [SyntaxKind.PlusToken]: (a, b) => a + b,
@@ -47,47 +32,65 @@ export function constant(node: Expression): unknown {
     return constant(node.getExpression());
   if (Node.isArrayLiteralExpression(node)) return node.getElements().map(constant);
   if (Node.isPrefixUnaryExpression(node) && node.getOperatorToken() === SyntaxKind.MinusToken)
-    return -(constant(node.getOperand()) as number);
+    return -asNumber(node.getOperand());
   if (Node.isBinaryExpression(node)) {
     const apply = arithmetic[node.getOperatorToken().getKind()];
-    if (apply) return apply(constant(node.getLeft()) as number, constant(node.getRight()) as number);
+    if (apply) return apply(asNumber(node.getLeft()), asNumber(node.getRight()));
   }
-  if (Node.isObjectLiteralExpression(node)) {
-    return Object.fromEntries(
-      node.getProperties().map((property) => {
-        if (Node.isPropertyAssignment(property))
-          return [property.getName(), constant(property.getInitializerOrThrow())];
-        if (Node.isShorthandPropertyAssignment(property)) return [property.getName(), constant(property.getNameNode())];
-        throw new NotConstant(property, 'only plain properties are possible here');
-      }),
-    );
-  }
+  if (Node.isObjectLiteralExpression(node)) return Object.fromEntries(node.getProperties().map(member));
   if (Node.isCallExpression(node)) {
-    const helper = helpers[node.getExpression().getText()];
-    if (typeof helper === 'function')
-      return helper(...node.getArguments().map((argument) => constant(argument as Expression)));
+    const helper = helperOf(node.getExpression());
+    if (typeof helper === 'function') return helper(...node.getArguments().map((each) => constant(each as Expression)));
     throw new NotConstant(node, `${node.getExpression().getText()} cannot be called in a declaration`);
   }
-  if (Node.isIdentifier(node)) {
-    const declaration = definition(node);
-    if (
-      declaration &&
-      Node.isVariableDeclaration(declaration) &&
-      declaration.getSourceFile().getFilePath().endsWith('/dsl/policy.ts')
-    )
-      return helpers[node.getText()];
-    if (declaration && Node.isVariableDeclaration(declaration)) {
-      const list = declaration.getVariableStatement();
-      const initializer = declaration.getInitializer();
-      if (list?.getDeclarationKind() === 'const' && initializer) return constant(initializer);
-    }
+  if (Node.isIdentifier(node) || Node.isPropertyAccessExpression(node)) {
+    const helper = helperOf(node);
+    if (helper !== undefined) return helper;
+    const initializer = constInitializer(definition(node));
+    if (initializer) return constant(initializer);
     throw new NotConstant(node, `${node.getText()} is not a constant`);
   }
   throw new NotConstant(node, 'this must be a constant');
 }
 
-/** Where an identifier's value is declared, through imports. */
+function asNumber(node: Expression): number {
+  const value = constant(node);
+  if (typeof value !== 'number') throw new NotConstant(node, 'this must be a number');
+  return value;
+}
+
+function member(property: Node): [string, unknown] {
+  if (Node.isPropertyAssignment(property)) return [property.getName(), constant(property.getInitializerOrThrow())];
+  if (Node.isShorthandPropertyAssignment(property)) {
+    const initializer = constInitializer(property.getValueSymbol()?.getValueDeclaration());
+    if (initializer) return [property.getName(), constant(initializer)];
+  }
+  throw new NotConstant(property, 'only plain properties are possible here');
+}
+
+/** A helper of dsl/policy.ts that a name stands for, found by its declaration, whatever the file calls it. */
+function helperOf(node: Node): unknown {
+  const name = declaredIn('policy.ts', definition(node));
+  return name === undefined ? undefined : (policy as Record<string, unknown>)[name];
+}
+
+/** The name of a declaration of that file of the dsl; undefined for any other. */
+export function declaredIn(file: 'policy.ts' | 'math.ts', declaration: Node | undefined): string | undefined {
+  if (!declaration || declaration.getSourceFile().getFilePath() !== join(dslFolder, file)) return undefined;
+  return Node.hasName(declaration) ? declaration.getName() : undefined;
+}
+
+/** What a `const` was set to; undefined for anything that can change, or is no variable. */
+export function constInitializer(declaration: Node | undefined): Expression | undefined {
+  if (!Node.isVariableDeclaration(declaration)) return undefined;
+  return declaration.getVariableStatement()?.getDeclarationKind() === 'const'
+    ? declaration.getInitializer()
+    : undefined;
+}
+
+/** Where the value of a name, or of a member of an imported module, is declared; through imports and aliases. */
 export function definition(node: Node): Node | undefined {
-  const symbol = node.getSymbol();
+  const name = Node.isPropertyAccessExpression(node) ? node.getNameNode() : node;
+  const symbol = name.getSymbol();
   return (symbol?.getAliasedSymbol() ?? symbol)?.getValueDeclaration();
 }

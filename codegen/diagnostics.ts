@@ -52,26 +52,30 @@ export class InternalError extends Error {
   }
 }
 
-/** The offending lines with a caret under the mistake. */
-function codeFrame(span: Span): string[] {
-  let lines: string[];
+/** The lines of a file, or none when it cannot be read. */
+function linesOf(file: string): string[] {
   try {
-    lines = readFileSync(span.file, 'utf8').split('\n');
+    return readFileSync(file, 'utf8').split('\n');
   } catch {
     return [];
   }
+}
+
+/** The offending lines with a caret under the mistake. */
+function codeFrame(span: Span): string[] {
+  const lines = linesOf(span.file);
   const first = Math.max(1, span.line - 1);
   const last = Math.min(lines.length, span.line + 1);
   const width = String(last).length;
   const out: string[] = [];
   for (let line = first; line <= last; line++) {
-    if (line > span.line && lines[line - 1].trim() === '') break;
-    out.push(`  ${String(line).padStart(width)} │ ${lines[line - 1]}`.trimEnd());
+    const text = lines[line - 1].trimEnd();
+    if (line !== span.line && text === '') continue;
+    out.push(`  ${String(line).padStart(width)} │ ${text}`.trimEnd());
     if (line !== span.line) continue;
-    const room = Math.max(1, lines[line - 1].length - span.column + 1);
-    out.push(
-      `  ${' '.repeat(width)} │ ${' '.repeat(span.column - 1)}${'^'.repeat(Math.max(1, Math.min(span.length, room)))}`,
-    );
+    const room = Math.max(1, text.length - span.column + 1);
+    const indent = text.slice(0, span.column - 1).replace(/[^\t]/g, ' '); // a tab stays as wide as it is above
+    out.push(`  ${' '.repeat(width)} │ ${indent}${'^'.repeat(Math.max(1, Math.min(span.length, room)))}`);
   }
   return out;
 }
@@ -89,14 +93,57 @@ export function format(diagnostic: Diagnostic, base = process.cwd()): string {
   return out.join('\n');
 }
 
-/** Gathers diagnostics; a stage that gathered any ends by throwing them all. */
+/** First and last character of a span in its file. */
+function extent(span: Span): [number, number] {
+  const before = linesOf(span.file).slice(0, span.line - 1);
+  const start = before.reduce((sum, line) => sum + line.length + 1, span.column - 1);
+  return [start, start + span.length];
+}
+
+function overlap(a: Span, b: Span): boolean {
+  if (a.file !== b.file) return false;
+  const [[a0, a1], [b0, b1]] = [extent(a), extent(b)];
+  return a0 < b1 && b0 < a1;
+}
+
+/**
+ * Gathers the mistakes of a file over the stages read, lower and verify. A place that an earlier stage has complained
+ * about is not complained about again: what later stages see there follows from the first mistake.
+ */
 export class Collector {
   readonly list: Diagnostic[] = [];
-  report(slug: Slug, span: Span, message: string, hint?: string): void {
+  private taken: Span[] = [];
+  private fresh: Span[] = [];
+
+  /** `covers` is the place later stages leave alone, when it is larger than the span. */
+  report(slug: Slug, span: Span, message: string, hint?: string, covers = span): void {
+    if (this.taken.some((place) => overlap(place, span))) return;
+    if (this.list.some((known) => known.slug === slug && known.message === message && overlap(known.span, span)))
+      return;
     this.list.push({ slug, span, message, hint });
+    this.fresh.push(covers);
   }
+
+  get any(): boolean {
+    return this.list.length > 0;
+  }
+
+  nextStage(): void {
+    this.taken.push(...this.fresh);
+    this.fresh = [];
+  }
+
   done(): void {
-    if (this.list.length)
-      throw new PolicyErrors([...this.list].sort((a, b) => a.span.line - b.span.line || a.span.column - b.span.column));
+    if (!this.any) return;
+    throw new PolicyErrors([...this.list].sort((a, b) => a.span.line - b.span.line || a.span.column - b.span.column));
   }
+}
+
+/** Runs a stage with the collector of a longer run, or with its own, thrown at its end. */
+export function stage<T>(gather: Collector | undefined, run: (errors: Collector) => T): T {
+  const errors = gather ?? new Collector();
+  errors.nextStage();
+  const result = run(errors);
+  if (!gather) errors.done();
+  return result;
 }

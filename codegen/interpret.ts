@@ -98,27 +98,32 @@ function tree(values: Float32Array): number {
   return values[0];
 }
 
-/** A statistic over slots: summed in a tree within each 16 slots, then page by page; absent slots add nothing. */
-export function statistic(each: Across, slots: readonly SlotValues[]): Value {
-  const values = slots.map((slot) => evaluate(each.of, slot));
-  const vector = each.of.type === 'vec';
-  const width = vector ? (values[0] as Float32Array).length : 1;
-  const out = new Float32Array(width);
-  for (let d = 0; d < width; d++) {
-    const column = values.map((value) => (vector ? (value as Float32Array)[d] : (value as number)));
-    if (each.reduce === 'max' || each.reduce === 'min') {
-      out[d] = column.reduce((best, x) => (each.reduce === 'max' ? (x > best ? x : best) : x < best ? x : best));
-      continue;
-    }
-    let sum = 0;
-    for (let page = 0; page < column.length; page += 16) {
-      const lanes = new Float32Array(16);
-      lanes.set(column.slice(page, page + 16));
-      sum = f(sum + tree(lanes));
-    }
-    out[d] = each.reduce === 'mean' ? f(sum / column.length) : sum;
+/**
+ * A statistic over slots. Sums run in a tree within each 16 slots, then page by page; absent slots add nothing. Extremes
+ * start at infinity and leave NaN out.
+ */
+export function statistic({ reduce, of }: Across, slots: readonly SlotValues[]): Value {
+  const values = slots.map((slot) => evaluate(of, slot));
+  if (of.type !== 'vec') return reduced(reduce, values as number[]);
+  const vectors = values as Float32Array[];
+  return Float32Array.from(vectors[0], (_, d) =>
+    reduced(
+      reduce,
+      vectors.map((vector) => vector[d]),
+    ),
+  );
+}
+
+function reduced(reduce: Across['reduce'], column: readonly number[]): number {
+  if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity);
+  if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity);
+  let sum = 0;
+  for (let page = 0; page < column.length; page += 16) {
+    const lanes = new Float32Array(16);
+    lanes.set(column.slice(page, page + 16));
+    sum = f(sum + tree(lanes));
   }
-  return vector ? out : out[0];
+  return reduce === 'mean' ? f(sum / column.length) : sum;
 }
 
 /** The score of every slot of a head, before pool and heads. */

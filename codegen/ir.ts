@@ -31,6 +31,27 @@ export type SlotField =
   | 'special'
   | 'punctuation';
 
+/** The type of each field. */
+export const slotTypes: Readonly<Record<SlotField, Type>> = {
+  attn: 'f32',
+  pos: 'f32',
+  age: 'f32',
+  seen: 'f32',
+  live: 'f32',
+  length: 'f32',
+  layer: 'f32',
+  layers: 'f32',
+  head: 'f32',
+  heads: 'f32',
+  key: 'vec',
+  value: 'vec',
+  special: 'bool',
+  punctuation: 'bool',
+};
+
+/** Names that a state cannot take. */
+export const slotNames: ReadonlySet<string> = new Set([...Object.keys(slotTypes), 'params']);
+
 export type UnaryOp = 'neg' | 'not';
 export type BinaryOp = 'add' | 'sub' | 'mul' | 'div' | 'lt' | 'le' | 'gt' | 'ge' | 'eq' | 'ne' | 'and' | 'or';
 

@@ -4,7 +4,7 @@
  */
 import type { HostPolicy } from './host.ts';
 import { type SlotValues, advance, score } from './interpret.ts';
-import type { Policy } from './ir.ts';
+import type { Param, Policy } from './ir.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
 export interface Situation {
@@ -39,13 +39,22 @@ export function uniform(seed: number): () => number {
   };
 }
 
-export function situation(policy: Policy, seed: number): Situation {
+/** Numbers where arithmetic goes wrong first. */
+const EXTREMES = [0, -0, 1, -1, Number.NaN, Infinity, -Infinity, 1e-45, -1.17549435e-38, 3.4028235e38];
+
+/**
+ * A random situation from a seed. `wild`: some states, keys and values are extreme (NaN, infinities, -0, subnormals);
+ * otherwise all are finite, as a model gives them.
+ */
+export function situation(policy: Policy, seed: number, wild = false): Situation {
   const next = uniform(seed);
   const integer = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
   const slots = [1, 2, 15, 16, 17, 33, 50][integer(0, 6)];
   const dim = [16, 64, 80, 128][integer(0, 3)];
   const fill = (n: number, value: () => number) => Float32Array.from({ length: n }, value);
-  const wide = () => (next() - 0.5) * 10 ** integer(-3, 3);
+  const extreme = (oneIn: number) => wild && integer(1, oneIn) === 1;
+  const wide = (oneIn: number) => () =>
+    extreme(oneIn) ? EXTREMES[integer(0, EXTREMES.length - 1)] : (next() - 0.5) * 10 ** integer(-3, 3);
   const queryPos = slots - 1 + integer(0, 5000);
   const [layers, heads] = [integer(1, 40), integer(1, 16)];
   return {
@@ -57,15 +66,25 @@ export function situation(policy: Policy, seed: number): Situation {
     head: integer(0, heads - 1),
     length: queryPos + 1,
     queryPos,
-    params: Float32Array.from({ length: 16 }, (_, i) => policy.params[i]?.default ?? 0),
+    params: fill(16, () => 0).map((_, i) => paramValue(policy.params[i], next)),
     pos: fill(slots, () => integer(0, queryPos)).sort(),
     seen: fill(slots, () => integer(1, 300)),
     attn: fill(slots, () => (integer(0, 9) === 0 ? 0 : next() ** 4)),
     classes: Int32Array.from({ length: slots }, () => integer(0, 3)),
-    keys: fill(slots * dim, wide),
-    values: fill(slots * dim, wide),
-    states: fill(slots * policy.states.length, wide),
+    keys: fill(slots * dim, wide(500)), // a sum over a vector keeps one extreme
+    values: fill(slots * dim, wide(500)),
+    states: fill(slots * policy.states.length, wide(12)),
   };
+}
+
+/** A parameter's default, or another value of its range near it. */
+function paramValue(param: Param | undefined, next: () => number): number {
+  if (!param) return 0;
+  if (next() < 0.5) return param.default;
+  const reach = Math.max(1, Math.abs(param.default));
+  const value = param.default + (next() - 0.5) * 2 * reach;
+  const inside = Math.min(Math.max(value, param.min), param.max);
+  return param.kind === 'tokens' ? Math.round(inside) : inside;
 }
 
 /** Slot s as the interpreter sees it. */
@@ -103,9 +122,12 @@ export interface Rung {
 export function interpreted(policy: Policy, at: Situation): Rung {
   const slots = Array.from({ length: at.slots }, (_, s) => slotValues(policy, at, s));
   const states = new Float32Array(at.states.length);
-  slots.forEach((slot, s) =>
-    Object.values(advance(policy.states, slot)).forEach((value, i) => (states[i * at.slots + s] = value)),
-  );
+  slots.forEach((slot, s) => {
+    const after = advance(policy.states, slot);
+    policy.states.forEach(({ name }, i) => {
+      states[i * at.slots + s] = after[name];
+    });
+  });
   return { states, scores: score(policy, slots) };
 }
 
@@ -116,48 +138,44 @@ export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation
     return { ...fields, ...states, params };
   });
   const states = new Float32Array(at.states.length);
-  policy.states.forEach(({ name }, i) =>
-    views.forEach(
-      (view, s) =>
-        (states[i * at.slots + s] = runnable.accumulate![name].next(
-          (view as unknown as Record<string, number>)[name],
-          view,
-        )),
-    ),
-  );
+  policy.states.forEach(({ name }, i) => {
+    const { next } = runnable.accumulate![name];
+    views.forEach((view, s) => {
+      states[i * at.slots + s] = next(at.states[i * at.slots + s], view);
+    });
+  });
   const across: Record<string, number | Float32Array> = {};
-  for (const [name, each] of Object.entries(runnable.across ?? {}))
-    across[name] = reduce(
-      each.kind,
-      views.map((view) => each.of(view)),
-    );
-  return {
-    states,
-    scores: Float32Array.from(views, (view) => (runnable.score ? runnable.score(view, across) : (view.pos as number))),
-  };
+  for (const [name, each] of Object.entries(runnable.across ?? {})) {
+    const [[kind, of]] = Object.entries(each);
+    across[name] = reduce(kind, views.map(of));
+  }
+  const { score = (view) => (view as { pos: number }).pos } = runnable;
+  return { states, scores: Float32Array.from(views, (view) => score(view, across)) };
 }
 
-/** A statistic once more, from the language's words: trees of 16, then page by page. */
+/** A statistic once more, from the language's words: trees of 16, then page by page; extremes leave NaN out. */
 function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {
-  if (typeof values[0] !== 'number')
-    return Float32Array.from(
-      values[0],
+  if (typeof values[0] !== 'number') {
+    const vectors = values as Float32Array[];
+    return vectors[0].map(
       (_, d) =>
         reduce(
           kind,
-          values.map((value) => (value as Float32Array)[d]),
+          vectors.map((vector) => vector[d]),
         ) as number,
     );
+  }
   const list = values as number[];
-  if (kind === 'max') return list.reduce((a, b) => (b > a ? b : a));
-  if (kind === 'min') return list.reduce((a, b) => (b < a ? b : a));
-  const fold = (part: number[]): number => {
-    const lanes = Float32Array.from({ length: 16 }, (_, i) => part[i] ?? 0);
-    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
-    return lanes[0];
-  };
+  const real = list.filter((x) => !Number.isNaN(x));
+  // the first among equals: 0 and -0 are
+  if (kind === 'max') return real.reduce((a, b) => (b > a ? b : a), -Infinity);
+  if (kind === 'min') return real.reduce((a, b) => (b < a ? b : a), Infinity);
   let sum = 0;
-  for (let page = 0; page < list.length; page += 16) sum = Math.fround(sum + fold(list.slice(page, page + 16)));
+  for (let page = 0; page < list.length; page += 16) {
+    const lanes = Float32Array.from({ length: 16 }, (_, i) => list[page + i] ?? 0);
+    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    sum = Math.fround(sum + lanes[0]);
+  }
   return kind === 'mean' ? Math.fround(sum / list.length) : sum;
 }
 

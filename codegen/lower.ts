@@ -1,157 +1,183 @@
 /** The policy's object literal → IR: declarative fields evaluated, functions lowered, all mistakes gathered. */
-import { type Expression, Node as Ast } from 'ts-morph';
-import { NotConstant, constant } from './constant.ts';
-import { Collector } from './diagnostics.ts';
-import { Lowering, type Scope, acrossValue, slotValue } from './expression.ts';
+import { Node as Ast, type Expression, type PropertyAssignment } from 'ts-morph';
+import { constant, NotConstant } from './constant.ts';
+import { type Collector, stage } from './diagnostics.ts';
+import { acrossValue, Lowering, type Scope, slotValue } from './expression.ts';
 import type { Across, Keep, Node, Observe, Param, Policy, Size, Span, State, Trigger, Type, Window } from './ir.ts';
 import { type Syntax, spanOf } from './read.ts';
 
+const reductions = ['mean', 'sum', 'max', 'min'] as const;
+
+/** With `gather`, mistakes go there and the policy may lack what was mistaken; without, they are thrown. */
+export function lower({ literal, doc }: Syntax, gather?: Collector): Policy {
+  return stage(gather, (errors) => new Declaration(literal, errors).policy(doc));
+}
+
 const size = (value: unknown): Size => (typeof value === 'string' ? { param: value } : { tokens: Number(value ?? 0) });
 
-export function lower({ literal, doc }: Syntax): Policy {
-  const errors = new Collector();
-  const field = (name: string): Expression | undefined => {
-    const property = literal.getProperty(name);
-    return Ast.isPropertyAssignment(property) ? property.getInitializer() : undefined;
-  };
-  for (const property of literal.getProperties())
-    if (!Ast.isPropertyAssignment(property))
-      errors.report('unsupported-syntax', spanOf(property), 'Write every field of a policy as name: value.');
+/** A definePolicy literal while it becomes a Policy. */
+class Declaration {
+  private readonly at: Record<string, Span> = {};
 
-  /** A declarative field's value, or undefined when it is absent or not constant. */
-  const data = <T>(name: string): T | undefined => {
-    const node = field(name);
+  constructor(
+    private readonly literal: Ast,
+    private readonly errors: Collector,
+  ) {
+    for (const [name, property] of this.members(literal)) this.at[name] = spanOf(property);
+  }
+
+  policy(doc: string): Policy {
+    const params = this.params();
+    const states = this.members(this.field('accumulate'));
+    const scope = (attention: boolean, across: Scope['across']): Scope => ({
+      errors: this.errors,
+      attention,
+      across,
+      states: new Set(states.keys()),
+      params: new Set(params.keys()),
+    });
+    const across = this.across(scope(false, new Map()));
+    const accumulated = [...states].flatMap(([name, property]) => this.state(name, property, scope(true, new Map())));
+    const scoreNode = this.field('score');
+    const types = new Map([...across].map(([name, each]): [string, Type | undefined] => [name, each?.of.type]));
+    const score =
+      scoreNode && new Lowering(scope(false, types)).callback(scoreNode, scoreNode, [slotValue, acrossValue], ['f32']);
+
+    const window =
+      this.data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
+    const keep = this.data<RawKeep>('keep') ?? { kind: 'all' };
+    const when = this.data<Trigger | Trigger[]>('when') ?? { kind: 'over', slack: 0 };
+    const heads = this.data<string | Policy['heads']>('heads') ?? 'own';
+    const layers = this.data<string | number[] | Policy['layers']>('layers') ?? 'uniform';
+    return {
+      name: this.data<string>('name') ?? '',
+      doc,
+      span: spanOf(this.literal),
+      params: [...params.values()].filter((param) => param !== undefined),
+      observe: observed(this.data('observe')),
+      group: this.data<Policy['group']>('group') ?? 'mean',
+      states: accumulated,
+      across: [...across.values()].filter((each) => each !== undefined),
+      score: score || undefined,
+      pool: this.data<Policy['pool']>('pool'),
+      heads: typeof heads === 'string' ? ({ kind: heads } as Policy['heads']) : heads,
+      layers: Array.isArray(layers)
+        ? { kind: 'table', factors: layers }
+        : typeof layers === 'string'
+          ? { kind: 'uniform' }
+          : layers,
+      keep: kept(keep, this.at.keep ?? spanOf(this.literal)),
+      window: {
+        first: size(window.first),
+        last: size(window.last),
+        prompt: window.prompt ?? false,
+        classes: window.classes ?? [],
+      },
+      when: keep.kind === 'all' ? [] : Array.isArray(when) ? when : [when],
+      positions: this.data<Policy['positions']>('positions') ?? 'original',
+      store: this.data<Policy['store']>('store') ?? 'engine',
+      at: this.at,
+    };
+  }
+
+  private field(name: string): Expression | undefined {
+    return this.members(this.literal).get(name)?.getInitializer();
+  }
+
+  /** Named members of an object literal, in order. */
+  private members(node: Ast | undefined): Map<string, PropertyAssignment> {
+    const found = new Map<string, PropertyAssignment>();
+    if (!Ast.isObjectLiteralExpression(node)) return found;
+    for (const property of node.getProperties()) {
+      if (Ast.isPropertyAssignment(property)) found.set(nameOf(property), property);
+      else
+        this.errors.report(
+          'unsupported-syntax',
+          spanOf(property),
+          'Write every field of a policy as name: value.',
+          'the compiler reads the text, it does not run it',
+        );
+    }
+    return found;
+  }
+
+  /** A declarative field's value, or undefined when it is absent or mistaken. */
+  private data<T>(name: string, node = this.field(name)): T | undefined {
     if (!node) return undefined;
     try {
       return constant(node) as T;
     } catch (error) {
       if (!(error instanceof NotConstant)) throw error;
-      errors.report(
-        'non-constant-capture',
-        spanOf(error.node),
-        `${name}: ${error.why}.`,
-        'the compiler must know this value: write it out, or use a const of the module',
-      );
+      const hint = 'the compiler must know this value: write it out, or use a const of the module';
+      this.errors.report('non-constant-capture', spanOf(error.node), `${name}: ${error.why}.`, hint);
       return undefined;
     }
-  };
-  const spanAt = (name: string): Span => spanOf(field(name) ?? literal);
+  }
 
-  const params = Object.entries(data<Record<string, Omit<Param, 'name' | 'span'>>>('params') ?? {}).map(
-    ([name, value]) => ({ ...value, name, span: memberSpan(field('params'), name) }) as Param,
-  );
-  const states = members(field('accumulate'));
-  const statistics = members(field('across'));
-  const scope = (attention: boolean, across: ReadonlyMap<string, Type>): Scope => ({
-    errors,
-    attention,
-    across,
-    states: new Set(states.keys()),
-    params: new Set(params.map((param) => param.name)),
-  });
-
-  const across: Across[] = [];
-  for (const [name, node] of statistics) {
-    const call = Ast.isCallExpression(node) ? node : undefined;
-    const reduce = ({ mean: 'mean', peak: 'max', total: 'sum', least: 'min' } as const)[
-      call?.getExpression().getText() ?? ''
-    ];
-    if (!call || !reduce) {
-      errors.report(
+  /** Parameters by name; undefined for one that is mistaken. */
+  private params(): Map<string, Param | undefined> {
+    const node = this.field('params');
+    if (node && !Ast.isObjectLiteralExpression(node))
+      this.errors.report(
         'unsupported-syntax',
         spanOf(node),
-        'A statistic is mean(slot => …), total(…), peak(…) or least(…).',
+        'Write the parameters in place.',
+        'params: { budget: tokens(512) }',
       );
-      continue;
-    }
-    const of = new Lowering(scope(false, new Map())).callback(call.getArguments()[0], [slotValue], ['f32', 'vec']);
-    if (of) across.push({ name, reduce, of });
+    return new Map(
+      [...this.members(node)].map(([name, property]) => {
+        this.at[`params.${name}`] = spanOf(property.getNameNode());
+        const value = this.data<Omit<Param, 'name' | 'span'>>(name, property.getInitializer());
+        return [name, value && ({ ...value, name, span: spanOf(property) } as Param)];
+      }),
+    );
   }
-  const acrossTypes = new Map(across.map((each) => [each.name, each.of.type]));
 
-  const accumulated: State[] = [];
-  for (const [name, node] of states) {
-    const next = members(node).get('next');
-    const init = members(node).get('init');
+  private across(scope: Scope): Map<string, Across | undefined> {
+    return new Map(
+      [...this.members(this.field('across'))].map(([name, property]) => {
+        this.at[`across.${name}`] = spanOf(property.getNameNode());
+        const [[reduce, of] = [], second] = [...this.members(property.getInitializer())];
+        const known = reductions.find((each) => each === reduce);
+        if (!known || !of || second) {
+          this.errors.report(
+            'unsupported-syntax',
+            spanOf(property),
+            'A statistic is one of mean, sum, max, min of a function.',
+            '{ mean: (slot) => … }',
+          );
+          return [name, undefined];
+        }
+        const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
+        return [name, node && { name, reduce: known, of: node }];
+      }),
+    );
+  }
+
+  private state(name: string, property: PropertyAssignment, scope: Scope): State[] {
+    this.at[`accumulate.${name}`] = spanOf(property.getNameNode());
+    const fields = this.members(property.getInitializer());
+    const [next, init] = [fields.get('next'), fields.get('init')];
     if (!next || !init) {
-      errors.report(
+      this.errors.report(
         'unsupported-syntax',
-        spanOf(node),
-        'A state is { init: number, next: (state, slot) => number }, written in place.',
+        spanOf(property),
+        'A state is written in place.',
+        '{ init: 0, next: (state, slot) => … }',
       );
-      continue;
+      return [];
     }
-    let start = 0;
-    try {
-      start = Math.fround(Number(constant(init)));
-    } catch {
-      errors.report('non-constant-capture', spanOf(init), `The initial value of ${name} must be a constant.`);
-    }
+    const start = this.data<number>('init', init.getInitializer());
     const self: Node = { op: 'state', type: 'f32', name, span: spanOf(next) };
-    const lowered = new Lowering(scope(true, new Map())).callback(next, [self, slotValue], ['f32']);
-    if (lowered) accumulated.push({ name, init: start, next: lowered });
+    const node = new Lowering(scope).callback(next.getInitializer(), next, [self, slotValue], ['f32']);
+    return node ? [{ name, init: Math.fround(Number(start ?? 0)), next: node }] : [];
   }
-
-  const scoreNode = field('score');
-  const score =
-    scoreNode && new Lowering(scope(false, acrossTypes)).callback(scoreNode, [slotValue, acrossValue], ['f32']);
-
-  const window =
-    data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
-  const keep = data<{ kind: string; budget?: unknown; threshold?: unknown; size?: number }>('keep') ?? { kind: 'all' };
-  const when = data<Trigger | Trigger[]>('when') ?? { kind: 'over', slack: 0 };
-  const heads = data<string | Policy['heads']>('heads') ?? 'own';
-  const layers = data<string | number[] | Policy['layers']>('layers') ?? 'uniform';
-  const policy: Policy = {
-    name: data<string>('name') ?? '',
-    doc,
-    span: spanOf(literal),
-    params,
-    observe: observed(data('observe')),
-    group: data<Policy['group']>('group') ?? 'mean',
-    states: accumulated,
-    across,
-    score: score || undefined,
-    pool: data<Policy['pool']>('pool'),
-    heads: typeof heads === 'string' ? ({ kind: heads } as Policy['heads']) : heads,
-    layers: Array.isArray(layers)
-      ? { kind: 'table', factors: layers }
-      : typeof layers === 'string'
-        ? { kind: 'uniform' }
-        : layers,
-    keep: kept(keep, spanAt('keep')),
-    window: {
-      first: size(window.first),
-      last: size(window.last),
-      prompt: window.prompt ?? false,
-      classes: window.classes ?? [],
-    },
-    when: keep.kind === 'all' ? [] : Array.isArray(when) ? when : [when],
-    positions: data<Policy['positions']>('positions') ?? 'original',
-    store: data<Policy['store']>('store') ?? 'engine',
-    at: Object.fromEntries(
-      literal
-        .getProperties()
-        .filter(Ast.isPropertyAssignment)
-        .map((property) => [property.getName(), spanOf(property)]),
-    ),
-  };
-  errors.done();
-  return policy;
 }
 
-/** Named members of an object literal field, in order. */
-function members(node: Expression | undefined): Map<string, Expression> {
-  const found = new Map<string, Expression>();
-  if (!Ast.isObjectLiteralExpression(node)) return found;
-  for (const property of node.getProperties())
-    if (Ast.isPropertyAssignment(property)) found.set(property.getName(), property.getInitializerOrThrow());
-  return found;
-}
-
-function memberSpan(node: Expression | undefined, name: string): Span {
-  const member = members(node).get(name);
-  return spanOf(member?.getParent() ?? node!);
+/** A member's name as JavaScript has it: `'a'` and `a` are the same. */
+function nameOf(property: PropertyAssignment): string {
+  const node = property.getNameNode();
+  return Ast.isStringLiteral(node) ? node.getLiteralValue() : node.getText();
 }
 
 function observed(rule: unknown): Observe {
@@ -163,20 +189,30 @@ function observed(rule: unknown): Observe {
   };
 }
 
-function kept(keep: { kind: string; budget?: unknown; threshold?: unknown; size?: number }, span: Span): Keep {
+interface RawKeep {
+  kind: string;
+  budget?: unknown;
+  threshold?: unknown;
+  size?: number;
+}
+
+function kept(keep: RawKeep, span: Span): Keep {
   switch (keep.kind) {
     case 'topK':
       return { kind: 'topK', budget: size(keep.budget) };
     case 'chunks':
-      return { kind: 'chunks', size: keep.size!, budget: size(keep.budget) };
-    case 'above':
+      return { kind: 'chunks', size: Number(keep.size), budget: size(keep.budget) };
+    case 'above': {
+      const { threshold } = keep;
+      const named = typeof threshold === 'string';
+      const value = Math.fround(Number(threshold));
       return {
         kind: 'above',
-        threshold:
-          typeof keep.threshold === 'string'
-            ? { op: 'param', type: 'f32', name: keep.threshold, span }
-            : { op: 'const', type: 'f32', value: Math.fround(Number(keep.threshold)), span },
+        threshold: named
+          ? { op: 'param', type: 'f32', name: threshold, span }
+          : { op: 'const', type: 'f32', value, span },
       };
+    }
     default:
       return { kind: 'all' };
   }

@@ -1,9 +1,9 @@
 /** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import {
   type CallExpression,
+  type Diagnostic,
   type Node,
   type ObjectLiteralExpression,
   Project,
@@ -11,10 +11,9 @@ import {
   SyntaxKind,
   ts,
 } from 'ts-morph';
-import { Collector } from './diagnostics.ts';
+import { declaredIn, definition, dslFolder } from './constant.ts';
+import { type Collector, stage } from './diagnostics.ts';
 import type { Span } from './ir.ts';
-
-const dsl = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dsl', 'index.ts');
 
 /** What reading a file yields: the policy's object literal in its checked source. */
 export interface Syntax {
@@ -43,7 +42,7 @@ function theProject(): Project {
       noEmit: true,
       allowImportingTsExtensions: true,
       skipLibCheck: true,
-      paths: { skv: [dsl] },
+      paths: { skv: [join(dslFolder, 'index.ts')] },
     },
   });
   return project;
@@ -68,72 +67,68 @@ export function preload(files: readonly string[]): SourceFile[] {
   return sources;
 }
 
-/** Throws PolicyErrors for a missing policy and for TypeScript's own diagnostics. */
-export function read(path: string): Syntax {
-  const file = resolve(path);
-  const errors = new Collector();
-  const start: Span = { file, line: 1, column: 1, length: 1 };
-  if (!existsSync(file)) {
-    errors.report(
-      'no-policy',
-      start,
-      `There is no file ${path}.`,
-      'give the path of a TypeScript file, or the name of a shipped policy',
-    );
-    errors.done();
-  }
-  const [source] = preload([file]);
-  const files = [source, ...importsOf(source)];
-  for (const checked of files) {
-    for (const diagnostic of checked.getPreEmitDiagnostics()) {
-      const from = diagnostic.getSourceFile() ?? source;
-      const { line, column } = from.getLineAndColumnAtPos(diagnostic.getStart() ?? 0);
-      const text = diagnostic.getMessageText();
-      const message = typeof text === 'string' ? text : flatten(text.compilerObject);
+/** Throws PolicyErrors when there is no policy to go on with; other mistakes go to `gather`, or are thrown at the end. */
+export function read(path: string, gather?: Collector): Syntax {
+  return stage(gather, (errors) => {
+    const file = resolve(path);
+    const start: Span = { file, line: 1, column: 1, length: 1 };
+    if (!existsSync(file)) {
+      const hint = 'give the path of a TypeScript file, or the name of a shipped policy';
+      errors.report('no-policy', start, `There is no file ${path}.`, hint);
+      errors.done();
+    }
+    const [source] = preload([file]);
+    const files = [source, ...importsOf(source)];
+    for (const checked of files)
+      for (const diagnostic of checked.getPreEmitDiagnostics()) passOn(diagnostic, source, errors);
+    const [call, second] = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
+    const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
+    if (!call) {
       errors.report(
-        'type-error',
-        { file: from.getFilePath(), line, column, length: diagnostic.getLength() ?? 1 },
-        `TS${diagnostic.getCode()}: ${message}`,
+        'no-policy',
+        start,
+        'No call of definePolicy was found.',
+        "export default definePolicy({ name: 'mine', … })",
+      );
+    } else if (!literal) {
+      const message = 'definePolicy needs an object literal: the compiler reads it, it does not run it.';
+      errors.report('no-policy', spanOf(call), message, 'write the fields in place: definePolicy({ … })');
+    }
+    if (second) {
+      errors.report(
+        'duplicate-name',
+        spanOf(second.getExpression()),
+        'One file defines one policy.',
+        'move this policy to a file of its own',
       );
     }
-  }
-  const calls = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
-  const call = calls[0];
-  const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
-  if (!call) {
-    errors.report(
-      'no-policy',
-      start,
-      'No call of definePolicy was found.',
-      "export default definePolicy({ name: 'mine', … })",
-    );
-  } else if (!literal) {
-    errors.report(
-      'no-policy',
-      spanOf(call),
-      'definePolicy needs an object literal: the compiler reads it, it does not run it.',
-    );
-  } else if (calls.length > 1) {
-    errors.report(
-      'duplicate-name',
-      spanOf(calls[1]),
-      'One file defines one policy.',
-      'move this policy to a file of its own',
-    );
-  }
-  errors.done();
-  return { file, source, literal: literal!, doc: docOf(call), files: files.map((each) => each.getFilePath()) };
+    if (!literal) errors.done();
+    return { file, source, literal: literal!, doc: docOf(call), files: files.map((each) => each.getFilePath()) };
+  });
+}
+
+/** TypeScript's own complaint, with its code. One about a field stands for all that the field holds. */
+function passOn(diagnostic: Diagnostic, source: SourceFile, errors: Collector): void {
+  const from = diagnostic.getSourceFile() ?? source;
+  const start = diagnostic.getStart() ?? 0;
+  const { line, column } = from.getLineAndColumnAtPos(start);
+  const span = { file: from.getFilePath(), line, column, length: Math.max(1, diagnostic.getLength() ?? 1) };
+  const text = diagnostic.getMessageText();
+  const message = typeof text === 'string' ? text : flatten(text.compilerObject);
+  const field = from.getDescendantAtPos(start)?.getParentIfKind(SyntaxKind.PropertyAssignment);
+  const covers = field && field.getStart() === start ? spanOf(field) : span;
+  errors.report('type-error', span, `TS${diagnostic.getCode()}: ${message}`, undefined, covers);
 }
 
 const isDefinePolicy = (call: CallExpression): boolean =>
-  call.getExpression().asKind(SyntaxKind.Identifier)?.getText() === 'definePolicy';
+  declaredIn('policy.ts', definition(call.getExpression())) === 'definePolicy';
 
 /** Files a policy imports, outside the dsl, each once. */
 function importsOf(source: SourceFile, seen = new Set<SourceFile>([source])): SourceFile[] {
   const found: SourceFile[] = [];
   for (const declaration of source.getImportDeclarations()) {
     const target = declaration.getModuleSpecifierSourceFile();
-    if (!target || seen.has(target) || dirname(target.getFilePath()) === dirname(dsl)) continue;
+    if (!target || seen.has(target) || dirname(target.getFilePath()) === dslFolder) continue;
     seen.add(target);
     found.push(target, ...importsOf(target, seen));
   }

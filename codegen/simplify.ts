@@ -1,6 +1,7 @@
 /** Folds constants, drops what changes nothing, shares equal subexpressions. No value changes, NaN and -0 included. */
 import { apply } from './interpret.ts';
 import type { Node, Policy } from './ir.ts';
+import { needed } from './verify.ts';
 import { operands, withOperands } from './walk.ts';
 
 /** Names a node by its content: equal keys have equal values. */
@@ -52,7 +53,7 @@ function reduce(node: Node): Node {
   if (node.op === 'select') {
     if (isConst(node.cond, true) || node.then === node.else) return node.then;
     if (isConst(node.cond, false)) return node.else;
-    if (node.cond.op === 'unary') return { ...node, cond: node.cond.a, then: node.else, else: node.then };
+    if (node.cond.op === 'unary') return withOperands(node, [node.cond.a, node.else, node.then]);
   }
   if (node.op === 'unary' && node.a.op === 'unary' && node.a.fn === node.fn) return node.a.a;
   if (node.op === 'binary') {
@@ -85,10 +86,13 @@ export function simplifyNode(node: Node, sharing = new Sharing(), done = new Map
 }
 
 export function simplify(policy: Policy): Policy {
-  return {
+  const simple: Policy = {
     ...policy,
     states: policy.states.map((state) => ({ ...state, next: simplifyNode(state.next) })),
     across: policy.across.map((each) => ({ ...each, of: simplifyNode(each.of) })),
     score: policy.score && simplifyNode(policy.score),
   };
+  // states stay, although folding may have removed the last use of one: a page's lanes are what the author declared
+  const { across } = needed(simple);
+  return { ...simple, across: simple.across.filter((each) => across.has(each.name)) };
 }

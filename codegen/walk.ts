@@ -24,6 +24,7 @@ export function withOperands(node: Node, next: readonly Node[]): Node {
     case 'binary':
       return { ...node, a: next[0], b: next[1] };
     case 'select':
+      // biome-ignore lint/suspicious/noThenProperty: the IR's word
       return { ...node, cond: next[0], then: next[1], else: next[2] };
     case 'call':
       return { ...node, args: next };

@@ -1,31 +1,46 @@
 /**
- * `definePolicy` and the types of its fields. Data where the compiler decides (window, keep, when), pure functions where the
- * author does (accumulate, score). Every callback's types follow from the names the declaration itself introduces.
+ * `definePolicy` and the types of its fields. Data where the compiler decides (window, keep, when), pure functions where
+ * the author does (accumulate, across, score). Every callback's types follow from the names the declaration introduces.
  */
 import type { Slot, Vec } from './slot.ts';
 
+interface Range {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+}
+export interface TokensParam extends Range {
+  readonly kind: 'tokens';
+}
+export interface FractionParam extends Range {
+  readonly kind: 'fraction';
+}
+export interface NumberParam extends Range {
+  readonly kind: 'number';
+}
 /** A declared parameter: a request may set it within its range, without a rebuild. */
-export type Param =
-  | { readonly kind: 'tokens'; readonly default: number; readonly min: number; readonly max: number }
-  | { readonly kind: 'fraction'; readonly default: number; readonly min: number; readonly max: number }
-  | { readonly kind: 'number'; readonly default: number; readonly min: number; readonly max: number };
+export type Param = TokensParam | FractionParam | NumberParam;
 
+interface Limits {
+  readonly min?: number;
+  readonly max?: number;
+}
 /** A number of tokens. */
-export const tokens = (count: number, range: { min?: number; max?: number } = {}): Param => ({
+export const tokens = (count: number, range: Limits = {}): TokensParam => ({
   kind: 'tokens',
   default: count,
   min: range.min ?? 0,
   max: range.max ?? 1048576,
 });
 /** A fraction of the sequence's logical length so far. */
-export const fraction = (ratio: number, range: { min?: number; max?: number } = {}): Param => ({
+export const fraction = (ratio: number, range: Limits = {}): FractionParam => ({
   kind: 'fraction',
   default: ratio,
   min: range.min ?? 0,
   max: range.max ?? 1,
 });
-/** A plain number. */
-export const number = (value: number, range: { min?: number; max?: number } = {}): Param => ({
+/** A plain number, for expressions. */
+export const number = (value: number, range: Limits = {}): NumberParam => ({
   kind: 'number',
   default: value,
   min: range.min ?? -3.4e38,
@@ -73,75 +88,74 @@ export const over = (slack: number): Trigger => ({ kind: 'over', slack });
 /** After each n prompt tokens and at the prompt's end, whatever chunks the scheduler chose. */
 export const promptChunk = (n = 128): Trigger => ({ kind: 'promptChunk', n });
 
-/** Over neighbouring slots, odd width: the mean counts zeros outside, the maximum ignores the outside. */
-export type PoolRule = { readonly kind: 'mean' | 'max'; readonly width: number };
-/** A statistic over the live slots of a head. */
-export interface Statistic<T extends number | Vec> {
-  readonly kind: 'mean' | 'max' | 'sum' | 'min';
-  readonly of: (slot: Slot) => T;
+/** Over neighbouring slots, odd width. */
+export interface PoolRule {
+  readonly kind: 'mean' | 'max';
+  readonly width: number;
 }
-
-type Of<T> = (slot: Slot) => T;
-/** `mean(5)` pools scores; `mean(slot => …)` is a statistic. */
-export function mean(width: number): { readonly kind: 'mean'; readonly width: number };
-export function mean<T extends number | Vec>(of: Of<T>): Statistic<T>;
-export function mean(arg: number | Of<number | Vec>): unknown {
-  return typeof arg === 'number' ? { kind: 'mean', width: arg } : { kind: 'mean', of: arg };
-}
-/** `peak(7)` pools scores with their maximum; `peak(slot => …)` is a statistic. */
-export function peak(width: number): { readonly kind: 'max'; readonly width: number };
-export function peak<T extends number | Vec>(of: Of<T>): Statistic<T>;
-export function peak(arg: number | Of<number | Vec>): unknown {
-  return typeof arg === 'number' ? { kind: 'max', width: arg } : { kind: 'max', of: arg };
-}
-export const total = <T extends number | Vec>(of: Of<T>): Statistic<T> => ({ kind: 'sum', of });
-export const least = <T extends number | Vec>(of: Of<T>): Statistic<T> => ({ kind: 'min', of });
+/** The mean of `width` neighbouring scores; places beyond the ends count as 0. */
+export const mean = (width: number): PoolRule => ({ kind: 'mean', width });
+/** The highest of `width` neighbouring scores; places beyond the ends do not count. */
+export const peak = (width: number): PoolRule => ({ kind: 'max', width });
 
 /** Budgets flow between the KV heads of a layer (Ada-KV); alpha of each head's budget is its own floor. */
 export const pooled = (alpha: number) => ({ kind: 'pooled', alpha }) as const;
 /** Budgets fall from the first layer to the last (PyramidKV). */
 export const pyramid = (beta: number) => ({ kind: 'pyramid', beta }) as const;
 
-type Names<K extends string, T> = { readonly [Name in K]: T };
-type Values<A> = {
-  readonly [Name in keyof A]: A[Name] extends Statistic<infer T> ? (T extends number ? number : Vec) : never;
+type Params = Readonly<Record<string, Param>>;
+/** Parameters that can count slots, and those that are plain numbers. */
+type SizeName<P> = { [Name in keyof P]: P[Name] extends NumberParam ? never : Name }[keyof P];
+type NumberName<P> = { [Name in keyof P]: P[Name] extends NumberParam ? Name : never }[keyof P];
+/** Names of a declaration that has none are none, not every string. */
+type Known<P> = string extends keyof P ? never : keyof P;
+
+/** What a policy's functions see: the slot's fields, every state by its name, and the parameters. */
+export type PolicySlot<P extends PropertyKey, S extends string> = Slot & { readonly [Name in S]: number } & {
+  readonly params: { readonly [Name in P]: number };
 };
-/** What `next` and `score` see: the slot's fields, every state by its name, and the parameters. */
-export type PolicySlot<P extends string, S extends string> = Slot &
-  Names<S, number> & { readonly params: Names<P, number> };
+
+/** One statistic over the live slots of a head: a function of each slot, and how its values become one. */
+export type Statistic<T extends number | Vec, See> =
+  | { readonly mean: (slot: See) => T }
+  | { readonly sum: (slot: See) => T }
+  | { readonly max: (slot: See) => T }
+  | { readonly min: (slot: See) => T };
+
+/** One named state: its value for a new slot, and its next value, asked once for each observed query. */
+export interface Accumulator<See> {
+  readonly init: number;
+  readonly next: (state: number, slot: See) => number;
+}
 
 /** Which queries' attention is seen. */
 export type ObserveRule<N> = 'every' | 'decode' | { readonly last: N };
 
-export interface PolicySpec<P extends string, S extends string, A extends Record<string, Statistic<number | Vec>>> {
+/** P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above `score`. */
+export interface PolicySpec<P extends Params, S extends string, A extends Readonly<Record<string, number | Vec>>> {
   /** lower-case letters, digits and hyphens */
   readonly name: string;
-  readonly params?: { readonly [Name in P]: Param };
-  /** every query · the last w of the prompt · generated ones only · a list of these. Absent: attention is not read. */
-  readonly observe?: ObserveRule<number | NoInfer<P>> | readonly ObserveRule<number | NoInfer<P>>[];
-  /** how the query heads of one KV head vote */
+  readonly params?: P;
+  /** every query · generated ones only · the last w of the prompt · a list of these. Absent: attention is not read. */
+  readonly observe?: ObserveRule<number | SizeName<NoInfer<P>>> | readonly ObserveRule<number | SizeName<NoInfer<P>>>[];
+  /** how the query heads of one KV head vote; mean when absent */
   readonly group?: 'sum' | 'mean' | 'max';
-  readonly accumulate?: {
-    readonly [Name in S]: {
-      readonly init: number;
-      readonly next: (state: number, slot: PolicySlot<NoInfer<P>, NoInfer<S>>) => number;
-    };
-  };
-  readonly across?: A;
+  readonly accumulate?: { readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>> };
+  readonly across?: { readonly [Name in keyof A]: Statistic<A[Name], PolicySlot<Known<P>, NoInfer<S>>> };
   /** lowest leaves first; absent: oldest leaves first */
-  readonly score?: (slot: PolicySlot<NoInfer<P>, NoInfer<S>>, across: Values<A>) => number;
+  readonly score?: (slot: PolicySlot<Known<P>, NoInfer<S>>, across: A) => number;
   readonly pool?: PoolRule;
   readonly heads?: 'own' | 'shared' | { readonly kind: 'pooled'; readonly alpha: number };
   readonly layers?: 'uniform' | { readonly kind: 'pyramid'; readonly beta: number } | readonly number[];
   readonly keep:
-    | TopK<number | NoInfer<P>>
-    | Above<number | NoInfer<P>>
-    | Chunks<number | NoInfer<P>>
+    | TopK<number | SizeName<NoInfer<P>>>
+    | Above<number | NumberName<NoInfer<P>>>
+    | Chunks<number | SizeName<NoInfer<P>>>
     | typeof everything;
   /** never evicted */
   readonly window?: {
-    readonly first?: number | NoInfer<P>;
-    readonly last?: number | NoInfer<P>;
+    readonly first?: number | SizeName<NoInfer<P>>;
+    readonly last?: number | SizeName<NoInfer<P>>;
     readonly prompt?: boolean;
     readonly classes?: readonly ('special' | 'punctuation')[];
   };
@@ -154,9 +168,9 @@ export interface PolicySpec<P extends string, S extends string, A extends Record
 
 /** A policy. Its functions are ordinary JavaScript: the top rung of the ladder that checks the generated code. */
 export function definePolicy<
-  P extends string = never,
+  const P extends Params = Record<never, never>,
   S extends string = never,
-  A extends Record<string, Statistic<number | Vec>> = Record<never, never>,
+  A extends Readonly<Record<string, number | Vec>> = Record<never, never>,
 >(spec: PolicySpec<P, S, A>): PolicySpec<P, S, A> {
   return spec;
 }

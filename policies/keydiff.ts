@@ -1,4 +1,4 @@
-import { cosine, definePolicy, mean, norm, over, promptChunk, scale, tokens, topK } from 'skv';
+import { cosine, definePolicy, norm, over, promptChunk, scale, tokens, topK } from 'skv';
 
 /**
  * KeyDiff: keys that point away from the mean direction stay. Park et al. 2025, arXiv:2504.15364. The prompt is thinned block
@@ -7,7 +7,7 @@ import { cosine, definePolicy, mean, norm, over, promptChunk, scale, tokens, top
 export default definePolicy({
   name: 'keydiff',
   params: { budget: tokens(512) },
-  across: { anchor: mean((slot) => scale(slot.key, 1 / norm(slot.key))) },
+  across: { anchor: { mean: (slot) => scale(slot.key, 1 / norm(slot.key)) } },
   score: (slot, across) => -cosine(slot.key, across.anchor),
   keep: topK('budget'),
   when: [promptChunk(128), over(0)],
