@@ -24,8 +24,21 @@ interface Subject {
   close(): Promise<void>;
 }
 
-async function skvSubject(name: string, model: LoadedModel, policy: string, ratio: number | undefined, tokens: Int32Array): Promise<Subject> {
-  const engine = await Engine.create({ model, policies: [await build(shipped(policy)!)], ratio, maxSeqs: 1, prefixCache: false, kvCacheBytes: 256 << 20 });
+async function skvSubject(
+  name: string,
+  model: LoadedModel,
+  policy: string,
+  ratio: number | undefined,
+  tokens: Int32Array,
+): Promise<Subject> {
+  const engine = await Engine.create({
+    model,
+    policies: [await build(shipped(policy)!)],
+    ratio,
+    maxSeqs: 1,
+    prefixCache: false,
+    kvCacheBytes: 256 << 20,
+  });
   const timed = async (n: number, count: number) => {
     const generation = engine.submit({ prompt: tokens.subarray(0, n), maxTokens: count });
     const { firstTokenSeconds = 0, totalSeconds, error } = await generation.finished;
@@ -92,7 +105,10 @@ export interface PeerRow {
 }
 
 /** Measures every subject at every size, taking turns, after one warm-up each. */
-export async function peers(options: PeerOptions, progress: (line: string) => void): Promise<{ rows: PeerRow[]; machine: string; missing?: string }> {
+export async function peers(
+  options: PeerOptions,
+  progress: (line: string) => void,
+): Promise<{ rows: PeerRow[]; machine: string; missing?: string }> {
   const model = await loadModel(options.model);
   const cpus = native().processors().physical;
   const tokens = model.tokenizer.encode(mobyDick().slice(0, 40_000));
@@ -116,12 +132,23 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
   const rows: PeerRow[] = [];
   for (const { what, run } of tests) {
     const seen = new Map(subjects.map((subject) => [subject.name, [] as number[]]));
-    for (let i = 0; i < options.runs; i++) for (const subject of subjects) seen.get(subject.name)!.push(await run(subject));
+    for (let i = 0; i < options.runs; i++)
+      for (const subject of subjects) seen.get(subject.name)!.push(await run(subject));
     const peer = seen.get('llama.cpp');
     for (const [subject, values] of seen) {
-      const row = { what, subject, runs: values.length, median: median(values), min: Math.min(...values), max: Math.max(...values), ratio: peer && subject !== 'llama.cpp' ? median(values) / median(peer) : undefined };
+      const row = {
+        what,
+        subject,
+        runs: values.length,
+        median: median(values),
+        min: Math.min(...values),
+        max: Math.max(...values),
+        ratio: peer && subject !== 'llama.cpp' ? median(values) / median(peer) : undefined,
+      };
       rows.push(row);
-      progress(`${what.padEnd(16)} ${subject.padEnd(14)} ${row.median.toFixed(0).padStart(6)} tok/s  (${row.min.toFixed(0)} … ${row.max.toFixed(0)}, n = ${row.runs})${row.ratio ? `  ${row.ratio.toFixed(2)} × llama.cpp` : ''}`);
+      progress(
+        `${what.padEnd(16)} ${subject.padEnd(14)} ${row.median.toFixed(0).padStart(6)} tok/s  (${row.min.toFixed(0)} … ${row.max.toFixed(0)}, n = ${row.runs})${row.ratio ? `  ${row.ratio.toFixed(2)} × llama.cpp` : ''}`,
+      );
     }
   }
   for (const subject of subjects) await subject.close();

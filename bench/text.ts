@@ -1,7 +1,11 @@
 /** Long real text: Moby Dick, in the public domain, as @stdlib ships it. */
 import { createRequire } from 'node:module';
 
-interface Chapter { chapter: string; title: string; text: string }
+interface Chapter {
+  chapter: string;
+  title: string;
+  text: string;
+}
 
 let whole: string | undefined;
 

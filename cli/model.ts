@@ -45,13 +45,15 @@ export function parseBytes(flag: string, text: string | undefined): number | und
 export function parseRatio(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ratio = Number(text);
-  if (!(ratio > 0 && ratio <= 1)) throw new UserError(`--sparse-kv-cache-ratio ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
+  if (!(ratio > 0 && ratio <= 1))
+    throw new UserError(`--sparse-kv-cache-ratio ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
   return ratio;
 }
 
 export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
   const dtype = flags.kvCacheDtype === undefined || flags.kvCacheDtype === 'auto' ? 'bf16' : flags.kvCacheDtype;
-  if (dtype !== 'bf16' && dtype !== 'f32') throw new UserError(`--kv-cache-dtype ${dtype}: auto, bf16 and f32 are possible.`);
+  if (dtype !== 'bf16' && dtype !== 'f32')
+    throw new UserError(`--kv-cache-dtype ${dtype}: auto, bf16 and f32 are possible.`);
   return {
     model,
     policies,
@@ -66,6 +68,10 @@ export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags
   };
 }
 
-export async function openEngine(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags = {}): Promise<Engine> {
+export async function openEngine(
+  model: LoadedModel,
+  policies: BuiltPolicy[],
+  flags: EngineFlags = {},
+): Promise<Engine> {
   return Engine.create(engineOptions(model, policies, flags));
 }

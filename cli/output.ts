@@ -10,8 +10,12 @@ export class UserError extends Error {
 }
 
 const isUsers = (error: unknown): error is Error =>
-  error instanceof UserError || error instanceof PolicyErrors || error instanceof RequestError || error instanceof ModelError ||
-  (error instanceof CompileError && !/internal:/.test(error.message)) || ['ENOENT', 'EACCES', 'EADDRINUSE', 'EISDIR'].includes((error as NodeJS.ErrnoException)?.code ?? '');
+  error instanceof UserError ||
+  error instanceof PolicyErrors ||
+  error instanceof RequestError ||
+  error instanceof ModelError ||
+  (error instanceof CompileError && !/internal:/.test(error.message)) ||
+  ['ENOENT', 'EACCES', 'EADDRINUSE', 'EISDIR'].includes((error as NodeJS.ErrnoException)?.code ?? '');
 
 /** Runs a command and turns what it throws into a message and an exit code. */
 export async function main(command: () => Promise<unknown>): Promise<void> {
@@ -22,7 +26,9 @@ export async function main(command: () => Promise<unknown>): Promise<void> {
       process.stderr.write(`${error instanceof PolicyErrors ? '' : 'skv: '}${error.message}\n`);
       process.exitCode = 1;
     } else {
-      process.stderr.write(`skv: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nThis is a bug in skv; please report it with the lines above.\n`);
+      process.stderr.write(
+        `skv: internal error: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\nThis is a bug in skv; please report it with the lines above.\n`,
+      );
       process.exitCode = 2;
     }
   }
@@ -45,7 +51,9 @@ export function progressLine(label: string): { at(done: number, total?: number):
     at(done, total) {
       if (!show) return;
       drawn = true;
-      const part = total ? ` ${'█'.repeat(Math.round((20 * done) / total)).padEnd(20, '░')} ${Math.round((100 * done) / total)} %` : '';
+      const part = total
+        ? ` ${'█'.repeat(Math.round((20 * done) / total)).padEnd(20, '░')} ${Math.round((100 * done) / total)} %`
+        : '';
       process.stderr.write(`\r\x1b[2K${label}${part} ${bytes(done)}`);
     },
     end() {
@@ -59,7 +67,8 @@ export function parseParams(pairs: readonly string[]): Record<string, number> {
   return Object.fromEntries(
     pairs.map((pair) => {
       const [, name, text] = pair.match(/^([A-Za-z][A-Za-z0-9_]*)=(.+)$/) ?? [];
-      if (!name || Number.isNaN(Number(text))) throw new UserError(`--param ${pair}: write name=number, for example --param budget=512.`);
+      if (!name || Number.isNaN(Number(text)))
+        throw new UserError(`--param ${pair}: write name=number, for example --param budget=512.`);
       return [name, Number(text)];
     }),
   );

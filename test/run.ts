@@ -59,7 +59,10 @@ export function judge(file: string, output: string, code: number | null, seconds
 function run(file: string): Promise<FileResult> {
   return new Promise((resolve) => {
     const start = Date.now();
-    const child = spawn(process.execPath, ['--import', 'tsx', file], { cwd: root, env: { ...process.env, FORCE_COLOR: '0' } });
+    const child = spawn(process.execPath, ['--import', 'tsx', file], {
+      cwd: root,
+      env: { ...process.env, FORCE_COLOR: '0' },
+    });
     let output = '';
     const collect = (chunk: Buffer) => {
       output += chunk.toString();
@@ -98,7 +101,9 @@ async function main(): Promise<void> {
     failed += result.failed;
     skipped += result.skipped;
     const mark = result.failed ? '✘' : '✔';
-    console.log(`${mark} ${result.file}  ${result.passed} passed${result.failed ? `, ${result.failed} failed` : ''}  ${result.seconds.toFixed(1)} s`);
+    console.log(
+      `${mark} ${result.file}  ${result.passed} passed${result.failed ? `, ${result.failed} failed` : ''}  ${result.seconds.toFixed(1)} s`,
+    );
     if (result.failed) console.log(`${result.output}\n${result.problem ? `${result.file}: ${result.problem}\n` : ''}`);
   }
   if (files.length === 0) failed = 1;

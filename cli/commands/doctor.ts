@@ -4,7 +4,11 @@ import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
 import { json, say } from '../output.ts';
 
-interface Finding { what: string; found: string | null; fix?: string }
+interface Finding {
+  what: string;
+  found: string | null;
+  fix?: string;
+}
 
 const firstLine = (command: string, args: string[]): string | null => {
   const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
@@ -13,25 +17,40 @@ const firstLine = (command: string, args: string[]): string | null => {
 
 function nativeFinding(): Finding {
   try {
-    return { what: 'native addon', found: `instruction sets ${native().isas(cpuBackend()).join(', ')}; ${native().processors().physical.length} physical cores` };
+    return {
+      what: 'native addon',
+      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}; ${native().processors().physical.length} physical cores`,
+    };
   } catch (error) {
     return { what: 'native addon', found: null, fix: (error as Error).message };
   }
 }
 
 export async function doctor(options: { json?: boolean }): Promise<void> {
-  const compiler = ['c++', 'g++', 'clang++'].map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null;
+  const compiler =
+    ['c++', 'g++', 'clang++'].map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null;
   const model = await resolveModel(DEFAULT_MODEL, { offline: true }).catch(() => null);
-  const driver = existsSync('/dev/nvidia0') ? firstLine('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader']) : null;
+  const driver = existsSync('/dev/nvidia0')
+    ? firstLine('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'])
+    : null;
   const findings: Finding[] = [
     { what: 'Node', found: process.version },
     { what: 'C++ compiler', found: compiler, fix: 'apt-get install g++ make (or: xcode-select --install)' },
     { what: 'CMake', found: firstLine('cmake', ['--version']), fix: 'apt-get install cmake (or: brew install cmake)' },
-    { what: 'Python with pip', found: firstLine(process.env.PYTHON ?? 'python3', ['-m', 'pip', '--version']), fix: 'apt-get install python3-pip; only packaged models need it' },
+    {
+      what: 'Python with pip',
+      found: firstLine(process.env.PYTHON ?? 'python3', ['-m', 'pip', '--version']),
+      fix: 'apt-get install python3-pip; only packaged models need it',
+    },
     nativeFinding(),
     { what: 'NVIDIA GPU', found: driver, fix: 'none was found; the CPU is used (the CUDA target is to come)' },
     { what: `model ${DEFAULT_MODEL}`, found: model, fix: `skv pull ${DEFAULT_MODEL}` },
   ];
-  if (options.json) return json(Object.fromEntries(findings.map(({ what, found, fix }) => [what, { found, fix: found === null ? fix : undefined }])));
+  if (options.json)
+    return json(
+      Object.fromEntries(
+        findings.map(({ what, found, fix }) => [what, { found, fix: found === null ? fix : undefined }]),
+      ),
+    );
   for (const { what, found, fix } of findings) say(`${found === null ? '✘' : '✔'} ${what.padEnd(20)} ${found ?? fix}`);
 }

@@ -12,10 +12,20 @@ const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: 2, layers: 30, kvHea
 /** A formula over d, g, b and s. */
 function evaluate(formula: string, s: number): number {
   const { d, g, b } = shape;
-  return formula.split('+').reduce((sum, term) => sum + term.split('*').reduce((product, factor) => product * ({ d, g, b, s }[factor.trim()] ?? Number(factor)), 1), 0);
+  return formula
+    .split('+')
+    .reduce(
+      (sum, term) =>
+        sum +
+        term.split('*').reduce((product, factor) => product * ({ d, g, b, s }[factor.trim()] ?? Number(factor)), 1),
+      0,
+    );
 }
 
-export async function explain(name: string, flags: { ir?: boolean; plan?: boolean; source?: boolean; target: string; ratio?: string; json?: boolean }): Promise<void> {
+export async function explain(
+  name: string,
+  flags: { ir?: boolean; plan?: boolean; source?: boolean; target: string; ratio?: string; json?: boolean },
+): Promise<void> {
   const { policy, plan, sources } = await compileSource(policyFile(name), { target: flags.target as Target });
   const length = 4096;
   const rules = new Rules(plan, {}, parseRatio(flags.ratio), shape.layers);
@@ -24,27 +34,62 @@ export async function explain(name: string, flags: { ir?: boolean; plan?: boolea
   const every = plan.when.find((trigger) => trigger.kind === 'every');
   const n = every ? rules.until(length, length, 0) : undefined;
   const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
-  const costs = plan.passes.map((pass) => ({ ...pass, bytesPerSlot: evaluate(pass.bytes, plan.states.length), flopsPerSlot: evaluate(pass.flops, plan.states.length) }));
-  if (flags.json) return json({ plan, ir: irText(policy), sources, costs, shape, size: { length, steady: steady ?? null, peak: peak ?? null, promptPeak, every: n ?? null, bytesPerToken: slotBytes } });
+  const costs = plan.passes.map((pass) => ({
+    ...pass,
+    bytesPerSlot: evaluate(pass.bytes, plan.states.length),
+    flopsPerSlot: evaluate(pass.flops, plan.states.length),
+  }));
+  if (flags.json)
+    return json({
+      plan,
+      ir: irText(policy),
+      sources,
+      costs,
+      shape,
+      size: {
+        length,
+        steady: steady ?? null,
+        peak: peak ?? null,
+        promptPeak,
+        every: n ?? null,
+        bytesPerToken: slotBytes,
+      },
+    });
   if (flags.ir) return say(irText(policy).trimEnd());
   if (flags.plan) return say(JSON.stringify(plan, null, 2));
   if (flags.source) return say(Object.values(sources).join('\n').trimEnd());
 
   say(`${plan.name} (${plan.target}, ${plan.hash})`);
-  if (plan.doc) say(plan.doc.split('\n').map((line) => `  ${line}`).join('\n'));
-  const reads = Object.entries(plan.reads).filter(([, yes]) => yes).map(([what]) => what);
+  if (plan.doc)
+    say(
+      plan.doc
+        .split('\n')
+        .map((line) => `  ${line}`)
+        .join('\n'),
+    );
+  const reads = Object.entries(plan.reads)
+    .filter(([, yes]) => yes)
+    .map(([what]) => what);
   say(`\nreads     ${reads.join(', ') || 'positions only'}`);
-  say(`pages     ${plan.lanes.join(', ')} beside keys and values; ${plan.shareable ? 'prompts can be shared (prefix cache)' : 'prompts cannot be shared: their pages change while they are read'}`);
-  say(`\npasses, per live slot and KV head (${shape.name}: d ${shape.d}, g ${shape.g}, b ${shape.b}, s ${plan.states.length})`);
+  say(
+    `pages     ${plan.lanes.join(', ')} beside keys and values; ${plan.shareable ? 'prompts can be shared (prefix cache)' : 'prompts cannot be shared: their pages change while they are read'}`,
+  );
+  say(
+    `\npasses, per live slot and KV head (${shape.name}: d ${shape.d}, g ${shape.g}, b ${shape.b}, s ${plan.states.length})`,
+  );
   for (const pass of costs) {
-    say(`  ${pass.name.padEnd(10)} ${`${pass.bytesPerSlot} B`.padStart(7)}  ${`${pass.flopsPerSlot} FLOP`.padStart(11)}  ${pass.when}: ${pass.why}`);
+    say(
+      `  ${pass.name.padEnd(10)} ${`${pass.bytesPerSlot} B`.padStart(7)}  ${`${pass.flopsPerSlot} FLOP`.padStart(11)}  ${pass.when}: ${pass.why}`,
+    );
     say(`  ${''.padEnd(10)} bytes ${pass.bytes}, FLOPs ${pass.flops}`);
   }
   say(`\nsize, after a prompt of ${length} tokens (${slotBytes} bytes a slot over all layers and heads)`);
   if (!rules.evicts) return say('  grows with every token');
   if (steady === undefined) return say('  varies: a threshold decides');
   if (n !== undefined) say(`  compacts every ${n} generated tokens`);
-  say(`  prompt    at most ${promptPeak} slots a head, ${(promptPeak * slotBytes / 1048576).toFixed(1)} MiB`);
-  say(`  steady    ${steady} slots a head, ${(steady * slotBytes / 1048576).toFixed(1)} MiB`);
-  say(`  peak      ${peak === undefined ? 'grows with every generated token' : `${peak} slots a head, ${(peak * slotBytes / 1048576).toFixed(1)} MiB, while generating`}`);
+  say(`  prompt    at most ${promptPeak} slots a head, ${((promptPeak * slotBytes) / 1048576).toFixed(1)} MiB`);
+  say(`  steady    ${steady} slots a head, ${((steady * slotBytes) / 1048576).toFixed(1)} MiB`);
+  say(
+    `  peak      ${peak === undefined ? 'grows with every generated token' : `${peak} slots a head, ${((peak * slotBytes) / 1048576).toFixed(1)} MiB, while generating`}`,
+  );
 }

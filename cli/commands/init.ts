@@ -19,8 +19,13 @@ export default definePolicy({
 
 export function init(file: string, options: { force?: boolean }): void {
   const path = file.endsWith('.ts') ? file : `${file}.ts`;
-  if (existsSync(path) && !options.force) throw new UserError(`${path} exists already; give another name, or --force to overwrite it.`);
-  const name = basename(path, '.ts').toLowerCase().replace(/[^a-z0-9-]+/g, '-').replace(/^[^a-z]+/, '') || 'mine';
+  if (existsSync(path) && !options.force)
+    throw new UserError(`${path} exists already; give another name, or --force to overwrite it.`);
+  const name =
+    basename(path, '.ts')
+      .toLowerCase()
+      .replace(/[^a-z0-9-]+/g, '-')
+      .replace(/^[^a-z]+/, '') || 'mine';
   writeFileSync(path, template(name));
   say(`wrote ${path}\nnext: skv test ${path}, then skv serve --sparse-kv-cache-type ${path}`);
 }

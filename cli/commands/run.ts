@@ -3,22 +3,51 @@ import { openEngine, openModel } from '../model.ts';
 import { bytes, note, parseParams } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
 
-interface RunFlags { model: string; policy: string; param: string[]; ratio?: string; maxTokens: string; temperature: string; system?: string; raw?: boolean }
+interface RunFlags {
+  model: string;
+  policy: string;
+  param: string[];
+  ratio?: string;
+  maxTokens: string;
+  temperature: string;
+  system?: string;
+  raw?: boolean;
+}
 
 export async function run(prompt: string, flags: RunFlags): Promise<void> {
   const policy = await buildPolicy(flags.policy);
   const model = await openModel(flags.model);
   const engine = await openEngine(model, [policy], { sparseKvCacheRatio: flags.ratio, maxNumSeqs: '1' });
-  const messages: ChatMessage[] = [...(flags.system ? [{ role: 'system', content: flags.system }] : []), { role: 'user', content: prompt }];
+  const messages: ChatMessage[] = [
+    ...(flags.system ? [{ role: 'system', content: flags.system }] : []),
+    { role: 'user', content: prompt },
+  ];
   const plain = flags.raw || !model.hasChatTemplate;
-  const tokens = plain ? model.tokenizer.encode(prompt, { addBos: true }) : model.tokenizer.encode(model.chat(messages), { special: true });
+  const tokens = plain
+    ? model.tokenizer.encode(prompt, { addBos: true })
+    : model.tokenizer.encode(model.chat(messages), { special: true });
   const maxTokens = Math.min(Number(flags.maxTokens), Math.max(1, engine.maxModelLen - tokens.length));
-  const generation = engine.submit({ prompt: tokens, maxTokens, params: parseParams(flags.param), stopTokens: model.tokenizer.eos, sampling: { temperature: Number(flags.temperature) } });
+  const generation = engine.submit({
+    prompt: tokens,
+    maxTokens,
+    params: parseParams(flags.param),
+    stopTokens: model.tokenizer.eos,
+    sampling: { temperature: Number(flags.temperature) },
+  });
   const text = model.detokenizer();
   for await (const { token } of generation) process.stdout.write(text.push(token));
   process.stdout.write(`${text.end()}\n`);
-  const { generatedTokens, promptTokens, firstTokenSeconds = 0, totalSeconds, peakCacheBytes, cacheBytes } = await generation.finished;
+  const {
+    generatedTokens,
+    promptTokens,
+    firstTokenSeconds = 0,
+    totalSeconds,
+    peakCacheBytes,
+    cacheBytes,
+  } = await generation.finished;
   const rate = (generatedTokens - 1) / Math.max(totalSeconds - firstTokenSeconds, 1e-9);
-  note(`skv: ${promptTokens} prompt tokens in ${firstTokenSeconds.toFixed(2)} s, ${generatedTokens} generated at ${rate.toFixed(0)} tok/s; KV cache ${bytes(cacheBytes)}, at most ${bytes(peakCacheBytes)}`);
+  note(
+    `skv: ${promptTokens} prompt tokens in ${firstTokenSeconds.toFixed(2)} s, ${generatedTokens} generated at ${rate.toFixed(0)} tok/s; KV cache ${bytes(cacheBytes)}, at most ${bytes(peakCacheBytes)}`,
+  );
   await engine.close();
 }

@@ -18,12 +18,14 @@ interface ServeFlags extends EngineFlags {
 
 export async function serve(flags: ServeFlags): Promise<void> {
   const port = Number(flags.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65535) throw new UserError(`--port ${flags.port}: a number from 0 to 65535 is needed.`);
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw new UserError(`--port ${flags.port}: a number from 0 to 65535 is needed.`);
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
   const policies = [];
   for (const type of types) policies.push(await buildPolicy(type));
   const names = policies.map(({ plan }) => plan.name);
-  if (new Set(names).size !== names.length) throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
+  if (new Set(names).size !== names.length)
+    throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
   if (!names.includes('none')) policies.push(await buildPolicy('none')); // a request may always ask for the full cache
   const engine = await openEngine(await openModel(flags.model), policies, flags);
   const { pagesTotal, pageBytes } = engine.stats();
@@ -36,6 +38,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     bodyLimit: parseBytes('max-body', flags.maxBody),
     shutdownTimeout: Number(flags.shutdownTimeout),
     logLevel: flags.logLevel,
-    onReady: (url) => note(`skv: ${engine.model.name} on ${url} with ${names[0]}${names.length > 1 ? ` (and ${names.slice(1).join(', ')})` : ''}, KV cache ${bytes(pagesTotal * pageBytes)}`),
+    onReady: (url) =>
+      note(
+        `skv: ${engine.model.name} on ${url} with ${names[0]}${names.length > 1 ? ` (and ${names.slice(1).join(', ')})` : ''}, KV cache ${bytes(pagesTotal * pageBytes)}`,
+      ),
   });
 }

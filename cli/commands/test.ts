@@ -8,7 +8,8 @@ import { policyFile } from '../policies.ts';
 /** skv test: the ladder for a user's own policy. A rung that differs is a bug of skv; a NaN is the policy's. */
 export async function testPolicy(name: string, flags: { runs: string; seed: string; json?: boolean }): Promise<void> {
   const [runs, first] = [Number(flags.runs), Number(flags.seed)];
-  if (!Number.isInteger(runs) || runs < 1 || !Number.isInteger(first)) throw new UserError('--runs and --seed are whole numbers.');
+  if (!Number.isInteger(runs) || runs < 1 || !Number.isInteger(first))
+    throw new UserError('--runs and --seed are whole numbers.');
   const file = policyFile(name);
   const { library } = await build(file);
   const { policy } = await compileSource(file);
@@ -20,15 +21,31 @@ export async function testPolicy(name: string, flags: { runs: string; seed: stri
     const probe = { ...at, headDim: at.dim };
     native().probeNext(library, { ...probe, ...compiled });
     native().probeScore(library, { ...probe, scores: compiled.scores });
-    const rungs = { JavaScript: onHostPolicy(policy, runnable, at), interpreter: interpreted(policy, at), 'compiled code': compiled };
-    for (const [upper, lower] of [['JavaScript', 'interpreter'], ['interpreter', 'compiled code']] as const)
+    const rungs = {
+      JavaScript: onHostPolicy(policy, runnable, at),
+      interpreter: interpreted(policy, at),
+      'compiled code': compiled,
+    };
+    for (const [upper, lower] of [
+      ['JavaScript', 'interpreter'],
+      ['interpreter', 'compiled code'],
+    ] as const)
       for (const what of ['states', 'scores'] as const) {
         const i = difference(rungs[upper][what], rungs[lower][what]);
-        if (i !== undefined) throw new Error(`${policy.name}, seed ${seed}: ${what} ${i} is ${rungs[upper][what][i]} in ${upper} and ${rungs[lower][what][i]} in ${lower}`);
+        if (i !== undefined)
+          throw new Error(
+            `${policy.name}, seed ${seed}: ${what} ${i} is ${rungs[upper][what][i]} in ${upper} and ${rungs[lower][what][i]} in ${lower}`,
+          );
       }
     if (compiled.scores.some(Number.isNaN)) nan ??= seed;
   }
   if (flags.json) json({ policy: policy.name, runs, seed: first, nanSeed: nan ?? null });
-  else say(`${policy.name}: JavaScript = interpreter = compiled code, bit for bit, on ${runs} random cases (seeds ${first} … ${first + runs - 1})`);
-  if (nan !== undefined) throw new UserError(`${policy.name}: the score is NaN on finite input (seed ${nan}). NaN counts as the lowest score; guard the division, logarithm or root it comes from.`);
+  else
+    say(
+      `${policy.name}: JavaScript = interpreter = compiled code, bit for bit, on ${runs} random cases (seeds ${first} … ${first + runs - 1})`,
+    );
+  if (nan !== undefined)
+    throw new UserError(
+      `${policy.name}: the score is NaN on finite input (seed ${nan}). NaN counts as the lowest score; guard the division, logarithm or root it comes from.`,
+    );
 }

@@ -4,20 +4,43 @@ import { openEngine, openModel } from '../model.ts';
 import { UserError, json, parseParams, say } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
 
-interface TraceFlags { model: string; promptFile?: string; tokens?: string; param: string[]; ratio?: string; maxTokens: string; json?: boolean; kvCacheDtype: string }
+interface TraceFlags {
+  model: string;
+  promptFile?: string;
+  tokens?: string;
+  param: string[];
+  ratio?: string;
+  maxTokens: string;
+  json?: boolean;
+  kvCacheDtype: string;
+}
 
 export async function trace(name: string, flags: TraceFlags): Promise<void> {
-  if ((flags.promptFile === undefined) === (flags.tokens === undefined)) throw new UserError('Give the prompt as --prompt-file FILE or as --tokens FILE.');
+  if ((flags.promptFile === undefined) === (flags.tokens === undefined))
+    throw new UserError('Give the prompt as --prompt-file FILE or as --tokens FILE.');
   const maxTokens = Number(flags.maxTokens);
-  if (!Number.isInteger(maxTokens) || maxTokens < 0) throw new UserError(`--max-tokens ${flags.maxTokens}: a whole number from 0 is needed.`);
+  if (!Number.isInteger(maxTokens) || maxTokens < 0)
+    throw new UserError(`--max-tokens ${flags.maxTokens}: a whole number from 0 is needed.`);
   const policy = await buildPolicy(name);
   const model = await openModel(flags.model);
-  const prompt = flags.tokens !== undefined ? tokensFrom(flags.tokens) : model.tokenizer.encode(readFileSync(flags.promptFile!, 'utf8'), { addBos: true });
-  const engine = await openEngine(model, [policy], { sparseKvCacheRatio: flags.ratio, maxNumSeqs: '1', kvCacheDtype: flags.kvCacheDtype });
+  const prompt =
+    flags.tokens !== undefined
+      ? tokensFrom(flags.tokens)
+      : model.tokenizer.encode(readFileSync(flags.promptFile!, 'utf8'), { addBos: true });
+  const engine = await openEngine(model, [policy], {
+    sparseKvCacheRatio: flags.ratio,
+    maxNumSeqs: '1',
+    kvCacheDtype: flags.kvCacheDtype,
+  });
   try {
     const compactions: CompactionEvent[] = [];
     // the prompt's last token is always sampled from; with --max-tokens 0 that token is dropped
-    const generation = engine.submit({ prompt, maxTokens: Math.max(1, maxTokens), params: parseParams(flags.param), onCompaction: (event) => compactions.push(event) });
+    const generation = engine.submit({
+      prompt,
+      maxTokens: Math.max(1, maxTokens),
+      params: parseParams(flags.param),
+      onCompaction: (event) => compactions.push(event),
+    });
     const tokens = [...prompt];
     for await (const { token } of generation) if (maxTokens > 0) tokens.push(token);
     const { error } = await generation.finished;
@@ -34,9 +57,12 @@ function tokensFrom(file: string): Int32Array {
   try {
     value = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
-    throw new UserError(`--tokens ${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : 'is not JSON'}.`);
+    throw new UserError(
+      `--tokens ${file}: ${(error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : 'is not JSON'}.`,
+    );
   }
-  if (!Array.isArray(value) || !value.every((token) => Number.isInteger(token) && token >= 0)) throw new UserError(`--tokens ${file}: a JSON array of token ids is needed.`);
+  if (!Array.isArray(value) || !value.every((token) => Number.isInteger(token) && token >= 0))
+    throw new UserError(`--tokens ${file}: a JSON array of token ids is needed.`);
   return Int32Array.from(value);
 }
 
@@ -46,12 +72,19 @@ function picture(length: number, compactions: readonly CompactionEvent[]): void 
   if (!last) return say('Nothing was compacted: everything is still in the cache.');
   const width = Math.min(96, last.at);
   const shades = ' ░▒▓█';
-  say(`${compactions.length} compactions; the last at ${last.at} of ${length} tokens. Each column is ${(last.at / width).toFixed(1)} positions.`);
+  say(
+    `${compactions.length} compactions; the last at ${last.at} of ${length} tokens. Each column is ${(last.at / width).toFixed(1)} positions.`,
+  );
   last.kept.forEach((heads, layer) =>
     heads.forEach((positions, head) => {
       const counts = new Array<number>(width).fill(0);
       for (const pos of positions) counts[Math.floor((pos * width) / last.at)]++;
-      const line = counts.map((count) => shades[Math.ceil((count * width * 4) / last.at) > 4 ? 4 : Math.ceil((count * width * 4) / last.at)]).join('');
+      const line = counts
+        .map(
+          (count) =>
+            shades[Math.ceil((count * width * 4) / last.at) > 4 ? 4 : Math.ceil((count * width * 4) / last.at)],
+        )
+        .join('');
       say(`${String(layer).padStart(3)}.${head} │${line}│ ${positions.length}`);
     }),
   );

@@ -14,7 +14,11 @@ export class Batch {
   private history = 0;
   private biases = 0;
 
-  constructor(private readonly buffers: Buffers, private readonly layers: number, private readonly classes: () => Uint8Array) {}
+  constructor(
+    private readonly buffers: Buffers,
+    private readonly layers: number,
+    private readonly classes: () => Uint8Array,
+  ) {}
 
   /** Fills rows, tokens and samplers. Rows keep their order; a sequence draws when its last known token is fed. */
   write(rows: readonly Scheduled[], copies: number): StepCounts {
@@ -59,7 +63,8 @@ export class Batch {
       const next = computed + i + 1;
       if (next < prompt) continue;
       // forced tokens are judged wherever they are fed; sampled ones only when all known tokens have been
-      if (sequence.forced && next < sequence.known && next >= prompt + sequence.generated) this.draw(sequence, token0 + i, next, sequence.tokens[next]);
+      if (sequence.forced && next < sequence.known && next >= prompt + sequence.generated)
+        this.draw(sequence, token0 + i, next, sequence.tokens[next]);
       else if (!sequence.forced && next === sequence.known) this.draw(sequence, token0 + i, next, -1);
     }
   }

@@ -58,10 +58,13 @@ export class BlockPool {
     }
     let free = 0;
     for (let page = 1; page < this.pages; page++) {
-      if (expected[page] !== this.references[page]) throw new Error(`page ${page} has ${this.references[page]} references, ${expected[page]} holders`);
+      if (expected[page] !== this.references[page])
+        throw new Error(`page ${page} has ${this.references[page]} references, ${expected[page]} holders`);
       if (this.references[page] === 0) free++;
     }
-    if (free !== this.freeCount) throw new Error(`${free} pages have no reference, the free list has ${this.freeCount}`);
-    if (new Set(this.freeList.subarray(0, this.freeCount)).size !== this.freeCount) throw new Error('a page is free twice');
+    if (free !== this.freeCount)
+      throw new Error(`${free} pages have no reference, the free list has ${this.freeCount}`);
+    if (new Set(this.freeList.subarray(0, this.freeCount)).size !== this.freeCount)
+      throw new Error('a page is free twice');
   }
 }

@@ -10,7 +10,16 @@ import { Rules, pagesFor } from './rules.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { Tables } from './tables.ts';
-import { type EngineApi, type EngineOptions, type EngineStats, type FinishReason, type Finished, type GenerateRequest, type Generation, RequestError } from './types.ts';
+import {
+  type EngineApi,
+  type EngineOptions,
+  type EngineStats,
+  type FinishReason,
+  type Finished,
+  type GenerateRequest,
+  type Generation,
+  RequestError,
+} from './types.ts';
 
 interface PolicyStats {
   requests: number;
@@ -20,7 +29,8 @@ interface PolicyStats {
 }
 
 /** Bytes of a page: keys and values of PAGE slots, then 32-bit lanes. As skv_cpu.so computes it. */
-const pageBytes = (headDim: number, element: number, lanes: number): number => Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
+const pageBytes = (headDim: number, element: number, lanes: number): number =>
+  Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
 
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
@@ -69,20 +79,37 @@ export class Engine implements EngineApi {
     const stride = pagesFor(maxModelLen) + 2;
     const wanted = options.kvCacheBytes ?? Math.min(freemem() / 4, maxSeqs * heads * stride * bytes);
     const pages = Math.floor(wanted / bytes) + 1;
-    if (pages - 1 < 2 * heads) throw new RequestError(`A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`);
+    if (pages - 1 < 2 * heads)
+      throw new RequestError(
+        `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`,
+      );
     const { physical, all } = native().processors();
     const threads = Math.min(options.threads ?? physical.length, 256);
-    const cpus = options.pin === false || threads > all.length ? [] : (threads <= physical.length ? physical : all).slice(0, threads);
+    const cpus =
+      options.pin === false || threads > all.length
+        ? []
+        : (threads <= physical.length ? physical : all).slice(0, threads);
     const maxCopies = heads * stride;
     const nativeEngine = await native().open(
       {
-        backend: cpuBackend(), model: spec, kvType, pages, tableStride: stride, maxSeqs, maxRows: maxSeqs, maxTokens, maxCopies,
-        policies: policies.map((policy) => policy.library), threads, cpus,
+        backend: cpuBackend(),
+        model: spec,
+        kvType,
+        pages,
+        tableStride: stride,
+        maxSeqs,
+        maxRows: maxSeqs,
+        maxTokens,
+        maxCopies,
+        policies: policies.map((policy) => policy.library),
+        threads,
+        cpus,
       },
       options.progress,
     );
     const described = nativeEngine.describe();
-    if (described.pageBytes !== bytes) throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${bytes}`);
+    if (described.pageBytes !== bytes)
+      throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${bytes}`);
     const pool = new BlockPool(pages);
     const prefix = new PrefixCache(pool, PAGE);
     const { buffers } = nativeEngine;
@@ -91,7 +118,19 @@ export class Engine implements EngineApi {
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const scheduler = new Scheduler(limits, pool, prefix, tables, salts, options.prefixCache !== false);
     const batch = new Batch(buffers, spec.layers, () => model.tokenizer.classes);
-    return new Engine(options, [...policies], maxModelLen, nativeEngine, pool, prefix, tables, scheduler, batch, salts, bytes);
+    return new Engine(
+      options,
+      [...policies],
+      maxModelLen,
+      nativeEngine,
+      pool,
+      prefix,
+      tables,
+      scheduler,
+      batch,
+      salts,
+      bytes,
+    );
   }
 
   submit(request: GenerateRequest): Generation {
@@ -109,25 +148,48 @@ export class Engine implements EngineApi {
     const { spec } = this.model;
     const name = request.policy ?? this.policies[0].plan.name;
     const index = this.policies.findIndex(({ plan }) => plan.name === name);
-    if (index < 0) throw new RequestError(`There is no policy ${name}; loaded are ${this.policies.map(({ plan }) => plan.name).join(', ')}.`, 'policy');
+    if (index < 0)
+      throw new RequestError(
+        `There is no policy ${name}; loaded are ${this.policies.map(({ plan }) => plan.name).join(', ')}.`,
+        'policy',
+      );
     const { plan } = this.policies[index];
     const rules = new Rules(plan, request.params ?? {}, this.options.ratio, spec.layers);
     const { prompt } = request;
     if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
-    for (let i = 0; i < prompt.length; i++) if (!(prompt[i] >= 0 && prompt[i] < spec.vocab)) throw new RequestError(`Token ${prompt[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
+    for (let i = 0; i < prompt.length; i++)
+      if (!(prompt[i] >= 0 && prompt[i] < spec.vocab))
+        throw new RequestError(`Token ${prompt[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
     const forced = request.forced?.length ?? 0;
     const maxTokens = forced || request.maxTokens;
-    if (!Number.isInteger(maxTokens) || maxTokens < 1) throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
+    if (!Number.isInteger(maxTokens) || maxTokens < 1)
+      throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
     const unlimited = plan.positions === 'cache' && rules.bounded;
-    if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt)) throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt');
+    if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt))
+      throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt');
     if (!unlimited && prompt.length + maxTokens > this.maxModelLen)
-      throw new RequestError(`The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`, 'max_tokens');
+      throw new RequestError(
+        `The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`,
+        'max_tokens',
+      );
     const most = rules.peaks(prompt.length, prompt.length + maxTokens).decode;
-    if (unlimited && most !== undefined && most > this.maxModelLen) throw new RequestError(`A budget of ${most} slots exceeds the context of ${this.maxModelLen}.`, 'budget');
+    if (unlimited && most !== undefined && most > this.maxModelLen)
+      throw new RequestError(`A budget of ${most} slots exceeds the context of ${this.maxModelLen}.`, 'budget');
     const id = this.nextId++;
-    const sequence = new Sequence(id, { ...request, maxTokens }, index, rules, spec.layers * spec.kvHeads, new GenerationQueue(id, () => this.abort(sequence)));
+    const sequence = new Sequence(
+      id,
+      { ...request, maxTokens },
+      index,
+      rules,
+      spec.layers * spec.kvHeads,
+      new GenerationQueue(id, () => this.abort(sequence)),
+    );
     const peak = this.scheduler.peak(sequence);
-    if (peak > this.pool.pages - 1) throw new RequestError(`This request needs ${peak} pages of KV cache, the pool has ${this.pool.pages - 1}. Shorten it, lower the budget, or raise --kv-cache-memory.`, 'max_tokens');
+    if (peak > this.pool.pages - 1)
+      throw new RequestError(
+        `This request needs ${peak} pages of KV cache, the pool has ${this.pool.pages - 1}. Shorten it, lower the budget, or raise --kv-cache-memory.`,
+        'max_tokens',
+      );
     return sequence;
   }
 
@@ -141,7 +203,8 @@ export class Engine implements EngineApi {
     await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
     try {
       for (;;) {
-        for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) if (sequence.aborted) this.end(sequence, 'abort');
+        for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
+          if (sequence.aborted) this.end(sequence, 'abort');
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
           const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
@@ -155,11 +218,16 @@ export class Engine implements EngineApi {
         this.postprocess(rows);
         this.steps++;
         if (this.options.check) this.scheduler.check();
-        this.onStep?.({ seconds: (performance.now() - start) / 1000, tokens: counts.tokens, running: this.scheduler.running.length });
+        this.onStep?.({
+          seconds: (performance.now() - start) / 1000,
+          tokens: counts.tokens,
+          running: this.scheduler.running.length,
+        });
       }
     } catch (error) {
       this.broken = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.end(sequence, 'error', { error: this.broken });
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
+        this.end(sequence, 'error', { error: this.broken });
     } finally {
       this.loop = undefined;
     }
@@ -193,7 +261,9 @@ export class Engine implements EngineApi {
     if (!sequence.request.onCompaction) return;
     const { layers, kvHeads } = this.model.spec;
     const kept = Array.from({ length: layers }, (_, layer) =>
-      Array.from({ length: kvHeads }, (_, head) => [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b)),
+      Array.from({ length: kvHeads }, (_, head) =>
+        [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b),
+      ),
     );
     sequence.request.onCompaction({ at: sequence.computed, kept });
   }
@@ -205,7 +275,8 @@ export class Engine implements EngineApi {
     sequence.generated++;
     this.generatedTokens++;
     if (!sequence.forced) sequence.push(event.token);
-    const stop = sequence.stops.has(event.token) && sequence.generated > (sequence.request.minTokens ?? 0) && !sequence.forced;
+    const stop =
+      sequence.stops.has(event.token) && sequence.generated > (sequence.request.minTokens ?? 0) && !sequence.forced;
     sequence.out.push(event);
     if (stop) this.end(sequence, 'stop', { stopToken: event.token });
     else if (sequence.generated >= sequence.request.maxTokens) this.end(sequence, 'length');
@@ -232,7 +303,8 @@ export class Engine implements EngineApi {
   }
 
   addPolicy(policy: BuiltPolicy): void {
-    if (this.policies.some(({ plan }) => plan.name === policy.plan.name)) throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
+    if (this.policies.some(({ plan }) => plan.name === policy.plan.name))
+      throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(`${policy.plan.hash} `);
@@ -269,7 +341,8 @@ export class Engine implements EngineApi {
 
   async close(options: { drain?: boolean } = {}): Promise<void> {
     this.closing = true;
-    if (!options.drain) for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) sequence.aborted = true;
+    if (!options.drain)
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) sequence.aborted = true;
     await this.loop;
     this.nativeEngine.close();
   }

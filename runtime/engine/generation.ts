@@ -8,7 +8,10 @@ export class GenerationQueue implements Generation {
   private settle!: (finished: Finished) => void;
   readonly finished = new Promise<Finished>((resolve) => (this.settle = resolve));
 
-  constructor(readonly id: number, private readonly onAbort: () => void) {}
+  constructor(
+    readonly id: number,
+    private readonly onAbort: () => void,
+  ) {}
 
   abort(): void {
     if (!this.done) this.onAbort();

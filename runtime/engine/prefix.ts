@@ -21,7 +21,10 @@ export class PrefixCache {
   queries = 0;
   hits = 0;
 
-  constructor(private readonly pool: BlockPool, private readonly pageTokens: number) {}
+  constructor(
+    private readonly pool: BlockPool,
+    private readonly pageTokens: number,
+  ) {}
 
   get pages(): number {
     return this.owner.size;

@@ -14,18 +14,34 @@ export class Rules {
   private everyN = 0;
 
   /** Throws RequestError for unknown parameters and values outside their range. */
-  constructor(readonly plan: Plan, given: Readonly<Record<string, number>>, private readonly ratio: number | undefined, private readonly layers: number) {
+  constructor(
+    readonly plan: Plan,
+    given: Readonly<Record<string, number>>,
+    private readonly ratio: number | undefined,
+    private readonly layers: number,
+  ) {
     for (const name of Object.keys(given))
       if (!plan.params.some((param) => param.name === name))
-        throw new RequestError(`${plan.name} has no parameter ${name}; it has ${plan.params.map((param) => param.name).join(', ') || 'none'}.`, name);
+        throw new RequestError(
+          `${plan.name} has no parameter ${name}; it has ${plan.params.map((param) => param.name).join(', ') || 'none'}.`,
+          name,
+        );
     for (const { name, kind, default: fallback, min, max } of plan.params) {
       const value = given[name] ?? fallback;
-      if (typeof value !== 'number' || !(value >= min && value <= max) || (kind === 'tokens' && !Number.isInteger(value)))
-        throw new RequestError(`${name} must be ${kind === 'tokens' ? 'a whole number' : 'a number'} from ${min} to ${max}; it is ${value}.`, name);
+      if (
+        typeof value !== 'number' ||
+        !(value >= min && value <= max) ||
+        (kind === 'tokens' && !Number.isInteger(value))
+      )
+        throw new RequestError(
+          `${name} must be ${kind === 'tokens' ? 'a whole number' : 'a number'} from ${min} to ${max}; it is ${value}.`,
+          name,
+        );
       this.values.set(name, value);
     }
     this.params = Float32Array.from(plan.params, (param) => this.values.get(param.name)!);
-    const trigger = <K extends string>(kind: K) => plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
+    const trigger = <K extends string>(kind: K) =>
+      plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
     this.chunk = trigger('promptChunk')?.n ?? 0;
     this.slack = trigger('over')?.slack ?? -1;
     this.endOnly = trigger('promptEnd') !== undefined;
@@ -33,7 +49,10 @@ export class Rules {
     if (every) this.everyN = every.n === 'auto' ? -1 : every.n;
     const { first, last } = this.window(1 << 20);
     if (this.evicts && ratio === undefined && 'budget' in plan.keep && first + last > this.budget(1 << 20))
-      throw new RequestError(`The window of ${first + last} slots exceeds the budget of ${this.budget(1 << 20)}.`, 'budget');
+      throw new RequestError(
+        `The window of ${first + last} slots exceeds the budget of ${this.budget(1 << 20)}.`,
+        'budget',
+      );
   }
 
   get evicts(): boolean {
@@ -50,7 +69,9 @@ export class Rules {
   /** Slots of one KV head to keep at a logical length, protected ones included, before layers are shaped. */
   budget(length: number): number {
     if (!('budget' in this.plan.keep)) return length;
-    return this.ratio === undefined ? this.size(this.plan.keep.budget, length) : Math.max(1, Math.round(this.ratio * length));
+    return this.ratio === undefined
+      ? this.size(this.plan.keep.budget, length)
+      : Math.max(1, Math.round(this.ratio * length));
   }
 
   /** Protected slots; with a ratio the recent ones take at most half of the budget. */
@@ -70,7 +91,8 @@ export class Rules {
   budgets(length: number, out: Int32Array): void {
     const budget = this.budget(length);
     const shape = this.plan.layers;
-    if (shape.kind === 'table') for (let l = 0; l < this.layers; l++) out[l] = Math.max(1, Math.round(budget * (shape.factors[l] ?? 1)));
+    if (shape.kind === 'table')
+      for (let l = 0; l < this.layers; l++) out[l] = Math.max(1, Math.round(budget * (shape.factors[l] ?? 1)));
     else if (shape.kind === 'uniform' || this.layers === 1 || length <= budget) out.fill(budget, 0, this.layers);
     else {
       const { first, last } = this.window(length);
@@ -105,7 +127,8 @@ export class Rules {
 
   /** Most tokens that may follow `length` without passing a possible compaction. `over`: as in compacts, now. */
   until(length: number, prompt: number, over: number): number {
-    if (length < prompt) return Math.min(prompt - length, this.chunk ? this.chunk - (length % this.chunk) : Number.POSITIVE_INFINITY);
+    if (length < prompt)
+      return Math.min(prompt - length, this.chunk ? this.chunk - (length % this.chunk) : Number.POSITIVE_INFINITY);
     let tokens = Number.POSITIVE_INFINITY;
     if (!this.evicts) return tokens;
     if (this.slack >= 0) tokens = Math.max(1, this.slack + 1 - over);
@@ -128,7 +151,9 @@ export class Rules {
 
   /** Most slots of one head while the prompt is read, and most while tokens are generated (undefined: no bound). */
   peaks(prompt: number, length: number): { prompt: number; decode?: number } {
-    const budget = this.evicts ? Math.max(this.budget(length), this.window(length).first + this.window(length).last) : length;
+    const budget = this.evicts
+      ? Math.max(this.budget(length), this.window(length).first + this.window(length).last)
+      : length;
     const most = this.plan.layers.kind === 'uniform' ? budget : 2 * budget;
     const extra = Math.max(1, this.slack >= 0 ? this.slack + 1 : 0, this.everyN !== 0 ? this.everyAt(length) : 0);
     return {

@@ -57,7 +57,12 @@ export class Scheduler {
   /** By priority, then arrival. */
   private insert(list: Sequence[], sequence: Sequence): void {
     let at = list.length;
-    while (at > 0 && (list[at - 1].priority > sequence.priority || (list[at - 1].priority === sequence.priority && list[at - 1].id > sequence.id))) at--;
+    while (
+      at > 0 &&
+      (list[at - 1].priority > sequence.priority ||
+        (list[at - 1].priority === sequence.priority && list[at - 1].id > sequence.id))
+    )
+      at--;
     list.splice(at, 0, sequence);
   }
 
@@ -81,7 +86,10 @@ export class Scheduler {
   private reserve(sequence: Sequence): number {
     const heads = sequence.heads;
     const held = sequence.slot < 0 ? 0 : this.tables.pages(sequence);
-    const { prompt, decode } = sequence.rules.peaks(sequence.prompt, Math.max(sequence.known, sequence.prompt + sequence.request.maxTokens));
+    const { prompt, decode } = sequence.rules.peaks(
+      sequence.prompt,
+      Math.max(sequence.known, sequence.prompt + sequence.request.maxTokens),
+    );
     const reading = sequence.computed < sequence.prompt;
     // ragged heads share a layer's slots, each with a last page of its own
     const slack = sequence.rules.plan.heads.kind === 'pooled' ? 1 : 0;
@@ -161,8 +169,12 @@ export class Scheduler {
     rules.budgets(length, this.budgets);
     const compacts = rules.compacts(length, prompt, this.tables.over(sequence, kvHeads, tokens, this.budgets));
     const observe = this.observed(sequence, computed, length);
-    const writes = observe[1] > observe[0] ? 0 : compacts ? Math.floor(rules.window(length).first / PAGE) : Number.POSITIVE_INFINITY;
-    while (!this.tables.extend(sequence, tokens) || (writes < sequence.shared && !this.tables.makeWritable(sequence, writes))) {
+    const writes =
+      observe[1] > observe[0] ? 0 : compacts ? Math.floor(rules.window(length).first / PAGE) : Number.POSITIVE_INFINITY;
+    while (
+      !this.tables.extend(sequence, tokens) ||
+      (writes < sequence.shared && !this.tables.makeWritable(sequence, writes))
+    ) {
       const victim = mayPreempt ? this.running.at(-1) : undefined;
       if (victim === undefined) return undefined;
       const taken = chosen.findIndex((row) => row.sequence === victim);
@@ -171,7 +183,13 @@ export class Scheduler {
       if (victim === sequence) return undefined;
       tokens = Math.min(tokens, sequence.known - sequence.computed);
     }
-    return { sequence, tokens, compacts, observe, slots: compacts ? this.tables.slots(sequence) + tokens * sequence.heads : 0 };
+    return {
+      sequence,
+      tokens,
+      compacts,
+      observe,
+      slots: compacts ? this.tables.slots(sequence) + tokens * sequence.heads : 0,
+    };
   }
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {
@@ -196,9 +214,19 @@ export class Scheduler {
     if (!this.usePrefix || !sequence.rules.plan.shareable || !sequence.pristine) return;
     const full = Math.floor(length / PAGE);
     if (full <= sequence.registered) return;
-    const hashes = this.prefix.hashes(this.salts[sequence.policy], sequence.tokens, sequence.registered, sequence.lastHash, full);
+    const hashes = this.prefix.hashes(
+      this.salts[sequence.policy],
+      sequence.tokens,
+      sequence.registered,
+      sequence.lastHash,
+      full,
+    );
     hashes.forEach((hash, i) => {
-      this.prefix.register(hash, sequence.lastHash || this.salts[sequence.policy], this.tables.column(sequence, sequence.registered + i));
+      this.prefix.register(
+        hash,
+        sequence.lastHash || this.salts[sequence.policy],
+        this.tables.column(sequence, sequence.registered + i),
+      );
       sequence.lastHash = hash;
     });
     sequence.registered = full;
@@ -216,6 +244,7 @@ export class Scheduler {
     );
     for (const sequence of running) tables.check(sequence);
     if (this.slots.length + running.length !== this.limits.maxSeqs) throw new Error('a row of the tables is lost');
-    if (new Set([...this.slots, ...running.map((sequence) => sequence.slot)]).size !== this.limits.maxSeqs) throw new Error('a row of the tables is held twice');
+    if (new Set([...this.slots, ...running.map((sequence) => sequence.slot)]).size !== this.limits.maxSeqs)
+      throw new Error('a row of the tables is held twice');
   }
 }

@@ -40,7 +40,8 @@ export class Tables {
   /** Pages that `tokens` more slots in every head would need now. */
   needed(sequence: Sequence, tokens: number): number {
     let pages = 0;
-    for (let head = 0; head < this.heads; head++) pages += Math.max(0, pagesFor(this.length(sequence, head) + tokens) - sequence.held[head]);
+    for (let head = 0; head < this.heads; head++)
+      pages += Math.max(0, pagesFor(this.length(sequence, head) + tokens) - sequence.held[head]);
     return pages;
   }
 
@@ -104,7 +105,8 @@ export class Tables {
       for (let head = 0; head < this.heads; head++) this.buffers.table[this.at(sequence, head) + p] = pages[head];
     });
     sequence.held.fill(blocks.length);
-    for (let head = 0; head < this.heads; head++) this.buffers.length[sequence.slot * this.heads + head] = blocks.length * PAGE;
+    for (let head = 0; head < this.heads; head++)
+      this.buffers.length[sequence.slot * this.heads + head] = blocks.length * PAGE;
     sequence.shared = blocks.length;
   }
 
@@ -157,10 +159,12 @@ export class Tables {
   check(sequence: Sequence): void {
     for (let head = 0; head < this.heads; head++) {
       const length = this.length(sequence, head);
-      if (pagesFor(length) > sequence.held[head]) throw new Error(`sequence ${sequence.id} has ${length} slots in ${sequence.held[head]} pages`);
+      if (pagesFor(length) > sequence.held[head])
+        throw new Error(`sequence ${sequence.id} has ${length} slots in ${sequence.held[head]} pages`);
       for (let p = 0; p < sequence.held[head]; p++) {
         const page = this.buffers.table[this.at(sequence, head) + p];
-        if (p >= sequence.shared && this.pool.count(page) !== 1) throw new Error(`page ${page} of sequence ${sequence.id} is shared and counts as its own`);
+        if (p >= sequence.shared && this.pool.count(page) !== 1)
+          throw new Error(`page ${page} of sequence ${sequence.id} is shared and counts as its own`);
       }
     }
   }

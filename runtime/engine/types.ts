@@ -134,5 +134,10 @@ export interface EngineApi {
 /** A request that cannot be served: the caller's mistake, with the field at fault. */
 export class RequestError extends Error {
   override name = 'RequestError';
-  constructor(message: string, readonly param?: string) { super(message); }
+  constructor(
+    message: string,
+    readonly param?: string,
+  ) {
+    super(message);
+  }
 }

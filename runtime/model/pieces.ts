@@ -8,14 +8,20 @@ const USER = 4;
 const BYTE = 6;
 
 const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const LLAMA3 = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const QWEN2 = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const LLAMA3 =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+const QWEN2 =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 /** How text is cut before merging, by `tokenizer.ggml.pre`: digits apart, then a pattern. */
 const splits: Record<string, { digits?: boolean; pattern: string }> = {
-  default: { pattern: GPT2 }, 'gpt-2': { pattern: GPT2 }, gpt2: { pattern: GPT2 },
+  default: { pattern: GPT2 },
+  'gpt-2': { pattern: GPT2 },
+  gpt2: { pattern: GPT2 },
   smollm: { digits: true, pattern: GPT2 },
-  'llama-bpe': { pattern: LLAMA3 }, llama3: { pattern: LLAMA3 }, 'llama-v3': { pattern: LLAMA3 },
+  'llama-bpe': { pattern: LLAMA3 },
+  llama3: { pattern: LLAMA3 },
+  'llama-v3': { pattern: LLAMA3 },
   qwen2: { pattern: QWEN2 },
 };
 
@@ -38,7 +44,10 @@ export interface Pieces {
 function strings(gguf: Gguf, key: string, needed: boolean): string[] {
   const value = gguf.metadata.get(key);
   if (value === undefined && !needed) return [];
-  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string')) throw new ModelError(`${gguf.file}: metadata ${key} is ${value === undefined ? 'missing' : 'not a list of strings'}.`);
+  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
+    throw new ModelError(
+      `${gguf.file}: metadata ${key} is ${value === undefined ? 'missing' : 'not a list of strings'}.`,
+    );
   return value as string[];
 }
 
@@ -47,13 +56,20 @@ export function piecesOf(gguf: Gguf): Pieces {
   const model = at('model');
   const tokens = strings(gguf, 'tokenizer.ggml.tokens', true);
   const types = at('token_type');
-  if (types !== undefined && (!(types instanceof Int32Array) || types.length !== tokens.length)) throw new ModelError(`${gguf.file}: tokenizer.ggml.token_type does not have one number per token.`);
-  const kinds = Uint8Array.from(tokens, (_, i) => ({ [CONTROL]: 1, [USER]: 2, [BYTE]: 3 })[(types as Int32Array | undefined)?.[i] ?? 1] ?? 0);
+  if (types !== undefined && (!(types instanceof Int32Array) || types.length !== tokens.length))
+    throw new ModelError(`${gguf.file}: tokenizer.ggml.token_type does not have one number per token.`);
+  const kinds = Uint8Array.from(
+    tokens,
+    (_, i) => ({ [CONTROL]: 1, [USER]: 2, [BYTE]: 3 })[(types as Int32Array | undefined)?.[i] ?? 1] ?? 0,
+  );
   const token = (key: string): number | undefined => {
     const value = at(`${key}_token_id`);
     if (value === undefined) return undefined;
     const id = Number(value);
-    if (!Number.isInteger(id) || id < 0 || id >= tokens.length) throw new ModelError(`${gguf.file}: tokenizer.ggml.${key}_token_id is ${String(value)}, the vocabulary has ${tokens.length} tokens.`);
+    if (!Number.isInteger(id) || id < 0 || id >= tokens.length)
+      throw new ModelError(
+        `${gguf.file}: tokenizer.ggml.${key}_token_id is ${String(value)}, the vocabulary has ${tokens.length} tokens.`,
+      );
     return id;
   };
   const added = tokens.flatMap((content, id) =>
@@ -70,7 +86,10 @@ export function piecesOf(gguf: Gguf): Pieces {
   if (model === 'gpt2') {
     const pre = String(at('pre') ?? 'default');
     const split = splits[pre];
-    if (!split) throw new ModelError(`${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`);
+    if (!split)
+      throw new ModelError(
+        `${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`,
+      );
     const steps = [
       ...(split.digits ? [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }] : []),
       { type: 'Split', pattern: { Regex: split.pattern }, behavior: 'Isolated', invert: false },
@@ -81,21 +100,57 @@ export function piecesOf(gguf: Gguf): Pieces {
       normalizer: null,
       pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
       decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-      model: { type: 'BPE', dropout: null, unk_token: null, fuse_unk: false, byte_fallback: false, ignore_merges: pre.startsWith('llama'), vocab, merges: strings(gguf, 'tokenizer.ggml.merges', true) },
+      model: {
+        type: 'BPE',
+        dropout: null,
+        unk_token: null,
+        fuse_unk: false,
+        byte_fallback: false,
+        ignore_merges: pre.startsWith('llama'),
+        vocab,
+        merges: strings(gguf, 'tokenizer.ggml.merges', true),
+      },
     };
-    return { ...base, tokenizer, config: {}, style: 'byte-level', addBos: at('add_bos_token') === true, spacePrefix: false };
+    return {
+      ...base,
+      tokenizer,
+      config: {},
+      style: 'byte-level',
+      addBos: at('add_bos_token') === true,
+      spacePrefix: false,
+    };
   }
   if (model === 'llama') {
     const scores = at('scores');
-    if (!(scores instanceof Float32Array) || scores.length !== tokens.length) throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
+    if (!(scores instanceof Float32Array) || scores.length !== tokens.length)
+      throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
     const spacePrefix = at('add_space_prefix') !== false;
     const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
     const tokenizer = {
       ...common,
-      normalizer: { type: 'Sequence', normalizers: [...(spacePrefix ? [{ type: 'Prepend', prepend: '▁' }] : []), replace] },
+      normalizer: {
+        type: 'Sequence',
+        normalizers: [...(spacePrefix ? [{ type: 'Prepend', prepend: '▁' }] : []), replace],
+      },
       pre_tokenizer: null,
-      decoder: { type: 'Sequence', decoders: [{ type: 'Replace', pattern: { String: '▁' }, content: ' ' }, { type: 'ByteFallback' }, { type: 'Fuse' }, ...(spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : [])] },
-      model: { type: 'BPE', dropout: null, unk_token: tokens[token('unknown') ?? 0], fuse_unk: true, byte_fallback: true, vocab, merges: mergesFromScores(tokens, vocab, scores, kinds) },
+      decoder: {
+        type: 'Sequence',
+        decoders: [
+          { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+          { type: 'ByteFallback' },
+          { type: 'Fuse' },
+          ...(spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+        ],
+      },
+      model: {
+        type: 'BPE',
+        dropout: null,
+        unk_token: tokens[token('unknown') ?? 0],
+        fuse_unk: true,
+        byte_fallback: true,
+        vocab,
+        merges: mergesFromScores(tokens, vocab, scores, kinds),
+      },
     };
     return { ...base, tokenizer, config: {}, style: 'spm', addBos: at('add_bos_token') !== false, spacePrefix };
   }
@@ -103,15 +158,23 @@ export function piecesOf(gguf: Gguf): Pieces {
 }
 
 /** SentencePiece merges the pair whose result scores highest: every split of every piece, in the order of scores. */
-function mergesFromScores(tokens: readonly string[], vocab: Record<string, number>, scores: Float32Array, kinds: Uint8Array): string[] {
-  const order = [...tokens.keys()].filter((id) => kinds[id] === 0 && [...tokens[id]].length > 1).sort((a, b) => scores[b] - scores[a] || a - b);
+function mergesFromScores(
+  tokens: readonly string[],
+  vocab: Record<string, number>,
+  scores: Float32Array,
+  kinds: Uint8Array,
+): string[] {
+  const order = [...tokens.keys()]
+    .filter((id) => kinds[id] === 0 && [...tokens[id]].length > 1)
+    .sort((a, b) => scores[b] - scores[a] || a - b);
   const merges: string[] = [];
   for (const id of order) {
     const text = tokens[id];
     const pairs: [number, number, string][] = [];
     for (let cut = 1; cut < text.length; cut++) {
       const [left, right] = [vocab[text.slice(0, cut)], vocab[text.slice(cut)]];
-      if (left !== undefined && right !== undefined) pairs.push([left, right, `${text.slice(0, cut)} ${text.slice(cut)}`]);
+      if (left !== undefined && right !== undefined)
+        pairs.push([left, right, `${text.slice(0, cut)} ${text.slice(cut)}`]);
     }
     pairs.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     for (const [, , merge] of pairs) merges.push(merge);

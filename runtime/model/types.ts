@@ -21,7 +21,11 @@ export interface Detokenizer {
   end(): string;
 }
 
-export interface ChatMessage { role: string; content: string; [extra: string]: unknown }
+export interface ChatMessage {
+  role: string;
+  content: string;
+  [extra: string]: unknown;
+}
 
 export interface LoadedModel {
   /** the notation it was asked by: 'smollm2-135m', 'hf:…', 'pypi:…' or a path */

@@ -40,7 +40,8 @@ export function readZip(file: string): Map<string, ZipEntry> {
     const directory = bytesAt(fd, start, length);
     const entries = new Map<string, ZipEntry>();
     for (let at = 0, i = 0; i < count; i++) {
-      if (at + 46 > length || directory.readUInt32LE(at) !== 0x02014b50) throw new ModelError(`${file}: the zip file is damaged`);
+      if (at + 46 > length || directory.readUInt32LE(at) !== 0x02014b50)
+        throw new ModelError(`${file}: the zip file is damaged`);
       const [nameLength, extraLength, commentLength] = [28, 30, 32].map((field) => directory.readUInt16LE(at + field));
       const name = directory.toString('utf8', at + 46, at + 46 + nameLength);
       let compressed = directory.readUInt32LE(at + 20);

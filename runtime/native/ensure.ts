@@ -1,7 +1,17 @@
 /** Builds the native addon when it is missing or its sources have changed, and says so. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -15,8 +25,11 @@ const lock = join(root, 'build', 'native.lock');
 function sourceHash(): string {
   const hash = createHash('sha256').update(process.version).update(process.arch);
   const folder = join(root, 'runtime', 'native');
-  const sources = readdirSync(folder).filter((name) => /\.(h|cpp)$/.test(name)).sort();
-  for (const file of [join(root, 'CMakeLists.txt'), ...sources.map((name) => join(folder, name))]) hash.update(readFileSync(file));
+  const sources = readdirSync(folder)
+    .filter((name) => /\.(h|cpp)$/.test(name))
+    .sort();
+  for (const file of [join(root, 'CMakeLists.txt'), ...sources.map((name) => join(folder, name))])
+    hash.update(readFileSync(file));
   return hash.digest('hex');
 }
 
@@ -51,7 +64,8 @@ function locked(work: () => void): void {
 /** What to install when the build fails for want of a tool. */
 function missingTool(): string | undefined {
   const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-  if (!runs('cmake')) return 'CMake is missing. Install it (Debian, Ubuntu: apt-get install cmake; macOS: brew install cmake).';
+  if (!runs('cmake'))
+    return 'CMake is missing. Install it (Debian, Ubuntu: apt-get install cmake; macOS: brew install cmake).';
   if (!runs(process.env.CXX ?? 'c++') && !runs('g++') && !runs('clang++'))
     return 'A C++ compiler is missing. Install one (Debian, Ubuntu: apt-get install g++ make; macOS: xcode-select --install).';
   return undefined;
@@ -69,10 +83,14 @@ export function ensureNative(): string {
       const start = Date.now();
       process.stderr.write('skv: building the native addon (once; about half a minute) …\n');
       const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
-      const result = spawnSync(process.execPath, [cmakeJs, 'compile', '--directory', root, '--out', join(root, 'build'), '-p', '2'], {
-        encoding: 'utf8',
-        cwd: root,
-      });
+      const result = spawnSync(
+        process.execPath,
+        [cmakeJs, 'compile', '--directory', root, '--out', join(root, 'build'), '-p', '2'],
+        {
+          encoding: 'utf8',
+          cwd: root,
+        },
+      );
       if (result.status !== 0) {
         const why = missingTool() ?? `${result.stdout}\n${result.stderr}`.trim().split('\n').slice(-40).join('\n');
         throw new Error(`The native addon could not be built.\n${why}`);

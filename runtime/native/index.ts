@@ -17,22 +17,67 @@ export const TokenClass = { special: 1, punctuation: 2 } as const;
 
 /** Words of `skv_row`, for `buffers.row[i * Row.words + Row.field]`. */
 export const Row = {
-  seq: 0, policy: 1, token0: 2, tokens: 3, pos0: 4, prompt: 5, observe0: 6, observe1: 7, observeLast: 8,
-  compact: 9, windowFirst: 10, windowLast: 11, words: 12,
+  seq: 0,
+  policy: 1,
+  token0: 2,
+  tokens: 3,
+  pos0: 4,
+  prompt: 5,
+  observe0: 6,
+  observe1: 7,
+  observeLast: 8,
+  compact: 9,
+  windowFirst: 10,
+  windowLast: 11,
+  words: 12,
 } as const;
 
 /** Words of `skv_sampler`; the first six are f32, the rest i32 (two views of one buffer). */
 export const Sampler = {
-  temperature: 0, topP: 1, minP: 2, repetition: 3, presence: 4, frequency: 5, topK: 6, seedLo: 7, seedHi: 8,
-  position: 9, history0: 10, history1: 11, generated0: 12, bias0: 13, bias1: 14, logprobs: 15, target: 16, source: 17, words: 18,
+  temperature: 0,
+  topP: 1,
+  minP: 2,
+  repetition: 3,
+  presence: 4,
+  frequency: 5,
+  topK: 6,
+  seedLo: 7,
+  seedHi: 8,
+  position: 9,
+  history0: 10,
+  history1: 11,
+  generated0: 12,
+  bias0: 13,
+  bias1: 14,
+  logprobs: 15,
+  target: 16,
+  source: 17,
+  words: 18,
 } as const;
 
 /** Words of `skv_sampled`. */
-export const Sampled = { token: 0, logprob: 1, alternatives: 2, alternativeLogprobs: 2 + MAX_LOGPROBS, words: 2 + 2 * MAX_LOGPROBS } as const;
+export const Sampled = {
+  token: 0,
+  logprob: 1,
+  alternatives: 2,
+  alternativeLogprobs: 2 + MAX_LOGPROBS,
+  words: 2 + 2 * MAX_LOGPROBS,
+} as const;
 
 /** Roles of tensors, as backend.h's SKV_T_…. */
 export const Role = {
-  embed: 0, outputNorm: 1, output: 2, attnNorm: 3, q: 4, k: 5, v: 6, o: 7, ffnNorm: 8, gate: 9, up: 10, down: 11,
+  embed: 0,
+  outputNorm: 1,
+  output: 2,
+  attnNorm: 3,
+  q: 4,
+  k: 5,
+  v: 6,
+  o: 7,
+  ffnNorm: 8,
+  gate: 9,
+  up: 10,
+  down: 11,
 } as const;
 export type RoleName = keyof typeof Role;
 
@@ -120,17 +165,35 @@ export interface NativeEngine {
   readLane(seq: number, layer: number, head: number, lane: number): Int32Array;
   /** A copy of the raw logits [vocab] of draw i of the last step, which must have had at most 32 draws. */
   logits(sampler: number): Float32Array;
-  describe(): { isa: string; threads: number; weightBytes: number; poolBytes: number; pageBytes: number; lanes: number };
+  describe(): {
+    isa: string;
+    threads: number;
+    weightBytes: number;
+    poolBytes: number;
+    pageBytes: number;
+    lanes: number;
+  };
   close(): void;
 }
 
 /** Arguments of a probe of a policy library's expressions; arrays as in abi.h's skv_probe. */
 export interface Probe {
-  slots: number; headDim: number; layer: number; layers: number; head: number; heads: number;
-  length: number; queryPos: number;
+  slots: number;
+  headDim: number;
+  layer: number;
+  layers: number;
+  head: number;
+  heads: number;
+  length: number;
+  queryPos: number;
   params: Float32Array;
-  pos?: Float32Array; seen?: Float32Array; attn?: Float32Array; classes?: Int32Array;
-  keys?: Float32Array; values?: Float32Array; states?: Float32Array;
+  pos?: Float32Array;
+  seen?: Float32Array;
+  attn?: Float32Array;
+  classes?: Int32Array;
+  keys?: Float32Array;
+  values?: Float32Array;
+  states?: Float32Array;
   scores: Float32Array;
 }
 
@@ -138,13 +201,29 @@ export interface Native {
   /** Opens a backend library, loads the model and reserves the pool, off the event loop. */
   open(config: EngineConfig, progress?: (done: number) => void): Promise<NativeEngine>;
   /** What a policy library says of itself; throws with the reason when it cannot be opened or its ABI differs. */
-  policyInfo(path: string): { name: string; hash: string; target: string; lanes: number; states: number; kvTypes: number };
+  policyInfo(path: string): {
+    name: string;
+    hash: string;
+    target: string;
+    lanes: number;
+    states: number;
+    kvTypes: number;
+  };
   /** Every state's `next`, once per slot, in place. */
   probeNext(path: string, probe: Probe): void;
   /** across, then score, before pool and heads. */
   probeScore(path: string, probe: Probe): void;
   /** One dense product of a backend on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ. */
-  testMatmul(backend: string, isa: string, type: number, rows: number, cols: number, weights: Uint8Array, tokens: number, x: Float32Array): Float32Array;
+  testMatmul(
+    backend: string,
+    isa: string,
+    type: number,
+    rows: number,
+    cols: number,
+    weights: Uint8Array,
+    tokens: number,
+    x: Float32Array,
+  ): Float32Array;
   /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avx2", "generic". */
   isas(backend: string): string[];
   /** Processors this process may use: one of each physical core, and all with the cores' siblings last. */

@@ -42,7 +42,15 @@ function start(service: Service, call: Call, { body, prompts, maxTokens, logprob
   try {
     for (const prompt of prompts)
       for (let i = 0; i < (body.n ?? 1); i++)
-        choices.push(new Choice(call, engine.model, generateRequest(engine, body, prompt, maxTokens, logprobs, i), stops, includeStop));
+        choices.push(
+          new Choice(
+            call,
+            engine.model,
+            generateRequest(engine, body, prompt, maxTokens, logprobs, i),
+            stops,
+            includeStop,
+          ),
+        );
   } catch (error) {
     call.abort(); // the choices before the one that was refused
     throw requestError(error, body);
@@ -51,7 +59,13 @@ function start(service: Service, call: Call, { body, prompts, maxTokens, logprob
   return choices;
 }
 
-export async function answer(service: Service, call: Call, asked: Asked, shape: Shape, reply: FastifyReply): Promise<void> {
+export async function answer(
+  service: Service,
+  call: Call,
+  asked: Asked,
+  shape: Shape,
+  reply: FastifyReply,
+): Promise<void> {
   const choices = start(service, call, asked);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
   if (asked.body.stream) return stream(call, choices, asked, shape, head, reply);
@@ -67,11 +81,22 @@ export async function answer(service: Service, call: Call, asked: Asked, shape: 
     call.abort();
     throw error;
   }
-  const list = choices.map((choice, index) => ({ index, ...shape.whole(index, texts[index], events[index]), ...ending(choice) }));
+  const list = choices.map((choice, index) => ({
+    index,
+    ...shape.whole(index, texts[index], events[index]),
+    ...ending(choice),
+  }));
   reply.send({ ...head, object: shape.object, choices: list, usage: usageOf(choices, asked.prompts.length) });
 }
 
-async function stream(call: Call, choices: Choice[], { body, prompts }: Asked, shape: Shape, head: object, reply: FastifyReply): Promise<void> {
+async function stream(
+  call: Call,
+  choices: Choice[],
+  { body, prompts }: Asked,
+  shape: Shape,
+  head: object,
+  reply: FastifyReply,
+): Promise<void> {
   const events = new EventStream(reply);
   const includeUsage = body.stream_options?.include_usage ?? false;
   const send = (list: object[], usage: object | null = null) =>

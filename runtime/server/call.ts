@@ -24,12 +24,22 @@ export class Call {
   private gone = false;
 
   /** Throws 503 while draining and 429 when the queue is full. `pending`: sequences it will start. */
-  constructor(private readonly service: Service, raw: ServerResponse, public pending: number) {
+  constructor(
+    private readonly service: Service,
+    raw: ServerResponse,
+    public pending: number,
+  ) {
     if (service.draining) throw shuttingDown();
     const { running, waiting } = service.engine.stats();
     const busy = [...service.calls].reduce((sum, call) => sum + call.pending, running + waiting);
     if (busy + pending > service.maxQueue)
-      throw new ApiError(429, `${busy} sequences run or wait and this request has ${pending}; the limit is ${service.maxQueue}. Try again soon.`, null, 'queue_full', { 'retry-after': '1' });
+      throw new ApiError(
+        429,
+        `${busy} sequences run or wait and this request has ${pending}; the limit is ${service.maxQueue}. Try again soon.`,
+        null,
+        'queue_full',
+        { 'retry-after': '1' },
+      );
     service.calls.add(this);
     const timer = setTimeout(() => {
       this.failure = new ApiError(503, `The request took longer than ${service.timeLimit} s.`, null, 'request_timeout');

@@ -19,7 +19,11 @@ export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
     if (!Array.isArray(content)) return { ...message, role, content: content ?? '' };
     for (const { type, text } of content)
       if (type !== 'text' || typeof text !== 'string')
-        throw new ApiError(400, `Content parts of type ${type} are not supported; only text is.`, `messages[${i}].content`);
+        throw new ApiError(
+          400,
+          `Content parts of type ${type} are not supported; only text is.`,
+          `messages[${i}].content`,
+        );
     return { ...message, role, content: content.map((part) => part.text).join('') };
   });
 }
@@ -28,8 +32,10 @@ export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
 function refuseUnsupported(body: ChatRequest): void {
   if (body.tools?.length && body.tool_choice !== 'none') throw new ApiError(400, 'Tools are not supported.', 'tools');
   const format = body.response_format?.type ?? 'text';
-  if (format !== 'text') throw new ApiError(400, `The response format ${format} is not supported; only text is.`, 'response_format');
-  if (body.top_logprobs && !body.logprobs) throw new ApiError(400, 'top_logprobs needs logprobs: true.', 'top_logprobs');
+  if (format !== 'text')
+    throw new ApiError(400, `The response format ${format} is not supported; only text is.`, 'response_format');
+  if (body.top_logprobs && !body.logprobs)
+    throw new ApiError(400, 'top_logprobs needs logprobs: true.', 'top_logprobs');
 }
 
 export async function chat(service: Service, encoder: Encoder, body: ChatRequest, reply: FastifyReply): Promise<void> {

@@ -20,7 +20,13 @@ export class Choice {
   reason: 'stop' | 'length' | 'abort' | null = null;
   stopReason: string | number | null = null;
 
-  constructor(private readonly call: Call, model: LoadedModel, private readonly request: GenerateRequest, stops: readonly string[], includeStop: boolean) {
+  constructor(
+    private readonly call: Call,
+    model: LoadedModel,
+    private readonly request: GenerateRequest,
+    stops: readonly string[],
+    includeStop: boolean,
+  ) {
     this.generation = call.submit(request);
     this.text = new TextStream(model.detokenizer(), stops, includeStop);
   }

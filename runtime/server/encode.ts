@@ -14,7 +14,10 @@ export class Encoder {
   private worker?: Worker;
   private broken = false;
   private nextId = 1;
-  private readonly waiting = new Map<number, { resolve: (tokens: Int32Array) => void; reject: (error: Error) => void; here: () => Int32Array }>();
+  private readonly waiting = new Map<
+    number,
+    { resolve: (tokens: Int32Array) => void; reject: (error: Error) => void; here: () => Int32Array }
+  >();
 
   constructor(private readonly model: LoadedModel) {}
 
@@ -29,7 +32,9 @@ export class Encoder {
   }
 
   private start(): Worker {
-    const worker = new Worker(new URL('./encode-worker.mjs', import.meta.url), { workerData: { source: this.model.source } });
+    const worker = new Worker(new URL('./encode-worker.mjs', import.meta.url), {
+      workerData: { source: this.model.source },
+    });
     worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
       const caller = this.waiting.get(id);
       this.waiting.delete(id);

@@ -28,7 +28,10 @@ function typeOf(status: number): string {
 }
 
 export const shuttingDown = () =>
-  new ApiError(503, 'The server is shutting down.', null, 'service_unavailable', { 'retry-after': '5', connection: 'close' });
+  new ApiError(503, 'The server is shutting down.', null, 'service_unavailable', {
+    'retry-after': '5',
+    connection: 'close',
+  });
 
 /** A refusal of the engine, with the field of this request that it means. */
 export function requestError(error: unknown, body: CommonRequest & { messages?: unknown }): unknown {
@@ -48,7 +51,11 @@ interface HttpError {
 
 /** /messages/0/role → messages[0].role */
 const pathOf = (pointer: string): string =>
-  pointer.split('/').filter(Boolean).map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : `${i ? '.' : ''}${part}`)).join('');
+  pointer
+    .split('/')
+    .filter(Boolean)
+    .map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : `${i ? '.' : ''}${part}`))
+    .join('');
 
 const messages: Record<number, string> = {
   413: 'The request body is larger than this server accepts.',
@@ -64,7 +71,8 @@ export function toApiError(error: unknown): ApiError {
   if (validation?.length) {
     const [{ instancePath = '', message: why = 'is not valid' }] = validation;
     const param = pathOf(instancePath) || null;
-    if (param && /received undefined$/.test(why)) return new ApiError(400, `Missing required parameter: ${param}.`, param, 'missing_required_parameter');
+    if (param && /received undefined$/.test(why))
+      return new ApiError(400, `Missing required parameter: ${param}.`, param, 'missing_required_parameter');
     return new ApiError(400, param ? `${param}: ${why}.` : `The request body: ${why}.`, param, 'invalid_value');
   }
   if (statusCode >= 400 && statusCode < 500) return new ApiError(statusCode, messages[statusCode] ?? message);

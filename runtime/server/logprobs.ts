@@ -51,7 +51,12 @@ export async function scorePrompt(call: Call, request: GenerateRequest): Promise
   const events: TokenEvent[] = [{ token: request.prompt[0] }];
   if (request.prompt.length === 1) return events;
   const tokens = Int32Array.from(request.prompt);
-  const generation = call.submit({ ...request, prompt: tokens.subarray(0, 1), forced: tokens.subarray(1), stopTokens: [] });
+  const generation = call.submit({
+    ...request,
+    prompt: tokens.subarray(0, 1),
+    forced: tokens.subarray(1),
+    stopTokens: [],
+  });
   for await (const event of generation) events.push(event);
   const { error, reason } = await generation.finished;
   if (error) throw error;

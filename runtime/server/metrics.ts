@@ -6,14 +6,34 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ model_name: modelName });
   const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) => new Gauge({ name, help, registers, collect() { this.set(read()); } });
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read());
+      },
+    });
   /** A counter that follows a number the engine counts itself. */
   const follow = (name: string, help: string, read: () => number) =>
-    new Counter({ name, help, registers, collect() { this.reset(); this.inc(read()); } });
+    new Counter({
+      name,
+      help,
+      registers,
+      collect() {
+        this.reset();
+        this.inc(read());
+      },
+    });
   const stats = () => engine.stats();
   gauge('vllm:num_requests_running', 'Requests in the running batch', () => stats().running);
   gauge('vllm:num_requests_waiting', 'Requests waiting to be scheduled', () => stats().waiting);
-  gauge('vllm:kv_cache_usage_perc', 'Used part of the KV cache, 1 is full', () => (stats().pagesUsed - stats().pagesCached) / stats().pagesTotal);
+  gauge(
+    'vllm:kv_cache_usage_perc',
+    'Used part of the KV cache, 1 is full',
+    () => (stats().pagesUsed - stats().pagesCached) / stats().pagesTotal,
+  );
   follow('vllm:num_preemptions_total', 'Preemptions', () => stats().preemptions);
   follow('vllm:prefix_cache_queries_total', 'Prefix blocks looked up', () => stats().prefixQueries);
   follow('vllm:prefix_cache_hits_total', 'Prefix blocks found', () => stats().prefixHits);
@@ -21,11 +41,36 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
   follow('vllm:generation_tokens_total', 'Tokens generated', () => stats().generatedTokens);
 
   const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10, 20, 40, 80];
-  const ttft = new Histogram({ name: 'vllm:time_to_first_token_seconds', help: 'Time to first token', buckets: seconds, registers });
-  const itl = new Histogram({ name: 'vllm:inter_token_latency_seconds', help: 'Time between the tokens of a request (its mean, once for each)', buckets: seconds, registers });
-  const e2e = new Histogram({ name: 'vllm:e2e_request_latency_seconds', help: 'Whole request', buckets: seconds, registers });
-  const iteration = new Histogram({ name: 'vllm:iteration_tokens_total', help: 'Tokens of a step', buckets: [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096], registers });
-  const success = new Counter({ name: 'vllm:request_success_total', help: 'Requests that ended, by reason', labelNames: ['finished_reason'], registers });
+  const ttft = new Histogram({
+    name: 'vllm:time_to_first_token_seconds',
+    help: 'Time to first token',
+    buckets: seconds,
+    registers,
+  });
+  const itl = new Histogram({
+    name: 'vllm:inter_token_latency_seconds',
+    help: 'Time between the tokens of a request (its mean, once for each)',
+    buckets: seconds,
+    registers,
+  });
+  const e2e = new Histogram({
+    name: 'vllm:e2e_request_latency_seconds',
+    help: 'Whole request',
+    buckets: seconds,
+    registers,
+  });
+  const iteration = new Histogram({
+    name: 'vllm:iteration_tokens_total',
+    help: 'Tokens of a step',
+    buckets: [1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096],
+    registers,
+  });
+  const success = new Counter({
+    name: 'vllm:request_success_total',
+    help: 'Requests that ended, by reason',
+    labelNames: ['finished_reason'],
+    registers,
+  });
   engine.onStep = ({ tokens }) => iteration.observe(tokens);
   engine.onFinish = (finished) => {
     success.inc({ finished_reason: finished.reason });
@@ -37,11 +82,27 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
   };
 
   /** One number per policy. */
-  const perPolicy = (kind: typeof Counter<'policy'> | typeof Gauge<'policy'>, name: string, help: string, read: (policy: EngineStats['policies'][number]) => number) =>
-    new kind({ name, help, labelNames: ['policy'], registers, collect() { this.reset(); for (const policy of stats().policies) this.inc({ policy: policy.name }, read(policy)); } });
+  const perPolicy = (
+    kind: typeof Counter<'policy'> | typeof Gauge<'policy'>,
+    name: string,
+    help: string,
+    read: (policy: EngineStats['policies'][number]) => number,
+  ) =>
+    new kind({
+      name,
+      help,
+      labelNames: ['policy'],
+      registers,
+      collect() {
+        this.reset();
+        for (const policy of stats().policies) this.inc({ policy: policy.name }, read(policy));
+      },
+    });
   perPolicy(Counter, 'skv:requests_total', 'Requests', ({ requests }) => requests);
   perPolicy(Counter, 'skv:compactions_total', 'Compactions', ({ compactions }) => compactions);
   perPolicy(Counter, 'skv:slots_evicted_total', 'Slots evicted', ({ slotsEvicted }) => slotsEvicted);
-  perPolicy(Gauge, 'skv:kept_ratio', 'Slots kept of those live at compactions', ({ slotsSeen, slotsEvicted }) => (slotsSeen ? 1 - slotsEvicted / slotsSeen : 1));
+  perPolicy(Gauge, 'skv:kept_ratio', 'Slots kept of those live at compactions', ({ slotsSeen, slotsEvicted }) =>
+    slotsSeen ? 1 - slotsEvicted / slotsSeen : 1,
+  );
   return registry;
 }

@@ -7,13 +7,16 @@ import type { CommonRequest } from './schemas.ts';
 /** The policy and its parameters, from sparse_kv or vLLM's vllm_xargs (sparse_kv_policy, sparse_kv_<parameter>). */
 function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params'> {
   const given: Record<string, unknown> = { ...body.sparse_kv };
-  for (const [name, value] of Object.entries(body.vllm_xargs ?? {})) if (name.startsWith('sparse_kv_')) given[name.slice('sparse_kv_'.length)] = value;
+  for (const [name, value] of Object.entries(body.vllm_xargs ?? {}))
+    if (name.startsWith('sparse_kv_')) given[name.slice('sparse_kv_'.length)] = value;
   const { policy, ...rest } = given;
-  if (policy !== undefined && policy !== null && typeof policy !== 'string') throw new ApiError(400, 'sparse_kv.policy must be the name of a policy.', 'sparse_kv.policy');
+  if (policy !== undefined && policy !== null && typeof policy !== 'string')
+    throw new ApiError(400, 'sparse_kv.policy must be the name of a policy.', 'sparse_kv.policy');
   const params: Record<string, number> = {};
   for (const [name, value] of Object.entries(rest)) {
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-    if (typeof number !== 'number' || Number.isNaN(number)) throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
+    if (typeof number !== 'number' || Number.isNaN(number))
+      throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
     params[name] = number;
   }
   return { policy: policy ?? undefined, params };
@@ -24,7 +27,8 @@ function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number>
   const bias = new Map<number, number>();
   for (const [key, value] of Object.entries(body.logit_bias)) {
     const token = Number(key);
-    if (!Number.isInteger(token) || token < 0 || token >= vocab) throw new ApiError(400, `logit_bias: ${key} is not a token of this model.`, 'logit_bias');
+    if (!Number.isInteger(token) || token < 0 || token >= vocab)
+      throw new ApiError(400, `logit_bias: ${key} is not a token of this model.`, 'logit_bias');
     bias.set(token, value);
   }
   if (bias.size > 1024) throw new ApiError(400, 'logit_bias has more than 1024 tokens.', 'logit_bias');
@@ -41,7 +45,14 @@ function room(engine: EngineApi, policy: string | undefined, prompt: number): nu
 }
 
 /** One generation. `logprobs`: alternatives per token, undefined for none; `choice` varies the seed of n > 1. */
-export function generateRequest(engine: EngineApi, body: CommonRequest, prompt: Int32Array, maxTokens: number | undefined, logprobs: number | undefined, choice: number): GenerateRequest {
+export function generateRequest(
+  engine: EngineApi,
+  body: CommonRequest,
+  prompt: Int32Array,
+  maxTokens: number | undefined,
+  logprobs: number | undefined,
+  choice: number,
+): GenerateRequest {
   const { tokenizer } = engine.model;
   const stopTokens = [...(body.ignore_eos ? [] : tokenizer.eos), ...(body.stop_token_ids ?? [])];
   const chosen = policyOf(body);
@@ -67,4 +78,5 @@ export function generateRequest(engine: EngineApi, body: CommonRequest, prompt: 
   };
 }
 
-export const stopStrings = (body: CommonRequest): string[] => (body.stop === null || body.stop === undefined ? [] : [body.stop].flat()).filter((text) => text !== '');
+export const stopStrings = (body: CommonRequest): string[] =>
+  (body.stop === null || body.stop === undefined ? [] : [body.stop].flat()).filter((text) => text !== '');

@@ -8,7 +8,9 @@ const count = (max: number) => z.number().int().min(1).max(max);
 const token = z.number().int().min(0);
 
 /** Per-request policy: { policy, …declared parameters }. */
-export const sparseKv = z.object({ policy: z.string().nullish() }).catchall(z.union([z.number(), z.string()], { error: 'must be a number' }));
+export const sparseKv = z
+  .object({ policy: z.string().nullish() })
+  .catchall(z.union([z.number(), z.string()], { error: 'must be a number' }));
 
 const sampling = {
   model: z.string().nullish(),
@@ -22,7 +24,9 @@ const sampling = {
   logit_bias: z.record(z.string(), z.number().min(-100).max(100)).nullish(),
   seed: z.number().int().nullish(),
   n: count(128).nullish(),
-  stop: z.union([z.string(), z.array(z.string()).max(16)], { error: 'must be a string or at most 16 of them' }).nullish(),
+  stop: z
+    .union([z.string(), z.array(z.string()).max(16)], { error: 'must be a string or at most 16 of them' })
+    .nullish(),
   stop_token_ids: z.array(token).max(64).nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),
@@ -39,7 +43,8 @@ const sampling = {
 /** One pass over a prompt, which may hold a million token ids: a union of arrays would collect an issue for each. */
 function promptProblem(prompt: unknown): string | undefined {
   const expected = 'must be a string, a list of strings, a list of token ids, or a list of such lists';
-  const isTokens = (list: unknown[]) => list.length > 0 && list.every((id) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31);
+  const isTokens = (list: unknown[]) =>
+    list.length > 0 && list.every((id) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31);
   if (prompt === undefined || prompt === null) return 'received undefined';
   if (typeof prompt === 'string') return undefined;
   if (!Array.isArray(prompt)) return expected;
@@ -58,7 +63,14 @@ const prompt = z
     const message = promptProblem(value);
     if (message) context.addIssue({ code: 'custom', message });
   })
-  .meta({ anyOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }, tokenList, { type: 'array', items: tokenList }] });
+  .meta({
+    anyOf: [
+      { type: 'string' },
+      { type: 'array', items: { type: 'string' } },
+      tokenList,
+      { type: 'array', items: tokenList },
+    ],
+  });
 
 export const completionRequest = z
   .object({

@@ -4,7 +4,12 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { type ZodTypeProvider, jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import {
+  type ZodTypeProvider,
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+} from 'fastify-type-provider-zod';
 import type { EngineApi } from '../engine/types.ts';
 import type { Service } from './call.ts';
 import { chat, messagesOf } from './chat.ts';
@@ -31,7 +36,9 @@ export interface ServerOptions {
   logLevel?: string;
 }
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 /** What needs no API key: monitors seldom have one. */
 const open = new Set(['/health', '/metrics']);
@@ -39,9 +46,16 @@ const open = new Set(['/health', '/metrics']);
 /** Bytes that are not HTTP. */
 function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
   if (!socket.writable) return void socket.destroy();
-  const [status, text] = ({ HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'], ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'] } as Record<string, [number, string]>)[error.code ?? ''] ?? [400, 'Bad Request'];
+  const [status, text] = (
+    {
+      HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
+      ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
+    } as Record<string, [number, string]>
+  )[error.code ?? ''] ?? [400, 'Bad Request'];
   const body = JSON.stringify(new ApiError(status, `${text}: this is not a request that HTTP allows.`).body);
-  socket.end(`HTTP/1.1 ${status} ${text}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${status} ${text}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+  );
 }
 
 export interface Server {
@@ -56,14 +70,22 @@ export interface Server {
 export async function createServer(engine: EngineApi, options: ServerOptions = {}): Promise<Server> {
   const modelName = options.modelName ?? engine.model.name;
   const encoder = new Encoder(engine.model);
-  const service: Service = { engine, modelName, maxQueue: options.maxQueue ?? 1024, timeLimit: options.timeLimit ?? 3600, calls: new Set(), draining: false };
+  const service: Service = {
+    engine,
+    modelName,
+    maxQueue: options.maxQueue ?? 1024,
+    timeLimit: options.timeLimit ?? 3600,
+    calls: new Set(),
+    draining: false,
+  };
   const metrics = metricsOf(engine, modelName);
   const app = Fastify({
     bodyLimit: options.bodyLimit ?? 8 << 20,
     requestTimeout: options.requestTimeout ?? 60_000,
     logger: options.logLevel ? { level: options.logLevel } : false,
     forceCloseConnections: true,
-    frameworkErrors: (error, _, reply) => void (reply as FastifyReply).status(error.statusCode ?? 400).send(toApiError(error).body),
+    frameworkErrors: (error, _, reply) =>
+      void (reply as FastifyReply).status(error.statusCode ?? 400).send(toApiError(error).body),
     clientErrorHandler: refuseSocket,
   }).withTypeProvider<ZodTypeProvider>();
   app.removeContentTypeParser('text/plain'); // JSON alone: a web page cannot post it to a local server unasked
@@ -74,34 +96,56 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
   app.setErrorHandler((error, request, reply) => {
     const api = toApiError(error);
     if (api.status >= 500) request.log.error(error);
-    reply.code(api.status as 400).headers(api.headers).send(api.body as never);
+    reply
+      .code(api.status as 400)
+      .headers(api.headers)
+      .send(api.body as never);
   });
   app.setNotFoundHandler((request, reply) => {
     const [url] = request.url.split('?');
     const allowed = (['GET', 'POST'] as const).filter((method) => app.hasRoute({ url, method }));
-    const api = allowed.length ? new ApiError(405, `${request.method} is not possible here; ${allowed} is.`, null, null, { allow: allowed.join(', ') }) : new ApiError(404, `There is no ${request.method} ${url}.`, null, 'not_found');
-    reply.code(api.status as 400).headers(api.headers).send(api.body as never);
+    const api = allowed.length
+      ? new ApiError(405, `${request.method} is not possible here; ${allowed} is.`, null, null, {
+          allow: allowed.join(', '),
+        })
+      : new ApiError(404, `There is no ${request.method} ${url}.`, null, 'not_found');
+    reply
+      .code(api.status as 400)
+      .headers(api.headers)
+      .send(api.body as never);
   });
   if (options.apiKey !== undefined) {
     const digest = (text: string) => createHash('sha256').update(text).digest();
     const expected = digest(`Bearer ${options.apiKey}`);
     app.addHook('onRequest', async (request) => {
       if (open.has(request.url.split('?')[0])) return;
-      if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected)) throw new ApiError(401, 'Send the API key as Authorization: Bearer …', null, 'invalid_api_key');
+      if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected))
+        throw new ApiError(401, 'Send the API key as Authorization: Bearer …', null, 'invalid_api_key');
     });
   }
   const knownModel = (asked: string | null | undefined) => {
     if (asked && asked !== modelName && asked !== engine.model.name && asked !== engine.model.source)
-      throw new ApiError(404, `The model ${asked} does not exist; this server has ${modelName}.`, 'model', 'model_not_found');
+      throw new ApiError(
+        404,
+        `The model ${asked} does not exist; this server has ${modelName}.`,
+        'model',
+        'model_not_found',
+      );
   };
 
-  app.get('/health', async (_, reply) => reply.status(service.draining ? 503 : 200).send({ status: service.draining ? 'draining' : 'ok' }));
+  app.get('/health', async (_, reply) =>
+    reply.status(service.draining ? 503 : 200).send({ status: service.draining ? 'draining' : 'ok' }),
+  );
   app.get('/version', async () => ({ version }));
   app.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
   app.get('/openapi.json', async () => app.swagger());
   const created = Math.floor(Date.now() / 1000);
   const model = () => ({
-    id: modelName, object: 'model', created, owned_by: 'skv', max_model_len: engine.maxModelLen,
+    id: modelName,
+    object: 'model',
+    created,
+    owned_by: 'skv',
+    max_model_len: engine.maxModelLen,
     sparse_kv: engine.policies.map(({ plan }) => ({ policy: plan.name, params: plan.params })),
   });
   app.get('/v1/models', async () => ({ object: 'list', data: [model()] }));
@@ -121,8 +165,11 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
   });
   app.post('/tokenize', { schema: { body: tokenizeRequest } }, async ({ body }) => {
     knownModel(body.model);
-    if ((body.prompt ?? body.messages ?? undefined) === undefined) throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
-    const text = body.prompt ?? engine.model.chat(messagesOf(body.messages!), { addGenerationPrompt: body.add_generation_prompt ?? true });
+    if ((body.prompt ?? body.messages ?? undefined) === undefined)
+      throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
+    const text =
+      body.prompt ??
+      engine.model.chat(messagesOf(body.messages!), { addGenerationPrompt: body.add_generation_prompt ?? true });
     const addBos = typeof body.prompt === 'string' && (body.add_special_tokens ?? true);
     const tokens = [...(await encoder.encode(text, { addBos, special: true }))];
     const strings = body.return_token_strs ? { token_strs: tokens.map((token) => tokenText(engine.model, token)) } : {};

@@ -20,12 +20,14 @@ async function alone(): Promise<Map<string, number[]>> {
 }
 const expected = await alone();
 
-test('the policies do generate different tokens', () => assert.ok(new Set([...expected.values()].map(String)).size > 3));
+test('the policies do generate different tokens', () =>
+  assert.ok(new Set([...expected.values()].map(String)).size > 3));
 
 for (const chunk of [1, 7, 16, 33, 64]) {
   test(`prompts in chunks of ${chunk}`, async () => {
     const engine = await smallEngine(model, { maxBatchedTokens: chunk, prefixCache: false });
-    for (const policy of policyNames) assert.equal((await outcome(engine, requestFor(policy))).tokens, expected.get(policy), policy);
+    for (const policy of policyNames)
+      assert.equal((await outcome(engine, requestFor(policy))).tokens, expected.get(policy), policy);
     await engine.close();
   });
 }
@@ -33,7 +35,8 @@ for (const chunk of [1, 7, 16, 33, 64]) {
 for (const threads of [1, 2, 3]) {
   test(`${threads} threads`, async () => {
     const engine = await smallEngine(model, { threads, pin: false });
-    for (const policy of policyNames) assert.equal((await outcome(engine, requestFor(policy))).tokens, expected.get(policy), policy);
+    for (const policy of policyNames)
+      assert.equal((await outcome(engine, requestFor(policy))).tokens, expected.get(policy), policy);
     await engine.close();
   });
 }
@@ -41,11 +44,19 @@ for (const threads of [1, 2, 3]) {
 test('among strangers of every policy, some of which abort', async () => {
   const engine = await smallEngine(model, { maxBatchedTokens: 50, prefixCache: false });
   const strangers = policyNames.flatMap((policy, i) =>
-    [0, 1].map((k) => engine.submit({ prompt: randomTokens(50 + i * 2 + k, 20 + 31 * i + k, vocab), maxTokens: 30 + i, policy, params: smallBudgets[policy] })),
+    [0, 1].map((k) =>
+      engine.submit({
+        prompt: randomTokens(50 + i * 2 + k, 20 + 31 * i + k, vocab),
+        maxTokens: 30 + i,
+        policy,
+        params: smallBudgets[policy],
+      }),
+    ),
   );
   const watched = policyNames.map((policy) => outcome(engine, requestFor(policy)));
   setTimeout(() => strangers.forEach((stranger, i) => i % 3 === 0 && stranger.abort()), 30);
-  for (const [i, policy] of policyNames.entries()) assert.equal((await watched[i]).tokens, expected.get(policy), policy);
+  for (const [i, policy] of policyNames.entries())
+    assert.equal((await watched[i]).tokens, expected.get(policy), policy);
   await Promise.all(strangers.map((stranger) => stranger.finished));
   const { pagesUsed, pagesCached } = engine.stats();
   assert.is(pagesUsed, pagesCached, 'only the prefix cache holds pages at the end');
@@ -65,7 +76,11 @@ test('after a prefix hit', async () => {
     const longer = Int32Array.from([...PROMPT, ...randomTokens(9, 40, vocab)]);
     const shared = await outcome(engine, { ...requestFor(policy), prompt: longer });
     engine.clearPrefixCache();
-    assert.equal((await outcome(engine, { ...requestFor(policy), prompt: longer })).tokens, shared.tokens, `${policy}, longer prompt`);
+    assert.equal(
+      (await outcome(engine, { ...requestFor(policy), prompt: longer })).tokens,
+      shared.tokens,
+      `${policy}, longer prompt`,
+    );
     engine.clearPrefixCache();
   }
   assert.ok(hits >= 6, `${hits} policies had hits`);
@@ -86,9 +101,17 @@ test('two requests that share a prefix and run at the same time', async () => {
 test('through preemption: a small pool gives the tokens of a large one', async () => {
   const heads = model.shape.layers * model.shape.kvHeads;
   const { pageBytes } = (await smallEngine(model)).stats();
-  const engine = await smallEngine(model, { maxBatchedTokens: 64, kvCacheBytes: pageBytes * heads * 30, prefixCache: false });
-  const watched = policyNames.flatMap((policy) => [outcome(engine, requestFor(policy)), outcome(engine, { ...requestFor(policy), maxTokens: 60 })]);
-  for (const [i, each] of watched.entries()) assert.equal((await each).tokens, expected.get(policyNames[i >> 1]), policyNames[i >> 1]);
+  const engine = await smallEngine(model, {
+    maxBatchedTokens: 64,
+    kvCacheBytes: pageBytes * heads * 30,
+    prefixCache: false,
+  });
+  const watched = policyNames.flatMap((policy) => [
+    outcome(engine, requestFor(policy)),
+    outcome(engine, { ...requestFor(policy), maxTokens: 60 }),
+  ]);
+  for (const [i, each] of watched.entries())
+    assert.equal((await each).tokens, expected.get(policyNames[i >> 1]), policyNames[i >> 1]);
   assert.ok(engine.stats().preemptions > 0, 'somebody was preempted');
   await engine.close();
 });
@@ -97,10 +120,15 @@ test('a seed gives the same draws whatever runs beside it', async () => {
   const engine = await smallEngine(model);
   const request = { ...requestFor('h2o'), sampling: { temperature: 1, seed: 42, topP: 0.9 } };
   const first = await outcome(engine, request);
-  const strangers = [1, 2, 3].map((seed) => tokensOf(engine.submit({ ...requestFor('none'), sampling: { temperature: 1, seed } })));
+  const strangers = [1, 2, 3].map((seed) =>
+    tokensOf(engine.submit({ ...requestFor('none'), sampling: { temperature: 1, seed } })),
+  );
   assert.equal((await outcome(engine, request)).tokens, first.tokens);
   await Promise.all(strangers);
-  assert.is.not(String((await outcome(engine, { ...request, sampling: { temperature: 1, seed: 43 } })).tokens), String(first.tokens));
+  assert.is.not(
+    String((await outcome(engine, { ...request, sampling: { temperature: 1, seed: 43 } })).tokens),
+    String(first.tokens),
+  );
   await engine.close();
 });
 

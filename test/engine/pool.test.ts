@@ -19,7 +19,12 @@ const GENERATE = 40;
 /** Pages for a tenth of all requests' logical tokens. */
 const PAGES = Math.ceil(((PROMPT + GENERATE) * REQUESTS) / 16 / 10) * layers * kvHeads;
 const requests = (policy: string, params = {}) =>
-  Array.from({ length: REQUESTS }, (_, i) => ({ prompt: randomTokens(1000 + i, PROMPT - (i % 40), vocab), maxTokens: GENERATE, policy, params }));
+  Array.from({ length: REQUESTS }, (_, i) => ({
+    prompt: randomTokens(1000 + i, PROMPT - (i % 40), vocab),
+    maxTokens: GENERATE,
+    policy,
+    params,
+  }));
 
 test('100 requests with an eviction policy need no preemption', async () => {
   const engine = await smallEngine(model, { kvCacheBytes: PAGES * pageBytes, maxSeqs: 16, prefixCache: false });
@@ -28,7 +33,10 @@ test('100 requests with an eviction policy need no preemption', async () => {
   const stats = engine.stats();
   assert.is(stats.preemptions, 0);
   assert.is(stats.pagesUsed, 0, 'the pool ends as it began');
-  assert.ok(stats.policies.find(({ name }) => name === 'h2o')!.slotsEvicted > REQUESTS * 50, 'slots were really evicted');
+  assert.ok(
+    stats.policies.find(({ name }) => name === 'h2o')!.slotsEvicted > REQUESTS * 50,
+    'slots were really evicted',
+  );
   await engine.close();
 });
 
@@ -47,8 +55,17 @@ test('100 requests with the full cache finish by preemption, with the tokens of 
 
 test('compaction works when no page is free', async () => {
   // exactly the pages of one prompt and the next token's: at its end everything is in use
-  const engine = await smallEngine(model, { kvCacheBytes: 7 * layers * kvHeads * pageBytes, maxSeqs: 1, prefixCache: false });
-  const { finished } = await outcome(engine, { prompt: randomTokens(5, 112, vocab), maxTokens: 30, policy: 'h2o', params: { budget: 32, recent: 8 } });
+  const engine = await smallEngine(model, {
+    kvCacheBytes: 7 * layers * kvHeads * pageBytes,
+    maxSeqs: 1,
+    prefixCache: false,
+  });
+  const { finished } = await outcome(engine, {
+    prompt: randomTokens(5, 112, vocab),
+    maxTokens: 30,
+    policy: 'h2o',
+    params: { budget: 32, recent: 8 },
+  });
   assert.is(finished.reason, 'length');
   assert.is(finished.peakCacheBytes, 7 * layers * kvHeads * pageBytes);
   assert.ok(finished.cacheBytes <= 3 * layers * kvHeads * pageBytes, 'pages were freed');
@@ -82,7 +99,12 @@ test('what can never run is refused at submission', async () => {
 
 test('cache-relative positions have no limit of length', async () => {
   const engine = await smallEngine(model, { maxModelLen: 64, prefixCache: false });
-  const { finished, tokens } = await outcome(engine, { prompt: randomTokens(2, 40, vocab), maxTokens: 400, policy: 'streaming', params: { budget: 32 } });
+  const { finished, tokens } = await outcome(engine, {
+    prompt: randomTokens(2, 40, vocab),
+    maxTokens: 400,
+    policy: 'streaming',
+    params: { budget: 32 },
+  });
   assert.is(finished.reason, 'length');
   assert.is(tokens.length, 400);
   await engine.close();

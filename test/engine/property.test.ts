@@ -14,8 +14,15 @@ const model = tinyModel(11, { layers: 1, kvHeads: 2, group: 1, width: 32, ffn: 3
 process.on('exit', () => model.remove());
 const { vocab } = model.shape;
 const budgets: Record<string, Record<string, number>> = {
-  none: {}, streaming: { budget: 20 }, h2o: { budget: 20, recent: 8 }, tova: { budget: 20 }, snapkv: { budget: 20, window: 4 },
-  pyramidkv: { budget: 20, window: 4 }, adakv: { budget: 20, window: 4 }, knorm: { budget: 20 }, keydiff: { budget: 20 },
+  none: {},
+  streaming: { budget: 20 },
+  h2o: { budget: 20, recent: 8 },
+  tova: { budget: 20 },
+  snapkv: { budget: 20, window: 4 },
+  pyramidkv: { budget: 20, window: 4 },
+  adakv: { budget: 20, window: 4 },
+  knorm: { budget: 20 },
+  keydiff: { budget: 20 },
 };
 
 const alone = await smallEngine(model, { prefixCache: false });
@@ -24,13 +31,26 @@ const known = new Map<string, Promise<number[]>>();
 /** Tokens of a request that has the engine for itself. */
 function expected(policy: string, family: number, length: number, maxTokens: number): Promise<number[]> {
   const key = `${policy} ${family} ${length} ${maxTokens}`;
-  if (!known.has(key)) known.set(key, outcome(alone, { prompt: randomTokens(family, 64, vocab).subarray(0, length), maxTokens, policy, params: budgets[policy] }).then(({ tokens }) => tokens));
+  if (!known.has(key))
+    known.set(
+      key,
+      outcome(alone, {
+        prompt: randomTokens(family, 64, vocab).subarray(0, length),
+        maxTokens,
+        policy,
+        params: budgets[policy],
+      }).then(({ tokens }) => tokens),
+    );
   return known.get(key)!;
 }
 
 const submit = fc.record({
-  kind: fc.constant('submit' as const), policy: fc.constantFrom(...policyNames), family: fc.integer({ min: 1, max: 3 }),
-  length: fc.constantFrom(1, 15, 16, 17, 33, 48, 64), maxTokens: fc.integer({ min: 1, max: 24 }), priority: fc.integer({ min: 0, max: 2 }),
+  kind: fc.constant('submit' as const),
+  policy: fc.constantFrom(...policyNames),
+  family: fc.integer({ min: 1, max: 3 }),
+  length: fc.constantFrom(1, 15, 16, 17, 33, 48, 64),
+  maxTokens: fc.integer({ min: 1, max: 24 }),
+  priority: fc.integer({ min: 0, max: 2 }),
 });
 const action = fc.oneof(
   { weight: 5, arbitrary: submit },
@@ -41,33 +61,54 @@ const action = fc.oneof(
 let actions = 0;
 test('random lives', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), fc.constantFrom(11, 16, 25, 200), fc.constantFrom(3, 16, 40, 128), fc.integer({ min: 1, max: 6 }), async (script, columns, maxBatchedTokens, maxSeqs) => {
-      const engine = await smallEngine(model, { kvCacheBytes: columns * model.shape.kvHeads * pageBytes, maxBatchedTokens, maxSeqs, check: true });
-      const started: { generation: Generation; tokens: Promise<number[]>; wanted: Promise<number[]> }[] = [];
-      try {
-        for (const each of script) {
-          actions++;
-          if (each.kind === 'submit') {
-            const { policy, family, length, maxTokens, priority } = each;
-            const generation = engine.submit({ prompt: randomTokens(family, 64, vocab).subarray(0, length), maxTokens, policy, params: budgets[policy], priority });
-            started.push({ generation, tokens: tokensOf(generation), wanted: expected(policy, family, length, maxTokens) });
-          } else if (each.kind === 'abort') started[each.which % Math.max(1, started.length)]?.generation.abort();
-          else for (let i = 0; i < each.ticks; i++) await new Promise((resolve) => setImmediate(resolve));
+    fc.asyncProperty(
+      fc.array(action, { minLength: 5, maxLength: 40 }),
+      fc.constantFrom(11, 16, 25, 200),
+      fc.constantFrom(3, 16, 40, 128),
+      fc.integer({ min: 1, max: 6 }),
+      async (script, columns, maxBatchedTokens, maxSeqs) => {
+        const engine = await smallEngine(model, {
+          kvCacheBytes: columns * model.shape.kvHeads * pageBytes,
+          maxBatchedTokens,
+          maxSeqs,
+          check: true,
+        });
+        const started: { generation: Generation; tokens: Promise<number[]>; wanted: Promise<number[]> }[] = [];
+        try {
+          for (const each of script) {
+            actions++;
+            if (each.kind === 'submit') {
+              const { policy, family, length, maxTokens, priority } = each;
+              const generation = engine.submit({
+                prompt: randomTokens(family, 64, vocab).subarray(0, length),
+                maxTokens,
+                policy,
+                params: budgets[policy],
+                priority,
+              });
+              started.push({
+                generation,
+                tokens: tokensOf(generation),
+                wanted: expected(policy, family, length, maxTokens),
+              });
+            } else if (each.kind === 'abort') started[each.which % Math.max(1, started.length)]?.generation.abort();
+            else for (let i = 0; i < each.ticks; i++) await new Promise((resolve) => setImmediate(resolve));
+          }
+          for (const { generation, tokens, wanted } of started) {
+            const { reason, error } = await generation.finished;
+            if (error) throw error;
+            const [got, want] = [await tokens, await wanted];
+            if (reason === 'abort') assert.equal(got, want.slice(0, got.length));
+            else assert.equal(got, want);
+          }
+          engine.check();
+          engine.clearPrefixCache();
+          assert.is(engine.stats().pagesUsed, 0, 'the pool ends as it began');
+        } finally {
+          await engine.close();
         }
-        for (const { generation, tokens, wanted } of started) {
-          const { reason, error } = await generation.finished;
-          if (error) throw error;
-          const [got, want] = [await tokens, await wanted];
-          if (reason === 'abort') assert.equal(got, want.slice(0, got.length));
-          else assert.equal(got, want);
-        }
-        engine.check();
-        engine.clearPrefixCache();
-        assert.is(engine.stats().pagesUsed, 0, 'the pool ends as it began');
-      } finally {
-        await engine.close();
-      }
-    }),
+      },
+    ),
     { numRuns: Number(process.env.SKV_PROPERTY ?? 150), seed: Number(process.env.SKV_SEED ?? 20261124) },
   );
   assert.ok(actions > 1000, `${actions} actions`);

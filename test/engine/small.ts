@@ -6,14 +6,29 @@ import { type Tiny, random } from '../oracle/tiny.ts';
 
 /** The shipped policies with budgets that small prompts exceed. */
 export const smallBudgets: Record<string, Record<string, number>> = {
-  none: {}, streaming: { budget: 40 }, h2o: { budget: 40, recent: 16 }, tova: { budget: 40 }, snapkv: { budget: 40, window: 8 },
-  pyramidkv: { budget: 40, window: 8 }, adakv: { budget: 40, window: 8 }, knorm: { budget: 40 }, keydiff: { budget: 40 },
+  none: {},
+  streaming: { budget: 40 },
+  h2o: { budget: 40, recent: 16 },
+  tova: { budget: 40 },
+  snapkv: { budget: 40, window: 8 },
+  pyramidkv: { budget: 40, window: 8 },
+  adakv: { budget: 40, window: 8 },
+  knorm: { budget: 40 },
+  keydiff: { budget: 40 },
 };
 export const policyNames = Object.keys(smallBudgets);
 const built = Promise.all(policyNames.map((name) => build(shipped(name)!)));
 
 export async function smallEngine(model: Tiny, options: Partial<EngineOptions> = {}): Promise<Engine> {
-  return Engine.create({ model: model.loaded, policies: await built, maxSeqs: 8, maxModelLen: 1024, kvCacheBytes: 64 << 20, check: true, ...options });
+  return Engine.create({
+    model: model.loaded,
+    policies: await built,
+    maxSeqs: 8,
+    maxModelLen: 1024,
+    kvCacheBytes: 64 << 20,
+    check: true,
+    ...options,
+  });
 }
 
 export function randomTokens(seed: number, count: number, vocab: number): Int32Array {
@@ -27,7 +42,10 @@ export async function tokensOf(generation: Generation): Promise<number[]> {
   return tokens;
 }
 
-export interface Outcome { tokens: number[]; finished: Finished }
+export interface Outcome {
+  tokens: number[];
+  finished: Finished;
+}
 
 export async function outcome(engine: Engine, request: GenerateRequest): Promise<Outcome> {
   const generation = engine.submit(request);

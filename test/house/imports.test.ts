@@ -16,8 +16,14 @@ const allowed: Record<string, { values: string[]; types: string[] }> = {
   'runtime/model': { values: ['runtime/native'], types: [] },
   'runtime/engine': { values: ['runtime/native', 'runtime/model'], types: ['codegen'] },
   'runtime/server': { values: ['runtime/engine', 'runtime/model', 'runtime/native'], types: ['codegen'] },
-  cli: { values: ['dsl', 'codegen', 'bench', 'runtime/native', 'runtime/model', 'runtime/engine', 'runtime/server'], types: [] },
-  bench: { values: ['dsl', 'codegen', 'cli', 'runtime/native', 'runtime/model', 'runtime/engine', 'runtime/server'], types: [] },
+  cli: {
+    values: ['dsl', 'codegen', 'bench', 'runtime/native', 'runtime/model', 'runtime/engine', 'runtime/server'],
+    types: [],
+  },
+  bench: {
+    values: ['dsl', 'codegen', 'cli', 'runtime/native', 'runtime/model', 'runtime/engine', 'runtime/server'],
+    types: [],
+  },
 };
 
 interface Import {
@@ -53,18 +59,25 @@ test('imports follow the direction of the architecture', () => {
     if (target === undefined) return true;
     return !(allowed[source].values.includes(target) || (typeOnly && allowed[source].types.includes(target)));
   });
-  assert.equal(wrong.map((edge) => `${edge.from} → ${edge.to}`), []);
+  assert.equal(
+    wrong.map((edge) => `${edge.from} → ${edge.to}`),
+    [],
+  );
 });
 
 test('the dsl imports no package at all', () => {
   for (const file of files.filter((name) => name.startsWith('dsl/'))) {
-    assert.not.match(readFileSync(join(root, file), 'utf8'), /from '(?!\.)/, file);
+    const code = readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+    assert.not.match(code, /from '(?!\.)/, file);
   }
 });
 
 test('only read, lower, host and types-level code touch ts-morph', () => {
   const users = files.filter((name) => /from '(ts-morph|typescript)'/.test(readFileSync(join(root, name), 'utf8')));
-  assert.equal(users.filter((name) => room(name) !== 'codegen'), []);
+  assert.equal(
+    users.filter((name) => room(name) !== 'codegen'),
+    [],
+  );
 });
 
 test('no import cycles between files', () => {

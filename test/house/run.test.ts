@@ -22,6 +22,7 @@ test('a promise that never settles is a failure although node exits with 0', () 
 
 test('a crash is a failure', () => assert.is(judge('a.test.ts', 'Segmentation fault', null, 1).failed, 1));
 
-test('an exit code without a failed test is a failure', () => assert.is(judge('a.test.ts', ended(2, 2), 1, 1).failed, 1));
+test('an exit code without a failed test is a failure', () =>
+  assert.is(judge('a.test.ts', ended(2, 2), 1, 1).failed, 1));
 
 test.run();

@@ -35,13 +35,15 @@ function changed(change: (parts: GgufParts) => void): Buffer {
   change(parts);
   return writeGguf(parts);
 }
-const without = (name: string) => changed((parts) => (parts.tensors = parts.tensors.filter((tensor) => tensor.name !== name)));
+const without = (name: string) =>
+  changed((parts) => (parts.tensors = parts.tensors.filter((tensor) => tensor.name !== name)));
 const meta = (key: string, value: GgufParts['metadata'][string] | undefined) =>
   changed(({ metadata }) => {
     if (value === undefined) delete metadata[key];
     else metadata[key] = value;
   });
-const tensor = (name: string, change: Partial<GgufParts['tensors'][number]>) => changed(({ tensors }) => Object.assign(tensors.find((each) => each.name === name)!, change));
+const tensor = (name: string, change: Partial<GgufParts['tensors'][number]>) =>
+  changed(({ tensors }) => Object.assign(tensors.find((each) => each.name === name)!, change));
 const patched = (at: number, bytes: number[]) => {
   const file = writeGguf(ggufParts());
   Buffer.from(bytes).copy(file, at);
@@ -59,28 +61,56 @@ test('the right file loads, and so does version 2', async () => {
 });
 
 const cases: [string, Buffer, RegExp][] = [
-  ['empty', Buffer.alloc(0), /magic/], ['not GGUF', Buffer.from('PK\x03\x04 this is a zip'), /not a GGUF/], ['big-endian', patched(0, [...Buffer.from('FUGG')]), /big-endian/],
-  ['version 1', patched(4, [1, 0, 0, 0]), /version 1/], ['version 99', patched(4, [99, 0, 0, 0]), /version 99/], ['2^64 tensors', patched(8, huge), /number of tensors/],
-  ['2^64 keys', patched(16, huge), /metadata keys/], ['a key of 2^64 bytes', patched(24, huge), /length/], ['other architecture', meta('general.architecture', 'mamba'), /mamba is not supported/],
-  ['no architecture', meta('general.architecture', undefined), /architecture/], ['no layers', meta('llama.block_count', undefined), /block_count is missing/],
-  ['0 layers', meta('llama.block_count', 0), /layers is 0/], ['a million layers', meta('llama.block_count', 1000000), /layers is/], ['layers as text', meta('llama.block_count', 'two'), /not a number/],
-  ['0 heads', meta('llama.attention.head_count', 0), /./], ['heads that do not divide', meta('llama.attention.head_count_kv', 3), /KV heads/], ['a head size of 8', meta('llama.attention.key_length', 8), /headDim/],
-  ['a head size of 40', meta('llama.attention.key_length', 40), /multiple of 16/], ['half RoPE', meta('llama.rope.dimension_count', 16), /RoPE on 16/], ['epsilon 0', meta('llama.attention.layer_norm_rms_epsilon', 0), /epsilon/],
-  ['RoPE base 0', meta('llama.rope.freq_base', 0), /base/], ['yarn', meta('llama.rope.scaling.type', 'yarn'), /yarn/], ['experts', meta('llama.expert_count', 8), /experts/],
-  ['no embedding', without('token_embd.weight'), /token_embd|vocab/], ['no norm', without('output_norm.weight'), /missing: output_norm/], ['a layer without keys', without('blk.1.attn_k.weight'), /blk.1.attn_k/],
-  ['swapped dimensions', tensor('blk.0.ffn_up.weight', { dims: [96, 64] }), /blk.0.ffn_up.weight is 64 × 96/], ['five dimensions', tensor('blk.0.ffn_up.weight', { dims: [64, 96, 1, 1, 1] }), /5 dimensions/],
-  ['a zero dimension', tensor('blk.0.ffn_up.weight', { dims: [0, 96] }), /shape/], ['dimensions whose product overflows', tensor('blk.0.ffn_up.weight', { dims: [2 ** 31, 2 ** 31] }), /shape|memory/],
-  ['an unknown type', tensor('blk.0.ffn_up.weight', { type: 77 }), /type 77/], ['a type not supported yet', tensor('blk.0.ffn_up.weight', { type: 14 }), /stored as type 14/],
-  ['a tensor twice', changed(({ tensors }) => tensors.push({ ...tensors[1] })), /twice/], ['no tokenizer', meta('tokenizer.ggml.model', undefined), /tokenizer/], ['another tokenizer', meta('tokenizer.ggml.model', 'rwkv'), /rwkv/],
-  ['another pre-tokenizer', meta('tokenizer.ggml.pre', 'future'), /future/], ['no tokens', meta('tokenizer.ggml.tokens', undefined), /tokens is missing/], ['tokens that are numbers', meta('tokenizer.ggml.tokens', Int32Array.of(1, 2)), /not a list of strings/],
-  ['types for other tokens', meta('tokenizer.ggml.token_type', Int32Array.of(1)), /one number per token/], ['an end that is no token', meta('tokenizer.ggml.eos_token_id', 5000), /eos_token_id is 5000/], ['no merges', meta('tokenizer.ggml.merges', undefined), /merges is missing/],
-  ['more tokens than embeddings', meta('tokenizer.ggml.tokens', [...vocab, 'x', 'y']), /./], ['an odd alignment', meta('general.alignment', 3), /alignment/],
+  ['empty', Buffer.alloc(0), /magic/],
+  ['not GGUF', Buffer.from('PK\x03\x04 this is a zip'), /not a GGUF/],
+  ['big-endian', patched(0, [...Buffer.from('FUGG')]), /big-endian/],
+  ['version 1', patched(4, [1, 0, 0, 0]), /version 1/],
+  ['version 99', patched(4, [99, 0, 0, 0]), /version 99/],
+  ['2^64 tensors', patched(8, huge), /number of tensors/],
+  ['2^64 keys', patched(16, huge), /metadata keys/],
+  ['a key of 2^64 bytes', patched(24, huge), /length/],
+  ['other architecture', meta('general.architecture', 'mamba'), /mamba is not supported/],
+  ['no architecture', meta('general.architecture', undefined), /architecture/],
+  ['no layers', meta('llama.block_count', undefined), /block_count is missing/],
+  ['0 layers', meta('llama.block_count', 0), /layers is 0/],
+  ['a million layers', meta('llama.block_count', 1000000), /layers is/],
+  ['layers as text', meta('llama.block_count', 'two'), /not a number/],
+  ['0 heads', meta('llama.attention.head_count', 0), /./],
+  ['heads that do not divide', meta('llama.attention.head_count_kv', 3), /KV heads/],
+  ['a head size of 8', meta('llama.attention.key_length', 8), /headDim/],
+  ['a head size of 40', meta('llama.attention.key_length', 40), /multiple of 16/],
+  ['half RoPE', meta('llama.rope.dimension_count', 16), /RoPE on 16/],
+  ['epsilon 0', meta('llama.attention.layer_norm_rms_epsilon', 0), /epsilon/],
+  ['RoPE base 0', meta('llama.rope.freq_base', 0), /base/],
+  ['yarn', meta('llama.rope.scaling.type', 'yarn'), /yarn/],
+  ['experts', meta('llama.expert_count', 8), /experts/],
+  ['no embedding', without('token_embd.weight'), /token_embd|vocab/],
+  ['no norm', without('output_norm.weight'), /missing: output_norm/],
+  ['a layer without keys', without('blk.1.attn_k.weight'), /blk.1.attn_k/],
+  ['swapped dimensions', tensor('blk.0.ffn_up.weight', { dims: [96, 64] }), /blk.0.ffn_up.weight is 64 × 96/],
+  ['five dimensions', tensor('blk.0.ffn_up.weight', { dims: [64, 96, 1, 1, 1] }), /5 dimensions/],
+  ['a zero dimension', tensor('blk.0.ffn_up.weight', { dims: [0, 96] }), /shape/],
+  ['dimensions whose product overflows', tensor('blk.0.ffn_up.weight', { dims: [2 ** 31, 2 ** 31] }), /shape|memory/],
+  ['an unknown type', tensor('blk.0.ffn_up.weight', { type: 77 }), /type 77/],
+  ['a type not supported yet', tensor('blk.0.ffn_up.weight', { type: 14 }), /stored as type 14/],
+  ['a tensor twice', changed(({ tensors }) => tensors.push({ ...tensors[1] })), /twice/],
+  ['no tokenizer', meta('tokenizer.ggml.model', undefined), /tokenizer/],
+  ['another tokenizer', meta('tokenizer.ggml.model', 'rwkv'), /rwkv/],
+  ['another pre-tokenizer', meta('tokenizer.ggml.pre', 'future'), /future/],
+  ['no tokens', meta('tokenizer.ggml.tokens', undefined), /tokens is missing/],
+  ['tokens that are numbers', meta('tokenizer.ggml.tokens', Int32Array.of(1, 2)), /not a list of strings/],
+  ['types for other tokens', meta('tokenizer.ggml.token_type', Int32Array.of(1)), /one number per token/],
+  ['an end that is no token', meta('tokenizer.ggml.eos_token_id', 5000), /eos_token_id is 5000/],
+  ['no merges', meta('tokenizer.ggml.merges', undefined), /merges is missing/],
+  ['more tokens than embeddings', meta('tokenizer.ggml.tokens', [...vocab, 'x', 'y']), /./],
+  ['an odd alignment', meta('general.alignment', 3), /alignment/],
 ];
 for (const [label, bytes, says] of cases) test(`GGUF: ${label}`, () => refused(load(bytes), label, says));
 
 test('GGUF: cut short at every section', async () => {
   const file = writeGguf(ggufParts());
-  for (let cut = 0; cut < file.length; cut += Math.max(1, Math.floor(file.length / 150))) await refused(load(file.subarray(0, cut)), `cut at ${cut}`);
+  for (let cut = 0; cut < file.length; cut += Math.max(1, Math.floor(file.length / 150)))
+    await refused(load(file.subarray(0, cut)), `cut at ${cut}`);
 });
 
 test('GGUF: 600 random mutations', async () => {
@@ -89,7 +119,8 @@ test('GGUF: 600 random mutations', async () => {
   const header = 2200; // metadata and tensor table; data bytes can be anything
   for (let i = 0; i < 600; i++) {
     const copy = Buffer.from(file);
-    for (let k = 0; k <= Math.floor(next() * 3); k++) copy[Math.floor(next() * header)] = next() < 0.3 ? 255 : Math.floor(next() * 256);
+    for (let k = 0; k <= Math.floor(next() * 3); k++)
+      copy[Math.floor(next() * header)] = next() < 0.3 ? 255 : Math.floor(next() * 256);
     await load(copy).catch((error) => assert.instance(error, ModelError, `mutation ${i}: ${(error as Error).stack}`));
   }
 });
@@ -101,7 +132,10 @@ async function loadStored(change: (files: Record<string, Buffer | string>) => vo
   for (const [name, bytes] of Object.entries(files)) writeFileSync(join(at, name), bytes);
   return loadModel(at);
 }
-const configured = (change: Record<string, unknown>) => loadStored((files) => (files['config.json'] = JSON.stringify({ ...JSON.parse(files['config.json'] as string), ...change })));
+const configured = (change: Record<string, unknown>) =>
+  loadStored(
+    (files) => (files['config.json'] = JSON.stringify({ ...JSON.parse(files['config.json'] as string), ...change })),
+  );
 function headed(change: (header: Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>) => void) {
   return loadStored((files) => {
     const old = files['model.safetensors'] as Buffer;
@@ -123,16 +157,50 @@ test('safetensors: the right folder loads', async () => {
 });
 
 const stored: [string, () => Promise<unknown>, RegExp][] = [
-  ['no config', () => loadStored((files) => delete files['config.json']), /config.json: is missing/], ['a config that is not JSON', () => loadStored((files) => (files['config.json'] = '{')), /not JSON/],
-  ['no weights', () => loadStored((files) => delete files['model.safetensors']), /neither/], ['no tokenizer', () => loadStored((files) => delete files['tokenizer.json']), /tokenizer.json: is missing/],
-  ['another architecture', () => configured({ model_type: 'gpt_neox' }), /gpt_neox/], ['biases', () => configured({ attention_bias: true }), /biases/], ['a width as text', () => configured({ hidden_size: '64' }), /not a number/],
-  ['another width', () => configured({ hidden_size: 128 }), /./], ['unknown scaling', () => configured({ rope_scaling: { type: 'yarn' } }), /yarn/], ['scaling without factors', () => configured({ rope_scaling: { rope_type: 'llama3' } }), /factor/],
-  ['an empty file', () => loadStored((files) => (files['model.safetensors'] = Buffer.alloc(3))), /shorter/], ['a header longer than the file', () => loadStored((files) => (files['model.safetensors'] = Buffer.from([255, 255, 255, 0, 0, 0, 0, 0, 1]))), /claims/],
-  ['a header that is not JSON', () => loadStored((files) => (files['model.safetensors'] = Buffer.concat([Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), Buffer.from('nope')]))), /not JSON/],
-  ['an unknown type', () => headed((header) => (header['model.norm.weight'].dtype = 'F7')), /F7/], ['a type not supported yet', () => headed((header) => Object.assign(header['model.norm.weight'], { dtype: 'I32' })), /stored as I32/],
-  ['offsets past the end', () => headed((header) => (header['model.norm.weight'].data_offsets = [1e9, 1e9 + 256])), /lies at/], ['offsets backwards', () => headed((header) => (header['model.norm.weight'].data_offsets = [256, 0])), /lies at/],
-  ['a size that is not the shape’s', () => headed((header) => (header['model.norm.weight'].shape = [63])), /but has/], ['overlapping tensors', () => headed((header) => (header['model.norm.weight'].data_offsets = [0, 256])), /overlap/],
-  ['a missing tensor', () => headed((header) => delete header['model.layers.1.mlp.up_proj.weight']), /model.layers.1.mlp.up_proj.weight/],
+  ['no config', () => loadStored((files) => delete files['config.json']), /config.json: is missing/],
+  ['a config that is not JSON', () => loadStored((files) => (files['config.json'] = '{')), /not JSON/],
+  ['no weights', () => loadStored((files) => delete files['model.safetensors']), /neither/],
+  ['no tokenizer', () => loadStored((files) => delete files['tokenizer.json']), /tokenizer.json: is missing/],
+  ['another architecture', () => configured({ model_type: 'gpt_neox' }), /gpt_neox/],
+  ['biases', () => configured({ attention_bias: true }), /biases/],
+  ['a width as text', () => configured({ hidden_size: '64' }), /not a number/],
+  ['another width', () => configured({ hidden_size: 128 }), /./],
+  ['unknown scaling', () => configured({ rope_scaling: { type: 'yarn' } }), /yarn/],
+  ['scaling without factors', () => configured({ rope_scaling: { rope_type: 'llama3' } }), /factor/],
+  ['an empty file', () => loadStored((files) => (files['model.safetensors'] = Buffer.alloc(3))), /shorter/],
+  [
+    'a header longer than the file',
+    () => loadStored((files) => (files['model.safetensors'] = Buffer.from([255, 255, 255, 0, 0, 0, 0, 0, 1]))),
+    /claims/,
+  ],
+  [
+    'a header that is not JSON',
+    () =>
+      loadStored(
+        (files) =>
+          (files['model.safetensors'] = Buffer.concat([Buffer.from([4, 0, 0, 0, 0, 0, 0, 0]), Buffer.from('nope')])),
+      ),
+    /not JSON/,
+  ],
+  ['an unknown type', () => headed((header) => (header['model.norm.weight'].dtype = 'F7')), /F7/],
+  [
+    'a type not supported yet',
+    () => headed((header) => Object.assign(header['model.norm.weight'], { dtype: 'I32' })),
+    /stored as I32/,
+  ],
+  [
+    'offsets past the end',
+    () => headed((header) => (header['model.norm.weight'].data_offsets = [1e9, 1e9 + 256])),
+    /lies at/,
+  ],
+  ['offsets backwards', () => headed((header) => (header['model.norm.weight'].data_offsets = [256, 0])), /lies at/],
+  ['a size that is not the shape’s', () => headed((header) => (header['model.norm.weight'].shape = [63])), /but has/],
+  ['overlapping tensors', () => headed((header) => (header['model.norm.weight'].data_offsets = [0, 256])), /overlap/],
+  [
+    'a missing tensor',
+    () => headed((header) => delete header['model.layers.1.mlp.up_proj.weight']),
+    /model.layers.1.mlp.up_proj.weight/,
+  ],
 ];
 for (const [label, attempt, says] of stored) test(`safetensors: ${label}`, () => refused(attempt(), label, says));
 

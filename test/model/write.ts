@@ -41,34 +41,69 @@ export const vocab = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...words];
 /** A tiny Llama with a working tokenizer. */
 export function ggufParts(): GgufParts {
   const { width, heads, kvHeads, headDim, ffn, layers } = shape;
-  const matrix = (name: string, rows: number, cols: number, type: number = WeightType.F32) => ({ name, dims: [cols, rows], type });
-  const tensors = [matrix('token_embd.weight', vocab.length, width, WeightType.Q8_0), { name: 'output_norm.weight', dims: [width], type: 0 }];
+  const matrix = (name: string, rows: number, cols: number, type: number = WeightType.F32) => ({
+    name,
+    dims: [cols, rows],
+    type,
+  });
+  const tensors = [
+    matrix('token_embd.weight', vocab.length, width, WeightType.Q8_0),
+    { name: 'output_norm.weight', dims: [width], type: 0 },
+  ];
   for (let l = 0; l < layers; l++) {
     tensors.push(
-      { name: `blk.${l}.attn_norm.weight`, dims: [width], type: 0 }, matrix(`blk.${l}.attn_q.weight`, heads * headDim, width, WeightType.Q4_1),
-      matrix(`blk.${l}.attn_k.weight`, kvHeads * headDim, width, WeightType.Q4_0), matrix(`blk.${l}.attn_v.weight`, kvHeads * headDim, width, WeightType.F16),
-      matrix(`blk.${l}.attn_output.weight`, width, heads * headDim, WeightType.BF16), { name: `blk.${l}.ffn_norm.weight`, dims: [width], type: 0 },
-      matrix(`blk.${l}.ffn_gate.weight`, ffn, width), matrix(`blk.${l}.ffn_up.weight`, ffn, width), matrix(`blk.${l}.ffn_down.weight`, width, ffn),
+      { name: `blk.${l}.attn_norm.weight`, dims: [width], type: 0 },
+      matrix(`blk.${l}.attn_q.weight`, heads * headDim, width, WeightType.Q4_1),
+      matrix(`blk.${l}.attn_k.weight`, kvHeads * headDim, width, WeightType.Q4_0),
+      matrix(`blk.${l}.attn_v.weight`, kvHeads * headDim, width, WeightType.F16),
+      matrix(`blk.${l}.attn_output.weight`, width, heads * headDim, WeightType.BF16),
+      { name: `blk.${l}.ffn_norm.weight`, dims: [width], type: 0 },
+      matrix(`blk.${l}.ffn_gate.weight`, ffn, width),
+      matrix(`blk.${l}.ffn_up.weight`, ffn, width),
+      matrix(`blk.${l}.ffn_down.weight`, width, ffn),
     );
   }
   return {
     metadata: {
-      'general.architecture': 'llama', 'general.name': 'tiny', 'llama.block_count': layers, 'llama.context_length': 256, 'llama.embedding_length': width,
-      'llama.feed_forward_length': ffn, 'llama.attention.head_count': heads, 'llama.attention.head_count_kv': kvHeads, 'llama.rope.freq_base': 10000.5,
-      'llama.attention.layer_norm_rms_epsilon': 0.00001, 'llama.rope.dimension_count': headDim, 'tokenizer.ggml.model': 'gpt2', 'tokenizer.ggml.pre': 'smollm',
-      'tokenizer.ggml.tokens': vocab, 'tokenizer.ggml.token_type': Int32Array.from(vocab, (_, i) => (i < 3 ? 3 : 1)), 'tokenizer.ggml.merges': ['a b', 'Ġ a'],
-      'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2, 'tokenizer.chat_template': '{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}',
+      'general.architecture': 'llama',
+      'general.name': 'tiny',
+      'llama.block_count': layers,
+      'llama.context_length': 256,
+      'llama.embedding_length': width,
+      'llama.feed_forward_length': ffn,
+      'llama.attention.head_count': heads,
+      'llama.attention.head_count_kv': kvHeads,
+      'llama.rope.freq_base': 10000.5,
+      'llama.attention.layer_norm_rms_epsilon': 0.00001,
+      'llama.rope.dimension_count': headDim,
+      'tokenizer.ggml.model': 'gpt2',
+      'tokenizer.ggml.pre': 'smollm',
+      'tokenizer.ggml.tokens': vocab,
+      'tokenizer.ggml.token_type': Int32Array.from(vocab, (_, i) => (i < 3 ? 3 : 1)),
+      'tokenizer.ggml.merges': ['a b', 'Ġ a'],
+      'tokenizer.ggml.bos_token_id': 1,
+      'tokenizer.ggml.eos_token_id': 2,
+      'tokenizer.chat_template': '{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}',
     },
     tensors,
   };
 }
 
-const blocks: Record<number, [number, number]> = { 0: [1, 4], 1: [1, 2], 30: [1, 2], 8: [32, 34], 2: [32, 18], 3: [32, 20] };
+const blocks: Record<number, [number, number]> = {
+  0: [1, 4],
+  1: [1, 2],
+  30: [1, 2],
+  8: [32, 34],
+  2: [32, 18],
+  3: [32, 20],
+};
 
 /** The bytes of a GGUF file; small weights, so that it can also run. */
 export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer {
   // absurd shapes get a little room: their files must be small too
-  const sizes = tensors.map(({ dims, type }) => Math.min(1 << 16, (dims.reduce((a, b) => a * b, 1) / (blocks[type] ?? [1, 4])[0]) * (blocks[type] ?? [1, 4])[1]));
+  const sizes = tensors.map(({ dims, type }) =>
+    Math.min(1 << 16, (dims.reduce((a, b) => a * b, 1) / (blocks[type] ?? [1, 4])[0]) * (blocks[type] ?? [1, 4])[1]),
+  );
   let offset = 0;
   const infos = tensors.map(({ name, dims, type }, i) => {
     const info = Buffer.concat([text(name), u32(dims.length), ...dims.map(u64), u32(type), u64(offset)]);
@@ -76,7 +111,12 @@ export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer
     return info;
   });
   const head = Buffer.concat([
-    Buffer.from('GGUF'), u32(version), u64(tensors.length), u64(Object.keys(metadata).length), ...Object.entries(metadata).map(([key, v]) => Buffer.concat([text(key), value(v)])), ...infos,
+    Buffer.from('GGUF'),
+    u32(version),
+    u64(tensors.length),
+    u64(Object.keys(metadata).length),
+    ...Object.entries(metadata).map(([key, v]) => Buffer.concat([text(key), value(v)])),
+    ...infos,
   ]);
   const data = Buffer.alloc(offset);
   for (let i = 0; i < data.length; i++) data[i] = (i * 37) & 15;
@@ -86,13 +126,22 @@ export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer
 /** A safetensors model folder's files. */
 export function storedFiles(): Record<string, Buffer | string> {
   const { width, heads, kvHeads, headDim, ffn, layers } = shape;
-  const tensors: [string, number[], string][] = [['model.embed_tokens.weight', [vocab.length, width], 'F32'], ['model.norm.weight', [width], 'F32']];
+  const tensors: [string, number[], string][] = [
+    ['model.embed_tokens.weight', [vocab.length, width], 'F32'],
+    ['model.norm.weight', [width], 'F32'],
+  ];
   for (let l = 0; l < layers; l++) {
     const p = `model.layers.${l}.`;
     tensors.push(
-      [`${p}input_layernorm.weight`, [width], 'F32'], [`${p}self_attn.q_proj.weight`, [heads * headDim, width], 'BF16'], [`${p}self_attn.k_proj.weight`, [kvHeads * headDim, width], 'F16'],
-      [`${p}self_attn.v_proj.weight`, [kvHeads * headDim, width], 'F32'], [`${p}self_attn.o_proj.weight`, [width, heads * headDim], 'F32'], [`${p}post_attention_layernorm.weight`, [width], 'F32'],
-      [`${p}mlp.gate_proj.weight`, [ffn, width], 'F32'], [`${p}mlp.up_proj.weight`, [ffn, width], 'F32'], [`${p}mlp.down_proj.weight`, [width, ffn], 'F32'],
+      [`${p}input_layernorm.weight`, [width], 'F32'],
+      [`${p}self_attn.q_proj.weight`, [heads * headDim, width], 'BF16'],
+      [`${p}self_attn.k_proj.weight`, [kvHeads * headDim, width], 'F16'],
+      [`${p}self_attn.v_proj.weight`, [kvHeads * headDim, width], 'F32'],
+      [`${p}self_attn.o_proj.weight`, [width, heads * headDim], 'F32'],
+      [`${p}post_attention_layernorm.weight`, [width], 'F32'],
+      [`${p}mlp.gate_proj.weight`, [ffn, width], 'F32'],
+      [`${p}mlp.up_proj.weight`, [ffn, width], 'F32'],
+      [`${p}mlp.down_proj.weight`, [width, ffn], 'F32'],
     );
   }
   let at = 0;
@@ -104,18 +153,55 @@ export function storedFiles(): Record<string, Buffer | string> {
   }
   const json = Buffer.from(JSON.stringify(header));
   const config = {
-    model_type: 'llama', num_hidden_layers: layers, hidden_size: width, num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: headDim, intermediate_size: ffn,
-    vocab_size: vocab.length, rms_norm_eps: 1e-5, max_position_embeddings: 256, rope_theta: 10000, tie_word_embeddings: true,
-    rope_scaling: { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 64 },
+    model_type: 'llama',
+    num_hidden_layers: layers,
+    hidden_size: width,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    head_dim: headDim,
+    intermediate_size: ffn,
+    vocab_size: vocab.length,
+    rms_norm_eps: 1e-5,
+    max_position_embeddings: 256,
+    rope_theta: 10000,
+    tie_word_embeddings: true,
+    rope_scaling: {
+      rope_type: 'llama3',
+      factor: 8,
+      low_freq_factor: 1,
+      high_freq_factor: 4,
+      original_max_position_embeddings: 64,
+    },
   };
   const tokenizer = {
-    version: '1.0', truncation: null, padding: null, normalizer: null, post_processor: null,
-    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true }, decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    added_tokens: vocab.slice(0, 3).map((content, id) => ({ id, content, special: true, single_word: false, lstrip: false, rstrip: false, normalized: false })),
-    model: { type: 'BPE', dropout: null, unk_token: null, vocab: Object.fromEntries(vocab.map((word, id) => [word, id])), merges: ['a b', 'Ġ a'] },
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    normalizer: null,
+    post_processor: null,
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true },
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    added_tokens: vocab.slice(0, 3).map((content, id) => ({
+      id,
+      content,
+      special: true,
+      single_word: false,
+      lstrip: false,
+      rstrip: false,
+      normalized: false,
+    })),
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      vocab: Object.fromEntries(vocab.map((word, id) => [word, id])),
+      merges: ['a b', 'Ġ a'],
+    },
   };
   return {
-    'model.safetensors': Buffer.concat([u64(json.length), json, Buffer.alloc(at, 1)]), 'config.json': JSON.stringify(config), 'tokenizer.json': JSON.stringify(tokenizer),
+    'model.safetensors': Buffer.concat([u64(json.length), json, Buffer.alloc(at, 1)]),
+    'config.json': JSON.stringify(config),
+    'tokenizer.json': JSON.stringify(tokenizer),
     'tokenizer_config.json': JSON.stringify({ eos_token: '<|im_end|>', chat_template: '{{ messages[0].content }}' }),
   };
 }

@@ -12,8 +12,12 @@ import { loadModel } from '../../runtime/model/load.ts';
 
 const MARGIN = 0.4;
 const prompts = [
-  'What is the capital of France?', 'Write a short story about a lighthouse keeper.', 'Explain photosynthesis to a child.',
-  'List five uses for a brick.', 'Translate "good morning" into Spanish and explain when it is used.', 'Why is the sky blue?',
+  'What is the capital of France?',
+  'Write a short story about a lighthouse keeper.',
+  'Explain photosynthesis to a child.',
+  'List five uses for a brick.',
+  'Translate "good morning" into Spanish and explain when it is used.',
+  'Why is the sky blue?',
 ];
 
 const model = await loadModel('smollm2-135m');
@@ -39,7 +43,11 @@ for (const text of prompts) {
     for await (const { token, logprob, alternatives } of generation) {
       const best = alternatives![0];
       if (best.token === token) same++;
-      else assert.ok(best.logprob - logprob! < MARGIN, `token ${i}: ${token} has ${logprob}, ours ${best.token} has ${best.logprob}`);
+      else
+        assert.ok(
+          best.logprob - logprob! < MARGIN,
+          `token ${i}: ${token} has ${logprob}, ours ${best.token} has ${best.logprob}`,
+        );
       i++;
     }
     assert.is(i, theirs.length);

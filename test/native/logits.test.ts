@@ -10,13 +10,22 @@ import { randomTokens, smallEngine } from '../engine/small.ts';
 const TOLERANCE = 2e-4;
 
 for (const ropeInterleaved of [true, false]) {
-  for (const [kvHeads, group, headDim] of [[1, 4, 64], [3, 1, 80], [2, 3, 96]]) {
+  for (const [kvHeads, group, headDim] of [
+    [1, 4, 64],
+    [3, 1, 80],
+    [2, 3, 96],
+  ]) {
     test(`${kvHeads} KV heads × ${group}, head size ${headDim}, ${ropeInterleaved ? 'interleaved' : 'half'} RoPE`, async () => {
       const model = tinyModel(headDim + group, { layers: 3, kvHeads, group, headDim, ropeInterleaved });
       const tokens = randomTokens(5, 290, model.shape.vocab); // past the first segment of attention
       const { logits } = run(model, rules.none(), tokens, 1);
       const engine = await smallEngine(model, { kvType: 'f32', maxBatchedTokens: 64 });
-      const generation = engine.submit({ prompt: tokens.subarray(0, 1), forced: tokens.subarray(1), maxTokens: 1, sampling: { logprobs: 20 } });
+      const generation = engine.submit({
+        prompt: tokens.subarray(0, 1),
+        forced: tokens.subarray(1),
+        maxTokens: 1,
+        sampling: { logprobs: 20 },
+      });
       let at = 0;
       for await (const { token, logprob, alternatives } of generation) {
         const row = logits[at++];
@@ -24,7 +33,11 @@ for (const ropeInterleaved of [true, false]) {
         const norm = top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0));
         assert.is(token, tokens[at]);
         for (const each of [{ token, logprob: logprob! }, ...alternatives!])
-          assert.ok(Math.abs(each.logprob - (row[each.token] - norm)) < TOLERANCE * Math.max(1, Math.abs(row[each.token] - norm)), `position ${at}, token ${each.token}: ${each.logprob} for ${row[each.token] - norm}`);
+          assert.ok(
+            Math.abs(each.logprob - (row[each.token] - norm)) <
+              TOLERANCE * Math.max(1, Math.abs(row[each.token] - norm)),
+            `position ${at}, token ${each.token}: ${each.logprob} for ${row[each.token] - norm}`,
+          );
       }
       assert.is(at, tokens.length - 1);
       await engine.close();

@@ -95,9 +95,18 @@ for (const [name, type] of Object.entries(WeightType)) {
       for (const cols of [32, 96, 576]) {
         const tokens = 19;
         const { bytes, values } = weights(type, rows, cols, next);
-        const x = Float32Array.from({ length: tokens * cols }, (_, i) => (i % 61 === 0 ? 0 : (next() - 0.5) * (i % 97 === 0 ? 300 : 2)));
-        const outputs = native().isas(cpuBackend()).map((isa) => native().testMatmul(cpuBackend(), isa, type, rows, cols, bytes, tokens, x));
-        for (const other of outputs.slice(1)) assert.equal(Buffer.from(other.buffer), Buffer.from(outputs[0].buffer), `${rows} × ${cols}: the same bits on every path`);
+        const x = Float32Array.from({ length: tokens * cols }, (_, i) =>
+          i % 61 === 0 ? 0 : (next() - 0.5) * (i % 97 === 0 ? 300 : 2),
+        );
+        const outputs = native()
+          .isas(cpuBackend())
+          .map((isa) => native().testMatmul(cpuBackend(), isa, type, rows, cols, bytes, tokens, x));
+        for (const other of outputs.slice(1))
+          assert.equal(
+            Buffer.from(other.buffer),
+            Buffer.from(outputs[0].buffer),
+            `${rows} × ${cols}: the same bits on every path`,
+          );
         const input = seen(x, ![WeightType.F32, WeightType.F16, WeightType.BF16].includes(type as 0));
         for (let t = 0; t < tokens; t++)
           for (let r = 0; r < rows; r++) {
@@ -107,10 +116,22 @@ for (const [name, type] of Object.entries(WeightType)) {
               sum += input[t * cols + c] * values[r * cols + c];
               magnitude += Math.abs(input[t * cols + c] * values[r * cols + c]);
             }
-            assert.ok(Math.abs(outputs[0][t * rows + r] - sum) <= TOLERANCE * magnitude + 1e-9, `${rows} × ${cols}, token ${t}, row ${r}: ${outputs[0][t * rows + r]} for ${sum}`);
+            assert.ok(
+              Math.abs(outputs[0][t * rows + r] - sum) <= TOLERANCE * magnitude + 1e-9,
+              `${rows} × ${cols}, token ${t}, row ${r}: ${outputs[0][t * rows + r]} for ${sum}`,
+            );
           }
         // one token alone has the bits it has among others
-        const alone = native().testMatmul(cpuBackend(), native().isas(cpuBackend())[0], type, rows, cols, bytes, 1, x.slice(7 * cols, 8 * cols));
+        const alone = native().testMatmul(
+          cpuBackend(),
+          native().isas(cpuBackend())[0],
+          type,
+          rows,
+          cols,
+          bytes,
+          1,
+          x.slice(7 * cols, 8 * cols),
+        );
         assert.equal([...alone], [...outputs[0].subarray(7 * rows, 8 * rows)]);
       }
     }
@@ -118,8 +139,34 @@ for (const [name, type] of Object.entries(WeightType)) {
 }
 
 test('a shape that blocks cannot divide is refused', () => {
-  assert.throws(() => native().testMatmul(cpuBackend(), 'generic', WeightType.Q4_0, 4, 33, new Uint8Array(1000), 1, new Float32Array(33)), /cannot be packed/);
-  assert.throws(() => native().testMatmul(cpuBackend(), 'no-such-path', WeightType.F32, 4, 32, new Uint8Array(1000), 1, new Float32Array(32)), /no such/);
+  assert.throws(
+    () =>
+      native().testMatmul(
+        cpuBackend(),
+        'generic',
+        WeightType.Q4_0,
+        4,
+        33,
+        new Uint8Array(1000),
+        1,
+        new Float32Array(33),
+      ),
+    /cannot be packed/,
+  );
+  assert.throws(
+    () =>
+      native().testMatmul(
+        cpuBackend(),
+        'no-such-path',
+        WeightType.F32,
+        4,
+        32,
+        new Uint8Array(1000),
+        1,
+        new Float32Array(32),
+      ),
+    /no such/,
+  );
 });
 
 test.run();

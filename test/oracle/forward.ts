@@ -82,7 +82,13 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
       for (let head = 0; head < kvHeads; head++) {
         const entries = cache[layer][head];
         const rawKey = k.slice(head * headDim, (head + 1) * headDim);
-        entries.push({ pos, rawKey, key: rotate(rawKey, pos), value: v.slice(head * headDim, (head + 1) * headDim), mass: 0 });
+        entries.push({
+          pos,
+          rawKey,
+          key: rotate(rawKey, pos),
+          value: v.slice(head * headDim, (head + 1) * headDim),
+          mass: 0,
+        });
         const p: number[][] = entries.map(() => []);
         for (let g = 0; g < group; g++) {
           const at = (head * group + g) * headDim;
@@ -105,12 +111,19 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
       const m = norm(x, weight('ffnNorm', layer));
       const gate = product(weight('gate', layer), m, ffn);
       const up = product(weight('up', layer), m, ffn);
-      const down = product(weight('down', layer), gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]), width);
+      const down = product(
+        weight('down', layer),
+        gate.map((g, i) => (g / (1 + Math.exp(-g))) * up[i]),
+        width,
+      );
       x = x.map((value, i) => value + down[i]);
     }
     logits.push(product(weight('embed'), norm(x, weight('outputNorm')), vocab));
     const length = pos + 1;
-    const kept = length < prompt ? rule.keep?.(cache, { length, prompt, generated: -1 }) : rule.keep?.(cache, { length, prompt, generated: length - prompt });
+    const kept =
+      length < prompt
+        ? rule.keep?.(cache, { length, prompt, generated: -1 })
+        : rule.keep?.(cache, { length, prompt, generated: length - prompt });
     if (!kept) continue;
     compactions.push({ at: length, kept });
     kept.forEach((heads, layer) =>

@@ -25,13 +25,19 @@ const cases: Case[] = [
   { policy: 'streaming', params: { budget: 24 }, rule: () => rules.streaming({ budget: 24, sinks: 4 }) },
   { policy: 'h2o', params: { budget: 20, recent: 8 }, rule: () => rules.h2o({ budget: 20, recent: 8 }) },
   { policy: 'tova', params: { budget: 19 }, rule: () => rules.tova({ budget: 19 }) },
-  { policy: 'snapkv', params: { budget: 24, window: 7 }, rule: () => rules.snapkv({ budget: 24, window: 7, pool: { kind: 'mean', width: 5 } }) },
   {
-    policy: 'pyramidkv', params: { budget: 25, window: 4 },
+    policy: 'snapkv',
+    params: { budget: 24, window: 7 },
+    rule: () => rules.snapkv({ budget: 24, window: 7, pool: { kind: 'mean', width: 5 } }),
+  },
+  {
+    policy: 'pyramidkv',
+    params: { budget: 25, window: 4 },
     rule: (layers) => rules.pyramidkv({ budget: 25, window: 4, pool: { kind: 'mean', width: 5 }, beta: 20, layers }),
   },
   {
-    policy: 'adakv', params: { budget: 22, window: 5 },
+    policy: 'adakv',
+    params: { budget: 22, window: 5 },
     rule: () => rules.adakv({ budget: 22, window: 5, pool: { kind: 'max', width: 7 }, alpha: 0.5 }),
   },
   { policy: 'knorm', params: { budget: 18 }, rule: () => rules.knorm({ budget: 18 }) },
@@ -42,16 +48,33 @@ const built = Promise.all(cases.map(({ policy }) => build(shipped(policy)!)));
 
 async function engineFor(model: Tiny, maxBatchedTokens: number): Promise<Engine> {
   return Engine.create({
-    model: model.loaded, policies: await built, kvType: 'f32', maxBatchedTokens, maxSeqs: 4, maxModelLen: 1024, kvCacheBytes: 64 << 20,
-    check: true, prefixCache: false,
+    model: model.loaded,
+    policies: await built,
+    kvType: 'f32',
+    maxBatchedTokens,
+    maxSeqs: 4,
+    maxModelLen: 1024,
+    kvCacheBytes: 64 << 20,
+    check: true,
+    prefixCache: false,
   });
 }
 
 /** Runs forced tokens through the engine and returns its compactions. */
-async function compactions(engine: Engine, { policy, params }: Case, tokens: Int32Array, prompt: number): Promise<CompactionEvent[]> {
+async function compactions(
+  engine: Engine,
+  { policy, params }: Case,
+  tokens: Int32Array,
+  prompt: number,
+): Promise<CompactionEvent[]> {
   const events: CompactionEvent[] = [];
   const generation = engine.submit({
-    prompt: tokens.subarray(0, prompt), forced: tokens.subarray(prompt), maxTokens: 1, policy, params, onCompaction: (event) => events.push(event),
+    prompt: tokens.subarray(0, prompt),
+    forced: tokens.subarray(prompt),
+    maxTokens: 1,
+    policy,
+    params,
+    onCompaction: (event) => events.push(event),
   });
   const { reason, error } = await generation.finished;
   assert.is(reason, 'length', error?.message);
@@ -59,16 +82,32 @@ async function compactions(engine: Engine, { policy, params }: Case, tokens: Int
 }
 
 /** Both sides keep the same, but for positions whose scores are at the border. */
-function compare(label: string, expected: ReturnType<typeof run>['compactions'], events: CompactionEvent[], fed: number): void {
+function compare(
+  label: string,
+  expected: ReturnType<typeof run>['compactions'],
+  events: CompactionEvent[],
+  fed: number,
+): void {
   const seen = expected.filter(({ at }) => at <= fed);
-  assert.equal(events.map((event) => event.at), seen.map((each) => each.at), `${label}: when it compacts`);
+  assert.equal(
+    events.map((event) => event.at),
+    seen.map((each) => each.at),
+    `${label}: when it compacts`,
+  );
   events.forEach((event, i) => {
     seen[i].kept.forEach((heads, layer) =>
       heads.forEach(({ positions, margin }, head) => {
         const kept = event.kept[layer][head];
-        const odd = [...positions.filter((pos) => !kept.includes(pos)), ...kept.filter((pos) => !positions.includes(pos))];
+        const odd = [
+          ...positions.filter((pos) => !kept.includes(pos)),
+          ...kept.filter((pos) => !positions.includes(pos)),
+        ];
         const wrong = odd.filter((pos) => (margin.get(pos) ?? Infinity) > TIE);
-        assert.equal(wrong, [], `${label}: compaction at ${event.at}, layer ${layer}, head ${head}: kept ${kept}, expected ${positions}`);
+        assert.equal(
+          wrong,
+          [],
+          `${label}: compaction at ${event.at}, layer ${layer}, head ${head}: kept ${kept}, expected ${positions}`,
+        );
         assert.is(kept.length, positions.length, `${label}: as many slots`);
       }),
     );
@@ -98,13 +137,19 @@ for (const [i, shape] of shapes.entries()) {
     const model = tinyModel(100 + i, shape);
     try {
       const chunked = [await engineFor(model, 512), await engineFor(model, [1, 5, 13, 16][i])];
-      const lengths = [[15, 33], [16, 40], [17, 65], [31, 48]][i].concat([150]);
+      const lengths = [
+        [15, 33],
+        [16, 40],
+        [17, 65],
+        [31, 48],
+      ][i].concat([150]);
       for (const prompt of lengths) {
         const tokens = tokensFor(prompt * 7 + i, prompt + 21, model.shape.vocab);
         for (const each of cases) {
           const label = `${each.policy}, seed ${100 + i}, prompt ${prompt}`;
           const expected = run(model, each.rule(model.shape.layers), tokens, prompt).compactions;
-          for (const engine of chunked) compare(label, expected, await compactions(engine, each, tokens, prompt), tokens.length - 1);
+          for (const engine of chunked)
+            compare(label, expected, await compactions(engine, each, tokens, prompt), tokens.length - 1);
         }
       }
       for (const engine of chunked) await engine.close();

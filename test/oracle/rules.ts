@@ -12,8 +12,13 @@ const byPosition = (a: number, b: number) => a - b;
 function best(candidates: { pos: number; score: number }[], count: number, always: number[]) {
   const ranked = [...candidates].sort((a, b) => b.score - a.score || b.pos - a.pos);
   const kept = ranked.slice(0, Math.max(0, count));
-  const border = kept.length && kept.length < ranked.length ? (kept[kept.length - 1].score + ranked[kept.length].score) / 2 : undefined;
-  const margin = new Map(ranked.map(({ pos, score }) => [pos, border === undefined ? Infinity : Math.abs(score - border)]));
+  const border =
+    kept.length && kept.length < ranked.length
+      ? (kept[kept.length - 1].score + ranked[kept.length].score) / 2
+      : undefined;
+  const margin = new Map(
+    ranked.map(({ pos, score }) => [pos, border === undefined ? Infinity : Math.abs(score - border)]),
+  );
   return { positions: [...kept.map((entry) => entry.pos), ...always].sort(byPosition), margin };
 }
 
@@ -37,7 +42,11 @@ export function h2o({ budget, recent }: { budget: number; recent: number }): Rul
         ? undefined
         : each(cache, (entries) => {
             const { old, always } = split(entries, recent, length);
-            return best(old.map((entry) => ({ pos: entry.pos, score: entry.mass })), budget - always.length, always);
+            return best(
+              old.map((entry) => ({ pos: entry.pos, score: entry.mass })),
+              budget - always.length,
+              always,
+            );
           }),
   };
 }
@@ -50,7 +59,10 @@ export function tova({ budget }: { budget: number }): Rule {
       generated < 0 || live(cache) <= budget
         ? undefined
         : cache.map((heads) => {
-            const scores = heads[0].map((entry, j) => ({ pos: entry.pos, score: mean(heads.map((entries) => entries[j].mass)) }));
+            const scores = heads[0].map((entry, j) => ({
+              pos: entry.pos,
+              score: mean(heads.map((entries) => entries[j].mass)),
+            }));
             const chosen = best(scores, budget, []);
             return heads.map(() => chosen);
           }),
@@ -65,7 +77,9 @@ export function streaming({ budget, sinks }: { budget: number; sinks: number }):
       generated < 0 || live(cache) <= budget
         ? undefined
         : each(cache, (entries) => ({
-            positions: entries.map((entry) => entry.pos).filter((pos) => pos < sinks || pos >= length - (budget - sinks)),
+            positions: entries
+              .map((entry) => entry.pos)
+              .filter((pos) => pos < sinks || pos >= length - (budget - sinks)),
             margin: new Map(),
           })),
   };
@@ -89,7 +103,10 @@ function pooled(scores: number[], { kind, width }: Snap['pool']): number[] {
 /** The last `window` prompt queries' mass on the keys before them, group mean, pooled. */
 function snapScores(entries: Entry[], snap: Snap, length: number) {
   const { old, always } = split(entries, snap.window, length);
-  const scores = pooled(old.map((entry) => entry.mass), snap.pool);
+  const scores = pooled(
+    old.map((entry) => entry.mass),
+    snap.pool,
+  );
   return { candidates: old.map((entry, i) => ({ pos: entry.pos, score: scores[i] })), always };
 }
 
@@ -165,7 +182,13 @@ export function knorm({ budget }: { budget: number }): Rule {
     keep: (cache, { generated }) =>
       generated < 0 || live(cache) <= budget
         ? undefined
-        : each(cache, (entries) => best(entries.map((entry) => ({ pos: entry.pos, score: -length2(entry.key) })), budget, [])),
+        : each(cache, (entries) =>
+            best(
+              entries.map((entry) => ({ pos: entry.pos, score: -length2(entry.key) })),
+              budget,
+              [],
+            ),
+          ),
   };
 }
 
@@ -178,8 +201,13 @@ export function keydiff({ budget, block }: { budget: number; block: number }): R
         const dim = entries[0].key.length;
         const anchor = Array.from({ length: dim }, (_, d) => mean(entries.map(({ key }) => key[d] / length2(key))));
         const size = Math.sqrt(sum(anchor.map((v) => v * v)));
-        const score = (key: Float64Array) => -key.reduce((total, v, d) => total + v * anchor[d], 0) / (length2(key) * size);
-        return best(entries.map((entry) => ({ pos: entry.pos, score: score(entry.key) })), budget, []);
+        const score = (key: Float64Array) =>
+          -key.reduce((total, v, d) => total + v * anchor[d], 0) / (length2(key) * size);
+        return best(
+          entries.map((entry) => ({ pos: entry.pos, score: score(entry.key) })),
+          budget,
+          [],
+        );
       });
     },
   };

@@ -21,7 +21,15 @@ export interface TinyShape {
 }
 
 export const defaultShape: TinyShape = {
-  layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 192, ropeInterleaved: true, maxPosition: 4096,
+  layers: 2,
+  kvHeads: 2,
+  group: 2,
+  headDim: 64,
+  width: 48,
+  ffn: 64,
+  vocab: 192,
+  ropeInterleaved: true,
+  maxPosition: 4096,
 };
 
 /** A seeded generator of uniform numbers in [0, 1). */
@@ -72,7 +80,9 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   for (const [role, rows, cols, spread, perLayer] of sizes) {
     for (let layer = 0; layer < (perLayer ? shape.layers : 1); layer++) {
       const scale = spread / Math.sqrt(role === 'embed' ? 1 : cols);
-      const matrix = Float32Array.from({ length: rows * cols }, () => (spread === 0 ? 1 + 0.1 * gauss() : scale * gauss()));
+      const matrix = Float32Array.from({ length: rows * cols }, () =>
+        spread === 0 ? 1 + 0.1 * gauss() : scale * gauss(),
+      );
       weights.set(role, [...(weights.get(role) ?? []), matrix]);
       tensors.push({ role, layer, type: WeightType.F32, rows, cols, file: 0, offset, bytes: matrix.byteLength });
       chunks.push(matrix);
@@ -84,19 +94,40 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   writeFileSync(file, Buffer.concat(chunks.map((matrix) => Buffer.from(matrix.buffer))));
   const invFreq = Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
   const spec = {
-    layers: shape.layers, width, heads, kvHeads, headDim, ffn, vocab, normEps: 1e-5,
-    ropeInterleaved: shape.ropeInterleaved, invFreq, tensors, files: [file],
+    layers: shape.layers,
+    width,
+    heads,
+    kvHeads,
+    headDim,
+    ffn,
+    vocab,
+    normEps: 1e-5,
+    ropeInterleaved: shape.ropeInterleaved,
+    invFreq,
+    tensors,
+    files: [file],
   };
   const unsupported = () => {
     throw new Error('the tiny model has no text');
   };
   const loaded: LoadedModel = {
-    source: file, name: 'tiny', architecture: 'llama', spec, maxPosition: shape.maxPosition,
+    source: file,
+    name: 'tiny',
+    architecture: 'llama',
+    spec,
+    maxPosition: shape.maxPosition,
     tokenizer: {
-      vocab, bos: undefined, eos: [], encode: unsupported, decode: unsupported, bytes: unsupported,
+      vocab,
+      bos: undefined,
+      eos: [],
+      encode: unsupported,
+      decode: unsupported,
+      bytes: unsupported,
       classes: new Uint8Array(vocab),
     },
-    detokenizer: unsupported, chat: unsupported, hasChatTemplate: false,
+    detokenizer: unsupported,
+    chat: unsupported,
+    hasChatTemplate: false,
   };
   return { shape, invFreq, weights, loaded, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }

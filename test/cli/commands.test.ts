@@ -1,0 +1,124 @@
+/** The commands that need no model: help, exit codes, and a policy from `init` to `test` outside the repository. */
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { elsewhere, skv } from './skv.ts';
+
+test('every command has help with an example', async () => {
+  const { code, out } = await skv('--help');
+  assert.is(code, 0);
+  const commands = [...out.matchAll(/^ {2}([a-z]+)(?= .*$)/gm)]
+    .map((match) => match[1])
+    .filter((name) => name !== 'help');
+  for (const name of [
+    'init',
+    'build',
+    'explain',
+    'test',
+    'trace',
+    'run',
+    'eval',
+    'serve',
+    'bench',
+    'doctor',
+    'pull',
+    'demo',
+  ])
+    assert.ok(commands.includes(name), name);
+  const helps = await Promise.all(commands.map((name) => skv(name, '--help')));
+  helps.forEach((help, i) => {
+    assert.is(help.code, 0, commands[i]);
+    assert.match(help.out, /Example:\n {2}(skv|npm)/, commands[i]);
+  });
+});
+
+test('init, build and test of a first policy, outside the repository', async () => {
+  assert.is((await skv('init', 'first.ts')).code, 0);
+  const again = await skv('init', 'first.ts');
+  assert.is(again.code, 1);
+  assert.match(again.err, /exists already/);
+  const built = await skv('build', 'first.ts', '--json');
+  assert.is(built.code, 0, built.err);
+  const { name, library } = JSON.parse(built.out);
+  assert.is(name, 'first');
+  assert.ok(existsSync(library));
+  const tested = await skv('test', 'first.ts', '--runs', '20', '--json');
+  assert.equal(JSON.parse(tested.out), { policy: 'first', runs: 20, seed: 1, nanSeed: null }, tested.err);
+});
+
+test('a policy’s mistakes are printed in full, and nothing is written', async () => {
+  const bad = readFileSync(join(elsewhere, 'first.ts'), 'utf8')
+    .replace("name: 'first'", "name: 'Bad Name'")
+    .replace('slot.mass,', 'slot.mass ** 2,');
+  writeFileSync(join(elsewhere, 'bad.ts'), bad);
+  const before = readdirSync(join(elsewhere));
+  const { code, err, out } = await skv('build', 'bad.ts');
+  assert.is(code, 1);
+  assert.is(out, '');
+  assert.match(err, /✘ bad.ts:\d+:\d+ {2}unsupported-syntax/);
+  assert.match(err, /hint: use pow\(x, y\)/);
+  assert.not.match(err, /at .*\.ts:\d+/, 'no stack trace');
+  assert.equal(readdirSync(elsewhere), before);
+});
+
+test('a NaN score is reported with its seed', async () => {
+  writeFileSync(
+    join(elsewhere, 'nan.ts'),
+    "import { definePolicy, log, over, tokens, topK } from 'skv';\nexport default definePolicy({ name: 'nan', params: { budget: tokens(64) }, score: (slot) => log(0 - slot.pos), keep: topK('budget'), when: over(0) });\n",
+  );
+  const { code, err } = await skv('test', 'nan.ts', '--runs', '5');
+  assert.is(code, 1);
+  assert.match(err, /NaN on finite input \(seed \d+\)/);
+});
+
+test('mistakes of the user end with 1 and say what to do', async () => {
+  const wrong: [string[], RegExp][] = [
+    [['build', 'h20'], /Did you mean h2o\?/],
+    [['build', 'no/such/file.ts'], /neither a file nor one of/],
+    [['build', 'h2o', '--target', 'tpu'], /cpu is possible/],
+    [['test', 'h2o', '--runs', 'many'], /whole numbers/],
+    [['trace', 'h2o'], /--prompt-file FILE or as --tokens FILE/],
+    [['trace', 'h2o', '--tokens', 'none.json', '--model', 'none.gguf'], /none/],
+    [['serve', '--port', '99999'], /0 to 65535/],
+    [['serve', '--sparse-kv-cache-type', 'bad.ts'], /unsupported-syntax/],
+    [['eval', 'bleu', '--text', 'x'], /nll is possible/],
+    [['pull', 'hf:nonsense'], /hf:owner\/repo/],
+    [['pull', './none.gguf'], /no such file/],
+    [['nonsense'], /unknown command/],
+    [['explain'], /missing required argument/],
+  ];
+  const results = await Promise.all(wrong.map(([args]) => skv(...args)));
+  results.forEach(({ code, err }, i) => {
+    assert.is(code, 1, `${wrong[i][0].join(' ')}: ${err}`);
+    assert.match(err, wrong[i][1], wrong[i][0].join(' '));
+    assert.not.match(err, /\n\s+at /, 'no stack trace');
+  });
+});
+
+test('explain says what a policy reads and costs', async () => {
+  const { code, out } = await skv('explain', 'h2o', '--json');
+  assert.is(code, 0);
+  const { plan, costs, size } = JSON.parse(out);
+  assert.equal(plan.lanes, ['pos', 'mass']);
+  assert.equal(
+    costs.map((cost: { name: string }) => cost.name),
+    ['append', 'attend', 'accumulate', 'observe', 'select', 'compact'],
+  );
+  assert.is(size.steady, 512);
+  assert.is(size.peak, 513);
+  const ratio = JSON.parse((await skv('explain', 'h2o', '--json', '--ratio', '0.25')).out);
+  assert.is(ratio.size.steady, 1024, 'a quarter of 4096');
+  assert.match((await skv('explain', 'keydiff', '--ir')).out, /score \(neg \(cosine slot.key across.anchor\)\)/);
+  assert.match((await skv('explain', 'tova', '--source')).out, /struct Policy/);
+});
+
+test('doctor finds what is here', async () => {
+  const { code, out } = await skv('doctor', '--json');
+  assert.is(code, 0);
+  const found = JSON.parse(out);
+  assert.ok(found['C++ compiler'].found);
+  assert.match(found['native addon'].found, /generic/);
+});
+
+test.run();
