@@ -17,18 +17,34 @@ const asked = { model: 'tiny', messages, max_tokens: 12, temperature: 0, logit_b
 
 test('openai: plain, and the model list', async () => {
   const { data } = await client.models.list();
-  assert.equal(data.map(({ id }) => id), ['tiny']);
+  assert.equal(
+    data.map(({ id }) => id),
+    ['tiny'],
+  );
   const answer = await client.chat.completions.create(asked);
   assert.is(answer.choices[0].message.content!.length, 12);
   assert.is(answer.choices[0].finish_reason, 'length');
   assert.is(answer.usage!.completion_tokens, 12);
-  const completion = await client.completions.create({ model: 'tiny', prompt: ['Hi', 'Ho'], max_tokens: 3, temperature: 0, logit_bias: { 96: -100, 97: -100 } });
-  assert.equal(completion.choices.map(({ text }) => text.length), [3, 3]);
+  const completion = await client.completions.create({
+    model: 'tiny',
+    prompt: ['Hi', 'Ho'],
+    max_tokens: 3,
+    temperature: 0,
+    logit_bias: { 96: -100, 97: -100 },
+  });
+  assert.equal(
+    completion.choices.map(({ text }) => text.length),
+    [3, 3],
+  );
 });
 
 test('openai: streaming with usage is the same text', async () => {
   const whole = await client.chat.completions.create(asked);
-  const stream = await client.chat.completions.create({ ...asked, stream: true, stream_options: { include_usage: true } });
+  const stream = await client.chat.completions.create({
+    ...asked,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
   let text = '';
   let usage: OpenAI.CompletionUsage | null | undefined;
   for await (const chunk of stream) {
@@ -47,7 +63,10 @@ test('openai: logprobs, n, stop, seed', async () => {
   assert.is(content!.map(({ token }) => token).join(''), logged.choices[0].message.content);
   assert.is(content![0].top_logprobs.length, 3);
   const several = await client.chat.completions.create({ ...asked, n: 3, temperature: 1.5, seed: 1 });
-  assert.equal(several.choices.map(({ index }) => index), [0, 1, 2]);
+  assert.equal(
+    several.choices.map(({ index }) => index),
+    [0, 1, 2],
+  );
   assert.is(new Set(several.choices.map(({ message }) => message.content)).size, 3);
   const text = logged.choices[0].message.content!;
   const stopped = await client.chat.completions.create({ ...asked, stop: text.slice(6, 8) });
@@ -76,7 +95,10 @@ test('openai: abort ends the generation', async () => {
   const stream = await client.chat.completions.create({ ...asked, max_tokens: 900, stream: true });
   let chunks = 0;
   for await (const _ of stream) if (++chunks === 5) stream.controller.abort();
-  await until('nothing runs', () => engine.stats().running === 0 && engine.stats().pagesUsed === engine.stats().pagesCached);
+  await until(
+    'nothing runs',
+    () => engine.stats().running === 0 && engine.stats().pagesUsed === engine.stats().pagesCached,
+  );
   engine.onStep = inner;
 });
 
@@ -87,7 +109,10 @@ test('openai: errors have their classes', async () => {
     [() => client.chat.completions.create({ ...asked, model: 'gpt-4' }), OpenAI.NotFoundError],
     [() => client.chat.completions.create({ ...asked, temperature: 7 }), OpenAI.BadRequestError],
   ] as const) {
-    const error = await call().then(() => undefined, (thrown: unknown) => thrown);
+    const error = await call().then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
     assert.instance(error, kind);
   }
 });
@@ -107,7 +132,18 @@ test('ai: generateText and streamText', async () => {
 
 test('curl: whole and streamed', async () => {
   const curl = async (body: object): Promise<string> => {
-    const flags = ['-sSN', '--noproxy', '*', `${url}/v1/completions`, '-H', 'Content-Type: application/json', '-H', 'Authorization: Bearer sesame', '-d', JSON.stringify(body)];
+    const flags = [
+      '-sSN',
+      '--noproxy',
+      '*',
+      `${url}/v1/completions`,
+      '-H',
+      'Content-Type: application/json',
+      '-H',
+      'Authorization: Bearer sesame',
+      '-d',
+      JSON.stringify(body),
+    ];
     return (await promisify(execFile)('curl', flags)).stdout;
   };
   const body = { prompt: 'Hi', max_tokens: 5, temperature: 0, ignore_eos: true };

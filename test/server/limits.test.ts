@@ -31,13 +31,19 @@ async function withServer(options: Parameters<typeof serve>, body: (running: Run
 
 test('an API key guards everything but health and metrics', () =>
   withServer([{ apiKey: 'sesame' }], async ({ post, url }) => {
-    for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: 'sesame' }, { authorization: 'Bearer sesamE' }] as Record<string, string>[]) {
+    for (const headers of [
+      {},
+      { authorization: 'Bearer wrong' },
+      { authorization: 'sesame' },
+      { authorization: 'Bearer sesamE' },
+    ] as Record<string, string>[]) {
       const refused = await post(COMPLETIONS, { prompt: 'Hi' }, headers);
       assert.is(refused.status, 401);
       const { error } = (await refused.json()) as { error: Record<string, string> };
       assert.is(error.code, 'invalid_api_key');
     }
-    for (const path of ['/v1/models', '/v1/models?x', '/openapi.json', '/health/../v1/models']) assert.is((await fetch(url + path)).status, 401, path);
+    for (const path of ['/v1/models', '/v1/models?x', '/openapi.json', '/health/../v1/models'])
+      assert.is((await fetch(url + path)).status, 401, path);
     for (const path of ['/health', '/health?now', '/metrics']) assert.is((await fetch(url + path)).status, 200, path);
     assert.is((await post(COMPLETIONS, { prompt: 'Hi' }, { authorization: 'Bearer sesame' })).status, 200);
   }));
@@ -61,7 +67,12 @@ for (const stream of [true, false])
     withServer([], async (running) => {
       slow(running, 1);
       const controller = new AbortController();
-      const asked = fetch(running.url + COMPLETIONS, { method: 'POST', signal: controller.signal, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...long, n: 3, stream }) });
+      const asked = fetch(running.url + COMPLETIONS, {
+        method: 'POST',
+        signal: controller.signal,
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...long, n: 3, stream }),
+      });
       if (stream) await (await asked).body!.getReader().read();
       else asked.catch(() => {});
       await until('running', () => running.engine.stats().running === 3);
@@ -75,7 +86,12 @@ for (const stream of [true, false])
 test('a client that leaves while its long prompt is read starts nothing', () =>
   withServer([], async (running) => {
     const controller = new AbortController();
-    const asked = fetch(running.url + COMPLETIONS, { method: 'POST', signal: controller.signal, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ ...long, prompt: 'x'.repeat(10_000), sparse_kv: { policy: 'streaming' } }) }).catch(() => {});
+    const asked = fetch(running.url + COMPLETIONS, {
+      method: 'POST',
+      signal: controller.signal,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...long, prompt: 'x'.repeat(10_000), sparse_kv: { policy: 'streaming' } }),
+    }).catch(() => {});
     await until('accepted', () => running.server.active() === 1);
     controller.abort();
     await asked;
@@ -89,7 +105,9 @@ test('a client that does not read does not stop the others, and its time runs ou
     const socket = connect(Number(port), hostname);
     socket.pause();
     socket.on('error', () => {});
-    socket.write(`POST ${COMPLETIONS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`);
+    socket.write(
+      `POST ${COMPLETIONS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
     await until('accepted', () => running.server.active() === 1);
     assert.is((await running.post(COMPLETIONS, { prompt: 'Hi', max_tokens: 4 })).status, 200);
     await until('cut off', () => running.server.active() === 0 && idle(running));
@@ -115,15 +133,30 @@ test('a failure of the engine is a 500 without its details, in a stream an error
     const submit = engine.submit.bind(engine);
     engine.submit = (request) => {
       const generation = submit(request);
-      const finished = generation.finished.then((end) => ({ ...end, reason: 'error' as const, error: new Error('secret /path') }));
-      return { id: generation.id, finished, abort: () => generation.abort(), [Symbol.asyncIterator]: () => generation[Symbol.asyncIterator]() };
+      const finished = generation.finished.then((end) => ({
+        ...end,
+        reason: 'error' as const,
+        error: new Error('secret /path'),
+      }));
+      return {
+        id: generation.id,
+        finished,
+        abort: () => generation.abort(),
+        [Symbol.asyncIterator]: () => generation[Symbol.asyncIterator](),
+      };
     };
     const whole = await running.post(COMPLETIONS, { prompt: 'Hi', n: 2 });
     assert.is(whole.status, 500);
     const text = await whole.text();
     assert.not.match(text, /secret/);
     assert.is(JSON.parse(text).error.type, 'server_error');
-    const list = await events(await running.post('/v1/chat/completions', { messages: [{ role: 'user', content: 'Hi' }], max_tokens: 3, stream: true }));
+    const list = await events(
+      await running.post('/v1/chat/completions', {
+        messages: [{ role: 'user', content: 'Hi' }],
+        max_tokens: 3,
+        stream: true,
+      }),
+    );
     assert.is(list.pop(), '[DONE]');
     assert.is(JSON.parse(list.pop()!).error.type, 'server_error');
   }));

@@ -26,7 +26,12 @@ test('a completion', async () => {
   const [choice] = answer.choices;
   assert.is(choice.finish_reason, 'length');
   assert.is(choice.logprobs, null);
-  assert.equal(answer.usage, { prompt_tokens: 16, completion_tokens: 24, total_tokens: 40, prompt_tokens_details: answer.usage.prompt_tokens_details });
+  assert.equal(answer.usage, {
+    prompt_tokens: 16,
+    completion_tokens: 24,
+    total_tokens: 40,
+    prompt_tokens_details: answer.usage.prompt_tokens_details,
+  });
 });
 
 test('the same text streamed, with usage at the end', async () => {
@@ -52,7 +57,10 @@ test('a prompt may be text, tokens, or lists of them', async () => {
   assert.equal(texts(await json('/v1/completions', { ...greedy, prompt: tokens })), [one]);
   assert.equal(texts(await json('/v1/completions', { ...greedy, prompt: [tokens, tokens] })), [one, one]);
   const two = await json('/v1/completions', { ...greedy, prompt: [greedy.prompt, 'Other'], n: 2 });
-  assert.equal(two.choices.map((choice: Json) => choice.index), [0, 1, 2, 3]);
+  assert.equal(
+    two.choices.map((choice: Json) => choice.index),
+    [0, 1, 2, 3],
+  );
   assert.equal(texts(two).slice(0, 2), [one, one]);
   assert.is.not(texts(two)[2], one);
   assert.is(two.usage.prompt_tokens, 21, 'each prompt counts once');
@@ -61,7 +69,8 @@ test('a prompt may be text, tokens, or lists of them', async () => {
 
 test('n choices differ, and a seed repeats them', async () => {
   const asked = { prompt: 'Roll', max_tokens: 12, n: 3, seed: 5, temperature: 1.5, ignore_eos: true };
-  const texts = async (more = {}) => (await json('/v1/completions', { ...asked, ...more })).choices.map((choice: Json) => choice.text);
+  const texts = async (more = {}) =>
+    (await json('/v1/completions', { ...asked, ...more })).choices.map((choice: Json) => choice.text);
   const first = await texts();
   assert.is(new Set(first).size, 3);
   assert.equal(await texts(), first);
@@ -80,7 +89,9 @@ test('a stop string ends the text, and is part of it only when asked for', async
   assert.is(cut.usage.completion_tokens, first + 3);
   const kept = await json('/v1/completions', { ...greedy, stop, include_stop_str_in_output: true });
   assert.is(kept.choices[0].text, text.slice(0, first + 3));
-  const streamed = (await events(await post('/v1/completions', { ...greedy, stop, stream: true }))).slice(0, -1).map((event) => JSON.parse(event).choices[0]);
+  const streamed = (await events(await post('/v1/completions', { ...greedy, stop, stream: true })))
+    .slice(0, -1)
+    .map((event) => JSON.parse(event).choices[0]);
   assert.is(streamed.map((choice) => choice.text).join(''), text.slice(0, first));
   assert.is(streamed.at(-1).stop_reason, stop);
 });
@@ -101,7 +112,10 @@ test('log-probabilities of a completion, and of its prompt with echo', async () 
   const answer = await json('/v1/completions', { ...greedy, logprobs: 3 });
   const { tokens, token_logprobs, top_logprobs, text_offset } = answer.choices[0].logprobs;
   assert.is(tokens.join(''), answer.choices[0].text);
-  assert.equal(text_offset, tokens.map((_: string, i: number) => i));
+  assert.equal(
+    text_offset,
+    tokens.map((_: string, i: number) => i),
+  );
   assert.ok(token_logprobs.every((value: number) => value <= 0));
   for (const [i, top] of top_logprobs.entries()) {
     assert.is(Object.keys(top).length, 3);
@@ -115,17 +129,28 @@ test('log-probabilities of a completion, and of its prompt with echo', async () 
   assert.ok(all.token_logprobs.slice(1).every((value: number) => value <= 0));
   assert.equal(all.token_logprobs.slice(16), token_logprobs);
   // The prompt's scores are those of generating it: score the whole answer as a prompt.
-  const rescored = (await json('/v1/completions', { ...greedy, prompt: echo.choices[0].text, max_tokens: 1, logprobs: 0, echo: true })).choices[0].logprobs;
+  const rescored = (
+    await json('/v1/completions', { ...greedy, prompt: echo.choices[0].text, max_tokens: 1, logprobs: 0, echo: true })
+  ).choices[0].logprobs;
   assert.equal(rescored.token_logprobs.slice(0, 40), all.token_logprobs);
 });
 
 test('echo in a stream comes first', async () => {
-  const list = (await events(await post('/v1/completions', { ...greedy, echo: true, stream: true }))).slice(0, -1).map((event) => JSON.parse(event).choices[0]);
+  const list = (await events(await post('/v1/completions', { ...greedy, echo: true, stream: true })))
+    .slice(0, -1)
+    .map((event) => JSON.parse(event).choices[0]);
   assert.is(list[0].text, greedy.prompt);
 });
 
 test('a chat', async () => {
-  const answer = await json('/v1/chat/completions', { messages, max_completion_tokens: 8, temperature: 0, logprobs: true, top_logprobs: 2, ignore_eos: true });
+  const answer = await json('/v1/chat/completions', {
+    messages,
+    max_completion_tokens: 8,
+    temperature: 0,
+    logprobs: true,
+    top_logprobs: 2,
+    ignore_eos: true,
+  });
   assert.is(answer.object, 'chat.completion');
   const [{ message, logprobs }] = answer.choices;
   assert.is(message.role, 'assistant');
@@ -133,15 +158,44 @@ test('a chat', async () => {
   assert.is(logprobs.content[0].top_logprobs.length, 2);
   assert.is(logprobs.content[0].top_logprobs[0].logprob, logprobs.content[0].logprob);
   assert.equal(Buffer.from(logprobs.content.flatMap((entry: Json) => entry.bytes)).toString(), message.content);
-  const parts = await json('/v1/chat/completions', { messages: [{ role: 'user', content: [{ type: 'text', text: 'Tell ' }, { type: 'text', text: 'me.' }] }], max_tokens: 8, temperature: 0, ignore_eos: true });
+  const parts = await json('/v1/chat/completions', {
+    messages: [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'Tell ' },
+          { type: 'text', text: 'me.' },
+        ],
+      },
+    ],
+    max_tokens: 8,
+    temperature: 0,
+    ignore_eos: true,
+  });
   assert.is(parts.choices[0].message.content, message.content);
 });
 
 test('a chat streamed: the role first, n choices side by side', async () => {
-  const list = await events(await post('/v1/chat/completions', { messages, max_tokens: 6, n: 2, temperature: 0, stream: true, ignore_eos: true }));
+  const list = await events(
+    await post('/v1/chat/completions', {
+      messages,
+      max_tokens: 6,
+      n: 2,
+      temperature: 0,
+      stream: true,
+      ignore_eos: true,
+    }),
+  );
   const chunks: Json[] = list.slice(0, -1).map((event) => JSON.parse(event));
-  assert.equal(chunks.slice(0, 2).map((chunk) => chunk.choices[0].delta), [0, 1].map(() => ({ role: 'assistant', content: '' })));
-  const text = (index: number) => chunks.filter((chunk) => chunk.choices[0].index === index).map((chunk) => chunk.choices[0].delta.content ?? '').join('');
+  assert.equal(
+    chunks.slice(0, 2).map((chunk) => chunk.choices[0].delta),
+    [0, 1].map(() => ({ role: 'assistant', content: '' })),
+  );
+  const text = (index: number) =>
+    chunks
+      .filter((chunk) => chunk.choices[0].index === index)
+      .map((chunk) => chunk.choices[0].delta.content ?? '')
+      .join('');
   assert.is(text(0).length, 6);
   assert.is(text(0), text(1));
   assert.is(chunks.filter((chunk) => chunk.choices[0].finish_reason === 'length').length, 2);
@@ -173,18 +227,32 @@ test('cached prompt tokens are reported', async () => {
 
 test('logit_bias and penalties reach the sampler', async () => {
   const token = engine.model.tokenizer.encode('Q')[0];
-  assert.is((await json('/v1/completions', { ...greedy, logit_bias: { [token]: 100 } })).choices[0].text, 'Q'.repeat(24));
-  const { choices } = await json('/v1/completions', { ...greedy, logit_bias: { [token]: 30 }, frequency_penalty: 2, repetition_penalty: 5 });
+  assert.is(
+    (await json('/v1/completions', { ...greedy, logit_bias: { [token]: 100 } })).choices[0].text,
+    'Q'.repeat(24),
+  );
+  const { choices } = await json('/v1/completions', {
+    ...greedy,
+    logit_bias: { [token]: 30 },
+    frequency_penalty: 2,
+    repetition_penalty: 5,
+  });
   assert.is.not(choices[0].text, 'Q'.repeat(24));
 });
 
 test('tokenize and detokenize are inverse; messages are tokenized as the chat sees them', async () => {
-  const { tokens, count, token_strs, max_model_len } = await json('/tokenize', { prompt: 'Hi<|im_end|>', return_token_strs: true });
+  const { tokens, count, token_strs, max_model_len } = await json('/tokenize', {
+    prompt: 'Hi<|im_end|>',
+    return_token_strs: true,
+  });
   assert.equal([count, max_model_len], [3, engine.maxModelLen]);
   assert.equal(token_strs, ['H', 'i', '<|im_end|>']);
   assert.is((await json('/detokenize', { tokens })).prompt, 'Hi<|im_end|>');
   const chat = await json('/tokenize', { messages });
-  assert.is((await json('/detokenize', { tokens: chat.tokens })).prompt, '<|im_start|>user\nTell me.<|im_end|>\n<|im_start|>assistant\n');
+  assert.is(
+    (await json('/detokenize', { tokens: chat.tokens })).prompt,
+    '<|im_start|>user\nTell me.<|im_end|>\n<|im_start|>assistant\n',
+  );
 });
 
 test('long prompts are tokenized whatever the worker can load', async () => {
@@ -204,24 +272,50 @@ test('models, version, health, openapi', async () => {
   assert.match(openapi, /^3\./);
   const { schema } = paths['/v1/chat/completions'].post.requestBody.content['application/json'];
   assert.ok(schema.properties.messages && schema.properties.sparse_kv);
-  assert.is(paths['/v1/completions'].post.requestBody.content['application/json'].schema.properties.prompt.anyOf.length, 4);
+  assert.is(
+    paths['/v1/completions'].post.requestBody.content['application/json'].schema.properties.prompt.anyOf.length,
+    4,
+  );
 });
 
 test('metrics have vLLM’s names and move', async () => {
   const read = async (): Promise<Map<string, number>> => {
-    const lines = (await (await fetch(`${url}/metrics`)).text()).split('\n').filter((line) => line && !line.startsWith('#'));
-    return new Map(lines.map((line) => [line.replace(/,?model_name="[^"]*"/, '').replace('{}', '').replace(/ [^ ]+$/, ''), Number(line.split(' ').at(-1))]));
+    const lines = (await (await fetch(`${url}/metrics`)).text())
+      .split('\n')
+      .filter((line) => line && !line.startsWith('#'));
+    return new Map(
+      lines.map((line) => [
+        line
+          .replace(/,?model_name="[^"]*"/, '')
+          .replace('{}', '')
+          .replace(/ [^ ]+$/, ''),
+        Number(line.split(' ').at(-1)),
+      ]),
+    );
   };
   const before = await read();
-  await json('/v1/completions', { prompt: 'moving '.repeat(20), max_tokens: 10, temperature: 0, ignore_eos: true, sparse_kv: { policy: 'tova', budget: 20 } });
+  await json('/v1/completions', {
+    prompt: 'moving '.repeat(20),
+    max_tokens: 10,
+    temperature: 0,
+    ignore_eos: true,
+    sparse_kv: { policy: 'tova', budget: 20 },
+  });
   const after = await read();
-  for (const name of ['vllm:num_requests_running', 'vllm:num_requests_waiting', 'vllm:kv_cache_usage_perc', 'vllm:num_preemptions_total', 'vllm:prefix_cache_hits_total'])
+  for (const name of [
+    'vllm:num_requests_running',
+    'vllm:num_requests_waiting',
+    'vllm:kv_cache_usage_perc',
+    'vllm:num_preemptions_total',
+    'vllm:prefix_cache_hits_total',
+  ])
     assert.ok(after.has(name), name);
   const grown = (name: string) => after.get(name)! - (before.get(name) ?? 0);
   assert.is(grown('vllm:prompt_tokens_total'), 140);
   assert.is(grown('vllm:generation_tokens_total'), 10);
   assert.is(grown('vllm:request_success_total{finished_reason="length"}'), 1);
-  for (const name of ['time_to_first_token_seconds', 'e2e_request_latency_seconds']) assert.is(grown(`vllm:${name}_count`), 1, name);
+  for (const name of ['time_to_first_token_seconds', 'e2e_request_latency_seconds'])
+    assert.is(grown(`vllm:${name}_count`), 1, name);
   assert.is(grown('vllm:inter_token_latency_seconds_count'), 9);
   assert.ok(grown('vllm:prefix_cache_queries_total') >= 0);
   assert.ok(grown('skv:compactions_total{policy="tova"}') > 0);

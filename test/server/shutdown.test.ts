@@ -1,12 +1,10 @@
 /** Signals to a server in its own process: the first drains, the second stops at once. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 
-const script = join(dirname(fileURLToPath(import.meta.url)), 'child.ts');
+const helpers = new URL('./textual.ts', import.meta.url).href;
 const long = { prompt: 'Once', max_tokens: 100, temperature: 0, ignore_eos: true };
 
 interface Child {
@@ -17,15 +15,26 @@ interface Child {
   ask(body: object): Promise<Response>;
 }
 
-async function start(...flags: string[]): Promise<Child> {
-  const child = spawn(process.execPath, ['--import', 'tsx', script, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+async function start(shutdownTimeout = 30): Promise<Child> {
+  const program = `import(${JSON.stringify(helpers)}).then(({ serveAlone }) => serveAlone(${shutdownTimeout}))`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--eval', program], { stdio: ['ignore', 'pipe', 'pipe'] });
   const started = Date.now();
   let errors = '';
   child.stderr.on('data', (data) => (errors += data));
   const exit = once(child, 'exit').then(([code, signal]) => ({ code, signal, seconds: (Date.now() - started) / 1000 }));
-  const line = await Promise.race([once(child.stdout, 'data').then(([data]) => String(data)), exit.then(() => { throw new Error(errors); })]);
+  const line = await Promise.race([
+    once(child.stdout, 'data').then(([data]) => String(data)),
+    exit.then(() => {
+      throw new Error(errors);
+    }),
+  ]);
   const url = line.trim();
-  const ask = (body: object) => fetch(`${url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  const ask = (body: object) =>
+    fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
   return { child, url, exit, errors: () => errors, ask };
 }
 
@@ -35,7 +44,8 @@ async function begun({ ask }: Child, body: object): Promise<{ rest(): Promise<st
   let text = new TextDecoder().decode((await reader.read()).value);
   return {
     rest: async () => {
-      for (let part = await reader.read(); !part.done; part = await reader.read()) text += new TextDecoder().decode(part.value);
+      for (let part = await reader.read(); !part.done; part = await reader.read())
+        text += new TextDecoder().decode(part.value);
       return text;
     },
   };
@@ -66,7 +76,10 @@ test('idle: exits 0 at once', async () => {
   assert.ok(Date.now() - before < 3000);
 });
 
-for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const)
+for (const [signal, code] of [
+  ['SIGTERM', 143],
+  ['SIGINT', 130],
+] as const)
   test(`a second ${signal} stops at once with ${code}`, async () => {
     const server = await start();
     const stream = await begun(server, { ...long, max_tokens: 1000 });
@@ -80,7 +93,7 @@ for (const [signal, code] of [['SIGTERM', 143], ['SIGINT', 130]] as const)
   });
 
 test('when the time for draining is over, what runs is cut off with its text, and the exit is 0', async () => {
-  const server = await start('0.3');
+  const server = await start(0.3);
   const stream = await begun(server, { ...long, max_tokens: 1000 });
   server.child.kill('SIGTERM');
   const text = await stream.rest();

@@ -25,12 +25,21 @@ function oracle(text: string, stops: string[], include: boolean): { text: string
 }
 
 test('any stops, any token borders: as if read letter by letter', () => {
-  const word = (min: number, max: number) => fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: min, maxLength: max }).map((list) => list.join(''));
+  const word = (min: number, max: number) =>
+    fc.array(fc.constantFrom('a', 'b', 'c'), { minLength: min, maxLength: max }).map((list) => list.join(''));
   fc.assert(
-    fc.property(fc.array(word(0, 5), { maxLength: 12 }), fc.uniqueArray(word(1, 4), { maxLength: 3 }), fc.boolean(), (list, stops, include) => {
-      const got = run(list, stops, include);
-      assert.equal({ text: got.text, stopped: got.stopped }, { stopped: undefined, ...oracle(list.join(''), stops, include) });
-    }),
+    fc.property(
+      fc.array(word(0, 5), { maxLength: 12 }),
+      fc.uniqueArray(word(1, 4), { maxLength: 3 }),
+      fc.boolean(),
+      (list, stops, include) => {
+        const got = run(list, stops, include);
+        assert.equal(
+          { text: got.text, stopped: got.stopped },
+          { stopped: undefined, ...oracle(list.join(''), stops, include) },
+        );
+      },
+    ),
     { numRuns: 5000, seed: 1 },
   );
 });

@@ -3,6 +3,7 @@ import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
+import { runServer } from '../../runtime/server/run.ts';
 import { type ServerOptions, createServer } from '../../runtime/server/server.ts';
 import { type Tiny, tinyModel } from '../oracle/tiny.ts';
 
@@ -12,7 +13,8 @@ const START = CHARACTERS;
 export const END = CHARACTERS + 1;
 const SPECIALS = ['<|im_start|>', '<|im_end|>'];
 
-const textOf = (token: number): string => (token === 95 ? '\n' : token < CHARACTERS ? String.fromCharCode(32 + token) : '');
+const textOf = (token: number): string =>
+  token === 95 ? '\n' : token < CHARACTERS ? String.fromCharCode(32 + token) : '';
 const tokenOf = (character: string): number => {
   const code = character.charCodeAt(0);
   return character === '\n' ? 95 : code >= 32 && code < 127 ? code - 32 : 31;
@@ -20,7 +22,11 @@ const tokenOf = (character: string): number => {
 
 function encode(text: string, special: boolean): Int32Array {
   const pieces = special ? text.split(/(<\|im_start\|>|<\|im_end\|>)/) : [text];
-  return Int32Array.from(pieces.flatMap((piece) => (special && SPECIALS.includes(piece) ? [START + SPECIALS.indexOf(piece)] : [...piece].map(tokenOf))));
+  return Int32Array.from(
+    pieces.flatMap((piece) =>
+      special && SPECIALS.includes(piece) ? [START + SPECIALS.indexOf(piece)] : [...piece].map(tokenOf),
+    ),
+  );
 }
 
 export function textualModel(): Tiny {
@@ -40,7 +46,8 @@ export function textualModel(): Tiny {
     detokenizer: () => ({ push: textOf, end: () => '' }),
     hasChatTemplate: true,
     chat: (messages, { addGenerationPrompt = true } = {}) =>
-      messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('') + (addGenerationPrompt ? '<|im_start|>assistant\n' : ''),
+      messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('') +
+      (addGenerationPrompt ? '<|im_start|>assistant\n' : ''),
   };
   return { ...tiny, loaded };
 }
@@ -58,7 +65,16 @@ process.on('exit', () => model.remove());
 const policies = await Promise.all(['none', 'h2o', 'tova', 'streaming'].map((name) => build(shipped(name)!)));
 
 export function smallTextEngine(options: Partial<EngineOptions> = {}): Promise<Engine> {
-  return Engine.create({ model: model.loaded, policies, maxSeqs: 8, maxModelLen: 1024, kvCacheBytes: 64 << 20, pin: false, threads: 1, ...options });
+  return Engine.create({
+    model: model.loaded,
+    policies,
+    maxSeqs: 8,
+    maxModelLen: 1024,
+    kvCacheBytes: 64 << 20,
+    pin: false,
+    threads: 1,
+    ...options,
+  });
 }
 
 export async function serve(options: ServerOptions = {}, engineOptions: Partial<EngineOptions> = {}): Promise<Running> {
@@ -70,12 +86,30 @@ export async function serve(options: ServerOptions = {}, engineOptions: Partial<
     server,
     url,
     post: (path, body, headers = {}) =>
-      fetch(url + path, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      fetch(url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      }),
     stop: async () => {
       await server.close();
       await engine.close();
     },
   };
+}
+
+/** A server in a process of its own, for tests of signals: prints its address, and takes 5 ms or more a step. */
+export async function serveAlone(shutdownTimeout: number): Promise<void> {
+  const engine = await smallTextEngine();
+  const onReady = (address: string) => {
+    const inner = engine.onStep;
+    engine.onStep = (step) => {
+      inner?.(step);
+      for (const end = performance.now() + 5; performance.now() < end; );
+    };
+    process.stdout.write(`${address}\n`);
+  };
+  await runServer(engine, { host: '127.0.0.1', port: 0, shutdownTimeout, onReady });
 }
 
 /** Waits until a condition holds; fails after ten seconds. */
@@ -86,5 +120,8 @@ export async function until(what: string, holds: () => boolean): Promise<void> {
 
 /** The data of a server-sent event stream, `[DONE]` included. */
 export async function events(response: Response): Promise<string[]> {
-  return (await response.text()).split('\n\n').filter(Boolean).map((event) => event.replace(/^data: /, ''));
+  return (await response.text())
+    .split('\n\n')
+    .filter(Boolean)
+    .map((event) => event.replace(/^data: /, ''));
 }

@@ -72,7 +72,13 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 0 } }), 400, 'sparse_kv.budget', /window of 256/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 'many' } }), 400, 'sparse_kv.budget', /number/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', colour: 1 } }), 400, 'sparse_kv.colour', /budget/],
-  [TEXT, ask({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_budget: 1e9 } }), 400, 'sparse_kv.budget', /from \d+ to \d+/],
+  [
+    TEXT,
+    ask({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_budget: 1e9 } }),
+    400,
+    'sparse_kv.budget',
+    /from \d+ to \d+/,
+  ],
   [TEXT, ask({ prompt: 'x'.repeat(100_001) }), 413, null],
   [CHAT, {}, 400, 'messages', /Missing/],
   [CHAT, say({ messages: [] }), 400, 'messages'],
@@ -80,7 +86,13 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [CHAT, say({ messages: [{ content: 'Hi' }] }), 400, 'messages[0].role'],
   [CHAT, say({ messages: [{ role: 'wizard', content: 'Hi' }] }), 400, 'messages[0].role'],
   [CHAT, say({ messages: [{ role: 'user', content: 5 }] }), 400, 'messages[0].content'],
-  [CHAT, say({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] }), 400, 'messages[0].content', /image_url/],
+  [
+    CHAT,
+    say({ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] }),
+    400,
+    'messages[0].content',
+    /image_url/,
+  ],
   [CHAT, say({ messages: [{ role: 'user', content: 'x'.repeat(2000) }] }), 400, 'messages', /context/],
   [CHAT, say({ top_logprobs: 3 }), 400, 'top_logprobs'],
   [CHAT, say({ logprobs: true, top_logprobs: 21 }), 400, 'top_logprobs'],
@@ -135,13 +147,23 @@ test('a refused request starts no generation', async () => {
 });
 
 test('fields that nobody knows pass', async () => {
-  assert.is((await post(CHAT, say({ surprise: [1], metadata: {}, store: false, stop: null, seed: null, logit_bias: null, tools: [] }))).status, 200);
+  assert.is(
+    (
+      await post(
+        CHAT,
+        say({ surprise: [1], metadata: {}, store: false, stop: null, seed: null, logit_bias: null, tools: [] }),
+      )
+    ).status,
+    200,
+  );
 });
 
 test('1,000 random bodies (seed 3) get an answer, and the server lives', async () => {
   const next = random(3);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)];
-  const valid = JSON.stringify(say({ temperature: 0.5, stop: ['a'], sparse_kv: { policy: 'h2o', budget: 300 }, stream: true }));
+  const valid = JSON.stringify(
+    say({ temperature: 0.5, stop: ['a'], sparse_kv: { policy: 'h2o', budget: 300 }, stream: true }),
+  );
   const counts = new Map<number, number>();
   for (let i = 0; i < 1000; i++) {
     let body: Buffer;
@@ -150,7 +172,11 @@ test('1,000 random bodies (seed 3) get an answer, and the server lives', async (
       body = Buffer.from(valid);
       for (let k = 0; k <= next() * 4; k++) body[Math.floor(next() * body.length)] = Math.floor(next() * 256);
     }
-    const response = await fetch(url + pick([TEXT, CHAT, '/tokenize', '/detokenize']), { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+    const response = await fetch(url + pick([TEXT, CHAT, '/tokenize', '/detokenize']), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+    });
     const answer = await response.text();
     assert.ok([200, 400, 404].includes(response.status), `body ${i}: ${response.status} ${answer}`);
     if (response.status !== 200) assert.type(JSON.parse(answer).error.message, 'string');
@@ -163,13 +189,22 @@ test('1,000 random bodies (seed 3) get an answer, and the server lives', async (
 test('100 times garbage on the socket (seed 4)', async () => {
   const next = random(4);
   const { port, hostname } = new URL(url);
-  const starts = ['', 'POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n', 'GET /health HTTP/9.9\r\n\r\n', `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n\r\n`, 'POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n'];
+  const starts = [
+    '',
+    'POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n',
+    'GET /health HTTP/9.9\r\n\r\n',
+    `GET /${'x'.repeat(20_000)} HTTP/1.1\r\n\r\n`,
+    'POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n',
+  ];
   for (let i = 0; i < 100; i++) {
     const bytes = Buffer.from(Array.from({ length: 1 + Math.floor(next() * 200) }, () => Math.floor(next() * 256)));
     const reply = await new Promise<string>((resolve) => {
       const socket = connect(Number(port), hostname);
       let text = '';
-      socket.on('data', (data) => (text += data.toString('latin1'))).on('error', () => {}).on('close', () => resolve(text));
+      socket
+        .on('data', (data) => (text += data.toString('latin1')))
+        .on('error', () => {})
+        .on('close', () => resolve(text));
       socket.end(Buffer.concat([Buffer.from(starts[i % starts.length]), bytes]));
       setTimeout(() => socket.destroy(), 300).unref();
     });
