@@ -43,6 +43,8 @@ export async function runServer(engine: EngineApi, options: RunOptions): Promise
   options.onReady?.(`http://${family === 'IPv6' ? `[${address}]` : address}:${port}`);
   const signal = await stopped;
   const active = server.active();
-  process.stderr.write(`skv: ${signal}: finishing ${active} request${active === 1 ? '' : 's'}; once more stops at once\n`);
+  process.stderr.write(
+    `skv: ${signal}: finishing ${active} request${active === 1 ? '' : 's'}; once more stops at once\n`,
+  );
   await drain(server, engine, options.shutdownTimeout ?? 30);
 }
