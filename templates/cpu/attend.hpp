@@ -106,8 +106,8 @@ SKV_INLINE bool is_shifted(const Head<KV>& h, int p) {
 
 // Logits of query rows for page p, whether or not its slots are shifted. turned [dim][16] is scratch.
 template <class P, class KV>
-SKV_INLINE void logits_of(const Head<KV>& h, int p, const float* q, int rows, float* logits, int stride,
-                          float* turned) {
+[[gnu::noinline]] void logits_of(const Head<KV>& h, int p, const float* q, int rows, float* logits, int stride,
+                                 float* turned) {
   if (is_shifted<P>(h, p)) {
     turned_keys(h, p, h.lane(p, P::shift_lane), turned);
     return rows_logits<F32, 1>(&turned, q, rows, h.dim, logits, stride);
@@ -118,8 +118,8 @@ SKV_INLINE void logits_of(const Head<KV>& h, int p, const float* q, int rows, fl
 
 // Logits of pages [page0, page0 + pages), several at a time: [row][SKV_SEGMENT].
 template <class P, class KV>
-void segment_logits(const Head<KV>& h, int page0, int pages, const float* q, int rows, float* logits, float* turned,
-                    bool decode) {
+[[gnu::noinline]] void segment_logits(const Head<KV>& h, int page0, int pages, const float* q, int rows, float* logits,
+                                      float* turned, bool decode) {
   const int last = (*h.length - 1) / SKV_PAGE;
   int i = 0;
   auto group = [&](auto N) {
@@ -135,8 +135,8 @@ void segment_logits(const Head<KV>& h, int page0, int pages, const float* q, int
       float* to = logits + i * SKV_PAGE;
       if (shifted)
         for (int n = 0; n < N; n++) logits_of<P>(h, page0 + i + n, q, rows, to + n * SKV_PAGE, SKV_SEGMENT, turned);
-      else if (decode)
-        decode_logits<KV, N>(keys, q, rows, h.dim, to, SKV_SEGMENT, ahead);
+      else if (N > 1 && decode)
+        decode_logits<KV, 2>(keys, q, rows, h.dim, to, SKV_SEGMENT, ahead);
       else
         rows_logits<KV, N>(keys, q, rows, h.dim, to, SKV_SEGMENT);
     }
@@ -201,8 +201,8 @@ SKV_INLINE void merge(Partial* into, const Partial& segment, int dim) {
 // One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
 // first row (earlier ones see nothing of it) in part[]; raw logits go to `keep` [row][keep_stride] when it is not null.
 template <class P, class KV>
-int segment(const Head<KV>& h, int seg, const float* q, const int* sees, int rows, Partial* part, float* p,
-            float* turned, bool decode, float* keep, int64_t keep_stride) {
+[[gnu::noinline]] int segment(const Head<KV>& h, int seg, const float* q, const int* sees, int rows, Partial* part,
+                              float* p, float* turned, bool decode, float* keep, int64_t keep_stride) {
   const int slot0 = seg * SKV_SEGMENT, page0 = seg * kSegmentPages;
   int first = 0;
   while (first < rows && sees[first] <= slot0) first++;
