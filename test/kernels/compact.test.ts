@@ -2,11 +2,17 @@
  * Selection and compaction alone: what stays, where it moves with everything that belongs to it, which slot fills a hole,
  * and positions as if evicted tokens had never been.
  */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
 import { attention, bf16, normals, random } from './dense.ts';
 import { type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'skv-compact-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 
 const policies = await Promise.all(
   ['streaming', 'h2o', 'knorm', 'snapkv', 'adakv', 'tova'].map((name) => build(shipped(name)!)),
@@ -217,6 +223,71 @@ test('tova keeps one set for the layer, snapkv a pooled one for each head, adakv
       .slice(candidates.length - count)
       .sort((a, b) => a - b);
     assert.equal(Array.from(ada.after.reads[h].lanes[0]), [...best, ...last], `head ${h}: ${wins} wins`);
+  });
+});
+
+/** Builds a policy from its text. */
+async function written(name: string, text: string) {
+  const file = join(home, `${name}.ts`);
+  writeFileSync(file, text);
+  return build(file, { directory: home });
+}
+
+test('chunks stay or leave whole, best mean first; classes and the prompt are protected', async () => {
+  const { library, plan } = await written(
+    'byChunk',
+    `
+import { chunks, definePolicy, norm, over } from 'skv';
+export default definePolicy({
+  name: 'by-chunk', score: (slot) => norm(slot.key), keep: chunks(5, 24), window: { last: 3, classes: ['special'] }, when: over(0),
+});`,
+  );
+  assert.equal(plan.lanes, ['pos', 'class']);
+  const shape = base('f32');
+  const step = chunk(shape, 9, 0, 61, { compact: true, window: [0, 3] }, 24);
+  step.classes = Array.from({ length: 61 }, (_, i) => (i === 8 || i === 40 ? 1 : i % 7 === 0 ? 2 : 0));
+  const { reads } = drive(library, 2, shape, [step, ...heads(shape)]);
+  reads.forEach((head, h) => {
+    const score = (slot: number) =>
+      Math.hypot(...step.layers[0].k.subarray((slot * 2 + h) * 64, (slot * 2 + h + 1) * 64));
+    const always = [8, 40, 58, 59, 60];
+    const groups = Array.from({ length: 12 }, (_, g) =>
+      [0, 1, 2, 3, 4].map((i) => 5 * g + i).filter((slot) => !always.includes(slot)),
+    );
+    const mean = (group: number[]) => group.reduce((sum, slot) => sum + score(slot), 0) / group.length;
+    const stay = [...always];
+    for (const group of [...groups].sort((x, y) => mean(y) - mean(x))) {
+      if (stay.length + group.length > 24) break;
+      stay.push(...group);
+    }
+    assert.equal(
+      Array.from(head.lanes[0]),
+      stay.sort((x, y) => x - y),
+    );
+  });
+});
+
+test('above keeps what scores more than its threshold, the prompt and the first', async () => {
+  const { library } = await written(
+    'loud',
+    `
+import { above, definePolicy, norm, over } from 'skv';
+export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), keep: above(7.8), window: { first: 2, prompt: true }, when: over(0) });`,
+  );
+  const shape = base('f32');
+  const row = { compact: true, prompt: 20, window: [2, 0] as [number, number] };
+  const step = chunk(shape, 10, 0, 70, row);
+  const { reads } = drive(library, 1, shape, [step, ...heads(shape)]);
+  reads.forEach((head, h) => {
+    const stay = Array.from({ length: 70 }, (_, slot) => slot).filter(
+      (slot) =>
+        slot < 20 || Math.hypot(...step.layers[0].k.subarray((slot * 2 + h) * 64, (slot * 2 + h + 1) * 64)) > 7.8,
+    );
+    assert.ok(stay.length > 22 && stay.length < 68, `the threshold divides: ${stay.length}`);
+    assert.equal(
+      Array.from(head.lanes[0]).sort((x, y) => x - y),
+      stay,
+    );
   });
 });
 
