@@ -47,17 +47,17 @@ typedef struct skv_shape {
 
 /* One sequence's part of one step. The engine writes rows as an Int32Array: i32 only, no padding. */
 typedef struct skv_row {
-  int32_t seq;             /* row of tables, lengths, budgets, params */
-  int32_t policy;          /* which opened policy runs it */
-  int32_t token0, tokens;  /* its tokens in the step's arrays: [token0, token0 + tokens) */
-  int32_t pos0;            /* logical position of its first token; the i-th has pos0 + i */
-  int32_t prompt;          /* length of the prompt: logical positions below it are prompt */
-  int32_t observe0;        /* observed queries of this row: logical positions [observe0, observe1), empty if equal; */
-  int32_t observe1;        /*   always inside [pos0, pos0 + tokens) */
-  int32_t observe_last;    /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
-  int32_t compact;         /* 1: select and compact at the end of the step */
-  int32_t window_first;    /* protected slots: logical position < window_first, */
-  int32_t window_last;     /*   or >= length - window_last, length = pos0 + tokens */
+  int32_t seq;            /* row of tables, lengths, budgets, params */
+  int32_t policy;         /* which opened policy runs it */
+  int32_t token0, tokens; /* its tokens in the step's arrays: [token0, token0 + tokens) */
+  int32_t pos0;           /* logical position of its first token; the i-th has pos0 + i */
+  int32_t prompt;         /* length of the prompt: logical positions below it are prompt */
+  int32_t observe0;       /* observed queries of this row: logical positions [observe0, observe1), empty if equal; */
+  int32_t observe1;       /*   always inside [pos0, pos0 + tokens) */
+  int32_t observe_last;   /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
+  int32_t compact;        /* 1: select and compact at the end of the step */
+  int32_t window_first;   /* protected slots: logical position < window_first, */
+  int32_t window_last;    /*   or >= length - window_last, length = pos0 + tokens */
 } skv_row;
 
 /* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy
@@ -68,18 +68,18 @@ typedef struct skv_step {
   int32_t self; /* index of the policy being called */
   int32_t rows; /* rows of the step, of all policies */
   const skv_row* row;
-  uint8_t* pool;           /* page p lies at pool + p * page_bytes */
-  const int32_t* tables;   /* [seq][layer][kv_head][table_stride] page numbers */
-  int32_t* lengths;        /* [seq][layer][kv_head] live slots. append adds row.tokens, compact lowers */
-  const int32_t* budgets;  /* [seq][layer] slots to keep per KV head, protected ones included (compact only) */
-  const float* params;     /* [seq][SKV_MAX_PARAMS] resolved parameters in declared order */
-  const int32_t* classes;  /* [token] SKV_CLASS_… bits */
-  const float* q;          /* [token][kv_heads * group][head_dim] rotated queries of this layer */
-  const float* k;          /* [token][kv_heads][head_dim] rotated keys */
-  const float* v;          /* [token][kv_heads][head_dim] */
-  float* out;              /* [token][kv_heads * group][head_dim] attention output */
-  float* lse;              /* [token][kv_heads * group] natural log-sum-exp of the scaled logits */
-  float* logits;           /* policy's own use between attend and observe of one layer: step_floats() floats */
+  uint8_t* pool;          /* page p lies at pool + p * page_bytes */
+  const int32_t* tables;  /* [seq][layer][kv_head][table_stride] page numbers */
+  int32_t* lengths;       /* [seq][layer][kv_head] live slots. append adds row.tokens, compact lowers */
+  const int32_t* budgets; /* [seq][layer] slots to keep per KV head, protected ones included (compact only) */
+  const float* params;    /* [seq][SKV_MAX_PARAMS] resolved parameters in declared order */
+  const int32_t* classes; /* [token] SKV_CLASS_… bits */
+  const float* q;         /* [token][kv_heads * group][head_dim] rotated queries of this layer */
+  const float* k;         /* [token][kv_heads][head_dim] rotated keys */
+  const float* v;         /* [token][kv_heads][head_dim] */
+  float* out;             /* [token][kv_heads * group][head_dim] attention output */
+  float* lse;             /* [token][kv_heads * group] natural log-sum-exp of the scaled logits */
+  float* logits;          /* policy's own use between attend and observe of one layer: step_floats() floats */
 } skv_step;
 
 /* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done;
@@ -98,17 +98,17 @@ typedef struct skv_exec {
 typedef struct skv_probe {
   uint32_t abi_version, size;
   int32_t slots, head_dim, layer, layers, head, heads;
-  float length;                /* logical length */
-  float query_pos;             /* position of the query, for slot.age */
-  const float* params;         /* [SKV_MAX_PARAMS] */
-  const float* pos;            /* logical positions */
-  const float* seen;           /* observed queries that could see the slot */
-  const float* attn;           /* group-reduced probability */
+  float length;        /* logical length */
+  float query_pos;     /* position of the query, for slot.age */
+  const float* params; /* [SKV_MAX_PARAMS] */
+  const float* pos;    /* logical positions */
+  const float* seen;   /* observed queries that could see the slot */
+  const float* attn;   /* group-reduced probability */
   const int32_t* classes;
-  const float* keys;           /* [slot][head_dim] */
-  const float* values;         /* [slot][head_dim] */
-  float* states;               /* [state][slot]: read by score; read and written by next */
-  float* scores;               /* written by score, before pool and heads */
+  const float* keys;   /* [slot][head_dim] */
+  const float* values; /* [slot][head_dim] */
+  float* states;       /* [state][slot]: read by score; read and written by next */
+  float* scores;       /* written by score, before pool and heads */
 } skv_probe;
 
 /* A compiled policy. Functions return 0, or a code for skv_policy_error. */

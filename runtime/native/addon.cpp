@@ -1,4 +1,5 @@
-/* skv.node: hands typed arrays and promises to TypeScript and everything else to a backend. Its types are in index.ts. */
+/* skv.node: hands typed arrays and promises to TypeScript and everything else to a backend. Its types are in index.ts.
+ */
 #include <dlfcn.h>
 #include <napi.h>
 #include <sched.h>
@@ -107,23 +108,29 @@ void read_config(const Object& o, Held& h) {
   model.kv_heads = integer(m, "kvHeads"), model.head_dim = integer(m, "headDim"), model.ffn = integer(m, "ffn");
   model.vocab = integer(m, "vocab"), model.rope_interleaved = m.Get("ropeInterleaved").ToBoolean();
   model.norm_eps = m.Get("normEps").ToNumber().FloatValue();
-  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 || int(h.inv_freq.size()) != model.head_dim / 2)
+  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 ||
+      int(h.inv_freq.size()) != model.head_dim / 2)
     throw Error::New(o.Env(), "the model's heads, KV heads, head size and RoPE frequencies do not fit together");
   const Array tensors = m.Get("tensors").As<Array>();
-  static const char* const roles[] = {"embed", "outputNorm", "output", "attnNorm", "q", "k", "v", "o", "ffnNorm", "gate", "up", "down"};
+  static const char* const roles[] = {"embed", "outputNorm", "output",  "attnNorm", "q",  "k",
+                                      "v",     "o",          "ffnNorm", "gate",     "up", "down"};
   for (uint32_t i = 0; i < tensors.Length(); i++) {
     const Object t = tensors.Get(i).As<Object>();
     const std::string role = text(t, "role");
     int number = -1;
     for (int r = 0; r < SKV_T_COUNT; r++)
       if (role == roles[r]) number = r;
-    h.tensors.push_back({number, integer(t, "layer"), integer(t, "type"), integer(t, "rows"), integer(t, "cols"), integer(t, "file"),
-                         t.Get("offset").ToNumber().Int64Value(), t.Get("bytes").ToNumber().Int64Value()});
+    h.tensors.push_back({number, integer(t, "layer"), integer(t, "type"), integer(t, "rows"), integer(t, "cols"),
+                         integer(t, "file"), t.Get("offset").ToNumber().Int64Value(),
+                         t.Get("bytes").ToNumber().Int64Value()});
   }
-  const Array files = m.Get("files").As<Array>(), policies = o.Get("policies").As<Array>(), cpus = o.Get("cpus").As<Array>();
+  const Array files = m.Get("files").As<Array>(), policies = o.Get("policies").As<Array>(),
+              cpus = o.Get("cpus").As<Array>();
   h.strings.reserve(files.Length() + policies.Length());
-  for (uint32_t i = 0; i < files.Length(); i++) h.files.push_back(h.strings.emplace_back(files.Get(i).ToString()).c_str());
-  for (uint32_t i = 0; i < policies.Length(); i++) h.policies.push_back(h.strings.emplace_back(policies.Get(i).ToString()).c_str());
+  for (uint32_t i = 0; i < files.Length(); i++)
+    h.files.push_back(h.strings.emplace_back(files.Get(i).ToString()).c_str());
+  for (uint32_t i = 0; i < policies.Length(); i++)
+    h.policies.push_back(h.strings.emplace_back(policies.Get(i).ToString()).c_str());
   for (uint32_t i = 0; i < cpus.Length(); i++) h.cpus.push_back(cpus.Get(i).ToNumber().Int32Value());
   model.inv_freq = h.inv_freq.data();
   model.tensors = int32_t(h.tensors.size()), model.tensor = h.tensors.data();
@@ -135,8 +142,10 @@ void read_config(const Object& o, Held& h) {
   c.max_copies = integer(o, "maxCopies"), c.threads = integer(o, "threads");
   c.policies = int32_t(h.policies.size()), c.policy = h.policies.data();
   c.cpu = h.cpus.empty() ? nullptr : h.cpus.data();
-  if (!h.cpus.empty() && int(h.cpus.size()) < c.threads) throw Error::New(o.Env(), "fewer processors than threads to pin");
-  if (c.pages < 2 || c.table_stride < 1 || c.max_seqs < 1 || c.max_rows < 1 || c.max_tokens < 1 || c.max_copies < 0 || c.threads < 1)
+  if (!h.cpus.empty() && int(h.cpus.size()) < c.threads)
+    throw Error::New(o.Env(), "fewer processors than threads to pin");
+  if (c.pages < 2 || c.table_stride < 1 || c.max_seqs < 1 || c.max_rows < 1 || c.max_tokens < 1 || c.max_copies < 0 ||
+      c.threads < 1)
     throw Error::New(o.Env(), "pages, tableStride, maxSeqs, maxRows, maxTokens and threads must be positive");
   h.backend_path = text(o, "backend");
 }
@@ -157,10 +166,11 @@ class Engine : public Napi::ObjectWrap<Engine> {
   static Napi::FunctionReference constructor;
 
   static void define(Napi::Env env) {
-    Napi::Function f = DefineClass(env, "NativeEngine",
-                                   {InstanceMethod("step", &Engine::step), InstanceMethod("addPolicy", &Engine::add_policy),
-                                    InstanceMethod("readLane", &Engine::read_lane), InstanceMethod("logits", &Engine::logits),
-                                    InstanceMethod("describe", &Engine::describe), InstanceMethod("close", &Engine::close)});
+    Napi::Function f =
+        DefineClass(env, "NativeEngine",
+                    {InstanceMethod("step", &Engine::step), InstanceMethod("addPolicy", &Engine::add_policy),
+                     InstanceMethod("readLane", &Engine::read_lane), InstanceMethod("logits", &Engine::logits),
+                     InstanceMethod("describe", &Engine::describe), InstanceMethod("close", &Engine::close)});
     constructor = Napi::Persistent(f);
     constructor.SuppressDestruct();
   }
@@ -194,7 +204,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
   template <class T>
   Napi::ArrayBuffer share(T* data, size_t bytes) {
     auto* keep = new std::shared_ptr<Held>(held_); /* arrays keep the engine's memory alive until close() */
-    auto buffer = Napi::ArrayBuffer::New(Env(), data, bytes, [](Napi::Env, void*, std::shared_ptr<Held>* kept) { delete kept; }, keep);
+    auto buffer = Napi::ArrayBuffer::New(
+        Env(), data, bytes, [](Napi::Env, void*, std::shared_ptr<Held>* kept) { delete kept; }, keep);
     memory_.push_back(Napi::Reference<Napi::ArrayBuffer>::New(buffer, 1));
     return buffer;
   }
@@ -231,7 +242,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
       return deferred.Promise();
     }
     const Object o = info[0].As<Object>();
-    const skv_step_counts counts = {integer(o, "rows"), integer(o, "tokens"), integer(o, "samplers"), integer(o, "copies")};
+    const skv_step_counts counts = {integer(o, "rows"), integer(o, "tokens"), integer(o, "samplers"),
+                                    integer(o, "copies")};
     held_->busy = true;
     auto* keep = new std::shared_ptr<Held>(held_); /* dropped on the event loop: the runner must not destroy itself */
     Held* held = held_.get();
@@ -243,8 +255,10 @@ class Engine : public Napi::ObjectWrap<Engine> {
       const std::string message = error;
       settle->BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
         held->busy = false;
-        if (failed) deferred.Reject(Error::New(env, message).Value());
-        else deferred.Resolve(env.Undefined());
+        if (failed)
+          deferred.Reject(Error::New(env, message).Value());
+        else
+          deferred.Resolve(env.Undefined());
         delete keep;
       });
       settle->Release();
@@ -263,7 +277,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
   Napi::Value read_lane(const CallbackInfo& info) {
     Held& h = idle(info.Env());
     std::vector<int32_t> out(size_t(h.config.table_stride) * SKV_PAGE);
-    const int32_t n = h.backend->read_lane(h.engine, info[0].ToNumber(), info[1].ToNumber(), info[2].ToNumber(), info[3].ToNumber(), out.data());
+    const int32_t n = h.backend->read_lane(h.engine, info[0].ToNumber(), info[1].ToNumber(), info[2].ToNumber(),
+                                           info[3].ToNumber(), out.data());
     if (n < 0) throw Error::New(info.Env(), "no such sequence, layer, head or lane");
     auto array = Napi::Int32Array::New(info.Env(), size_t(n));
     std::copy(out.begin(), out.begin() + n, array.Data());
@@ -283,7 +298,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
     Held& h = idle(info.Env());
     char json[1024];
     h.backend->describe(h.engine, json, sizeof json);
-    return info.Env().Global().Get("JSON").As<Object>().Get("parse").As<Napi::Function>().Call({Napi::String::New(info.Env(), json)});
+    return info.Env().Global().Get("JSON").As<Object>().Get("parse").As<Napi::Function>().Call(
+        {Napi::String::New(info.Env(), json)});
   }
 
   /* Frees the engine at once; arrays that were handed out are detached and have length 0 from then on. */
@@ -313,7 +329,8 @@ Value open(const CallbackInfo& info) {
   const bool report = info[1].IsFunction();
   auto deferred = Napi::Promise::Deferred::New(env);
   auto settle = std::make_shared<Napi::ThreadSafeFunction>(Napi::ThreadSafeFunction::New(
-      env, report ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {}), "skv open", 0, 1));
+      env, report ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {}), "skv open", 0,
+      1));
   held->runner.post([held, keep, deferred, settle] {
     auto progress = [](void* arg, float done) {
       static_cast<Napi::ThreadSafeFunction*>(arg)->BlockingCall(
@@ -370,7 +387,8 @@ Value probe(const CallbackInfo& info) {
   skv_probe p{};
   p.abi_version = SKV_ABI_VERSION, p.size = sizeof p;
   p.slots = integer(o, "slots"), p.head_dim = integer(o, "headDim");
-  p.layer = integer(o, "layer"), p.layers = integer(o, "layers"), p.head = integer(o, "head"), p.heads = integer(o, "heads");
+  p.layer = integer(o, "layer"), p.layers = integer(o, "layers"), p.head = integer(o, "head"),
+  p.heads = integer(o, "heads");
   p.length = o.Get("length").ToNumber(), p.query_pos = o.Get("queryPos").ToNumber();
   const size_t n = size_t(p.slots), vectors = n * size_t(p.head_dim);
   p.params = floats(o, "params", SKV_MAX_PARAMS);
@@ -378,7 +396,8 @@ Value probe(const CallbackInfo& info) {
   p.keys = floats(o, "keys", vectors), p.values = floats(o, "values", vectors);
   p.states = floats(o, "states", n * size_t(policy->states)), p.scores = floats(o, "scores", n);
   if (o.Get("classes").IsTypedArray()) p.classes = o.Get("classes").As<Napi::Int32Array>().Data();
-  if (const int32_t code = (policy->*Probe)(&p)) throw Error::New(info.Env(), "the probe failed with code " + std::to_string(code));
+  if (const int32_t code = (policy->*Probe)(&p))
+    throw Error::New(info.Env(), "the probe failed with code " + std::to_string(code));
   return info.Env().Undefined();
 }
 
@@ -389,8 +408,9 @@ Value test_matmul(const CallbackInfo& info) {
   if (!fn) throw Error::New(info.Env(), "not a CPU backend");
   const int32_t rows = info[3].ToNumber(), cols = info[4].ToNumber(), tokens = info[6].ToNumber();
   auto out = Napi::Float32Array::New(info.Env(), size_t(rows) * tokens);
-  const char* error = fn(info[1].ToString().Utf8Value().c_str(), info[2].ToNumber(), rows, cols, info[5].As<Napi::Uint8Array>().Data(), tokens,
-                         info[7].As<Napi::Float32Array>().Data(), out.Data());
+  const char* error =
+      fn(info[1].ToString().Utf8Value().c_str(), info[2].ToNumber(), rows, cols, info[5].As<Napi::Uint8Array>().Data(),
+         tokens, info[7].As<Napi::Float32Array>().Data(), out.Data());
   if (error) throw Error::New(info.Env(), error);
   return out;
 }

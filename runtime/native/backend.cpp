@@ -28,8 +28,8 @@ auto guarded(char* error, int32_t bytes, Failed failed, Fn&& fn) -> decltype(fn(
   return failed;
 }
 
-skv_engine* open_engine(const skv_config* c, skv_buffers* buffers, void (*progress)(void*, float), void* arg, char* error,
-                        int32_t bytes) {
+skv_engine* open_engine(const skv_config* c, skv_buffers* buffers, void (*progress)(void*, float), void* arg,
+                        char* error, int32_t bytes) {
   if (c->abi_version != SKV_ABI_VERSION || c->size != sizeof(skv_config))
     return tell(error, bytes, "skv_cpu.so and skv.node are of different versions: build both again"), nullptr;
   return guarded(error, bytes, static_cast<skv_engine*>(nullptr),
@@ -54,16 +54,18 @@ void describe(skv_engine* e, char* json, int32_t bytes) { tell(json, bytes, e->e
 
 void close_engine(skv_engine* e) { delete e; }
 
-const skv_backend kBackend = {SKV_ABI_VERSION, sizeof(skv_backend), "cpu",    open_engine, add_policy,
-                              step,            read_lane,           logits,   describe,    close_engine};
+const skv_backend kBackend = {
+    SKV_ABI_VERSION, sizeof(skv_backend), "cpu", open_engine, add_policy, step, read_lane, logits,
+    describe,        close_engine};
 
 }  // namespace
 
 extern "C" __attribute__((visibility("default"))) const skv_backend* skv_backend_entry(void) { return &kBackend; }
 
 /* For tests of one product on one path; see runtime/native/index.ts. Returns a message or null. */
-extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(const char* isa, int32_t type, int32_t rows,
-                                                                              int32_t cols, const uint8_t* weights, int32_t tokens,
+extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(const char* isa, int32_t type,
+                                                                              int32_t rows, int32_t cols,
+                                                                              const uint8_t* weights, int32_t tokens,
                                                                               const float* x, float* out) {
   const skv::Isa* path = skv::find_isa(isa);
   if (!path) return "no such instruction-set path here";

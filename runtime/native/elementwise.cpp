@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
-/* The loops below are plain; each is compiled for several instruction sets and chosen at load. Contraction is off for this
- * file, so that the choice cannot change a bit. */
+/* The loops below are plain; each is compiled for several instruction sets and chosen at load. Contraction is off for
+ * this file, so that the choice cannot change a bit. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
 #define SKV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -102,7 +102,8 @@ void quantize(const Activations& a, int token0, int token1) {
   for (int t = token0; t < token1; t++)
     for (int b = 0; b < blocks; b++) {
       const size_t at = size_t(t) * blocks + b;
-      quantize_block(a.x + size_t(t) * a.stride + b * kBlock, a.q + size_t(t) * a.cols + b * kBlock, a.scale + at, a.sum + at);
+      quantize_block(a.x + size_t(t) * a.stride + b * kBlock, a.q + size_t(t) * a.cols + b * kBlock, a.scale + at,
+                     a.sum + at);
       a.scaled_sum[at] = a.scale[at] * float(a.sum[at]);
     }
 }

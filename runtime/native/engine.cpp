@@ -43,10 +43,21 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
       isa_(find_isa(nullptr)) {
   if (!isa_) throw std::runtime_error("SKV_ISA names a path that this processor or build does not have");
   if (c.kv_type != SKV_BF16 && c.kv_type != SKV_F32) throw std::runtime_error("keys and values must be bf16 or f32");
-  if (model_.head_dim % 16) throw std::runtime_error("head size " + std::to_string(model_.head_dim) + " is not a multiple of 16");
+  if (model_.head_dim % 16)
+    throw std::runtime_error("head size " + std::to_string(model_.head_dim) + " is not a multiple of 16");
   const int lanes = most_lanes(c), group = model_.heads / model_.kv_heads, tokens = c.max_tokens;
-  shape_ = {model_.layers, model_.kv_heads, group, model_.head_dim, c.kv_type, page_bytes(model_.head_dim, c.kv_type, lanes), lanes,
-            c.table_stride, tokens, c.table_stride * SKV_PAGE, 1.0f / std::sqrt(float(model_.head_dim)), inv_freq_.data(),
+  shape_ = {model_.layers,
+            model_.kv_heads,
+            group,
+            model_.head_dim,
+            c.kv_type,
+            page_bytes(model_.head_dim, c.kv_type, lanes),
+            lanes,
+            c.table_stride,
+            tokens,
+            c.table_stride * SKV_PAGE,
+            1.0f / std::sqrt(float(model_.head_dim)),
+            inv_freq_.data(),
             model_.rope_interleaved};
 
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
@@ -74,9 +85,19 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   /* One block for everything TypeScript sees; each array starts on a cache line. */
   const size_t tables = size_t(c.max_seqs) * model_.layers * model_.kv_heads;
   const size_t history = size_t(c.max_seqs) * c.table_stride * SKV_PAGE, bias = size_t(c.max_seqs) * 1024;
-  const size_t words[] = {size_t(tokens), size_t(tokens), size_t(tokens), size_t(c.max_rows) * sizeof(skv_row) / 4,
-                          tables * c.table_stride, tables, size_t(c.max_seqs) * model_.layers, size_t(c.max_seqs) * SKV_MAX_PARAMS,
-                          size_t(tokens) * sizeof(skv_sampler) / 4, size_t(tokens) * sizeof(skv_sampled) / 4, history, bias, bias,
+  const size_t words[] = {size_t(tokens),
+                          size_t(tokens),
+                          size_t(tokens),
+                          size_t(c.max_rows) * sizeof(skv_row) / 4,
+                          tables * c.table_stride,
+                          tables,
+                          size_t(c.max_seqs) * model_.layers,
+                          size_t(c.max_seqs) * SKV_MAX_PARAMS,
+                          size_t(tokens) * sizeof(skv_sampler) / 4,
+                          size_t(tokens) * sizeof(skv_sampled) / 4,
+                          history,
+                          bias,
+                          bias,
                           size_t(c.max_copies) * 2};
   size_t total = 0;
   for (size_t n : words) total += (n * 4 + 63) / 64 * 64;
@@ -104,9 +125,11 @@ int Engine::add_policy(const char* path) {
   const skv_policy* policy = open_policy(path);
   if (strcmp(policy->target, "cpu")) throw std::runtime_error(std::string(path) + " was built for " + policy->target);
   if (policy->lanes > shape_.lanes)
-    throw std::runtime_error(std::string(policy->name) + " needs " + std::to_string(policy->lanes) + " lanes a page, the pool has " +
-                             std::to_string(shape_.lanes) + ": name the policy at start");
-  if (!(policy->kv_types & 1u << shape_.kv_type)) throw std::runtime_error(std::string(policy->name) + " does not run this KV type");
+    throw std::runtime_error(std::string(policy->name) + " needs " + std::to_string(policy->lanes) +
+                             " lanes a page, the pool has " + std::to_string(shape_.lanes) +
+                             ": name the policy at start");
+  if (!(policy->kv_types & 1u << shape_.kv_type))
+    throw std::runtime_error(std::string(policy->name) + " does not run this KV type");
   policies_.push_back(policy);
   size_scratch();
   return int(policies_.size()) - 1;
@@ -124,7 +147,8 @@ void Engine::size_scratch() {
     exec_.scratch = scratch_->data();
     exec_.scratch_bytes = bytes;
   }
-  if (!step_floats_ || size_t(floats) * 4 > step_floats_->bytes()) step_floats_ = std::make_unique<Arena>(size_t(floats) * 4);
+  if (!step_floats_ || size_t(floats) * 4 > step_floats_->bytes())
+    step_floats_ = std::make_unique<Arena>(size_t(floats) * 4);
 }
 
 void Engine::check(const skv_step_counts& n) const {
@@ -134,21 +158,24 @@ void Engine::check(const skv_step_counts& n) const {
   if (n.samplers < 0 || n.samplers > shape_.max_tokens) fail(std::to_string(n.samplers) + " samplers");
   if (n.copies < 0 || n.copies > max_copies_) fail(std::to_string(n.copies) + " copies");
   for (int i = 0; i < n.tokens; i++)
-    if (buffers_.token[i] < 0 || buffers_.token[i] >= model_.vocab) fail("token id " + std::to_string(buffers_.token[i]));
+    if (buffers_.token[i] < 0 || buffers_.token[i] >= model_.vocab)
+      fail("token id " + std::to_string(buffers_.token[i]));
   for (int i = 0; i < n.samplers; i++)
     if (buffers_.sampler[i].source < 0 || buffers_.sampler[i].source >= n.tokens) fail("sampler without a token");
   for (int r = 0; r < n.rows; r++) {
     const skv_row& row = buffers_.row[r];
     if (row.seq < 0 || row.seq >= max_seqs_) fail("sequence " + std::to_string(row.seq));
     if (row.policy < 0 || row.policy >= int(policies_.size())) fail("policy " + std::to_string(row.policy));
-    if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens) fail("tokens of row " + std::to_string(r));
+    if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens)
+      fail("tokens of row " + std::to_string(r));
     const size_t table0 = size_t(row.seq) * shape_.layers * shape_.kv_heads;
     for (size_t h = table0; h < table0 + size_t(shape_.layers) * shape_.kv_heads; h++) {
       const int length = buffers_.length[h];
       if (length < 0 || length > shape_.max_slots - row.tokens) fail("length of row " + std::to_string(r));
       const int32_t* table = buffers_.table + h * shape_.table_stride;
       for (int p = 0; p < (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE; p++)
-        if (table[p] < 1 || table[p] >= pages_) fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
+        if (table[p] < 1 || table[p] >= pages_)
+          fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
     }
   }
 }
@@ -156,9 +183,15 @@ void Engine::check(const skv_step_counts& n) const {
 void Engine::step(const skv_step_counts& counts) {
   check(counts);
   copy_pages(counts.copies);
-  step_ = {SKV_ABI_VERSION, sizeof(skv_step), &shape_, 0, counts.rows, buffers_.row, pool_.data(), buffers_.table, buffers_.length,
-           buffers_.budget, buffers_.param, buffers_.classes, q_.data(), k_.data(), v_.data(), attended_.data(), lse_.data(),
-           reinterpret_cast<float*>(step_floats_->data())};
+  step_ = {SKV_ABI_VERSION, sizeof(skv_step),
+           &shape_,         0,
+           counts.rows,     buffers_.row,
+           pool_.data(),    buffers_.table,
+           buffers_.length, buffers_.budget,
+           buffers_.param,  buffers_.classes,
+           q_.data(),       k_.data(),
+           v_.data(),       attended_.data(),
+           lse_.data(),     reinterpret_cast<float*>(step_floats_->data())};
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
     attention(counts, layer);
@@ -168,8 +201,8 @@ void Engine::step(const skv_step_counts& counts) {
   compact(counts);
 }
 
-/* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order and
- * copies its own slice of each page. */
+/* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order
+ * and copies its own slice of each page. */
 void Engine::copy_pages(int copies) {
   if (copies == 0) return;
   const int slices = threads_.count(), lines = shape_.page_bytes / 64;
@@ -209,8 +242,8 @@ void Engine::quantise(const float* x, int cols, int n) {
   if (cols % kBlock == 0) threads_.each(n, [&](int32_t t, int32_t) { quantize(activations_, t, t + 1); });
 }
 
-/* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row groups are
- * dealt out in pieces small enough to balance and large enough to stream. */
+/* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row
+ * groups are dealt out in pieces small enough to balance and large enough to stream. */
 void Engine::project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs) {
   if (!prepared) quantise(x, cols, n);
   int groups = 0;
@@ -231,8 +264,10 @@ void Engine::rotate(int tokens) {
   const int dim = model_.head_dim, half = dim / 2;
   threads_.each(tokens, [&](int32_t t, int32_t) {
     const float *c = &cos_[size_t(t) * half], *s = &sin_[size_t(t) * half];
-    for (int h = 0; h < model_.heads; h++) rope(&q_[(size_t(t) * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
-    for (int h = 0; h < model_.kv_heads; h++) rope(&k_[(size_t(t) * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
+    for (int h = 0; h < model_.heads; h++)
+      rope(&q_[(size_t(t) * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
+    for (int h = 0; h < model_.kv_heads; h++)
+      rope(&k_[(size_t(t) * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
   });
 }
 
@@ -240,7 +275,8 @@ void Engine::attention(const skv_step_counts& counts, int l) {
   const Layer& layer = weights_.layer[l];
   const int n = counts.tokens, q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
   normalise(x_.data(), n, layer.attn_norm, model_.width % kBlock == 0);
-  project(h_.data(), model_.width, n, true, {{&layer.q, q_.data(), q}, {&layer.k, k_.data(), kv}, {&layer.v, v_.data(), kv}});
+  project(h_.data(), model_.width, n, true,
+          {{&layer.q, q_.data(), q}, {&layer.k, k_.data(), kv}, {&layer.v, v_.data(), kv}});
   rotate(n);
   run_policies(counts, l);
   project(attended_.data(), q, n, false, {{&layer.o, h_.data(), model_.width}});
@@ -257,7 +293,8 @@ void Engine::feed_forward(int n, int l) {
     rms_norm(x, layer.ffn_norm, model_.norm_eps, model_.width, h);
     if (model_.width % kBlock == 0) quantize(activations_, t, t + 1);
   });
-  project(h_.data(), model_.width, n, true, {{&layer.gate, gate_.data(), model_.ffn}, {&layer.up, up_.data(), model_.ffn}});
+  project(h_.data(), model_.width, n, true,
+          {{&layer.gate, gate_.data(), model_.ffn}, {&layer.up, up_.data(), model_.ffn}});
   activations_.x = gate_.data();
   activations_.cols = activations_.stride = model_.ffn;
   threads_.each(n, [&](int32_t t, int32_t) {
@@ -265,7 +302,8 @@ void Engine::feed_forward(int n, int l) {
     if (model_.ffn % kBlock == 0) quantize(activations_, t, t + 1);
   });
   project(gate_.data(), model_.ffn, n, true, {{&layer.down, h_.data(), model_.width}});
-  threads_.each(n, [&](int32_t t, int32_t) { add(&x_[size_t(t) * model_.width], &h_[size_t(t) * model_.width], model_.width); });
+  threads_.each(
+      n, [&](int32_t t, int32_t) { add(&x_[size_t(t) * model_.width], &h_[size_t(t) * model_.width], model_.width); });
 }
 
 void Engine::run_policies(const skv_step_counts& counts, int layer) {
@@ -277,7 +315,9 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     int32_t code = policies_[p]->append(&step_, layer, &exec_);
     if (!code) code = policies_[p]->attend(&step_, layer, &exec_);
     if (!code) code = policies_[p]->observe(&step_, layer, &exec_);
-    if (code) throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " + std::to_string(code));
+    if (code)
+      throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " +
+                               std::to_string(code));
   }
 }
 
@@ -288,7 +328,8 @@ void Engine::compact(const skv_step_counts& counts) {
     if (!used) continue;
     step_.self = int32_t(p);
     if (const int32_t code = policies_[p]->compact(&step_, &exec_))
-      throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed to compact with code " + std::to_string(code));
+      throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed to compact with code " +
+                               std::to_string(code));
   }
 }
 
@@ -298,10 +339,12 @@ void Engine::sample(int samplers) {
   for (int first = 0; first < samplers; first += SKV_KEPT_LOGITS) {
     const int n = std::min(SKV_KEPT_LOGITS, samplers - first);
     for (int i = 0; i < n; i++)
-      memcpy(hidden + size_t(i) * model_.width, &x_[size_t(buffers_.sampler[first + i].source) * model_.width], model_.width * 4);
+      memcpy(hidden + size_t(i) * model_.width, &x_[size_t(buffers_.sampler[first + i].source) * model_.width],
+             model_.width * 4);
     float* normed = hidden + size_t(SKV_KEPT_LOGITS) * model_.width;
     for (int i = 0; i < n; i++)
-      rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width, normed + size_t(i) * model_.width);
+      rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width,
+               normed + size_t(i) * model_.width);
     project(normed, model_.width, n, false, {{&weights_.output, logits_.data(), model_.vocab}});
     threads_.each(n, [&](int32_t i, int32_t worker) {
       sampling_[worker].draw(buffers_.sampler[first + i], buffers_, &logits_[size_t(i) * model_.vocab], model_.vocab,
@@ -311,8 +354,8 @@ void Engine::sample(int samplers) {
 }
 
 int Engine::read_lane(int seq, int layer, int head, int lane, int32_t* out) const {
-  if (seq < 0 || seq >= max_seqs_ || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads || lane < 0 ||
-      lane >= shape_.lanes)
+  if (seq < 0 || seq >= max_seqs_ || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads ||
+      lane < 0 || lane >= shape_.lanes)
     return -1;
   const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
   const int length = buffers_.length[index];

@@ -19,7 +19,9 @@ class Engine {
   int add_policy(const char* path);
   void step(const skv_step_counts& counts);
   int read_lane(int seq, int layer, int head, int lane, int32_t* out) const;
-  const float* logits(int sampler) const { return sampler >= 0 && sampler < kept_logits_ ? &logits_[size_t(sampler) * model_.vocab] : nullptr; }
+  const float* logits(int sampler) const {
+    return sampler >= 0 && sampler < kept_logits_ ? &logits_[size_t(sampler) * model_.vocab] : nullptr;
+  }
   std::string describe() const;
 
  private:

@@ -12,8 +12,10 @@ namespace skv {
 float f16_to_f32(uint16_t h) {
   const uint32_t sign = uint32_t(h & 0x8000) << 16, exponent = (h >> 10) & 31, mantissa = h & 1023;
   uint32_t bits;
-  if (exponent == 31) bits = sign | 0x7f800000 | (mantissa << 13);
-  else if (exponent) bits = sign | ((exponent + 112) << 23) | (mantissa << 13);
+  if (exponent == 31)
+    bits = sign | 0x7f800000 | (mantissa << 13);
+  else if (exponent)
+    bits = sign | ((exponent + 112) << 23) | (mantissa << 13);
   else {
     const float tiny = float(mantissa) * 0x1p-24f;
     return sign ? -tiny : tiny;
@@ -49,13 +51,24 @@ size_t Matrix::group_bytes() const {
 bool describe(int32_t type, int rows, int cols, Matrix* out) {
   if (source_bytes(type, rows, cols) == 0) return false;
   switch (type) {
-    case SKV_W_F32: out->format = Format::F32; break;
-    case SKV_W_F16: out->format = Format::F16; break;
-    case SKV_W_BF16: out->format = Format::BF16; break;
+    case SKV_W_F32:
+      out->format = Format::F32;
+      break;
+    case SKV_W_F16:
+      out->format = Format::F16;
+      break;
+    case SKV_W_BF16:
+      out->format = Format::BF16;
+      break;
     case SKV_W_Q4_0:
-    case SKV_W_Q4_1: out->format = Format::Q4; break;
-    case SKV_W_Q8_0: out->format = Format::Q8; break;
-    default: return false;
+    case SKV_W_Q4_1:
+      out->format = Format::Q4;
+      break;
+    case SKV_W_Q8_0:
+      out->format = Format::Q8;
+      break;
+    default:
+      return false;
   }
   out->rows = rows;
   out->cols = cols;
@@ -67,13 +80,19 @@ size_t source_bytes(int32_t type, int64_t rows, int64_t cols) {
   const bool blocks = type == SKV_W_Q4_0 || type == SKV_W_Q4_1 || type == SKV_W_Q8_0;
   if (blocks && cols % kBlock) return 0;
   switch (type) {
-    case SKV_W_F32: return size_t(rows * cols * 4);
+    case SKV_W_F32:
+      return size_t(rows * cols * 4);
     case SKV_W_F16:
-    case SKV_W_BF16: return size_t(rows * cols * 2);
-    case SKV_W_Q4_0: return size_t(rows * (cols / kBlock) * 18);
-    case SKV_W_Q4_1: return size_t(rows * (cols / kBlock) * 20);
-    case SKV_W_Q8_0: return size_t(rows * (cols / kBlock) * 34);
-    default: return 0;
+    case SKV_W_BF16:
+      return size_t(rows * cols * 2);
+    case SKV_W_Q4_0:
+      return size_t(rows * (cols / kBlock) * 18);
+    case SKV_W_Q4_1:
+      return size_t(rows * (cols / kBlock) * 20);
+    case SKV_W_Q8_0:
+      return size_t(rows * (cols / kBlock) * 34);
+    default:
+      return 0;
   }
 }
 
@@ -81,8 +100,10 @@ size_t source_bytes(int32_t type, int64_t rows, int64_t cols) {
 static void pack_q4(uint8_t* block, int r, const uint8_t* source, bool has_min) {
   uint16_t d, m;
   memcpy(&d, source, 2);
-  if (has_min) memcpy(&m, source + 2, 2);
-  else m = f32_to_f16(-8.0f * f16_to_f32(d));
+  if (has_min)
+    memcpy(&m, source + 2, 2);
+  else
+    m = f32_to_f16(-8.0f * f16_to_f32(d));
   const uint8_t* pairs = source + (has_min ? 4 : 2);
   for (int j = 0; j < 4; j++) memcpy(block + j * 64 + r * 4, pairs + j * 4, 4);
   memcpy(block + 256 + r * 2, &d, 2);
@@ -145,9 +166,15 @@ void unpack_row(const Matrix& from, int row, float* out) {
         out[c] = f16_to_f32(half(scales + r * 2)) * float(int(block[i / 4 * 64 + r * 4 + i % 4]) - 128);
         break;
       }
-      case Format::F16: out[c] = f16_to_f32(half(group + (size_t(c) * kRows + r) * 2)); break;
-      case Format::BF16: out[c] = bf16_to_f32(half(group + (size_t(c) * kRows + r) * 2)); break;
-      case Format::F32: memcpy(out + c, group + (size_t(c) * kRows + r) * 4, 4); break;
+      case Format::F16:
+        out[c] = f16_to_f32(half(group + (size_t(c) * kRows + r) * 2));
+        break;
+      case Format::BF16:
+        out[c] = bf16_to_f32(half(group + (size_t(c) * kRows + r) * 2));
+        break;
+      case Format::F32:
+        memcpy(out + c, group + (size_t(c) * kRows + r) * 4, 4);
+        break;
     }
   }
 }

@@ -1,8 +1,8 @@
 /* Dense products: out[token][row] = sum over cols of x[token][col] * W[row][col], with W quantised as its file had it.
  *
  * The bits of an output depend on its row of W and its token's activations alone: not on how many tokens run together,
- * which thread runs them, or which instruction set. Integer dot products of a block of 32 are exact, and every path adds
- * the blocks' contributions in f32 with the same fused multiply-adds in the same order:
+ * which thread runs them, or which instruction set. Integer dot products of a block of 32 are exact, and every path
+ * adds the blocks' contributions in f32 with the same fused multiply-adds in the same order:
  *
  *   acc = fma(float(isum), d_w * d_x, acc);   acc_m = fma(m_w, d_x * sum_x, acc_m);   out = acc + acc_m
  *
@@ -37,9 +37,11 @@ struct Matrix {
 
 /* Describes the packed form of a GGUF weight type (SKV_W_…); false when the type or cols cannot be packed. */
 bool describe(int32_t type, int rows, int cols, Matrix* out);
-/* Bytes of `rows` x `cols` in the file's own form, or 0 for an unknown type or a cols that does not divide into blocks. */
+/* Bytes of `rows` x `cols` in the file's own form, or 0 for an unknown type or a cols that does not divide into blocks.
+ */
 size_t source_bytes(int32_t type, int64_t rows, int64_t cols);
-/* Packs row groups [group0, group1) from the file's row-major form. Groups are independent: callers split over threads. */
+/* Packs row groups [group0, group1) from the file's row-major form. Groups are independent: callers split over threads.
+ */
 void pack(const Matrix& to, int32_t type, const void* source, int group0, int group1);
 /* One row as f32 [cols]: the embedding lookup, from the packed form. */
 void unpack_row(const Matrix& from, int row, float* out);
@@ -49,18 +51,19 @@ struct Activations {
   int cols = 0;
   const float* x = nullptr; /* [token][stride] f32 */
   int stride = 0;
-  int8_t* q = nullptr;      /* [token][cols] */
-  float* scale = nullptr;   /* [token][cols / 32] */
+  int8_t* q = nullptr;         /* [token][cols] */
+  float* scale = nullptr;      /* [token][cols / 32] */
   float* scaled_sum = nullptr; /* [token][cols / 32] scale * sum of the block's q */
-  int32_t* sum = nullptr;   /* [token][cols / 32] sum of the block's q */
+  int32_t* sum = nullptr;      /* [token][cols / 32] sum of the block's q */
 };
 
-/* Quantises tokens [token0, token1): symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks. */
+/* Quantises tokens [token0, token1): symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks.
+ */
 void quantize(const Activations& a, int token0, int token1);
 
 /* One row-group range of a product for tokens [token0, token1): out[token * out_stride + row]. */
-using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
-                         int out_stride);
+using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1,
+                         float* out, int out_stride);
 
 /* An instruction-set path. */
 struct Isa {
@@ -71,7 +74,8 @@ struct Isa {
 /* Paths this binary was built with, best first; the last, "generic", always runs. */
 extern const Isa* const kIsas[];
 extern const int kIsaCount;
-/* The named path, or with null the one SKV_ISA names, or the best this machine supports. Null: not built or not supported. */
+/* The named path, or with null the one SKV_ISA names, or the best this machine supports. Null: not built or not
+ * supported. */
 const Isa* find_isa(const char* name);
 
 float f16_to_f32(uint16_t h);

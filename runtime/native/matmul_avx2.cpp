@@ -1,4 +1,5 @@
-/* AVX2 with FMA: sixteen output rows are two registers. Compiled with its own flags; everything here stays in this file. */
+/* AVX2 with FMA: sixteen output rows are two registers. Compiled with its own flags; everything here stays in this
+ * file. */
 #include "matmul.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -7,8 +8,8 @@
 namespace skv {
 namespace {
 
-/* dot of four u8 weights and four broadcast i8 activations per row, exact. vpmaddubsw would saturate at 16 bits for large
- * weights, so bytes are widened first: even and odd inputs apart. */
+/* dot of four u8 weights and four broadcast i8 activations per row, exact. vpmaddubsw would saturate at 16 bits for
+ * large weights, so bytes are widened first: even and odd inputs apart. */
 inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
   const __m256i mask = _mm256_set1_epi16(255);
   const __m256i x = _mm256_set1_epi32(x4);
@@ -24,7 +25,9 @@ inline __m256i dot4_small(__m256i acc, __m256i w, int32_t x4) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-inline __m256 halves(const uint8_t* at) { return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at))); }
+inline __m256 halves(const uint8_t* at) {
+  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at)));
+}
 
 template <int T>
 inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
@@ -94,9 +97,12 @@ template <int T>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   __m256 acc[T][2];
   for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-  if (w.format == Format::Q4) q4_tile<T>(w, a, group, t0, acc);
-  else if (w.format == Format::Q8) q8_tile<T>(w, a, group, t0, acc);
-  else plain_tile<T>(w, a, group, t0, acc);
+  if (w.format == Format::Q4)
+    q4_tile<T>(w, a, group, t0, acc);
+  else if (w.format == Format::Q8)
+    q8_tile<T>(w, a, group, t0, acc);
+  else
+    plain_tile<T>(w, a, group, t0, acc);
   for (int t = 0; t < T; t++) {
     float lanes[kRows];
     _mm256_storeu_ps(lanes, acc[t][0]);
@@ -105,7 +111,8 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
   }
 }
 
-void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out, int stride) {
+void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
+             int stride) {
   constexpr int kPanel = 32;
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;

@@ -1,4 +1,5 @@
-/* AVX-512 with VNNI: one register holds 16 output rows. Compiled with its own flags; everything here stays in this file. */
+/* AVX-512 with VNNI: one register holds 16 output rows. Compiled with its own flags; everything here stays in this
+ * file. */
 #include "matmul.h"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -44,13 +45,16 @@ inline __m512i dot(const __m512i w[8], const int8_t* q) {
 }
 
 inline void store(float* out, int row, int rows, __m512 value) {
-  if (row + kRows <= rows) _mm512_storeu_ps(out, value);
-  else _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
+  if (row + kRows <= rows)
+    _mm512_storeu_ps(out, value);
+  else
+    _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
 }
 
 /* T tokens of one row group. */
 template <int T>
-inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
+                    int row) {
   const int blocks = w.cols / kBlock;
   __m512 acc[T], acc_m[T];
   for (int t = 0; t < T; t++) acc[t] = acc_m[t] = _mm512_setzero_ps();
@@ -60,7 +64,8 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 320 * b;
     if (T == 1)
-      for (int line = 0; line < 320; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+      for (int line = 0; line < 320; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
     const Q4Block block(at);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -73,7 +78,8 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
 }
 
 template <int T>
-inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
+                    int row) {
   const int blocks = w.cols / kBlock;
   __m512 acc[T];
   for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
@@ -83,14 +89,16 @@ inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 512 * b;
     if (T == 1)
-      for (int line = 0; line < 512; line += 64) _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+      for (int line = 0; line < 512; line += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
     const Q8Block block(at, group + 512 * blocks + 32 * b);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
       /* the weights are stored + 128: take 128 * sum(x) off again, exactly */
       const __m512i biased = dot(block.w, q + size_t(t) * w.cols + b * kBlock);
       const __m512i exact = _mm512_sub_epi32(biased, _mm512_set1_epi32(128 * sum[t * blocks + b]));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])), acc[t]);
+      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])),
+                               acc[t]);
     }
   }
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
@@ -104,7 +112,8 @@ inline __m512 weights(Format format, const uint8_t* group, int c) {
 }
 
 template <Format F, int T>
-inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
+inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
+                       int row) {
   __m512 acc[T];
   for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
   const float* x = a.x + size_t(t0) * a.stride;
@@ -119,16 +128,23 @@ inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* gro
 template <int T>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   switch (w.format) {
-    case Format::Q4: return q4_tile<T>(w, a, group, t0, out, stride, row);
-    case Format::Q8: return q8_tile<T>(w, a, group, t0, out, stride, row);
-    case Format::F16: return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
-    case Format::BF16: return plain_tile<Format::BF16, T>(w, a, group, t0, out, stride, row);
-    case Format::F32: return plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
+    case Format::Q4:
+      return q4_tile<T>(w, a, group, t0, out, stride, row);
+    case Format::Q8:
+      return q8_tile<T>(w, a, group, t0, out, stride, row);
+    case Format::F16:
+      return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
+    case Format::BF16:
+      return plain_tile<Format::BF16, T>(w, a, group, t0, out, stride, row);
+    case Format::F32:
+      return plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
   }
 }
 
-/* Tokens are walked in panels whose activations stay in the first-level cache while every row group passes over them. */
-void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out, int stride) {
+/* Tokens are walked in panels whose activations stay in the first-level cache while every row group passes over them.
+ */
+void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
+             int stride) {
   constexpr int kPanel = 32;
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
@@ -144,7 +160,8 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
 }
 
 bool supported() {
-  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
 }
 
 }  // namespace

@@ -43,8 +43,10 @@ float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int
   for (int c = 0; c < w.cols; c++) {
     const size_t at = size_t(c) * kRows + r;
     float weight;
-    if (w.format == Format::F32) memcpy(&weight, group + at * 4, 4);
-    else if (w.format == Format::F16) weight = half(group + at * 2);
+    if (w.format == Format::F32)
+      memcpy(&weight, group + at * 4, 4);
+    else if (w.format == Format::F16)
+      weight = half(group + at * 2);
     else {
       uint16_t h;
       memcpy(&h, group + at * 2, 2);
@@ -56,7 +58,8 @@ float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int
   return acc;
 }
 
-void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out, int out_stride) {
+void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
+             int out_stride) {
   for (int g = group0; g < group1; g++) {
     const uint8_t* group = w.data + w.group_bytes() * g;
     for (int t = token0; t < token1; t++)

@@ -24,7 +24,8 @@ const skv_policy* entry_of(void* handle, const std::string& symbol, std::string*
     return *why = "it was built for ABI " + std::to_string(policy->abi_version) + ", this engine has " +
                   std::to_string(SKV_ABI_VERSION) + ": build it again",
            nullptr;
-  if (policy->lanes < 1 || policy->lanes > SKV_MAX_LANES) return *why = "it asks for an impossible number of lanes", nullptr;
+  if (policy->lanes < 1 || policy->lanes > SKV_MAX_LANES)
+    return *why = "it asks for an impossible number of lanes", nullptr;
   return policy;
 }
 
@@ -39,8 +40,10 @@ void probe(const std::string& path, const std::string& symbol) {
     _exit(handle && entry_of(handle, symbol, &why) ? 0 : 1);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (WIFSIGNALED(status)) throw std::runtime_error(path + ": loading it crashed (" + strsignal(WTERMSIG(status)) + ")");
+  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (WIFSIGNALED(status))
+    throw std::runtime_error(path + ": loading it crashed (" + strsignal(WTERMSIG(status)) + ")");
 }
 
 }  // namespace
@@ -51,7 +54,8 @@ const skv_policy* open_policy(const std::string& name) {
   std::lock_guard<std::mutex> lock(mutex);
   if (auto found = opened.find(name); found != opened.end()) return found->second;
   const size_t mark = name.rfind('#');
-  const std::string path = name.substr(0, mark), symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
+  const std::string path = name.substr(0, mark),
+                    symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
   probe(path, symbol);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(std::string("cannot open policy: ") + dlerror());

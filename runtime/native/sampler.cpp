@@ -8,7 +8,8 @@ namespace {
 
 /* Uniform in [0, 1) from (seed, position): splitmix64 of both. */
 double uniform(const skv_sampler& s) {
-  uint64_t z = (uint64_t(uint32_t(s.seed_hi)) << 32 | uint32_t(s.seed_lo)) + 0x9e3779b97f4a7c15ull * (uint64_t(s.position) + 1);
+  uint64_t z =
+      (uint64_t(uint32_t(s.seed_hi)) << 32 | uint32_t(s.seed_lo)) + 0x9e3779b97f4a7c15ull * (uint64_t(s.position) + 1);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
   return double((z ^ (z >> 31)) >> 11) * 0x1p-53;
@@ -31,7 +32,8 @@ int greedy(const float* x, int n) { return int(std::max_element(x, x + n) - x); 
 
 }  // namespace
 
-void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab, skv_sampled* out) {
+void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab,
+                    skv_sampled* out) {
   const float* x = logits;
   const bool penalties = s.repetition != 1 || s.presence != 0 || s.frequency != 0;
   if (penalties || s.bias1 > s.bias0) {
@@ -50,12 +52,15 @@ void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const floa
         if (const int count = counts_[t] & ((1 << 30) - 1)) adjusted_[t] -= s.presence + s.frequency * float(count);
     }
     for (int i = s.bias0; i < s.bias1; i++)
-      if (buffers.bias_token[i] >= 0 && buffers.bias_token[i] < vocab) adjusted_[buffers.bias_token[i]] += buffers.bias_value[i];
+      if (buffers.bias_token[i] >= 0 && buffers.bias_token[i] < vocab)
+        adjusted_[buffers.bias_token[i]] += buffers.bias_value[i];
     x = adjusted_.data();
   }
 
-  if (s.target >= 0) out->token = s.target;
-  else if (s.temperature <= 0) out->token = greedy(x, vocab);
+  if (s.target >= 0)
+    out->token = s.target;
+  else if (s.temperature <= 0)
+    out->token = greedy(x, vocab);
   else {
     const float top = x[greedy(x, vocab)];
     /* Tokens whose probability could matter: exp(-60) of the best is below any draw in doubles' reach of top_p. */
@@ -70,7 +75,8 @@ void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const floa
     if (s.top_p < 1) {
       double mass = 0, kept = 0;
       size_t n = 0;
-      while (n < ranked_.size() && mass < s.top_p * total) mass += std::exp((double(ranked_[n++].first) - top) / s.temperature);
+      while (n < ranked_.size() && mass < s.top_p * total)
+        mass += std::exp((double(ranked_[n++].first) - top) / s.temperature);
       ranked_.resize(std::max<size_t>(n, 1));
       for (auto& r : ranked_) kept += std::exp((double(r.first) - top) / s.temperature);
       total = kept;

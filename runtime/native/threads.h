@@ -30,7 +30,8 @@ class Threads {
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
   void each(int32_t items, Fn&& fn) {
-    parallel(items, [](void* arg, int32_t item, int32_t worker) { (*static_cast<Fn*>(arg))(item, worker); }, &fn);
+    parallel(
+        items, [](void* arg, int32_t item, int32_t worker) { (*static_cast<Fn*>(arg))(item, worker); }, &fn);
   }
 
  private:

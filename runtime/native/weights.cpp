@@ -15,7 +15,8 @@ namespace skv {
 
 Arena::Arena(size_t bytes) : bytes_(bytes ? bytes : 64) {
   void* at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) throw std::runtime_error("cannot reserve " + std::to_string(bytes_) + " bytes: " + strerror(errno));
+  if (at == MAP_FAILED)
+    throw std::runtime_error("cannot reserve " + std::to_string(bytes_) + " bytes: " + strerror(errno));
   madvise(at, bytes_, MADV_HUGEPAGE);
   data_ = static_cast<uint8_t*>(at);
 }
@@ -49,8 +50,8 @@ class Mapping {
   size_t bytes_;
 };
 
-const char* const kRoleNames[SKV_T_COUNT] = {"embed", "outputNorm", "output", "attnNorm", "q",  "k",
-                                             "v",     "o",          "ffnNorm", "gate",    "up", "down"};
+const char* const kRoleNames[SKV_T_COUNT] = {"embed", "outputNorm", "output",  "attnNorm", "q",  "k",
+                                             "v",     "o",          "ffnNorm", "gate",     "up", "down"};
 
 bool per_layer(int role) { return role >= SKV_T_ATTN_NORM; }
 bool is_norm(int role) { return role == SKV_T_OUTPUT_NORM || role == SKV_T_ATTN_NORM || role == SKV_T_FFN_NORM; }
@@ -65,15 +66,28 @@ void expected_shape(const skv_model& m, int role, int* rows, int* cols) {
   const int q = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim;
   switch (role) {
     case SKV_T_EMBED:
-    case SKV_T_OUTPUT: *rows = m.vocab, *cols = m.width; break;
-    case SKV_T_Q: *rows = q, *cols = m.width; break;
+    case SKV_T_OUTPUT:
+      *rows = m.vocab, *cols = m.width;
+      break;
+    case SKV_T_Q:
+      *rows = q, *cols = m.width;
+      break;
     case SKV_T_K:
-    case SKV_T_V: *rows = kv, *cols = m.width; break;
-    case SKV_T_O: *rows = m.width, *cols = q; break;
+    case SKV_T_V:
+      *rows = kv, *cols = m.width;
+      break;
+    case SKV_T_O:
+      *rows = m.width, *cols = q;
+      break;
     case SKV_T_GATE:
-    case SKV_T_UP: *rows = m.ffn, *cols = m.width; break;
-    case SKV_T_DOWN: *rows = m.width, *cols = m.ffn; break;
-    default: *rows = 1, *cols = m.width;
+    case SKV_T_UP:
+      *rows = m.ffn, *cols = m.width;
+      break;
+    case SKV_T_DOWN:
+      *rows = m.width, *cols = m.ffn;
+      break;
+    default:
+      *rows = 1, *cols = m.width;
   }
 }
 
@@ -84,14 +98,16 @@ void check(const skv_model& m, const skv_tensor& t, const std::vector<std::uniqu
   int rows, cols;
   expected_shape(m, t.role, &rows, &cols);
   if (t.rows != rows || t.cols != cols)
-    fail("is " + std::to_string(t.rows) + " x " + std::to_string(t.cols) + ", the model needs " + std::to_string(rows) + " x " +
-         std::to_string(cols));
+    fail("is " + std::to_string(t.rows) + " x " + std::to_string(t.cols) + ", the model needs " + std::to_string(rows) +
+         " x " + std::to_string(cols));
   const size_t bytes = source_bytes(t.type, t.rows, t.cols);
   if (bytes == 0) fail("type " + std::to_string(t.type) + " is not supported for this shape");
   if (t.file < 0 || t.file >= int(files.size())) fail("file index out of range");
   const size_t size = files[t.file]->bytes();
-  if (t.bytes < 0 || size_t(t.bytes) != bytes || t.offset < 0 || size_t(t.offset) > size || size - size_t(t.offset) < bytes)
-    fail("needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " + std::to_string(size));
+  if (t.bytes < 0 || size_t(t.bytes) != bytes || t.offset < 0 || size_t(t.offset) > size ||
+      size - size_t(t.offset) < bytes)
+    fail("needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " +
+         std::to_string(size));
 }
 
 }  // namespace
@@ -117,7 +133,8 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
       item.matrix = Matrix{Format::F32, t.rows, t.cols, nullptr};
       total += (size_t(t.cols) * 4 + 63) / 64 * 64;
     } else {
-      if (!describe(t.type, t.rows, t.cols, &item.matrix)) throw std::runtime_error("tensor " + name_of(t) + ": cannot pack");
+      if (!describe(t.type, t.rows, t.cols, &item.matrix))
+        throw std::runtime_error("tensor " + name_of(t) + ": cannot pack");
       total += item.matrix.bytes();
     }
     if (!items.emplace(std::make_pair(t.role, t.layer), item).second)
@@ -126,7 +143,8 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
   auto need = [&](int role, int l) -> Item& {
     auto found = items.find({role, l});
     if (found == items.end())
-      throw std::runtime_error(std::string("tensor ") + kRoleNames[role] + " of layer " + std::to_string(l) + " is missing");
+      throw std::runtime_error(std::string("tensor ") + kRoleNames[role] + " of layer " + std::to_string(l) +
+                               " is missing");
     return found->second;
   };
   for (int role = 0; role < SKV_T_COUNT; role++)
@@ -154,12 +172,15 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
       float* to = reinterpret_cast<float*>(item.matrix.data);
       for (int c = 0; c < t.cols; c++) {
         uint16_t half;
-        if (t.type == SKV_W_F32) memcpy(to + c, source + 4 * c, 4);
+        if (t.type == SKV_W_F32)
+          memcpy(to + c, source + 4 * c, 4);
         else {
           memcpy(&half, source + 2 * c, 2);
           const uint32_t bits = uint32_t(half) << 16;
-          if (t.type == SKV_W_F16) to[c] = f16_to_f32(half);
-          else memcpy(to + c, &bits, 4);
+          if (t.type == SKV_W_F16)
+            to[c] = f16_to_f32(half);
+          else
+            memcpy(to + c, &bits, 4);
         }
       }
     } else {
@@ -175,8 +196,9 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
   output = items.count({SKV_T_OUTPUT, 0}) ? matrix(SKV_T_OUTPUT, 0) : embed;
   output_norm = norm(SKV_T_OUTPUT_NORM, 0);
   for (int l = 0; l < m.layers; l++)
-    layer.push_back({norm(SKV_T_ATTN_NORM, l), norm(SKV_T_FFN_NORM, l), matrix(SKV_T_Q, l), matrix(SKV_T_K, l), matrix(SKV_T_V, l),
-                     matrix(SKV_T_O, l), matrix(SKV_T_GATE, l), matrix(SKV_T_UP, l), matrix(SKV_T_DOWN, l)});
+    layer.push_back({norm(SKV_T_ATTN_NORM, l), norm(SKV_T_FFN_NORM, l), matrix(SKV_T_Q, l), matrix(SKV_T_K, l),
+                     matrix(SKV_T_V, l), matrix(SKV_T_O, l), matrix(SKV_T_GATE, l), matrix(SKV_T_UP, l),
+                     matrix(SKV_T_DOWN, l)});
 }
 
 }  // namespace skv
