@@ -48,3 +48,5 @@ export const instead: Partial<Record<SyntaxKind, string>> = {
 
 /** Plain words for types. */
 export const says: Readonly<Record<Type, string>> = { f32: 'a number', bool: 'a boolean', vec: 'a vector' };
+
+export const stateHint = 'use const; what must be remembered between queries is a state of accumulate';

@@ -2,9 +2,10 @@
 import { Node as Ast, type Expression, type PropertyAssignment } from 'ts-morph';
 import { constant, NotConstant } from './constant.ts';
 import { type Collector, stage } from './diagnostics.ts';
-import { acrossValue, Lowering, type Scope, slotValue } from './expression.ts';
+import { acrossValue, Lowering, slotValue } from './expression.ts';
 import type { Across, Keep, Node, Observe, Param, Policy, Size, Span, State, Trigger, Type, Window } from './ir.ts';
 import { type Syntax, spanOf } from './read.ts';
+import type { Scope } from './statements.ts';
 
 const reductions = ['mean', 'sum', 'max', 'min'] as const;
 

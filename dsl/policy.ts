@@ -104,9 +104,6 @@ export const pooled = (alpha: number) => ({ kind: 'pooled', alpha }) as const;
 export const pyramid = (beta: number) => ({ kind: 'pyramid', beta }) as const;
 
 type Params = Readonly<Record<string, Param>>;
-/** Parameters that can count slots, and those that are plain numbers. */
-type SizeName<P> = { [Name in keyof P]: P[Name] extends NumberParam ? never : Name }[keyof P];
-type NumberName<P> = { [Name in keyof P]: P[Name] extends NumberParam ? Name : never }[keyof P];
 /** Names of a declaration that has none are none, not every string. */
 type Known<P> = string extends keyof P ? never : keyof P;
 
@@ -131,13 +128,22 @@ export interface Accumulator<See> {
 /** Which queries' attention is seen. */
 export type ObserveRule<N> = 'every' | 'decode' | { readonly last: N };
 
-/** P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above `score`. */
-export interface PolicySpec<P extends Params, S extends string, A extends Readonly<Record<string, number | Vec>>> {
+/**
+ * P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above `score`. Size and Level follow
+ * from P: names of parameters that count slots, and of plain numbers (spelled out here, so that errors list the names).
+ */
+export interface PolicySpec<
+  P extends Params,
+  S extends string,
+  A extends Readonly<Record<string, number | Vec>>,
+  Size = number | { [Name in keyof P]: P[Name] extends NumberParam ? never : Name }[keyof P],
+  Level = number | { [Name in keyof P]: P[Name] extends NumberParam ? Name : never }[keyof P],
+> {
   /** lower-case letters, digits and hyphens */
   readonly name: string;
   readonly params?: P;
   /** every query · generated ones only · the last w of the prompt · a list of these. Absent: attention is not read. */
-  readonly observe?: ObserveRule<number | SizeName<NoInfer<P>>> | readonly ObserveRule<number | SizeName<NoInfer<P>>>[];
+  readonly observe?: ObserveRule<Size> | readonly ObserveRule<Size>[];
   /** how the query heads of one KV head vote; mean when absent */
   readonly group?: 'sum' | 'mean' | 'max';
   readonly accumulate?: { readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>> };
@@ -147,15 +153,11 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
   readonly pool?: PoolRule;
   readonly heads?: 'own' | 'shared' | { readonly kind: 'pooled'; readonly alpha: number };
   readonly layers?: 'uniform' | { readonly kind: 'pyramid'; readonly beta: number } | readonly number[];
-  readonly keep:
-    | TopK<number | SizeName<NoInfer<P>>>
-    | Above<number | NumberName<NoInfer<P>>>
-    | Chunks<number | SizeName<NoInfer<P>>>
-    | typeof everything;
+  readonly keep: TopK<Size> | Above<Level> | Chunks<Size> | typeof everything;
   /** never evicted */
   readonly window?: {
-    readonly first?: number | SizeName<NoInfer<P>>;
-    readonly last?: number | SizeName<NoInfer<P>>;
+    readonly first?: Size;
+    readonly last?: Size;
     readonly prompt?: boolean;
     readonly classes?: readonly ('special' | 'punctuation')[];
   };

@@ -7,8 +7,8 @@ import { definePolicy, over, tokens, topK } from 'skv';
  */
 export default definePolicy({
   name: 'streaming',
-  params: { budget: tokens(1024) },
-  window: { first: 4 },
+  params: { budget: tokens(1024), sinks: tokens(4) },
+  window: { first: 'sinks' },
   keep: topK('budget'),
   when: over(0),
   positions: 'cache',
