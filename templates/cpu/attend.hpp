@@ -15,24 +15,70 @@ constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE;
 constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
 constexpr int kSplitRows = 64;  // most rows of a step whose segments are dealt out separately
 
-// Keys of a page as f32, turned by their slots' shifts: positions as if evicted tokens had never been. Neighbours
-// mostly share a shift (attention sinks always do), and its angles are computed once.
+// cos and sin of shift * frequency: two tables, for the low and the high byte of a shift, meet in one complex product.
+// Larger shifts are rare (attention sinks) and computed. Each thread has its own, made when it first needs one.
+class Turns {
+ public:
+  // Writes [half] cosines and sines.
+  void at(uint32_t shift, const float* inv_freq, int half, float* cosine, float* sine) {
+    if (shift >> 16) return compute(shift, inv_freq, half, cosine, sine);
+    if ((int)freq_.size() != half || memcmp(freq_.data(), inv_freq, half * sizeof(float))) build(inv_freq, half);
+    const float *low = row(shift & 255), *high = row(256 + (shift >> 8));
+    for (int i = 0; i < half; i++) {
+      cosine[i] = low[i] * high[i] - low[half + i] * high[half + i];
+      sine[i] = low[half + i] * high[i] + low[i] * high[half + i];
+    }
+  }
+
+ private:
+  static void compute(uint32_t shift, const float* inv_freq, int half, float* cosine, float* sine) {
+    for (int i = 0; i < half; i++) {
+      const double angle = (double)shift * (double)inv_freq[i];
+      cosine[i] = (float)__builtin_cos(angle), sine[i] = (float)__builtin_sin(angle);
+    }
+  }
+  float* row(uint32_t i) { return table_.data() + i * 2 * freq_.size(); }
+  void build(const float* inv_freq, int half) {
+    freq_.assign(inv_freq, inv_freq + half);
+    table_.resize(512 * 2 * half);
+    for (uint32_t i = 0; i < 512; i++) compute(i < 256 ? i : (i - 256) << 8, inv_freq, half, row(i), row(i) + half);
+  }
+  std::vector<float> freq_, table_;  // [half], [512][cos, sin][half]
+};
+
+inline thread_local Turns turns;
+
+// Keys of a page as f32 [dim][16], turned by their slots' shifts: positions as if evicted tokens had never been. Angles
+// are looked up a slot at a time, once for neighbours with the same shift, and transposed to lie as the keys do.
 template <class KV>
 void turned_keys(const Head<KV>& h, int p, const int32_t* shift, float* out) {
   const int half = h.dim / 2;
-  float cosine[kMaxDim / 2], sine[kMaxDim / 2];
-  int32_t known = 0;
+  float cosine[SKV_PAGE][kMaxDim / 2], sine[SKV_PAGE][kMaxDim / 2];
   for (int s = 0; s < SKV_PAGE; s++) {
-    for (int i = 0; i < half && shift[s] && shift[s] != known; i++) {
-      const double angle = (double)shift[s] * (double)h.shape->inv_freq[i];
-      cosine[i] = (float)__builtin_cos(angle), sine[i] = (float)__builtin_sin(angle);
+    const int slot = p * SKV_PAGE + s < *h.length ? shift[s] : 0;  // slots that are not there hold anything
+    if (s > 0 && slot == shift[s - 1]) {
+      memcpy(cosine[s], cosine[s - 1], half * sizeof(float)), memcpy(sine[s], sine[s - 1], half * sizeof(float));
+    } else {
+      turns.at(slot, h.shape->inv_freq, half, cosine[s], sine[s]);
     }
-    if (shift[s]) known = shift[s];
-    for (int i = 0; i < half; i++) {
-      const int a = h.shape->rope_interleaved ? 2 * i : i, b = h.shape->rope_interleaved ? 2 * i + 1 : i + half;
-      const float x = KV::decode(h.keys(p)[KV::key_at(a, s)]), y = KV::decode(h.keys(p)[KV::key_at(b, s)]);
-      out[F32::key_at(a, s)] = shift[s] ? x * cosine[i] - y * sine[i] : x;
-      out[F32::key_at(b, s)] = shift[s] ? x * sine[i] + y * cosine[i] : y;
+  }
+  const auto* keys = h.keys(p);
+  for (int i0 = 0; i0 < half; i0 += 16) {
+    f32x16 c[16], n[16];
+    for (int s = 0; s < SKV_PAGE; s++) c[s] = *(const f32x16u*)(cosine[s] + i0), n[s] = *(const f32x16u*)(sine[s] + i0);
+    transpose(c), transpose(n);
+    for (int i = i0; i < i0 + 16 && i < half; i++) {
+      f32x16 x, y;
+      int a = 2 * i, b = 2 * i + 1;
+      if (h.shape->rope_interleaved) {
+        KV::key_pair(keys, i, &x, &y);
+      } else {
+        f32x16 other;
+        a = i, b = i + half;
+        KV::key_pair(keys, a / 2, a % 2 ? &other : &x, a % 2 ? &x : &other);
+        KV::key_pair(keys, b / 2, b % 2 ? &other : &y, b % 2 ? &y : &other);
+      }
+      F32::put_key(out, a, x * c[i - i0] - y * n[i - i0]), F32::put_key(out, b, x * n[i - i0] + y * c[i - i0]);
     }
   }
 }

@@ -48,25 +48,13 @@ SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live
           h.dim};
 }
 
-// Transposes 16 x 16 in registers: blocks off the diagonal change places, halving four times.
-template <int W>
-SKV_INLINE void swap_blocks(f32x16* m) {
-  u32x16 low, high;
-  for (uint32_t l = 0; l < 16; l++) low[l] = l & W ? 16 + (l ^ W) : l, high[l] = l & W ? 16 + l : l ^ W;
-  for (int i = 0; i < 16; i++)
-    if (!(i & W)) {
-      const f32x16 a = m[i], b = m[i | W];
-      m[i] = __builtin_shuffle(a, b, low), m[i | W] = __builtin_shuffle(a, b, high);
-    }
-}
-
 // Keys of all slots of a page, out [slot].
 template <class KV>
 SKV_INLINE void read_keys(const Head<KV>& h, int p, Vec* out) {
   for (int d = 0; d < h.dim; d += 16) {
     f32x16 m[16];
     for (int j = 0; j < 8; j++) KV::key_pair(h.keys(p), d / 2 + j, &m[2 * j], &m[2 * j + 1]);
-    swap_blocks<8>(m), swap_blocks<4>(m), swap_blocks<2>(m), swap_blocks<1>(m);
+    transpose(m);
     for (int s = 0; s < SKV_PAGE; s++) *(f32x16u*)(out[s].at + d) = m[s];
   }
 }

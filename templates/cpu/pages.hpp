@@ -49,6 +49,21 @@ SKV_INLINE f32x16 exp16(f32x16 x) {
   return y;
 }
 
+// One step of a transpose: blocks off the diagonal change places.
+template <int W>
+SKV_INLINE void swap_blocks(f32x16* m) {
+  u32x16 low, high;
+  for (uint32_t l = 0; l < 16; l++) low[l] = l & W ? 16 + (l ^ W) : l, high[l] = l & W ? 16 + l : l ^ W;
+  for (int i = 0; i < 16; i++)
+    if (!(i & W)) {
+      const f32x16 a = m[i], b = m[i | W];
+      m[i] = __builtin_shuffle(a, b, low), m[i | W] = __builtin_shuffle(a, b, high);
+    }
+}
+
+// 16 x 16 in registers.
+SKV_INLINE void transpose(f32x16* m) { swap_blocks<8>(m), swap_blocks<4>(m), swap_blocks<2>(m), swap_blocks<1>(m); }
+
 // What a policy's traits choose from; the names are the language's.
 enum class Group { sum, mean, max };
 enum class Pool { none, mean, max };
@@ -92,6 +107,7 @@ struct F32 {
   }
   SKV_INLINE f32x16 value(const Word* at) { return *(const f32x16*)at; }
   SKV_INLINE int key_at(int d, int slot) { return d * 16 + slot; }
+  SKV_INLINE void put_key(Word* keys, int d, f32x16 x) { *(f32x16*)(keys + key_at(d, 0)) = x; }
   SKV_INLINE void copy_key(Word* to, int t, const Word* from, int f, int dim) {
     for (int d = 0; d < dim; d++) to[d * 16 + t] = from[d * 16 + f];
   }

@@ -294,7 +294,7 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
 test('cache positions: attention after eviction sees distances among the live, wherever the sequence is', () => {
   for (const interleaved of [true, false])
     for (const kvType of ['bf16', 'f32'] as const)
-      for (const length of [60, 250]) {
+      for (const length of [60, 600]) {
         const headDim = 64;
         const shape = base(kvType, { kvHeads: 1, group: 2, interleaved });
         const { library } = policy('streaming');
