@@ -36,12 +36,23 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
   const target = options.target ?? 'cpu';
   // loaded here: a cached build needs none of the compiler, and ts-morph takes seconds
   const [{ check }, { verifySimplified }, { simplify }, { plan }, { render }] = await Promise.all([
-    import('./check.ts'), import('./verify.ts'), import('./simplify.ts'), import('./plan.ts'), import('./render.ts'),
+    import('./check.ts'),
+    import('./verify.ts'),
+    import('./simplify.ts'),
+    import('./plan.ts'),
+    import('./render.ts'),
   ]);
   const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
   if (target !== 'cpu')
-    throw new PolicyErrors([{ slug: 'unsupported-on-target', span: policy.span, message: `The target ${target} is not built yet.`, hint: 'use --target cpu' }]);
+    throw new PolicyErrors([
+      {
+        slug: 'unsupported-on-target',
+        span: policy.span,
+        message: `The target ${target} is not built yet.`,
+        hint: 'use --target cpu',
+      },
+    ]);
   const planned = plan(policy, target, contentHash(syntax.files, target, marchOf(options)));
   return { policy, plan: planned, files: syntax.files, sources: render(policy, planned) };
 }
@@ -73,7 +84,8 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   return { plan, library: join(folder, 'policy.so'), directory: folder };
 }
 
-const indexOf = (directory: string, file: string, target: Target): string => join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}.json`);
+const indexOf = (directory: string, file: string, target: Target): string =>
+  join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}.json`);
 
 /** The build of an unchanged file, found without the compiler. */
 function lookUp(directory: string, file: string, target: Target, march: string): BuiltPolicy | undefined {
@@ -103,7 +115,10 @@ async function produce(folder: string, compiled: Compiled, march: string): Promi
     renameSync(draft, folder);
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
-    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new Error(`The disk is full: ${folder} could not be written. Free some space, then build again; nothing was left behind.`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
+      throw new Error(
+        `The disk is full: ${folder} could not be written. Free some space, then build again; nothing was left behind.`,
+      );
     throw error;
   }
 }

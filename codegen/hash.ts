@@ -8,7 +8,10 @@ import type { Target } from './plan-types.ts';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 const sources = (folder: string, pattern: RegExp): string[] =>
-  (readdirSync(join(root, folder), { recursive: true }) as string[]).filter((name) => pattern.test(name)).sort().map((name) => join(root, folder, name));
+  (readdirSync(join(root, folder), { recursive: true }) as string[])
+    .filter((name) => pattern.test(name))
+    .sort()
+    .map((name) => join(root, folder, name));
 
 let ours: string | undefined;
 
@@ -16,7 +19,12 @@ let ours: string | undefined;
 function compilerHash(): string {
   if (ours) return ours;
   const hash = createHash('sha256');
-  for (const file of [...sources('codegen', /\.ts$/), ...sources('dsl', /\.ts$/), ...sources('templates', /\.(hbs|hpp|txt)$/), join(root, 'runtime', 'native', 'abi.h')])
+  for (const file of [
+    ...sources('codegen', /\.ts$/),
+    ...sources('dsl', /\.ts$/),
+    ...sources('templates', /\.(hbs|hpp|txt)$/),
+    join(root, 'runtime', 'native', 'abi.h'),
+  ])
     hash.update(readFileSync(file));
   ours = hash.digest('hex');
   return ours;

@@ -16,7 +16,12 @@ export function plan(policy: Policy, target: Target, hash: string): Plan {
   const attention = policy.observe.prompt !== 'none' || policy.observe.decode;
   const classes = policy.window.classes.length > 0 || fields.has('special') || fields.has('punctuation');
   const reads = { attention, keys: fields.has('key'), values: fields.has('value'), classes };
-  const lanes = ['pos', ...(policy.positions === 'cache' ? ['shift'] : []), ...(classes ? ['class'] : []), ...policy.states.map((state) => state.name)];
+  const lanes = [
+    'pos',
+    ...(policy.positions === 'cache' ? ['shift'] : []),
+    ...(classes ? ['class'] : []),
+    ...policy.states.map((state) => state.name),
+  ];
   const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
@@ -48,18 +53,59 @@ export function plan(policy: Policy, target: Target, hash: string): Plan {
 /** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
 function passes(policy: Policy, reads: Plan['reads']): Pass[] {
   const list: Pass[] = [
-    { name: 'append', when: 'every token', why: 'stores its key, value, position and initial states', bytes: '0', flops: '0' },
-    { name: 'attend', when: 'every token', why: 'attention over the live slots', bytes: `2*d*b${policy.observe.decode ? ' + 4*g' : ''}`, flops: '4*d*g' },
+    {
+      name: 'append',
+      when: 'every token',
+      why: 'stores its key, value, position and initial states',
+      bytes: '0',
+      flops: '0',
+    },
+    {
+      name: 'attend',
+      when: 'every token',
+      why: 'attention over the live slots',
+      bytes: `2*d*b${policy.observe.decode ? ' + 4*g' : ''}`,
+      flops: '4*d*g',
+    },
   ];
-  if (policy.observe.decode) list.push({ name: 'accumulate', when: 'every generated token', why: `reads attention: ${policy.states.map((state) => state.name).join(', ')}`, bytes: '4*g + 8*s', flops: '16*g + 2*s' });
+  if (policy.observe.decode)
+    list.push({
+      name: 'accumulate',
+      when: 'every generated token',
+      why: `reads attention: ${policy.states.map((state) => state.name).join(', ')}`,
+      bytes: '4*g + 8*s',
+      flops: '16*g + 2*s',
+    });
   if (policy.observe.prompt !== 'none') {
     const which = policy.observe.prompt === 'every' ? 'every prompt token' : 'each of the last prompt tokens';
-    list.push({ name: 'observe', when: which, why: 'recomputes the logits of observed queries against their final log-sum-exp', bytes: 'd*b + 8*s', flops: '2*d*g + 16*g + 2*s' });
+    list.push({
+      name: 'observe',
+      when: which,
+      why: 'recomputes the logits of observed queries against their final log-sum-exp',
+      bytes: 'd*b + 8*s',
+      flops: '2*d*g + 16*g + 2*s',
+    });
   }
   if (policy.keep.kind !== 'all') {
     const vectors = (reads.keys ? 1 : 0) + (reads.values ? 1 : 0);
-    list.push({ name: 'select', when: 'each compaction', why: vectors ? 'the score reads keys or values' : policy.states.length ? 'the score reads states' : 'the score is the position', bytes: `${vectors ? `${vectors}*d*b + ` : ''}4 + 4*s`, flops: vectors ? `${4 * vectors}*d` : '4' });
-    list.push({ name: 'compact', when: 'each compaction', why: 'survivors move down in place; whole pages at the end are freed', bytes: '4*d*b + 8 + 8*s', flops: '0' });
+    list.push({
+      name: 'select',
+      when: 'each compaction',
+      why: vectors
+        ? 'the score reads keys or values'
+        : policy.states.length
+          ? 'the score reads states'
+          : 'the score is the position',
+      bytes: `${vectors ? `${vectors}*d*b + ` : ''}4 + 4*s`,
+      flops: vectors ? `${4 * vectors}*d` : '4',
+    });
+    list.push({
+      name: 'compact',
+      when: 'each compaction',
+      why: 'survivors move down in place; whole pages at the end are freed',
+      bytes: '4*d*b + 8 + 8*s',
+      flops: '0',
+    });
   }
   return list;
 }

@@ -13,7 +13,20 @@ export function literal(value: number): string {
 }
 
 const cTypes: Record<Type, string> = { f32: 'float', bool: 'bool', vec: 'Vec' };
-const infix = { add: '+', sub: '-', mul: '*', div: '/', lt: '<', le: '<=', gt: '>', ge: '>=', eq: '==', ne: '!=', and: '&&', or: '||' };
+const infix = {
+  add: '+',
+  sub: '-',
+  mul: '*',
+  div: '/',
+  lt: '<',
+  le: '<=',
+  gt: '>',
+  ge: '>=',
+  eq: '==',
+  ne: '!=',
+  and: '&&',
+  or: '||',
+};
 
 export interface Names {
   /** index of each state and parameter in its array */

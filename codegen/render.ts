@@ -13,16 +13,30 @@ export const templates = join(dirname(dirname(fileURLToPath(import.meta.url))), 
 /** The context of templates/cpu/policy.cpp.hbs. A test holds the template's paths against it. */
 export function context(policy: Policy, plan: Plan) {
   const lane = (name: string) => Math.max(0, plan.lanes.indexOf(name));
-  const names = { states: policy.states.map((state) => state.name), params: policy.params.map((param) => param.name), file: basename(policy.span.file) };
+  const names = {
+    states: policy.states.map((state) => state.name),
+    params: policy.params.map((param) => param.name),
+    file: basename(policy.span.file),
+  };
   const reads = (nodes: readonly Node[]) => fieldsOf(nodes);
-  const [nexts, scores, statistics] = [policy.states.map((state) => state.next), policy.score ? [policy.score] : [], policy.across.map((each) => each.of)].map(reads);
-  const code = (node: Node, indent: string, result: (value: string) => string) =>
-    [...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)), '#line here'];
+  const [nexts, scores, statistics] = [
+    policy.states.map((state) => state.next),
+    policy.score ? [policy.score] : [],
+    policy.across.map((each) => each.of),
+  ].map(reads);
+  const code = (node: Node, indent: string, result: (value: string) => string) => [
+    ...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)),
+    '#line here',
+  ];
   return {
     name: plan.name,
     doc: plan.doc ? plan.doc.split('\n') : [],
     hash: plan.hash,
-    reads: Object.entries(plan.reads).filter(([, yes]) => yes).map(([name]) => name).join(', ') || 'positions only',
+    reads:
+      Object.entries(plan.reads)
+        .filter(([, yes]) => yes)
+        .map(([name]) => name)
+        .join(', ') || 'positions only',
     laneList: plan.lanes.join(', '),
     compacts: plan.when.map((trigger) => trigger.kind).join(', ') || 'never',
     lanes: plan.lanes.length,
@@ -51,14 +65,21 @@ export function context(policy: Policy, plan: Plan) {
     heads: plan.heads.kind,
     keep: plan.keep.kind,
     inits: [...plan.states.map((state) => literal(state.init)), '0'].join(', '),
-    states: policy.states.map((state, i) => ({ name: state.name, body: code(state.next, '      ', (value) => `after[${i}] = ${value};`) })),
-    across: policy.across.map((each) => ({ ...statistic(each), body: code(each.of, '      ', (value) => put(each, value)) })),
+    states: policy.states.map((state, i) => ({
+      name: state.name,
+      body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
+    })),
+    across: policy.across.map((each) => ({
+      ...statistic(each),
+      body: code(each.of, '      ', (value) => put(each, value)),
+    })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
     threshold: policy.keep.kind === 'above' ? threshold(policy.keep.threshold, names.params) : '0.0f',
   };
 }
 
-const threshold = (node: Node, params: readonly string[]): string => (node.op === 'param' ? `params[${params.indexOf(node.name)}]` : literal((node as { value: number }).value));
+const threshold = (node: Node, params: readonly string[]): string =>
+  node.op === 'param' ? `params[${params.indexOf(node.name)}]` : literal((node as { value: number }).value);
 
 /** Where a slot's value of a statistic goes: its lane of the page, or the extreme so far. */
 function put({ name, reduce, of }: Across, value: string): string {
@@ -73,7 +94,9 @@ function statistic({ name, reduce, of }: Across) {
   const summed = reduce === 'mean' || reduce === 'sum';
   const start = summed ? '0.0f' : reduce === 'max' ? '-INFINITY' : 'INFINITY';
   const each = (statement: (element: string, lane: string) => string) =>
-    vector ? `for (int d = 0; d < dim; d++) { ${statement(`a->${name}.at[d]`, `a->${name}_lane[l].at[d]`)} }` : statement(`a->${name}`, `a->${name}_lane[l]`);
+    vector
+      ? `for (int d = 0; d < dim; d++) { ${statement(`a->${name}.at[d]`, `a->${name}_lane[l].at[d]`)} }`
+      : statement(`a->${name}`, `a->${name}_lane[l]`);
   const lanes = (statement: string) => `for (int l = 0; l < SKV_PAGE; l++) { ${statement} }`;
   return {
     name,
