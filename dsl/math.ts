@@ -91,10 +91,8 @@ export const ceil = (x: number): number => Math.ceil(x);
 /** 1, -1, or x itself when it is 0 or NaN. */
 export const sign = (x: number): number => (x > 0 ? 1 : x < 0 ? -1 : x);
 /** The first argument unless the second is smaller: NaN in the second is ignored, in the first it stays. */
-// biome-ignore lint/complexity/useMathMinMax: Math.min treats NaN and -0 otherwise
 export const min = (a: number, b: number): number => (b < a ? b : a);
 /** The first argument unless the second is larger. */
-// biome-ignore lint/complexity/useMathMinMax: Math.max treats NaN and -0 otherwise
 export const max = (a: number, b: number): number => (b > a ? b : a);
 export const clamp = (x: number, low: number, high: number): number => min(max(x, low), high);
 

@@ -12,7 +12,12 @@ test('a file whose tests passed has passed', () => {
   assert.is(result.failed, 0);
 });
 
-test('failed tests are counted', () => assert.is(judge('a.test.ts', ended(3, 1, 1), 1, 1).failed, 1));
+test('failed tests are counted', () => assert.is(judge('a.test.ts', ended(3, 2), 1, 1).failed, 1));
+
+test('skipped tests are none of the total', () => {
+  const result = judge('a.test.ts', ended(0, 0, 1), 0, 1);
+  assert.equal([result.passed, result.failed, result.skipped], [0, 0, 1]);
+});
 
 test('a forgotten .run() is a failure', () => assert.match(judge('a.test.ts', ended(0, 0), 0, 1).problem!, 'no test'));
 

@@ -35,10 +35,9 @@ let count = 0;
 
 /** One policy of these fields, with `before` in front of it; a budget of 64 when `keep` is not among them. */
 export function policyFile(fields: string, before = ''): string {
-  const keep = /\bkeep:/.test(fields) ? '' : ', keep: topK(64)';
-  return files({
-    [`p${count++}.ts`]: `${IMPORTS}${before}\nexport default definePolicy({ name: 'mine', ${fields}${keep} });\n`,
-  })[0];
+  const all = [`name: 'mine'`, fields, ...(/\bkeep:/.test(fields) ? [] : ['keep: topK(64)'])].filter((field) => field);
+  const text = `${IMPORTS}${before}\nexport default definePolicy({ ${all.join(', ')} });\n`;
+  return files({ [`p${count++}.ts`]: text })[0];
 }
 
 export const policyOf = (fields: string, before = ''): Policy => check(policyFile(fields, before)).policy;
