@@ -9,7 +9,11 @@ export interface Builtin {
   readonly target: string;
 }
 
-const of = (args: string, result: Type, target: string): Builtin => ({ args: args.split(' ') as Type[], result, target });
+const of = (args: string, result: Type, target: string): Builtin => ({
+  args: args.split(' ') as Type[],
+  result,
+  target,
+});
 
 export const builtins = {
   exp: of('f32', 'f32', 'skv_exp'),
@@ -37,4 +41,5 @@ export const builtins = {
 export const builtin = (name: string): Builtin | undefined => (builtins as Record<string, Builtin>)[name];
 
 /** The host's implementation: bit for bit what the prelude computes. */
-export const onHost = (name: string): ((...args: never[]) => unknown) => (math as Record<string, unknown>)[name] as never;
+export const onHost = (name: string): ((...args: never[]) => unknown) =>
+  (math as Record<string, unknown>)[name] as never;

@@ -35,7 +35,12 @@ export interface Plan {
   /** lanes of a page: 'pos' first, then 'shift' (cache positions), 'class' (token classes), then the states in order */
   readonly lanes: readonly string[];
   readonly states: readonly { readonly name: string; readonly init: number }[];
-  readonly reads: { readonly attention: boolean; readonly keys: boolean; readonly values: boolean; readonly classes: boolean };
+  readonly reads: {
+    readonly attention: boolean;
+    readonly keys: boolean;
+    readonly values: boolean;
+    readonly classes: boolean;
+  };
   readonly pool?: Policy['pool'];
   readonly heads: Policy['heads'];
   readonly layers: Policy['layers'];
