@@ -68,6 +68,18 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const)
     assert.match(server.errors(), /finishing 1 request/);
   });
 
+test('a crash under a request: its stream breaks, the last line says what happened', async () => {
+  const server = await start();
+  const stream = await begun(server, long);
+  server.child.kill('SIGSEGV'); // the handler is the one that a fault in native code meets
+  await stream.rest().then(
+    (text) => assert.not.match(text, /\[DONE\]/),
+    () => {},
+  );
+  assert.is((await server.exit).signal, 'SIGSEGV');
+  assert.match(server.errors(), /skv: native code crashed \(SIGSEGV\)\. .*\n$/);
+});
+
 test('idle: exits 0 at once', async () => {
   const server = await start();
   const before = Date.now();

