@@ -127,6 +127,7 @@ command(
   .option('--served-model-name <name>', 'name in the API')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')
   .option('--max-body <size>', 'largest request body', '8MiB')
+  .option('--request-timeout <s>', 'seconds a request may take, waiting included', '3600')
   .option('--shutdown-timeout <s>', 'seconds for running requests at the end', '30')
   .option('--log-level <level>', 'pino’s level')
   .action((options) => main(async () => (await import('./commands/serve.ts')).serve(options)));

@@ -1,13 +1,14 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compile } from './compile.ts';
+import { DiskFullError, compile } from './compile.ts';
 import { PolicyErrors } from './diagnostics.ts';
 import { contentHash } from './hash.ts';
 import type { Policy } from './ir.ts';
 import type { BuiltPolicy, Plan, Target } from './plan-types.ts';
+import { tryLock } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -74,13 +75,18 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const compiled = await compileSource(file, options);
   const { plan } = compiled;
   const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);
-  mkdirSync(directory, { recursive: true });
-  await locked(`${folder}.lock`, async () => {
-    if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
-    await produce(folder, compiled, marchOf(options));
-  });
   const entry: Entry = { files: [...compiled.files], hash: plan.hash, folder: basename(folder) };
-  writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
+  try {
+    mkdirSync(directory, { recursive: true });
+    await locked(`${folder}.lock`, async () => {
+      if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
+      await produce(folder, compiled, marchOf(options));
+    });
+    writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new DiskFullError(directory);
+    throw error;
+  }
   return { plan, library: join(folder, 'policy.so'), directory: folder };
 }
 
@@ -115,48 +121,32 @@ async function produce(folder: string, compiled: Compiled, march: string): Promi
     renameSync(draft, folder);
   } catch (error) {
     rmSync(draft, { recursive: true, force: true });
-    if ((error as NodeJS.ErrnoException).code === 'ENOSPC')
-      throw new Error(
-        `The disk is full: ${folder} could not be written. Free some space, then build again; nothing was left behind.`,
-      );
     throw error;
   }
 }
 
 function writeAtomically(path: string, text: string): void {
   const draft = `${path}.${randomUUID().slice(0, 8)}.tmp`;
-  writeFileSync(draft, text);
-  renameSync(draft, path);
+  try {
+    writeFileSync(draft, text);
+    renameSync(draft, path);
+  } catch (error) {
+    rmSync(draft, { force: true });
+    throw error;
+  }
 }
 
-/** Runs `work` while this process alone holds the lock. The holder touches it; one left untouched was left by a dead process. */
+/** Runs `work` while this process alone holds the lock. */
 async function locked(lock: string, work: () => Promise<void>): Promise<void> {
-  for (;;) {
-    try {
-      writeFileSync(lock, String(process.pid), { flag: 'wx' });
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      if (isStale(lock)) rmSync(lock, { force: true });
-      else await new Promise((done) => setTimeout(done, 100));
-    }
+  let release = tryLock(lock);
+  while (!release) {
+    await new Promise((done) => setTimeout(done, 100));
+    release = tryLock(lock);
   }
   try {
     await work();
   } finally {
-    rmSync(lock, { force: true });
-  }
-}
-
-function isStale(lock: string): boolean {
-  try {
-    const pid = Number(readFileSync(lock, 'utf8'));
-    if (Date.now() - statSync(lock).mtimeMs > 600_000) return true;
-    if (!pid) return false; // just being written
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+    release();
   }
 }
 

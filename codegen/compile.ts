@@ -1,11 +1,12 @@
 /** Source files in a folder → policy.so beside them, by cmake-js. */
-import { spawn, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { copyFileSync, existsSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InternalError } from './diagnostics.ts';
 import { templates } from './render.ts';
+import { missingTool } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -14,14 +15,11 @@ export class CompileError extends Error {
   override name = 'CompileError';
 }
 
-/** What to install when a build fails for want of a tool; undefined when nothing is missing. */
-function missingTool(): string | undefined {
-  const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-  if (!runs('cmake'))
-    return 'CMake is missing. Install it (Debian, Ubuntu: apt-get install cmake; macOS: brew install cmake), then build again.';
-  if (![process.env.CXX ?? 'c++', 'g++', 'clang++'].some(runs))
-    return 'A C++ compiler is missing. Install one (Debian, Ubuntu: apt-get install g++ make; macOS: xcode-select --install), then build again.';
-  return undefined;
+/** No room for a build's files. */
+export class DiskFullError extends CompileError {
+  constructor(folder: string) {
+    super(`The disk of ${folder} is full. Free some space, then build again; nothing was left behind.`);
+  }
 }
 
 /** Compiles `folder`/policy.cpp for an instruction set; policyFile is named in errors. */
@@ -44,7 +42,8 @@ export async function compile(folder: string, march: string, policyFile: string)
   ];
   const { code, output } = await run(process.execPath, args, folder);
   const built = join(folder, 'build', 'policy.so');
-  if (code !== 0 || !existsSync(built)) throw new CompileError(explain(output, policyFile));
+  if (code !== 0 || !existsSync(built))
+    throw isFull(output, folder) ? new DiskFullError(dirname(folder)) : new CompileError(explain(output, policyFile));
   copyFileSync(built, join(folder, 'policy.so'));
   for (const rest of ['build', 'package.json', 'CMakeLists.txt'])
     rmSync(join(folder, rest), { recursive: true, force: true });
@@ -62,12 +61,16 @@ function run(command: string, args: string[], cwd: string): Promise<{ code: numb
   });
 }
 
+/** Tools on a full disk say so, or die of a file cut short; then the disk itself tells. */
+function isFull(output: string, folder: string): boolean {
+  const { bavail, bsize } = statfsSync(folder);
+  return /No space left on device|ENOSPC/.test(output) || bavail * bsize < 65_536;
+}
+
 /** The compiler's own lines that matter; #line has made them point into the policy. */
 function explain(output: string, policyFile: string): string {
   const missing = missingTool();
   if (missing) return missing;
-  if (/No space left on device/.test(output))
-    return 'The disk is full. Free some space, then build again; nothing was left behind.';
   const errors = output.split('\n').filter((line) => /(error|Error):/.test(line));
   const head = `${new InternalError(`the generated code of ${policyFile} does not compile`).message}. This is a bug in skv.`;
   return `${head}\n${(errors.length ? errors : output.trim().split('\n').slice(-20)).join('\n')}`;

@@ -13,13 +13,33 @@ interface ServeFlags extends EngineFlags {
   maxQueue: string;
   maxBody: string;
   shutdownTimeout: string;
+  requestTimeout: string;
   logLevel?: string;
+}
+
+function positive(flag: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
+  return value;
+}
+
+function seconds(flag: string, text: string): number {
+  const value = Number(text);
+  if (!(text.trim() && value >= 0 && value <= 2_000_000))
+    throw new UserError(`--${flag} ${text}: seconds are needed, from 0 to 2000000.`);
+  return value;
 }
 
 export async function serve(flags: ServeFlags): Promise<void> {
   const port = Number(flags.port);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new UserError(`--port ${flags.port}: a number from 0 to 65535 is needed.`);
+  const limits = {
+    maxQueue: positive('max-queue', flags.maxQueue),
+    bodyLimit: parseBytes('max-body', flags.maxBody),
+    timeLimit: seconds('request-timeout', flags.requestTimeout),
+    shutdownTimeout: seconds('shutdown-timeout', flags.shutdownTimeout),
+  };
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
   const policies = [];
   for (const type of types) policies.push(await buildPolicy(type));
@@ -34,9 +54,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     port,
     apiKey: flags.apiKey ?? process.env.SKV_API_KEY,
     modelName: flags.servedModelName,
-    maxQueue: Number(flags.maxQueue),
-    bodyLimit: parseBytes('max-body', flags.maxBody),
-    shutdownTimeout: Number(flags.shutdownTimeout),
+    ...limits,
     logLevel: flags.logLevel,
     onReady: (url) =>
       note(

@@ -48,9 +48,10 @@ export class Rules {
     const every = trigger('every');
     if (every) this.everyN = every.n === 'auto' ? -1 : every.n;
     const { first, last } = this.window(1 << 20);
-    if (this.evicts && ratio === undefined && 'budget' in plan.keep && first + last > this.budget(1 << 20))
+    const budget = this.budget(1 << 20);
+    if (this.evicts && ratio === undefined && 'budget' in plan.keep && first + last > budget)
       throw new RequestError(
-        `The window of ${first + last} slots exceeds the budget of ${this.budget(1 << 20)}.`,
+        `The window of ${first + last} slots (${first} first, ${last} last) exceeds the budget of ${budget}. Ask for a budget of at least ${first + last}, or for a window of at most ${budget}.`,
         'budget',
       );
   }

@@ -1,20 +1,11 @@
 /** Builds the native addon when it is missing or its sources have changed, and says so. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readdirSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { missingTool, tryLock } from '../../codegen/toolchain.ts';
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const output = join(root, 'build', 'Release', 'skv.node');
@@ -37,38 +28,19 @@ const isBuilt = (hash: string) => existsSync(output) && existsSync(stamp) && rea
 
 const sleep = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
-/** Runs `work` while this process alone holds the lock file; a lock older than ten minutes was left by a dead process. */
+/** Runs `work` while this process alone holds the lock file. */
 function locked(work: () => void): void {
   mkdirSync(dirname(lock), { recursive: true });
-  for (;;) {
-    try {
-      closeSync(openSync(lock, 'wx'));
-      break;
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-      try {
-        if (Date.now() - statSync(lock).mtimeMs > 600_000) rmSync(lock, { force: true });
-      } catch {
-        // it was released between the two calls
-      }
-      sleep(100);
-    }
+  let release = tryLock(lock);
+  while (!release) {
+    sleep(100);
+    release = tryLock(lock);
   }
   try {
     work();
   } finally {
-    rmSync(lock, { force: true });
+    release();
   }
-}
-
-/** What to install when the build fails for want of a tool. */
-function missingTool(): string | undefined {
-  const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-  if (!runs('cmake'))
-    return 'CMake is missing. Install it (Debian, Ubuntu: apt-get install cmake; macOS: brew install cmake).';
-  if (!runs(process.env.CXX ?? 'c++') && !runs('g++') && !runs('clang++'))
-    return 'A C++ compiler is missing. Install one (Debian, Ubuntu: apt-get install g++ make; macOS: xcode-select --install).';
-  return undefined;
 }
 
 let checked = false;

@@ -121,4 +121,18 @@ test('doctor finds what is here', async () => {
   assert.match(found['native addon'].found, /generic/);
 });
 
+test('serve refuses a limit that is none, before it opens the model', async () => {
+  for (const [flag, value] of [
+    ['--request-timeout', 'soon'],
+    ['--shutdown-timeout', '-1'],
+    ['--max-queue', '0'],
+    ['--max-body', 'large'],
+    ['--port', '70000'],
+  ]) {
+    const { code, err } = await skv('serve', flag, value, '--model', 'nowhere.gguf');
+    assert.is(code, 1, flag);
+    assert.match(err, new RegExp(`^skv: ${flag} ${value}: .*(needed|a size)`), flag);
+  }
+});
+
 test.run();

@@ -12,7 +12,7 @@ const allowed: Record<string, { values: string[]; types: string[] }> = {
   dsl: { values: [], types: [] },
   policies: { values: ['dsl'], types: [] },
   codegen: { values: ['dsl'], types: [] },
-  'runtime/native': { values: [], types: [] },
+  'runtime/native': { values: ['codegen/toolchain.ts'], types: [] }, // that one file: it imports nothing of ours
   'runtime/model': { values: ['runtime/native'], types: [] },
   'runtime/engine': { values: ['runtime/native', 'runtime/model'], types: ['codegen'] },
   'runtime/server': { values: ['runtime/engine', 'runtime/model', 'runtime/native'], types: ['codegen'] },
@@ -57,7 +57,10 @@ test('imports follow the direction of the architecture', () => {
     const [source, target] = [room(from)!, room(to)];
     if (target === source || to === 'package.json') return false;
     if (target === undefined) return true;
-    return !(allowed[source].values.includes(target) || (typeOnly && allowed[source].types.includes(target)));
+    return !(
+      [target, to].some((name) => allowed[source].values.includes(name)) ||
+      (typeOnly && allowed[source].types.includes(target))
+    );
   });
   assert.equal(
     wrong.map((edge) => `${edge.from} → ${edge.to}`),

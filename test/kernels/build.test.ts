@@ -1,5 +1,5 @@
 /** The build: one compile for two processes, nothing half-written, what a missing tool or a broken template says. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -102,6 +102,33 @@ test('a failed compile leaves nothing, and says what to install', async () => {
   assert.is(code, 1);
   assert.match(output, /CompileError CMake is missing\. Install it .*apt-get install cmake/);
   assert.equal(readdirSync(directory), []);
+});
+
+test('a full disk is named, and keeps nothing of the build', async () => {
+  const directory = fresh();
+  mkdirSync(directory);
+  const program = join(home, 'build.mts');
+  writeFileSync(program, building(directory));
+  // its own mounts, so that only the build meets the small disk
+  const on = (size: string) =>
+    spawnSync(
+      'unshare',
+      [
+        '-rm',
+        'sh',
+        '-c',
+        `mount -t tmpfs -o size=${size} tmpfs ${directory} || exit 77; ${process.execPath} --import tsx ${program}; code=$?; ls -A ${directory}; exit $code`,
+      ],
+      { cwd: root, encoding: 'utf8' },
+    );
+  for (const size of ['8k', '64k', '256k']) {
+    const { status, stdout, error } = on(size);
+    if (error || status === 77 || !stdout) return; // no mounts for users here
+    assert.is(status, 1, stdout);
+    assert.match(stdout, /^CompileError The disk of .*generated-\d+ is full\. Free some space/, size);
+    assert.is(stdout.trim().split('\n').length, 1, `nothing is left behind: ${stdout}`);
+  }
+  assert.match(on('32m').stdout, /policy\.so\nindex-.*json\nknorm-cpu-/, 'with room it builds');
 });
 
 test('an error in generated code points at the policy', async () => {
