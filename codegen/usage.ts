@@ -1,0 +1,73 @@
+/** What each CUDA kernel needs of a multiprocessor, read from what ptxas -v prints while it compiles. */
+import { spawnSync } from 'node:child_process';
+
+export interface KernelUsage {
+  /** as in the source, such as attend<Policy, Bf16, 64> */
+  kernel: string;
+  /** compute capability, 80 or 90 … */
+  arch: number;
+  /** of a thread */
+  registers: number;
+  /** static shared memory of a block in bytes; what a launch asks for comes on top */
+  shared: number;
+  /** bytes of local memory of a thread: arrays that registers cannot hold */
+  stack: number;
+  /** bytes that did not fit into registers, stored and loaded */
+  spillStores: number;
+  spillLoads: number;
+  /** of ptxas; 0 when it is too old to say */
+  milliseconds: number;
+}
+
+/** Every kernel of a compilation, by name and architecture. */
+export function readUsage(output: string): KernelUsage[] {
+  const found: KernelUsage[] = [];
+  for (const line of output.split('\n')) {
+    const entry = line.match(/Compiling entry function '(.+)' for 'sm_(\d+)[af]?'/);
+    if (entry)
+      found.push({
+        kernel: entry[1],
+        arch: Number(entry[2]),
+        registers: 0,
+        shared: 0,
+        stack: 0,
+        spillStores: 0,
+        spillLoads: 0,
+        milliseconds: 0,
+      });
+    const kernel = found.at(-1);
+    if (!kernel) continue;
+    const number = (pattern: RegExp) => Number(line.match(pattern)?.[1] ?? 0);
+    // a kernel's functions that were not inlined have lines of their own before its `Used` line
+    kernel.stack = Math.max(kernel.stack, number(/(\d+) bytes stack frame/), number(/(\d+) bytes cumulative stack/));
+    kernel.spillStores += number(/(\d+) bytes spill stores/);
+    kernel.spillLoads += number(/(\d+) bytes spill loads/);
+    kernel.registers ||= number(/Used (\d+) registers/);
+    kernel.shared ||= number(/(\d+) bytes smem/);
+    kernel.milliseconds ||= number(/Compile time = ([\d.]+) ms/);
+  }
+  const names = readable(found.map(({ kernel }) => kernel));
+  return found
+    .map((usage, i) => ({ ...usage, kernel: names[i] }))
+    .sort((a, b) => (a.kernel === b.kernel ? a.arch - b.arch : a.kernel < b.kernel ? -1 : 1));
+}
+
+/** Linker names as in the source, without return type, parameters and the unnamed namespace; as they are without c++filt. */
+export function readable(symbols: readonly string[]): string[] {
+  if (symbols.length === 0) return [];
+  const { status, stdout } = spawnSync('c++filt', { input: symbols.join('\n'), encoding: 'utf8' });
+  if (status !== 0) return [...symbols];
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((full) => {
+      const name = full.replace(/\(anonymous namespace\)::/g, '').replace(/^void /, '');
+      let depth = 0;
+      for (let i = 0; i < name.length; i++) {
+        if (name[i] === '<') depth++;
+        if (name[i] === '>') depth--;
+        if (name[i] === '(' && depth === 0) return name.slice(0, i);
+      }
+      return name;
+    });
+}
