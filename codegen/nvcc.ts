@@ -1,12 +1,12 @@
 /** policy.cu → policy.so and usage.json, by one call of nvcc. */
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CompileOptions, Compiler } from './compile.ts';
 import { type CudaToolchain, devices, findCuda } from './cuda.ts';
 import { CompileError, DiskFullError, doesNotCompile, isFull, run } from './process.ts';
 import { missingTool } from './toolchain.ts';
-import { readUsage } from './usage.ts';
+import { readUsage, writeUsage } from './usage.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -53,7 +53,7 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
     if (isFull(output, folder)) throw new DiskFullError(dirname(folder));
     throw spills(output, file) ?? doesNotCompile(file, placed(output), missingTool('c++'));
   }
-  writeFileSync(join(folder, 'usage.json'), `${JSON.stringify(readUsage(output), null, 2)}\n`);
+  writeUsage(folder, readUsage(output));
   return library;
 }
 

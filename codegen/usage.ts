@@ -1,5 +1,7 @@
 /** What each CUDA kernel needs of a multiprocessor, read from what ptxas -v prints while it compiles. */
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 export interface KernelUsage {
   /** as in the source, such as attend<Policy, Bf16, 64> */
@@ -70,4 +72,17 @@ export function readable(symbols: readonly string[]): string[] {
       }
       return name;
     });
+}
+
+const fileIn = (directory: string): string => join(directory, 'usage.json');
+
+/** Keeps the usage of a build beside its library. */
+export function writeUsage(directory: string, usage: readonly KernelUsage[]): void {
+  writeFileSync(fileIn(directory), `${JSON.stringify(usage, null, 2)}\n`);
+}
+
+/** The usage of a build; undefined for a target that has none. */
+export function usageOf(directory: string): KernelUsage[] | undefined {
+  const file = fileIn(directory);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as KernelUsage[]) : undefined;
 }

@@ -1,37 +1,32 @@
 import { statSync } from 'node:fs';
 import { build } from '../../codegen/build.ts';
 import { PolicyErrors } from '../../codegen/diagnostics.ts';
-import type { Target } from '../../codegen/plan-types.ts';
-import { UserError, bytes, json, say } from '../output.ts';
+import { type KernelUsage, usageOf } from '../../codegen/usage.ts';
+import { bytes, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
+import { type TargetFlags, targetOptions } from '../targets.ts';
 
 export async function buildAll(
   policies: string[],
-  options: { target: string; force?: boolean; report?: boolean; json?: boolean },
+  flags: TargetFlags & { force?: boolean; report?: boolean; json?: boolean },
 ): Promise<void> {
-  const targets = options.target.split(',');
-  for (const target of targets)
-    if (target !== 'cpu' && target !== 'cuda')
-      throw new UserError(`--target ${target}: cpu is possible (cuda is to come).`);
+  const targets = targetOptions(flags);
   const mistakes: PolicyErrors[] = [];
   for (const file of policies.map(policyFile)) {
-    for (const target of targets as Target[]) {
+    for (const options of targets) {
       try {
         const start = Date.now();
-        const built = await build(file, { target, force: options.force });
-        const { size } = statSync(built.library);
-        if (options.json)
-          json({
-            name: built.plan.name,
-            target,
-            hash: built.plan.hash,
-            library: built.library,
-            directory: built.directory,
-          });
-        else
-          say(
-            `${built.plan.name}  ${target}  ${built.library}${options.report ? `  ${bytes(size)}, ${((Date.now() - start) / 1000).toFixed(1)} s` : ''}`,
-          );
+        const { plan, library, directory } = await build(file, { ...options, force: flags.force });
+        const seconds = (Date.now() - start) / 1000;
+        const { name, target, hash } = plan;
+        const usage = flags.report ? usageOf(directory) : undefined;
+        if (flags.json) {
+          json({ name, target, hash, library, directory, usage });
+          continue;
+        }
+        const size = flags.report ? `  ${bytes(statSync(library).size)}, ${seconds.toFixed(1)} s` : '';
+        say(`${name}  ${target}  ${library}${size}`);
+        if (usage) for (const line of table(usage)) say(line);
       } catch (error) {
         if (!(error instanceof PolicyErrors)) throw error;
         mistakes.push(error);
@@ -39,4 +34,13 @@ export async function buildAll(
     }
   }
   if (mistakes.length) throw new PolicyErrors(mistakes.flatMap((each) => [...each.diagnostics]));
+}
+
+/** One line a kernel and architecture. */
+function table(usage: readonly KernelUsage[]): string[] {
+  const width = Math.max(...usage.map(({ kernel }) => kernel.length));
+  return usage.map(
+    ({ kernel, arch, registers, shared, stack, spillStores, spillLoads, milliseconds }) =>
+      `  ${kernel.padEnd(width)}  sm_${arch}  ${String(registers).padStart(3)} registers  ${String(shared).padStart(6)} B shared  ${String(stack).padStart(5)} B stack  ${spillStores + spillLoads} B spilled  ${milliseconds.toFixed(0)} ms`,
+  );
 }
