@@ -6,13 +6,13 @@ import { fileURLToPath } from 'node:url';
 import { type CompileOptions, type Compiler, compilers } from './compile.ts';
 import { contentHash } from './hash.ts';
 import type { Policy } from './ir.ts';
-import type { BuiltPolicy, Plan, Target } from './plan-types.ts';
+import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan-types.ts';
 import { DiskFullError } from './process.ts';
 import { locked } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-export interface BuildOptions extends CompileOptions {
+export interface BuildOptions extends CompileOptions, CudaOptions {
   target?: Target;
   /** compile again although it is cached */
   force?: boolean;
@@ -30,6 +30,10 @@ export interface Compiled {
 
 const compilerOf = (options: BuildOptions): Compiler => compilers[options.target ?? 'cpu'](options);
 
+/** Everything beside a policy's text that can change its library. */
+const fingerprintOf = (options: BuildOptions): string =>
+  [compilerOf(options).fingerprint, ...(options.headDims ?? []), ...(options.kvTypes ?? [])].join(' ');
+
 /** check (read → lower → verify) → simplify → verify → plan → render. Throws PolicyErrors; writes nothing. */
 export async function compileSource(file: string, options: BuildOptions = {}): Promise<Compiled> {
   const target = options.target ?? 'cpu';
@@ -43,7 +47,7 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
   ]);
   const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
-  const planned = plan(policy, target, contentHash(syntax.files, target, compilerOf(options).fingerprint));
+  const planned = plan(policy, target, contentHash(syntax.files, target, fingerprintOf(options)), options);
   return { policy, plan: planned, files: syntax.files, sources: render(policy, planned) };
 }
 
@@ -60,7 +64,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const directory = options.directory ?? process.env.SKV_GENERATED ?? join(root, 'generated');
   const target = options.target ?? 'cpu';
   const compiler = compilerOf(options);
-  const cached = options.force ? undefined : lookUp(directory, file, target, compiler.fingerprint);
+  const cached = options.force ? undefined : lookUp(directory, file, target, fingerprintOf(options));
   if (cached) return cached;
   const compiled = await compileSource(file, options);
   const { plan } = compiled;

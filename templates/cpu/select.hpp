@@ -293,7 +293,7 @@ template <class P, class KV>
 int32_t compact(const skv_step* step, const skv_exec* exec) {
   if (P::keep == Keep::all) return 0;
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
-  if (heads > 64) return 1;
+  if (heads > 64) return SKV_E_HEADS;
   const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
   each(exec, step->rows * layers * units, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);
