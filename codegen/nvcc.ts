@@ -11,7 +11,7 @@ import { readUsage, writeUsage } from './usage.ts';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** -fmad=false: the policy's expressions keep the written order; attention fuses where it says so. A spill is an error. */
-const flags = [
+export const flags = [
   ...['-shared', '-std=c++17', '-O3', '-fmad=false', '-cudart', 'static'],
   ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', '--exclude-libs,ALL,--strip-all'],
   ...['-Xptxas', '-v,-warn-spills,-Werror'],

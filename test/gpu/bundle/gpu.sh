@@ -51,7 +51,7 @@ build_all() {
     for policy in policies/*/; do
       policy=$(basename "$policy")
       mkdir -p "build/$policy"
-      echo "$NVCC $(cat flags) -gencode $code -Itemplates -Inative -L$LIB policies/$policy/policy.cu -o build/$policy/policy.so > build/$policy/log 2>&1 || { cat build/$policy/log >&2; exit 255; }"
+      echo "$NVCC $(cat flags) -gencode $code -Itemplates -Inative -L$LIB policies/$policy/policy.cu -o build/$policy/policy.so > build/$policy/log 2>&1 || { grep -v '^ptxas info\|bytes stack frame' build/$policy/log >&2; exit 255; }; grep -h 'ptxas warning' build/$policy/log >&2 || true"
     done
   } | xargs -d '\n' -P "${JOBS:-$(nproc)}" -I{} bash -c '{}' || { rm -rf build; fail "something does not compile (above)"; }
   echo "$stamp" > build/stamp
