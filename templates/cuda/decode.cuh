@@ -48,7 +48,7 @@ struct DecodeShape {
   static constexpr int elements = mine * Layout<KV, D>::per_chunk;        // of a lane: at most 8
   static constexpr int groups = 32 / lanes;                               // slots at once
   static constexpr int passes = SKV_PAGE / groups;                        // of a page
-  static constexpr int tile = smaller(passes, 4 / mine);  // passes whose loads are under way together
+  static constexpr int tile = smaller(passes, (G > 4 ? 2 : 4) / mine);  // passes whose loads are under way together
 };
 
 // Turns a lane's elements of one slot's key; all lanes of the warp take part.
