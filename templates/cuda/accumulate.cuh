@@ -36,5 +36,6 @@ __global__ void __launch_bounds__(kAccumulateThreads) accumulate_kernel(Step s, 
   float states[P::states + 1];
   read_states<P>(h, page, slot % SKV_PAGE, states);
   advance<P>(h, page, slot % SKV_PAGE, row.pos0, h.live, attn, &key, &value, params, states);
+  if (lanes > 1) __syncwarp(vec_mask());  // all lanes have read
   if (lanes == 1 || vec_lane() == 0) write_states<P>(h, page, slot % SKV_PAGE, states);
 }

@@ -5,7 +5,7 @@
 // A row is cut into at most Tiles::splits splits of a multiple of Tiles::split slots, by its own length and nothing else: its bits do not
 // depend on the batch. A piece is one or more splits, so many that the grid fills the device a few times and no more.
 // In a split, warp w takes pages w, w + 4, …; L lanes own a slot, each a 16-byte chunk (or two) of its key and value,
-// straight from memory to registers: up to eight loads of K and eight of V under way per lane, 8 KiB a warp. Each group
+// straight from memory to registers: four loads of K and four of V under way per lane, 4 KiB a warp. Each group
 // of L lanes keeps its own running softmax; groups, then warps, meet once at the end of the split.
 //
 //   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written and read (1.6 % at d = 128, g = 4);
@@ -48,8 +48,7 @@ struct DecodeShape {
   static constexpr int elements = mine * Layout<KV, D>::per_chunk;        // of a lane: at most 8
   static constexpr int groups = 32 / lanes;                               // slots at once
   static constexpr int passes = SKV_PAGE / groups;                        // of a page
-  static constexpr int most = smaller(8 / mine, 32 / G);
-  static constexpr int tile = smaller(passes, most);  // passes whose loads are under way together
+  static constexpr int tile = smaller(passes, (G > 4 ? 2 : 4) / mine);  // passes whose loads are under way together
 };
 
 // Turns a lane's elements of one slot's key; all lanes of the warp take part.

@@ -86,8 +86,18 @@ SKV_DEVICE_ONLY float exp2_fast(float x) {
 }
 SKV_DEVICE_ONLY void sin_cos_pi(float x, float* s, float* c) { sincospif(x, s, c); }
 
+// Two floats rounded to nearest into a word, the first one low.
+SKV_DEVICE_ONLY uint32_t pack_bf16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
+SKV_DEVICE_ONLY uint32_t pack_f16(float low, float high) {
+  uint32_t word;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
+  return word;
+}
 SKV_DEVICE_ONLY float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
-SKV_DEVICE_ONLY uint16_t float_to_half(float x) { return __half_as_ushort(__float2half_rn(x)); }
 
 // Nothing: the emulation wants to know every array a kernel may touch.
 static inline void expose(const void*, int64_t, const char*) {}

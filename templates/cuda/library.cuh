@@ -4,6 +4,8 @@
 #include "accumulate.cuh"
 #include "append.cuh"
 #include "merge.cuh"
+#include "observe.cuh"
+#include "prefill.cuh"
 #include "probe.cuh"
 
 template <class KV_, int D_>
@@ -76,12 +78,17 @@ int32_t decode_rows(const skv_step* s, const Step& step, const skv_exec* exec) {
 template <class P, class V>
 int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   const Step step = step_of(s, layer);
+  if (step.group > Tiles::rows) return SKV_E_SHAPE;
   int32_t code = 0;
   if (s->hints.decode_rows > 0)
     code = step.group == 1   ? decode_rows<P, V, 1>(s, step, exec)
            : step.group == 2 ? decode_rows<P, V, 2>(s, step, exec)
            : step.group <= 4 ? decode_rows<P, V, 4>(s, step, exec)
                              : decode_rows<P, V, 8>(s, step, exec);
+  if (!code && s->hints.prompt_tokens > 0)
+    code = SKV_LAUNCH((prefill_kernel<P, typename V::KV, V::D>),
+                      dim3(divided(s->hints.prompt_tokens, tile_tokens(step.group)), step.kv_heads, s->rows),
+                      kTileThreads, (prefill_shared<typename V::KV, V::D>()), exec->stream, step);
   return code;
 }
 
@@ -96,6 +103,11 @@ int32_t observe_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
       code = SKV_LAUNCH((accumulate_kernel<P, typename V::KV, V::D>), grid, kAccumulateThreads, 0, exec->stream, step,
                         s->shape->max_rows);
     }
+  if constexpr (P::observes_prompt)
+    if (!code && s->hints.observed_tokens > 0)
+      code = SKV_LAUNCH((observe_kernel<P, typename V::KV, V::D>),
+                        dim3(divided(s->hints.slots, (observe_slots<typename V::KV, V::D>())), step.kv_heads, s->rows),
+                        kTileThreads, (observe_shared<typename V::KV, V::D>()), exec->stream, step);
   return code;
 }
 

@@ -19,19 +19,13 @@ constexpr float kLog2e = 1.44269504f;
 SKV_BOTH constexpr int divided(int a, int b) { return (a + b - 1) / b; }
 SKV_BOTH constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
-SKV_INLINE float bf16_to_float(uint32_t bits) { return skv_float((int32_t)(bits << 16)); }
-SKV_INLINE uint32_t float_to_bf16(float x) {  // to nearest, ties to even
-  const uint32_t bits = (uint32_t)skv_bits(x);
-  return x != x ? 0x7fc0u : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
 // Types of keys and values: how many share a word, and their way to f32 and back.
 struct Bf16 {
   static constexpr int type = SKV_BF16, per_word = 2;
   SKV_INLINE void decode(uint32_t word, float* out) {
     out[0] = skv_float((int32_t)(word << 16)), out[1] = skv_float((int32_t)(word & 0xffff0000u));
   }
-  SKV_INLINE uint32_t encode(const float* x) { return float_to_bf16(x[0]) | float_to_bf16(x[1]) << 16; }
+  SKV_INLINE uint32_t encode(const float* x) { return pack_bf16(x[0], x[1]); }
 };
 
 struct F16 {
@@ -39,7 +33,7 @@ struct F16 {
   SKV_INLINE void decode(uint32_t word, float* out) {
     out[0] = half_to_float((uint16_t)(word & 0xffff)), out[1] = half_to_float((uint16_t)(word >> 16));
   }
-  SKV_INLINE uint32_t encode(const float* x) { return float_to_half(x[0]) | (uint32_t)float_to_half(x[1]) << 16; }
+  SKV_INLINE uint32_t encode(const float* x) { return pack_f16(x[0], x[1]); }
 };
 
 struct F32 {

@@ -3,29 +3,27 @@
  * is held against plain loops in doubles as it is written, and a case is taken only when the sets it keeps stay the same
  * under noise as large as the tolerance: a set that differs on the GPU is then a mistake and no tie.
  *
- *   file   "SKVV", i32 version, kv type, io type, f32 tolerance of out and lse, of states (relative, floor 1), i32 bytes of
- *          the problem, the problem, the answer; problem and answer as test/kernels/driver.cpp has them
+ *   file   "SKVV", i32 version, f32 tolerance of out and lse, of states (relative, floor 1), i32 bytes of the problem, the
+ *          problem, the answer; problem and answer as test/kernels/driver.cpp has them
  */
 import { build, shipped } from '../../codegen/build.ts';
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy, KvType } from '../../codegen/plan-types.ts';
 import { attention, bf16, normals, random } from '../kernels/dense.ts';
 import { type Read, type Shape, type Step, answers, problem, solve } from '../kernels/driver.ts';
 import { type Request, type Round, script } from './script.ts';
 
-type Type = 'bf16' | 'f32' | 'f16';
-const code: Record<Type, number> = { bf16: 0, f32: 1, f16: 2 };
-const round: Record<Type, Round> = { bf16, f32: (x) => x, f16 };
+const round: Record<KvType, Round> = { bf16, f32: (x) => x, f16 };
 
 /** What agreement means. Attention adds f32 products in another order; q, k, v and out of 16 bits round out once more. */
-const tolerance = (io: Type) => ({ out: io === 'f32' ? 2e-5 : io === 'bf16' ? 2e-2 : 2e-3, states: 1e-4 });
+const tolerance = (io: KvType) => ({ out: io === 'f32' ? 2e-5 : io === 'bf16' ? 2e-2 : 2e-3, states: 1e-4 });
 /** Relative noise on queries that must not change what is kept. */
 const NOISE = 2e-4;
 
 interface Case {
   policy: string;
   params: Record<string, number>;
-  kv: Type;
-  io: Type;
+  kv: KvType;
+  io: KvType;
   shape: Pick<Shape, 'layers' | 'kvHeads' | 'group' | 'headDim' | 'interleaved'>;
   requests: Request[];
 }
@@ -123,26 +121,26 @@ export async function vector(each: Case): Promise<Vector> {
   for (let seed = 1; seed < 100; seed++) {
     const stored: Round = (x) => round[io](round[kv](x));
     const ops = script(built.plan, each.params, shape, requests, seed, stored);
-    const input = problem(shape, ops);
-    const { stdout } = solve(built.library, input);
+    const { stdout } = solve(built.library, problem(shape, ops));
     if (!decided(built, shape, ops, stdout)) continue;
     against(shape, ops, built, stdout);
-    input.writeInt32LE(code[kv], 0);
     const { headDim, kvHeads, group } = shape;
     const name = `${policy}-${kv}-${io}-${headDim}x${kvHeads}x${group}-${longest}`;
-    return { policy, name, bytes: file(kv, io, input, stdout) };
+    return { policy, name, bytes: file(each, shape, ops, stdout) };
   }
   throw new Error(`${policy}: no seed decides what is kept`);
 }
 
-function file(kv: Type, io: Type, input: Buffer, answer: Buffer): Buffer {
-  const head = Buffer.alloc(28);
-  head.write('SKVV');
-  [1, code[kv], code[io]].forEach((word, i) => head.writeInt32LE(word, 4 + 4 * i));
+/** The same problem in the case's types: its numbers are theirs already. */
+function file({ kv, io }: Case, shape: Shape, ops: (Step | Read)[], answer: Buffer): Buffer {
+  const input = problem({ ...shape, kvType: kv, ioType: io }, ops);
+  const head = Buffer.alloc(20);
   const { out, states } = tolerance(io);
-  head.writeFloatLE(out, 16);
-  head.writeFloatLE(states, 20);
-  head.writeInt32LE(input.length, 24);
+  head.write('SKVV');
+  head.writeInt32LE(1, 4);
+  head.writeFloatLE(out, 8);
+  head.writeFloatLE(states, 12);
+  head.writeInt32LE(input.length, 16);
   return Buffer.concat([head, input, answer]);
 }
 

@@ -131,6 +131,14 @@ inline uint16_t float_to_half(float x) {  // to nearest, ties to even
   return sign | uint16_t(((exponent + 14) << 10) + (scaled - 1024));
 }
 
+inline uint32_t pack_f16(float low, float high) { return float_to_half(low) | (uint32_t)float_to_half(high) << 16; }
+inline uint32_t float_to_bf16(float x) {  // to nearest, ties to even
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return x != x ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+inline uint32_t pack_bf16(float low, float high) { return float_to_bf16(low) | float_to_bf16(high) << 16; }
+
 template <class... Wanted, class... Given>
 int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes, void*,
                Given... given) {

@@ -118,14 +118,12 @@ Verdict run(const skv_policy* policy, const std::string& path) {
   if (std::string(problem.take(4), 4) != "SKVV" || problem.word() != 1)
     throw std::runtime_error(path + " is no test vector of this version");
   skv_shape shape{};
-  problem.word();  // the type of keys and values comes again below
-  shape.io_type = problem.word();
   const double out_tolerance = problem.one<float>(), state_tolerance = problem.one<float>();
   const int problem_bytes = problem.word();
   Words answer = problem.at(problem.position() + problem_bytes);
 
-  shape.kv_type = problem.word(), shape.layers = problem.word(), shape.kv_heads = problem.word(),
-  shape.group = problem.word();
+  shape.kv_type = problem.word(), shape.io_type = problem.word(), shape.layers = problem.word(),
+  shape.kv_heads = problem.word(), shape.group = problem.word();
   shape.head_dim = problem.word(), shape.max_tokens = problem.word(), shape.max_slots = problem.word();
   shape.rope_interleaved = problem.word(), shape.max_seqs = problem.word();
   problem.word(), problem.word();  // workers, repeat
