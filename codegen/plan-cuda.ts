@@ -11,7 +11,8 @@ function lanesOf(nodes: readonly Node[]): 1 | 16 {
 
 export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf16'] }: CudaOptions): CudaPlan {
   const nextLanes = lanesOf(policy.states.map((state) => state.next));
-  const scoreLanes = lanesOf([...(policy.score ? [policy.score] : []), ...policy.across.map((each) => each.of)]);
+  const vectors = policy.across.some((each) => each.of.type === 'vec');
+  const scoreLanes = vectors ? 16 : lanesOf(policy.score ? [policy.score] : []);
   const decides = policy.heads.kind === 'own' ? 'head' : 'layer';
   const [split, splits, tileRows, tileSlots] = [256, 32, 64, 64];
   const [decode, prompt] = [policy.observe.decode, policy.observe.prompt !== 'none'];

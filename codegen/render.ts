@@ -95,6 +95,7 @@ function schedule(policy: Policy, cuda: CudaPlan) {
     variants: cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] }))),
     kvTypes: cuda.kvTypes.map((type) => `1u << SKV_${type.toUpperCase()}`).join(' | '),
     acrossCount: policy.across.length,
+    acrossHasVector: policy.across.some((each) => each.of.type === 'vec'),
     reduces: [...policy.across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
     vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
   };

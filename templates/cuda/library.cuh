@@ -3,6 +3,7 @@
 #pragma once
 #include "accumulate.cuh"
 #include "append.cuh"
+#include "compact.cuh"
 #include "merge.cuh"
 #include "observe.cuh"
 #include "prefill.cuh"
@@ -112,13 +113,27 @@ int32_t observe_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
 }
 
 template <class P, class V>
-int32_t compact_rows(const skv_step*, const skv_exec*) {
-  return 0;
+int32_t compact_rows(const skv_step* s, const skv_exec* exec) {
+  if constexpr (P::keep == Keep::all) {
+    return 0;
+  } else {
+    if (s->shape->kv_heads > kMostHeads && P::heads != Heads::own) return SKV_E_HEADS;
+    if (s->hints.compact_rows == 0) return 0;
+    expose(exec->scratch, exec->scratch_bytes, "scratch");
+    const Step step = step_of(s, 0);
+    const int units = s->rows * step.layers * (P::heads == Heads::own ? step.kv_heads : 1);
+    return SKV_LAUNCH((compact_kernel<P, typename V::KV, V::D>),
+                      dim3(smaller(units, compact_blocks<P>(step.kv_heads, step.max_slots))), kBlockThreads,
+                      compact_shared<P>(V::D), exec->stream, step, (uint32_t*)exec->scratch);
+  }
 }
 
 template <class P>
-int64_t scratch_of(const skv_shape*) {
-  return 64;
+int64_t scratch_of(const skv_shape* s) {
+  if (P::keep == Keep::all) return 64;
+  const int64_t units = (int64_t)s->max_rows * s->layers * (P::heads == Heads::own ? s->kv_heads : 1);
+  const int64_t blocks = compact_blocks<P>(s->kv_heads, s->max_slots);
+  return (units < blocks ? units : blocks) * unit_words<P>(s->kv_heads, s->max_slots) * 4;
 }
 
 template <class P>
