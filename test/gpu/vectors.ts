@@ -3,8 +3,8 @@
  * is held against plain loops in doubles as it is written, and a case is taken only when the sets it keeps stay the same
  * under noise as large as the tolerance: a set that differs on the GPU is then a mistake and no tie.
  *
- *   file   "SKVV", i32 version, f32 tolerance of out and lse, of states (relative, floor 1), i32 bytes of the problem, the
- *          problem, the answer; problem and answer as test/kernels/driver.cpp has them
+ *   file   "SKVV", i32 version, f32 tolerances of out, of lse, of states, i32 bytes of the problem, the problem, the answer;
+ *          problem and answer as test/kernels/driver.cpp has them
  */
 import { build, shipped } from '../../codegen/build.ts';
 import type { BuiltPolicy, KvType } from '../../codegen/plan-types.ts';
@@ -14,8 +14,12 @@ import { type Request, type Round, script } from './script.ts';
 
 const round: Record<KvType, Round> = { bf16, f32: (x) => x, f16 };
 
-/** What agreement means. Attention adds f32 products in another order; q, k, v and out of 16 bits round out once more. */
-const tolerance = (io: KvType) => ({ out: io === 'f32' ? 2e-5 : io === 'bf16' ? 2e-2 : 2e-3, states: 1e-4 });
+/**
+ * What agreement means, relative with a floor of 1. Logits, log-sum-exp and states are f32 sums in another order. Prefill
+ * rounds its weights to the type of the values, and out is stored in the io type: each costs half a unit of that type.
+ */
+const unit: Record<KvType, number> = { f32: 1e-5, f16: 2 ** -11, bf16: 2 ** -8 };
+const tolerance = (kv: KvType, io: KvType) => ({ out: unit[kv] + unit[io], lse: 2e-5, states: 1e-4 });
 /** Relative noise on queries that must not change what is kept. */
 const NOISE = 2e-4;
 
@@ -134,13 +138,12 @@ export async function vector(each: Case): Promise<Vector> {
 /** The same problem in the case's types: its numbers are theirs already. */
 function file({ kv, io }: Case, shape: Shape, ops: (Step | Read)[], answer: Buffer): Buffer {
   const input = problem({ ...shape, kvType: kv, ioType: io }, ops);
-  const head = Buffer.alloc(20);
-  const { out, states } = tolerance(io);
+  const head = Buffer.alloc(24);
   head.write('SKVV');
   head.writeInt32LE(1, 4);
-  head.writeFloatLE(out, 8);
-  head.writeFloatLE(states, 12);
-  head.writeInt32LE(input.length, 16);
+  const { out, lse, states } = tolerance(kv, io);
+  [out, lse, states].forEach((value, i) => head.writeFloatLE(value, 8 + 4 * i));
+  head.writeInt32LE(input.length, 20);
   return Buffer.concat([head, input, answer]);
 }
 

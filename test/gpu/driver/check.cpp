@@ -118,7 +118,8 @@ Verdict run(const skv_policy* policy, const std::string& path) {
   if (std::string(problem.take(4), 4) != "SKVV" || problem.word() != 1)
     throw std::runtime_error(path + " is no test vector of this version");
   skv_shape shape{};
-  const double out_tolerance = problem.one<float>(), state_tolerance = problem.one<float>();
+  const double out_tolerance = problem.one<float>(), lse_tolerance = problem.one<float>(),
+               state_tolerance = problem.one<float>();
   const int problem_bytes = problem.word();
   Words answer = problem.at(problem.position() + problem_bytes);
 
@@ -146,7 +147,7 @@ Verdict run(const skv_policy* policy, const std::string& path) {
         harness.append(layer), harness.attend(layer), harness.observe(layer);
         verdict.close(&verdict.out, "out", harness.out(tokens), answer.list<float>(tokens * heads * s.head_dim),
                       out_tolerance);
-        verdict.close(&verdict.lse, "lse", harness.lse(tokens), answer.list<float>(tokens * heads), out_tolerance);
+        verdict.close(&verdict.lse, "lse", harness.lse(tokens), answer.list<float>(tokens * heads), lse_tolerance);
       }
       if (std::any_of(step.rows.begin(), step.rows.end(), [](const skv_row& row) { return row.compact; }))
         harness.compact();
