@@ -36,7 +36,12 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
       threads: 256,
     });
   if (prompt)
-    kernels.push({ name: 'observe', pass: 'observe', grid: [`slots / ${tileSlots}`, 'kv_heads', 'rows'], threads: 128 });
+    kernels.push({
+      name: 'observe',
+      pass: 'observe',
+      grid: [`slots / ${tileSlots}`, 'kv_heads', 'rows'],
+      threads: 128,
+    });
   if (compacts)
     kernels.push({
       name: 'compact',
