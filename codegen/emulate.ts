@@ -19,7 +19,8 @@ function headerHash(): string {
   if (headers) return headers;
   const hash = createHash('sha256').update(readFileSync(join(root, 'runtime', 'native', 'abi.h')));
   const files = readdirSync(templates, { recursive: true }) as string[];
-  for (const file of files.filter((name) => /\.(cuh|hpp)$/.test(name)).sort()) hash.update(readFileSync(join(templates, file)));
+  for (const file of files.filter((name) => /\.(cuh|hpp)$/.test(name)).sort())
+    hash.update(readFileSync(join(templates, file)));
   headers = hash.digest('hex');
   return headers;
 }
@@ -27,7 +28,12 @@ function headerHash(): string {
 /** Compiles CUDA text against the emulation; the same text is compiled once and kept in the build cache. */
 export async function emulateSource(text: string, define: readonly string[] = []): Promise<string> {
   const directory = process.env.SKV_GENERATED ?? join(root, 'generated');
-  const name = createHash('sha256').update(headerHash()).update(define.join(' ')).update(text).digest('hex').slice(0, 16);
+  const name = createHash('sha256')
+    .update(headerHash())
+    .update(define.join(' '))
+    .update(text)
+    .digest('hex')
+    .slice(0, 16);
   const library = join(directory, `emulated-${name}.so`);
   mkdirSync(directory, { recursive: true });
   if (existsSync(library)) return library;

@@ -153,6 +153,7 @@ SKV_INLINE void keep_if(const Choice<P>& c, Chosen chosen) {
     const int slot = base + threadIdx.x;
     const bool stays = slot < c.live && (c.has(slot) || chosen(slot));
     const uint32_t word = __ballot_sync(kFull, stays);
+    __syncwarp();  // a vote orders no memory: all lanes have read the word
     if (threadIdx.x % 32 == 0) c.stays[slot / 32] = word;
   }
   __syncthreads();

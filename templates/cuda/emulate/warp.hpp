@@ -14,18 +14,21 @@ struct Meet {
   void* lane[32];
 };
 
-inline Meet meets[32][32];  // [warp][lowest lane of the mask]
+inline Meet meets[32][32];  // [warp]: those with arrived != 0 are under way
 
 // Runs act(lane pointers, mask) once all lanes of the mask have come here with their `mine`.
 template <class Act>
 void meet(uint32_t mask, void* mine, const char* what, Place place, Act&& act) {
   const int warp = machine.now / 32, lane = machine.now % 32;
   if (!(mask >> lane & 1)) fail(place, "%s with a mask (%08x) without the lane itself", what, mask);
-  Meet& m = meets[warp][__builtin_ctz(mask)];
-  if (m.arrived == 0) m.mask = mask, m.what = what, m.place = place;
-  if (m.mask != mask || m.place.line != place.line || strcmp(m.place.file, place.file))
-    fail(place, "lanes of a warp meet in two places: here at %s (mask %08x), others at %s (mask %08x), line %d", what, mask,
-         m.what, m.mask, m.place.line);
+  Meet *found = nullptr, *free = nullptr;
+  for (Meet& each : meets[warp])
+    if (each.arrived && each.mask == mask) found = &each;
+    else if (!each.arrived && !free) free = &each;
+  if (!found) *(found = free) = {mask, 0, what, place, {}};
+  Meet& m = *found;
+  if (m.place.line != place.line || strcmp(m.place.file, place.file))
+    fail(place, "lanes of a warp meet in two places: here at %s, others at %s, line %d", what, m.what, m.place.line);
   m.arrived |= 1u << lane;
   m.lane[lane] = mine;
   if (m.arrived != mask) return yield(State::in_warp, what, place);
