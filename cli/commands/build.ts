@@ -40,7 +40,7 @@ export async function buildAll(
 function table(usage: readonly KernelUsage[]): string[] {
   const width = Math.max(...usage.map(({ kernel }) => kernel.length));
   return usage.map(
-    ({ kernel, arch, registers, shared, stack, spillStores, spillLoads, milliseconds }) =>
-      `  ${kernel.padEnd(width)}  sm_${arch}  ${String(registers).padStart(3)} registers  ${String(shared).padStart(6)} B shared  ${String(stack).padStart(5)} B stack  ${spillStores + spillLoads} B spilled  ${milliseconds.toFixed(0)} ms`,
+    ({ kernel, arch, registers, threads, shared, stack, spillStores, spillLoads, milliseconds }) =>
+      `  ${kernel.padEnd(width)}  sm_${arch}  ${String(threads).padStart(4)} threads  ${String(registers).padStart(3)} registers  ${String(shared).padStart(6)} B shared  ${String(stack).padStart(5)} B stack  ${spillStores + spillLoads} B spilled  ${milliseconds.toFixed(0)} ms`,
   );
 }

@@ -34,7 +34,11 @@ async function refusal(text: string, archs?: number[]): Promise<string> {
   return (error as Error).message;
 }
 
-const scaled = (expression: string) => `#include "abi.h"
+const scaled = (expression: string) => `#ifdef SKV_LAUNCHES
+#include <cstdio>
+int main() { puts("scaled<Policy, __nv_bfloat16, 64>\\t128\\t64"); }
+#else
+#include "abi.h"
 #include <cuda_bf16.h>
 namespace {
 struct Policy {};
@@ -45,13 +49,14 @@ __global__ void __launch_bounds__(128) scaled(float* x) {
   __syncthreads();
 #line 7 "mine.ts"
   x[threadIdx.x] = ${expression};
-#line 13 "policy.cu"
+#line 17 "policy.cu"
 }
 }  // namespace
 extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) {
   scaled<Policy, __nv_bfloat16, 64><<<1, 128>>>(nullptr);
   return nullptr;
 }
+#endif
 `;
 
 test('a library exports its entry alone, opens without a driver, and has its usage beside it', async () => {
@@ -67,13 +72,13 @@ test('a library exports its entry alone, opens without a driver, and has its usa
   assert.is(opened.stdout, '0\n', opened.stderr);
   const usage = usageOf(folder)!;
   assert.equal(
-    usage.map(({ kernel, arch, shared, stack, spillStores }) => ({ kernel, arch, shared, stack, spillStores })),
+    usage.map(({ kernel, arch, threads, shared, stack }) => ({ kernel, arch, threads, shared, stack })),
     [80, 90].map((arch) => ({
       kernel: 'scaled<Policy, __nv_bfloat16, 64>',
       arch,
-      shared: 128,
+      threads: 128,
+      shared: 128 + 64, // its own and the launch's
       stack: 0,
-      spillStores: 0,
     })),
   );
   for (const { registers, milliseconds } of usage) assert.ok(registers > 4 && registers < 64 && milliseconds > 0);
@@ -90,7 +95,10 @@ test('an error after it stands in the generated file', async () => {
 });
 
 test('a spill fails the build and names kernel, architecture and bytes', async () => {
-  const heavy = `#include <cuda_runtime.h>
+  const heavy = `#ifdef SKV_LAUNCHES
+int main() {}
+#else
+#include <cuda_runtime.h>
 template <int D> __global__ void __launch_bounds__(1024) heavy(float* x) {
   float r[D];
 #pragma unroll
@@ -102,6 +110,7 @@ template <int D> __global__ void __launch_bounds__(1024) heavy(float* x) {
   for (int i = 0; i < D; i++) x[i * 1024 + threadIdx.x] = r[i];
 }
 extern "C" int skv_policy_entry(void) { heavy<128><<<1, 1024>>>(nullptr); return 0; }
+#endif
 `;
   const message = await refusal(heavy, [80]);
   assert.match(message, /^mine\.ts: registers spill to memory/);
@@ -139,6 +148,7 @@ ptxas info    : Compile time = 3.500 ms`;
       kernel: 'k',
       arch: 90,
       registers: 40,
+      threads: 0,
       shared: 2048,
       stack: 24,
       spillStores: 4,
