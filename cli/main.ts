@@ -18,6 +18,8 @@ const arch = [
   '--arch <list>',
   'cuda: compute capabilities such as 80,90 (default: the device here, else both)',
 ] as const;
+const headDim = ['--head-dim <list>', 'cuda: head sizes to build for: 64, 80, 96, 128, 256 (default 64,128)'] as const;
+const kv = ['--kv <list>', 'cuda: types of keys and values to build for: bf16, f16, f32 (default bf16)'] as const;
 const cudaPath = ['--cuda-path <folder>', 'cuda: toolkit to use before CUDA_PATH, the PATH and skv’s own'] as const;
 
 const program = new Command('skv')
@@ -38,6 +40,8 @@ command('init [file]', 'Write a first policy file that compiles', 'skv init mine
 command('build <policy...>', 'Compile policies; unchanged ones are found in the cache', 'skv build mine.ts h2o')
   .option('--target <targets>', 'comma-separated: cpu, cuda', 'cpu')
   .option(...arch)
+  .option(...headDim)
+  .option(...kv)
   .option(...cudaPath)
   .option('--force', 'compile again although it is cached')
   .option('--report', 'sizes and times; registers, shared memory and spills of CUDA kernels')
@@ -54,6 +58,8 @@ command(
   .option('--source', 'the generated source')
   .option('--target <target>', 'cpu or cuda', 'cpu')
   .option(...arch)
+  .option(...headDim)
+  .option(...kv)
   .option(...cudaPath)
   .option('--json', 'everything as JSON')
   .option(...ratio)

@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs';
 import { build } from '../../codegen/build.ts';
 import { PolicyErrors } from '../../codegen/diagnostics.ts';
-import { type KernelUsage, usageOf } from '../../codegen/usage.ts';
+import { usageOf } from '../../codegen/usage.ts';
+import { report, table } from '../kernels.ts';
 import { bytes, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
 import { type TargetFlags, targetOptions } from '../targets.ts';
@@ -20,13 +21,14 @@ export async function buildAll(
         const seconds = (Date.now() - start) / 1000;
         const { name, target, hash } = plan;
         const usage = flags.report ? usageOf(directory) : undefined;
+        const kernels = usage && report(usage);
         if (flags.json) {
-          json({ name, target, hash, library, directory, usage });
+          json({ name, target, hash, library, directory, kernels });
           continue;
         }
         const size = flags.report ? `  ${bytes(statSync(library).size)}, ${seconds.toFixed(1)} s` : '';
         say(`${name}  ${target}  ${library}${size}`);
-        if (usage) for (const line of table(usage)) say(line);
+        if (kernels) for (const line of table(kernels, true)) say(`  ${line}`);
       } catch (error) {
         if (!(error instanceof PolicyErrors)) throw error;
         mistakes.push(error);
@@ -34,13 +36,4 @@ export async function buildAll(
     }
   }
   if (mistakes.length) throw new PolicyErrors(mistakes.flatMap((each) => [...each.diagnostics]));
-}
-
-/** One line a kernel and architecture. */
-function table(usage: readonly KernelUsage[]): string[] {
-  const width = Math.max(...usage.map(({ kernel }) => kernel.length));
-  return usage.map(
-    ({ kernel, arch, registers, threads, shared, stack, spillStores, spillLoads, milliseconds }) =>
-      `  ${kernel.padEnd(width)}  sm_${arch}  ${String(threads).padStart(4)} threads  ${String(registers).padStart(3)} registers  ${String(shared).padStart(6)} B shared  ${String(stack).padStart(5)} B stack  ${spillStores + spillLoads} B spilled  ${milliseconds.toFixed(0)} ms`,
-  );
 }
