@@ -88,7 +88,8 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
       best = fmaxf(best, __shfl_xor_sync(kFull, best, 1));
       best = fmaxf(best, __shfl_xor_sync(kFull, best, 2));
       const float base = best == -INFINITY ? 0.0f : best * to_log2;  // nothing seen yet: every weight is 0
-      const float scale = exp2_fast(fmaf(top[i], to_log2, -base));
+      // exactly 1 where nothing changes: a row's bits must not depend on tiles that it does not see
+      const float scale = top[i] == best ? 1.0f : exp2_fast((top[i] - best) * to_log2);
       top[i] = best, sum[i] *= scale;
       SKV_UNROLL for (int n = 0; n < D / 8; n++) out[n][2 * i] *= scale, out[n][2 * i + 1] *= scale;
       SKV_UNROLL for (int n = 0; n < N; n++)

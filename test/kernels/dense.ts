@@ -24,6 +24,15 @@ export function bf16(x: number): number {
   return cell[0];
 }
 
+/** Rounded to f16, to nearest even. */
+export function f16(x: number): number {
+  const unit = 2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 1)) - 10, -24);
+  const units = x / unit;
+  const low = Math.floor(units);
+  const up = units - low > 0.5 || (units - low === 0.5 && low % 2 !== 0);
+  return (up ? low + 1 : low) * unit;
+}
+
 /** Probabilities of one query over keys [slot][dim]; `q` unscaled. */
 export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): { p: number[]; lse: number } {
   const scale = 1 / Math.sqrt(q.length);
