@@ -152,7 +152,7 @@ int main(int, char** argv) {
       for (int l = 0; l < shape.lanes; l++)
         lanes[(size_t)l * live + s] = ((const int32_t*)(page + SKV_PAGE * 2 * dim * bytes))[l * SKV_PAGE + slot];
       for (int d = 0; d < dim; d++) {
-        const int key = bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2, value = SKV_PAGE * dim + slot * dim + d;
+        const int key = bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2, value = SKV_PAGE * dim + (bytes == 4 ? slot * dim + d : 2 * (slot / 2 * dim + d) + slot % 2);
         auto read = [&](int word) {
           if (bytes == 4) return ((const float*)page)[word];
           const uint32_t bits = (uint32_t)((const uint16_t*)page)[word] << 16;
