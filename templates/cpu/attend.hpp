@@ -80,26 +80,23 @@ SKV_INLINE void soften(float* x, int visible, int pages, typename KV::Pair* p, P
 // One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
 // first row (earlier ones see nothing of it) in part[]; raw logits go to `keep` [row][keep_stride] when it is not null.
 template <class P, class KV, bool kDecode>
-int segment(const Head<KV>& h, int seg, int rows, const Tile<KV>& tile, Partial* part, float* keep,
+int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, Partial* part, float* keep,
             int64_t keep_stride) {
-  const int slot0 = seg * SKV_SEGMENT, page0 = seg * kSegmentPages;
+  const int slot0 = way.page0 * SKV_PAGE;
   int first = 0;
   while (first < rows && tile.sees[first] <= slot0) first++;
   for (int r0 = first; r0 < rows; r0 += kBlockRows) {
     const int n = rows - r0 < kBlockRows ? rows - r0 : kBlockRows;
     const int most = tile.sees[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
     const int pages = (slots + SKV_PAGE - 1) / SKV_PAGE;
-    segment_logits<P, KV, kDecode>(h, page0, pages, tile.q + r0 * h.dim / 2, n, tile.logits, tile.turned);
-    for (int i = 0; kDecode && i < 2 && i < pages; i++)  // the first values; weigh calls the others
-      for (int d = 0; d < SKV_PAGE * h.dim; d += 64 / sizeof(typename KV::Word))
-        __builtin_prefetch(h.values(page0 + i) + d);
+    segment_logits<P, KV, kDecode>(h, way, pages, tile.q + r0 * h.dim / 2, n, tile.logits, tile.turned);
     for (int r = r0; r < r0 + n; r++) {
       float* x = tile.logits + (r - r0) * SKV_SEGMENT;
       const int visible = tile.sees[r] - slot0 < slots ? tile.sees[r] - slot0 : slots;
       if (keep) memcpy(keep + r * keep_stride + slot0, x, pages * SKV_PAGE * sizeof(float));
       soften<KV>(x, visible, pages, tile.p + (r - r0) * kSegmentPairs, part + r);
     }
-    weigh_rows<KV, kDecode>(h, page0, slots, n, tile.p, part[r0].values, h.dim);
+    weigh_rows<KV, kDecode>(h, way, slots, n, tile.p, part[r0].values, h.dim);
   }
   return first;
 }
@@ -138,7 +135,7 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
     memset(total[r].values, 0, h.dim * sizeof(float));
   }
   for (int seg = 0; seg < segments_of(tile.sees[rows - 1]); seg++)
-    for (int r = segment<P, KV, false>(h, seg, rows, tile, share, nullptr, 0); r < rows; r++)
+    for (int r = segment<P, KV, false>(h, {h, seg * kSegmentPages, 0}, rows, tile, share, nullptr, 0); r < rows; r++)
       merge(&total[r], share[r], h.dim);
   for (int r = 0; r < rows; r++) finish(total[r], h.dim, h.out(t0 + r / g) + r % g * h.dim, h.lse(t0 + r / g) + r % g);
 }
@@ -173,28 +170,33 @@ struct Split {
 SKV_INLINE int64_t attend_scratch(const skv_shape* s) { return Tile<F32>::bytes(s->head_dim); }
 
 // Which rows are split, and where each row's items start. A row is split when it has one query; it gets the next of
-// kSplitRows places, or -1 when they are taken.
+// kSplitRows places, or -1 when they are taken. An item of it is a run of segments of one head: long enough that
+// calling pages ahead pays, short enough that the threads end together.
 struct Schedule {
   std::vector<int> place, start;  // [rows], [rows + 1]
+  int run;
   template <class KV>
-  void plan(const skv_step* step, int layer, int tile) {
+  void plan(const skv_step* step, int layer, int tile, int workers) {
     place.assign(step->rows, -1);
     start.assign(step->rows + 1, 0);
-    int places = 0;
+    int places = 0, all = 0;
     for (int r = 0; r < step->rows; r++) {
       const skv_row* row = step->row + r;
-      int items = 0;
-      if (row->policy == step->self) {
-        if (row->tokens == 1 && places < kSplitRows) {
-          place[r] = places++;
-          for (int h = 0; h < step->shape->kv_heads; h++) {
-            const int n = segments_of(*Head<KV>(step, row, layer, h).length);
-            items = n > items ? n : items;
-          }
-        } else {
-          items = (row->tokens + tile - 1) / tile;
+      if (row->policy != step->self) continue;
+      if (row->tokens == 1 && places < kSplitRows) {
+        place[r] = places++;
+        for (int h = 0; h < step->shape->kv_heads; h++) {
+          const int n = segments_of(*Head<KV>(step, row, layer, h).length);
+          start[r + 1] = n > start[r + 1] ? n : start[r + 1];
+          all += n;
         }
+      } else {
+        start[r + 1] = (row->tokens + tile - 1) / tile;
       }
+    }
+    run = std::clamp(all / (6 * workers), 1, 8);
+    for (int r = 0; r < step->rows; r++) {
+      const int items = place[r] >= 0 ? (start[r + 1] + run - 1) / run : start[r + 1];
       start[r + 1] = start[r] + items * step->shape->kv_heads;
     }
   }
@@ -204,26 +206,33 @@ struct Schedule {
 // The schedule of the attend under way: grown once, reused by every layer of every step.
 inline thread_local Schedule schedule;
 
-// One segment of a decode row's head; the last one to finish merges them all, in order.
+// Segments [seg0, seg1) of a decode row's head; who finishes the head's last ones merges them all, in order.
 template <class P, class KV>
-void attend_segment(const Head<KV>& h, int seg, int place, const Split& split, const Tile<KV>& tile) {
+void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Split& split, const Tile<KV>& tile) {
   const int g = h.shape->group, segments = segments_of(*h.length);
+  const int last = ((seg1 < segments ? seg1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE;
+  const Way<KV> start = {h, seg0 * kSegmentPages, last};
+  for (int j = 0; j < Way<KV>::kAhead; j++)
+    for (int b = 0; b < SKV_PAGE * h.dim * (int)sizeof(typename KV::Word); b += 64) call(start.half(j) + b);
   tile_queries(h, 0, 1, tile.q, tile.sees);
   Partial share[kTileRows];
-  for (int i = 0; i < g; i++) share[i] = {0, 0, tile.shares + i * h.dim};
   const bool observed = P::observes && h.row->observe1 > h.row->observe0;
-  segment<P, KV, true>(h, seg, g, tile, share, observed ? split.row_logits(place, h.head) : nullptr, split.slots);
-  for (int i = 0; i < g; i++) {
-    float* to = split.share(place, h.head, seg, i);
-    to[0] = share[i].top, to[1] = share[i].sum;
-    memcpy(to + 2, share[i].values, h.dim * sizeof(float));
+  for (int seg = seg0; seg < seg1; seg++) {
+    for (int i = 0; i < g; i++) share[i] = {0, 0, tile.shares + i * h.dim};
+    segment<P, KV, true>(h, {h, seg * kSegmentPages, last}, g, tile, share,
+                         observed ? split.row_logits(place, h.head) : nullptr, split.slots);
+    for (int i = 0; i < g; i++) {
+      float* to = split.share(place, h.head, seg, i);
+      to[0] = share[i].top, to[1] = share[i].sum;
+      memcpy(to + 2, share[i].values, h.dim * sizeof(float));
+    }
   }
-  if (split.left[place * split.heads + h.head].fetch_sub(1, std::memory_order_acq_rel) > 1) return;
+  if (split.left[place * split.heads + h.head].fetch_sub(seg1 - seg0, std::memory_order_acq_rel) > seg1 - seg0) return;
   for (int i = 0; i < g; i++) {
     Partial whole = {-INFINITY, 0, tile.totals};
     memset(whole.values, 0, h.dim * sizeof(float));
-    for (int s = 0; s < segments; s++) {
-      float* from = split.share(place, h.head, s, i);
+    for (int seg = 0; seg < segments; seg++) {
+      float* from = split.share(place, h.head, seg, i);
       merge(&whole, {from[0], from[1], from + 2}, h.dim);
     }
     finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
@@ -237,7 +246,7 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int width = kTileRows / g;  // tokens of a tile
   const Split split(step);
   Schedule& plan = schedule;
-  plan.plan<KV>(step, layer, width);
+  plan.plan<KV>(step, layer, width, exec->workers);
   for (int r = 0; r < step->rows; r++)
     for (int h = 0; plan.place[r] >= 0 && h < heads; h++)
       split.left[plan.place[r] * heads + h] = segments_of(*Head<KV>(step, step->row + r, layer, h).length);
@@ -247,7 +256,9 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     Scratch scratch(exec, worker);
     const Tile<KV> tile(&scratch, h.dim);
     if (place >= 0) {
-      if (index < segments_of(*h.length)) attend_segment<P>(h, index, place, split, tile);
+      const int seg0 = index * plan.run, segments = segments_of(*h.length);
+      const int seg1 = seg0 + plan.run < segments ? seg0 + plan.run : segments;
+      if (seg0 < seg1) attend_segments<P>(h, seg0, seg1, place, split, tile);
       return;
     }
     // the last tiles see the most slots: they go first

@@ -10,6 +10,22 @@
 
 constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kSegmentPairs = SKV_SEGMENT / 2;
 
+// The way of a decode query over its pages: the keys of a segment's pages, their values, the next segment's keys …
+template <class KV>
+struct Way {
+  static constexpr int kAhead = 8;
+  const Head<KV>& h;
+  int page0, last;  // first page of the segment; the last page of this way
+  // Half j counted from the segment's first keys.
+  const uint8_t* half(int j) const {
+    const int p = page0 + j % kSegmentPages + j / (2 * kSegmentPages) * kSegmentPages;
+    const uint8_t* page = h.page(p < last ? p : last);
+    return j / kSegmentPages % 2 ? page + SKV_PAGE * h.dim * sizeof(typename KV::Word) : page;
+  }
+  const uint8_t* ahead(int j) const { return half(j + kAhead); }
+};
+SKV_INLINE void call(const uint8_t* at) { __builtin_prefetch(at, 0, 2); }
+
 template <int n>
 using Count = std::integral_constant<int, n>;
 
@@ -25,7 +41,7 @@ SKV_INLINE void page_logits(const typename KV::Word* const* keys, const typename
     typename KV::Line line[N];
     for (int n = 0; n < N; n++) {
       if (kAhead)
-        for (int b = 0; b < kBytes; b += 64) __builtin_prefetch(ahead[n] + j * kBytes + b);
+        for (int b = 0; b < kBytes; b += 64) call(ahead[n] + j * kBytes + b);
       line[n] = KV::hold(KV::key_line(keys[n], j));
     }
 #pragma GCC unroll 16
@@ -75,9 +91,9 @@ template <class P, class KV>
 
 // Logits of pages [page0, page0 + pages), several at a time: [row][SKV_SEGMENT].
 template <class P, class KV, bool kDecode>
-[[gnu::noinline]] void segment_logits(const Head<KV>& h, int page0, int pages, const typename KV::Pair* q, int rows,
-                                      float* logits, typename KV::Word* turned) {
-  const int last = (*h.length - 1) / SKV_PAGE;
+[[gnu::noinline]] void segment_logits(const Head<KV>& h, const Way<KV>& way, int pages, const typename KV::Pair* q,
+                                      int rows, float* logits, typename KV::Word* turned) {
+  const int page0 = way.page0;
   int i = 0;
   auto group = [&](auto N) {
     for (; i + N <= pages; i += N) {
@@ -86,7 +102,7 @@ template <class P, class KV, bool kDecode>
       bool shifted = false;
       for (int n = 0; n < N; n++) {
         const int p = page0 + i + n;
-        keys[n] = h.keys(p), ahead[n] = h.page(p + N < last ? p + N : last);
+        keys[n] = h.keys(p), ahead[n] = kDecode ? way.ahead(i + n) : nullptr;
         shifted |= is_shifted<P>(h, p);
       }
       float* to = logits + i * SKV_PAGE;
@@ -99,21 +115,22 @@ template <class P, class KV, bool kDecode>
   group(Count<4>()), group(Count<1>());
 }
 
-// out[r][B * 16 dims] = sum over slots of p[r][slot] * value[slot], pair by pair; with kAhead, values of the page after
-// next are called into the cache.
+// out[r][B * 16 dims] = sum over slots of p[r][slot] * value[slot], pair by pair.
 template <class KV, int R, int B, bool kAhead>
-SKV_INLINE void weigh(const Head<KV>& h, int page0, int slots, int d0, const typename KV::Pair* p, float* out,
+SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, const typename KV::Pair* p, float* out,
                       int out_stride) {
+  constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of two slots' values, per 16 dims
   f32x16 acc[R][B];
   for (int r = 0; r < R; r++)
     for (int b = 0; b < B; b++) acc[r][b] = splat(0);
   const int last = (slots - 1) / SKV_PAGE;
   for (int i = 0; i <= last; i++) {
-    const auto *values = h.values(page0 + i), *ahead = h.values(page0 + (i + 2 < last ? i + 2 : last));
+    const auto* values = h.values(way.page0 + i);
+    const uint8_t* ahead = kAhead ? way.ahead(kSegmentPages + i) : nullptr;
     const int pairs = i < last ? SKV_PAGE / 2 : (slots - last * SKV_PAGE + 1) / 2;
     for (int s = 0; s < pairs; s++) {
       if (kAhead)
-        for (int b = 0; b < B * 32; b += 64 / sizeof *ahead) __builtin_prefetch(ahead + 2 * (s * h.dim + d0) + b);
+        for (int b = 0; b < B * kBytes; b += 64) call(ahead + (s * h.dim + d0) / 16 * kBytes + b);
       typename KV::Line line[B];
       for (int b = 0; b < B; b++) line[b] = KV::hold(KV::value_line(values, s, d0 + 16 * b, h.dim));
 #pragma GCC unroll 16
@@ -129,16 +146,19 @@ SKV_INLINE void weigh(const Head<KV>& h, int page0, int slots, int d0, const typ
 
 // The same for any number of rows and all dims.
 template <class KV, bool kDecode>
-[[gnu::noinline]] void weigh_rows(const Head<KV>& h, int page0, int slots, int rows, const typename KV::Pair* p,
-                                  float* out, int stride) {
+[[gnu::noinline]] void weigh_rows(const Head<KV>& h, const Way<KV>& way, int slots, int rows,
+                                  const typename KV::Pair* p, float* out, int stride) {
   int d = 0;
   auto dims = [&](auto B) {
     for (; d + 16 * B <= h.dim; d += 16 * B) {
       int r = 0;
       auto block = [&](auto R) {
-        for (; r + R <= rows; r += R)
-          weigh<KV, R, B, kDecode && B == 4>(h, page0, slots, d, p + r * kSegmentPairs, out + (int64_t)r * stride,
-                                             stride);
+        for (; r + R <= rows; r += R) {
+          if (kDecode && r == 0)
+            weigh<KV, R, B, true>(h, way, slots, d, p, out, stride);
+          else
+            weigh<KV, R, B, false>(h, way, slots, d, p + r * kSegmentPairs, out + (int64_t)r * stride, stride);
+        }
       };
       block(Count<6>()), block(Count<4>()), block(Count<3>()), block(Count<2>()), block(Count<1>());
     }

@@ -195,9 +195,13 @@ struct Head {
   float* lse(int t) const { return step->lse + (token(t) * shape->kv_heads + head) * shape->group; }
 };
 
-// Runs fn(item, worker) for items [0, n) on the engine's threads.
+// Runs fn(item, worker) for items [0, n) on the engine's threads; `small` work is not worth waking them.
 template <class Fn>
-SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn) {
+SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn, bool small = false) {
+  if (small) {
+    for (int32_t item = 0; item < n; item++) fn(item, 0);
+    return;
+  }
   exec->parallel(exec->self, n, [](void* arg, int32_t item, int32_t worker) { (*(Fn*)arg)(item, worker); }, &fn);
 }
 
@@ -217,7 +221,9 @@ struct Scratch {
 template <class P, class KV>
 int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
-  each(exec, step->rows * heads, [&](int32_t item, int32_t) {
+  int tokens = 0;
+  for (int r = 0; r < step->rows; r++) tokens += step->row[r].tokens;
+  const auto store = [&](int32_t item, int32_t) {
     const skv_row* row = step->row + item / heads;
     if (row->policy != step->self) return;
     const Head<KV> h(step, row, layer, item % heads);
@@ -236,6 +242,7 @@ int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
       for (int i = 0; i < P::states; i++) h.state(p, P::first_state, i)[s] = P::init(i);
     }
     *h.length += row->tokens;
-  });
+  };
+  each(exec, step->rows * heads, store, tokens * heads <= 16);
   return 0;
 }
