@@ -5,6 +5,8 @@
 //          (f32: keys [head_dim][16 slots], values [16 slots][head_dim])
 //          lanes  [lane][16 slots] 32-bit words: position, then what the plan lists, the states last
 #pragma once
+#include <type_traits>
+
 #include "abi.h"
 #include "prelude.hpp"
 #if defined(__x86_64__)
@@ -202,7 +204,9 @@ SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn, bool small = fals
     for (int32_t item = 0; item < n; item++) fn(item, 0);
     return;
   }
-  exec->parallel(exec->self, n, [](void* arg, int32_t item, int32_t worker) { (*(Fn*)arg)(item, worker); }, &fn);
+  exec->parallel(
+      exec->self, n,
+      [](void* arg, int32_t item, int32_t worker) { (*(std::remove_reference_t<Fn>*)arg)(item, worker); }, &fn);
 }
 
 // A worker's scratch memory, handed out front to back.
@@ -223,7 +227,7 @@ int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
   int tokens = 0;
   for (int r = 0; r < step->rows; r++) tokens += step->row[r].tokens;
-  const auto store = [&](int32_t item, int32_t) {
+  auto store = [&](int32_t item, int32_t) {
     const skv_row* row = step->row + item / heads;
     if (row->policy != step->self) return;
     const Head<KV> h(step, row, layer, item % heads);
