@@ -6,7 +6,7 @@
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KvType } from '../../codegen/plan-types.ts';
-import { attention, bf16, f16, normals, probabilities, random } from './dense.ts';
+import { attention, normals, probabilities, random, rounded, scaled } from './dense.ts';
 import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 
@@ -95,7 +95,8 @@ function joined(answers: ReturnType<typeof drive>['steps'], what: 'out' | 'lse')
 const sameBits = (a: Float32Array, b: Float32Array): boolean =>
   Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
 
-const rounded: Record<KvType, (x: number) => number> = { bf16, f16, f32: (x) => x };
+/** Relative error of a probability that is rounded to the type of the values it weighs. */
+const ROUNDING: Record<KvType, number> = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 };
 
 export function attentionCases(runner: Runner, sizes: Sizes): void {
   const test = (name: string, body: () => Promise<void>) => uvu(`${runner.name}: ${name}`, body);
@@ -123,7 +124,8 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
               const [keys, values] = [rows(k), rows(v)];
               for (let g = 0; g < group; g++) {
                 const query = (token * shape.kvHeads + head) * group + g;
-                const expected = attention(all.q.subarray(query * headDim, (query + 1) * headDim), keys, values);
+                const q = scaled(all.q.subarray(query * headDim, (query + 1) * headDim), kvType);
+                const expected = attention(q, keys, values);
                 const label = `${kvType}, group ${group}, length ${length}, token ${token}`;
                 assert.ok(
                   Math.abs(expected.lse - lse[query]) < tolerance,
@@ -132,7 +134,7 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
                 for (let d = 0; d < headDim; d++) {
                   const error = Math.abs(expected.out[d] - out[query * headDim + d]);
                   assert.ok(
-                    error < tolerance,
+                    error < tolerance + ROUNDING[kvType] * expected.spread[d],
                     `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`,
                   );
                 }
@@ -200,7 +202,7 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
       for (let t = 0; t < length; t++)
         for (let g = 0; g < group; g++) {
           const { p } = probabilities(
-            all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim),
+            scaled(all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim), kvType),
             keys.slice(0, t + 1),
           );
           for (let s = 0; s <= t; s++) expected[s] += p[s];
