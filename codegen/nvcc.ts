@@ -1,17 +1,17 @@
 /** policy.cu → policy.so and usage.json, by one call of nvcc. */
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CompileOptions, Compiler } from './compile.ts';
 import { type CudaToolchain, devices, findCuda } from './cuda.ts';
-import { CompileError, DiskFullError, doesNotCompile, isFull, run } from './process.ts';
+import { CompileError, DiskFullError, type Finished, doesNotCompile, isFull, run } from './process.ts';
 import { missingTool } from './toolchain.ts';
-import { readUsage } from './usage.ts';
+import { readUsage, writeUsage } from './usage.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** -fmad=false: the policy's expressions keep the written order; attention fuses where it says so. A spill is an error. */
-const flags = [
+export const flags = [
   ...['-shared', '-std=c++17', '-O3', '-fmad=false', '-cudart', 'static'],
   ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', '--exclude-libs,ALL,--strip-all'],
   ...['-Xptxas', '-v,-warn-spills,-Werror'],
@@ -47,14 +47,30 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
   const library = join(folder, 'policy.so');
   const includes = [join(root, 'templates'), join(root, 'runtime', 'native')].map((path) => `-I${path}`);
   const args = [...flags, ...code, ...includes, `-L${toolchain.libraries}`, '-o', library, 'policy.cu'];
-  const { code: exit, output } = await run(toolchain.nvcc, args, { cwd: folder, env: { TMPDIR: folder } });
+  const [{ code: exit, output }, launched] = await Promise.all([
+    run(toolchain.nvcc, args, { cwd: folder, env: { TMPDIR: folder } }),
+    launches(folder, includes),
+  ]);
   if (exit !== 0 || !existsSync(library)) {
     rmSync(library, { force: true });
     if (isFull(output, folder)) throw new DiskFullError(dirname(folder));
     throw spills(output, file) ?? doesNotCompile(file, placed(output), missingTool('c++'));
   }
-  writeFileSync(join(folder, 'usage.json'), `${JSON.stringify(readUsage(output), null, 2)}\n`);
+  if (launched.code !== 0) throw doesNotCompile(file, launched.output, missingTool('c++'));
+  writeUsage(folder, readUsage(output, launched.output));
   return library;
+}
+
+/** The same source as a program of the host that prints how its kernels are launched (templates/cuda/launches.hpp). */
+async function launches(folder: string, includes: readonly string[]): Promise<Finished> {
+  const program = join(folder, 'launches');
+  const args = ['-x', 'c++', '-std=c++17', '-O0', '-DSKV_LAUNCHES', ...includes, 'policy.cu', '-o', program];
+  try {
+    const compiled = await run(process.env.CXX ?? 'c++', args, { cwd: folder });
+    return compiled.code === 0 ? await run(program, []) : compiled;
+  } finally {
+    rmSync(program, { force: true });
+  }
 }
 
 /** nvcc writes file(line): where everybody else writes file:line: */

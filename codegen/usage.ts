@@ -1,5 +1,7 @@
-/** What each CUDA kernel needs of a multiprocessor, read from what ptxas -v prints while it compiles. */
+/** What each CUDA kernel needs of a multiprocessor: what ptxas -v prints while it compiles, and how it is launched. */
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 
 export interface KernelUsage {
   /** as in the source, such as attend<Policy, Bf16, 64> */
@@ -8,7 +10,9 @@ export interface KernelUsage {
   arch: number;
   /** of a thread */
   registers: number;
-  /** static shared memory of a block in bytes; what a launch asks for comes on top */
+  /** of a block; 0 where nobody said how it is launched */
+  threads: number;
+  /** bytes of shared memory of a block, with what its launch asks for */
   shared: number;
   /** bytes of local memory of a thread: arrays that registers cannot hold */
   stack: number;
@@ -19,8 +23,8 @@ export interface KernelUsage {
   milliseconds: number;
 }
 
-/** Every kernel of a compilation, by name and architecture. */
-export function readUsage(output: string): KernelUsage[] {
+/** Every kernel of a compilation, by name and architecture. `launches`: kernel, threads and shared bytes, a line each. */
+export function readUsage(output: string, launches = ''): KernelUsage[] {
   const found: KernelUsage[] = [];
   for (const line of output.split('\n')) {
     const entry = line.match(/Compiling entry function '(.+)' for 'sm_(\d+)[af]?'/);
@@ -29,6 +33,7 @@ export function readUsage(output: string): KernelUsage[] {
         kernel: entry[1],
         arch: Number(entry[2]),
         registers: 0,
+        threads: 0,
         shared: 0,
         stack: 0,
         spillStores: 0,
@@ -47,8 +52,17 @@ export function readUsage(output: string): KernelUsage[] {
     kernel.milliseconds ||= number(/Compile time = ([\d.]+) ms/);
   }
   const names = readable(found.map(({ kernel }) => kernel));
+  const launched = new Map(
+    launches.split('\n').map((line) => {
+      const [kernel, threads, shared] = line.split('\t');
+      return [kernel, { threads: Number(threads), shared: Number(shared) }];
+    }),
+  );
   return found
-    .map((usage, i) => ({ ...usage, kernel: names[i] }))
+    .map((usage, i) => {
+      const launch = launched.get(names[i]) ?? { threads: 0, shared: 0 };
+      return { ...usage, kernel: names[i], threads: launch.threads, shared: usage.shared + launch.shared };
+    })
     .sort((a, b) => (a.kernel === b.kernel ? a.arch - b.arch : a.kernel < b.kernel ? -1 : 1));
 }
 
@@ -70,4 +84,17 @@ export function readable(symbols: readonly string[]): string[] {
       }
       return name;
     });
+}
+
+const fileIn = (directory: string): string => join(directory, 'usage.json');
+
+/** Keeps the usage of a build beside its library. */
+export function writeUsage(directory: string, usage: readonly KernelUsage[]): void {
+  writeFileSync(fileIn(directory), `${JSON.stringify(usage, null, 2)}\n`);
+}
+
+/** The usage of a build; undefined for a target that has none. */
+export function usageOf(directory: string): KernelUsage[] | undefined {
+  const file = fileIn(directory);
+  return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as KernelUsage[]) : undefined;
 }

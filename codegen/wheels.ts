@@ -41,7 +41,17 @@ async function fetchInto(folder: string): Promise<void> {
   try {
     mkdirSync(work, { recursive: true });
     const python = process.env.PYTHON ?? 'python3';
-    const args = ['-m', 'pip', 'install', '--no-deps', '--no-compile', '--only-binary=:all:', '--no-input', '--quiet'];
+    const args = [
+      '-m',
+      'pip',
+      'install',
+      '--no-deps',
+      '--no-compile',
+      '--only-binary=:all:',
+      '--no-input',
+      '--quiet',
+      '--no-color',
+    ];
     args.push('--disable-pip-version-check', '--progress-bar', 'off', '--target', draft, '-r', requirements);
     const { code, output } = await run(python, args, { env: { TMPDIR: work, PIP_ROOT_USER_ACTION: 'ignore' } });
     if (code !== 0) throw isFull(output, draft) ? new DiskFullError(parent) : new CompileError(explain(python, output));

@@ -5,7 +5,7 @@
 #pragma once
 #include "pages.cuh"
 
-constexpr int kAppendTokens = 16, kAppendThreads = 128;
+constexpr int kAppendTokens = 16, kAppendThreads = 128, kPageThreads = 128;
 
 template <class P, class KV, int D>
 __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {

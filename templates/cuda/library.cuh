@@ -56,7 +56,8 @@ int32_t append_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   const dim3 grid(divided(tokens, kAppendTokens), heads, s->rows);
   int32_t code = SKV_LAUNCH((append_kernel<P, typename V::KV, V::D>), grid, kAppendThreads, 0, exec->stream, step);
   if (!code && tokens > kAppendTokens)
-    code = SKV_LAUNCH(raise_kernel, dim3(divided(s->rows * heads, 128)), 128, 0, exec->stream, step);
+    code = SKV_LAUNCH(raise_kernel, dim3(divided(s->rows * heads, kPageThreads)), kPageThreads, 0,
+                      exec->stream, step);
   return code;
 }
 
@@ -143,8 +144,8 @@ int64_t floats_of(const skv_shape* s) {
 
 static inline int32_t copy_pages(const skv_step* s, const int32_t* pairs, int32_t n, const skv_exec* exec) {
   expose(s->pool, (int64_t)s->shape->pages * s->shape->page_bytes, "pool"), expose(pairs, (int64_t)n * 8, "pairs");
-  return SKV_LAUNCH(copy_pages_kernel, dim3(n), 128, 0, exec->stream, (uint32_t*)s->pool, s->shape->page_bytes / 4,
-                    pairs);
+  return SKV_LAUNCH(copy_pages_kernel, dim3(n), kPageThreads, 0, exec->stream, (uint32_t*)s->pool,
+                    s->shape->page_bytes / 4, pairs);
 }
 
 static inline const char* error_of(int32_t code) {

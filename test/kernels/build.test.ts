@@ -17,7 +17,6 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { compilers } from '../../codegen/compile.ts';
-import { PolicyErrors } from '../../codegen/diagnostics.ts';
 import { normals, random } from './dense.ts';
 import { type Shape, drive, floats } from './driver.ts';
 
@@ -163,16 +162,6 @@ test('an error after an expression points at the generated file', async () => {
       () => assert.unreachable('it compiles'),
       (error: Error) => assert.match(error.message, new RegExp(`policy\\.cpp:${line}:\\d+: error`)),
     );
-});
-
-test('CUDA is refused where the policy stands', async () => {
-  try {
-    await build(knorm, { target: 'cuda', directory: fresh() });
-    assert.unreachable('it builds');
-  } catch (error) {
-    assert.instance(error, PolicyErrors);
-    assert.is((error as PolicyErrors).diagnostics[0].slug, 'unsupported-on-target');
-  }
 });
 
 test('other instruction sets: the same text compiles, and fused ones give the same bits', async () => {
