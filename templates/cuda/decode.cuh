@@ -127,14 +127,14 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, sub = lane % W::lanes, which = lane / W::lanes;
   const bool observed = P::observes_decode && row.observe1 > row.observe0;
 
-  float q[G][E];  // scaled; zeros where the part or the vector ends
+  float q[G][E];  // scaled, then rounded as the keys are; zeros where the part or the vector ends
   SKV_UNROLL for (int g = 0; g < G; g++)
     SKV_UNROLL for (int e = 0; e < E; e += 2) {
       const int d = (e / L::per_chunk * W::lanes + sub) * L::per_chunk + e % L::per_chunk;
       q[g][e] = q[g][e + 1] = 0;
       if (g < heads && d < D) {
         load_pair(s, global(s.q), (h.query(0) + g0 + g) * D + d, &q[g][e]);
-        q[g][e] *= s.scale, q[g][e + 1] *= s.scale;
+        q[g][e] = rounded<KV>(q[g][e] * s.scale), q[g][e + 1] = rounded<KV>(q[g][e + 1] * s.scale);
       }
     }
 

@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(kTileThreads) observe_kernel(Step s) {
   Arena arena;
   const Shared<uint32_t> queries = arena.take<uint32_t>(T::rows * T::stride, "queries");
   const Shared<uint32_t> keys = arena.take<uint32_t>(slots * T::stride, "keys");
-  const Shared<float> logits = arena.take<float>(T::rows * wide, "logits");  // [row][slot], scaled
+  const Shared<float> logits = arena.take<float>(T::rows * wide, "logits");  // [row][slot]
   const Shared<float> lse = arena.take<float>(T::rows, "lse");
   const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
   fetch_slots(h, keys, 0, slot0, slots, end);
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kTileThreads) observe_kernel(Step s) {
       }
       SKV_UNROLL for (int n = 0; n < N / 2; n++)
         SKV_UNROLL for (int i = 0; i < 4; i++)
-          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[n][i] * s.scale;
+          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[n][i];
     }
     __syncthreads();
     for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {

@@ -56,6 +56,14 @@ SKV_INLINE void decode_chunk(const Chunk& chunk, float* out) {
   SKV_UNROLL for (int w = 0; w < 4; w++) KV::decode(chunk.word[w], out + w * KV::per_word);
 }
 
+// A number as the type stores it.
+template <class KV>
+SKV_INLINE float rounded(float x) {
+  float both[2] = {x, 0}, out[2];
+  KV::decode(KV::encode(both), out);
+  return out[0];
+}
+
 // A step as kernels see it: skv_step and skv_shape by value, every pointer device memory.
 struct Step {
   int layers, kv_heads, group, page_words, table_stride, io_type, max_slots, rope_interleaved, self, layer, rows;

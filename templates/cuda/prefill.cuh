@@ -48,7 +48,6 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
     const int token = t0 + (row0 + g + 8 * i) / s.group;
     sees[i] = token < t1 ? before + token + 1 : 0;
   }
-  const float to_log2 = s.scale * kLog2e;
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, out[D / 8][4];
   SKV_UNROLL for (int n = 0; n < D / 8; n++)
     SKV_UNROLL for (int i = 0; i < 4; i++) out[n][i] = 0;
@@ -66,7 +65,7 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
       turn_slots<P>(h, k_tile, slot0, T::slots, end);
       __syncthreads();
     }
-    float x[N][4];  // raw logits, then weights
+    float x[N][4];  // logits, then weights
     SKV_UNROLL for (int n = 0; n < N; n++)
       SKV_UNROLL for (int i = 0; i < 4; i++) x[n][i] = 0;
     SKV_UNROLL for (int k = 0; k < K; k++) {
@@ -87,13 +86,14 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
       SKV_UNROLL for (int n = 0; n < N; n++) best = fmaxf(best, fmaxf(x[n][2 * i], x[n][2 * i + 1]));
       best = fmaxf(best, __shfl_xor_sync(kFull, best, 1));
       best = fmaxf(best, __shfl_xor_sync(kFull, best, 2));
-      const float base = best == -INFINITY ? 0.0f : best * to_log2;  // nothing seen yet: every weight is 0
-      const float scale = exp2_fast(fmaf(top[i], to_log2, -base));
+      const float base = best == -INFINITY ? 0.0f : best * kLog2e;  // nothing seen yet: every weight is 0
+      // exactly 1 where nothing changes: a row's bits must not depend on tiles that it does not see
+      const float scale = top[i] == best ? 1.0f : exp2_fast((top[i] - best) * kLog2e);
       top[i] = best, sum[i] *= scale;
       SKV_UNROLL for (int n = 0; n < D / 8; n++) out[n][2 * i] *= scale, out[n][2 * i + 1] *= scale;
       SKV_UNROLL for (int n = 0; n < N; n++)
         SKV_UNROLL for (int e = 2 * i; e < 2 * i + 2; e++) {
-          x[n][e] = exp2_fast(fmaf(x[n][e], to_log2, -base));
+          x[n][e] = exp2_fast(fmaf(x[n][e], kLog2e, -base));
           sum[i] += x[n][e];
         }
     }
@@ -118,6 +118,6 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
       const float pair[2] = {out[n][2 * i] / sum[i], out[n][2 * i + 1] / sum[i]};
       store_pair(s, global(s.out), query * D + n * 8 + 2 * t, pair);
     }
-    if (t == 0) global(s.lse)[query] = top[i] * s.scale + skv_log(sum[i]);
+    if (t == 0) global(s.lse)[query] = top[i] + skv_log(sum[i]);
   }
 }

@@ -59,7 +59,7 @@ SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot
   }
 }
 
-// Queries of tokens [t0, t1), rounded to the keys' type, not scaled; rows that are not there are 0.
+// Queries of tokens [t0, t1), scaled, then rounded to the keys' type, as every target does; rows that are not there are 0.
 template <class KV, int D>
 SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int t0, int t1) {
   using L = Layout<KV, D>;
@@ -69,6 +69,7 @@ SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int t0
     if (t < t1)
       SKV_UNROLL for (int e = 0; e < 2 * KV::per_word; e += 2)
         load_pair(h.s, global(h.s.q), (h.query(t) + r % h.s.group) * D + word * KV::per_word + e, x + e);
+    SKV_UNROLL for (int e = 0; e < 4; e++) x[e] *= h.s.scale;
     tile[r * TileShape<KV, D>::stride + word] = KV::encode(x);
     tile[r * TileShape<KV, D>::stride + word + 1] = KV::encode(x + KV::per_word);
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
-import { attention, bf16, normals, random } from './dense.ts';
+import { attention, bf16, normals, random, scaled } from './dense.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 
@@ -361,10 +361,12 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
           const values = seen.map((pos) => (kvType === 'bf16' ? at(v, pos).map(bf16) : at(v, pos)));
           const answer = steps[steps.length - 1].layers[0];
           for (let g = 0; g < 2; g++) {
-            const expected = attention(at(rq, (length - 1) * 2 + g), keys, values);
+            const expected = attention(scaled(at(rq, (length - 1) * 2 + g), kvType), keys, values);
             for (let d = 0; d < headDim; d++) {
               const error = Math.abs(expected.out[d] - answer.out[g * headDim + d]);
-              assert.ok(error < 1e-5, `${kvType}, length ${length}, dim ${d}: off by ${error}`);
+              // bf16: probabilities are rounded, and a turned key may fall on the other side of a tie than in doubles
+              const allowed = kvType === 'f32' ? 1e-5 : 2 ** -8 * expected.spread[d] + 1e-3;
+              assert.ok(error < allowed, `${kvType}, length ${length}, dim ${d}: off by ${error}`);
             }
           }
         }

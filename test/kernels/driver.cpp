@@ -205,8 +205,9 @@ int main(int, char** argv) {
       for (int l = 0; l < shape.lanes; l++)
         lanes[(size_t)l * live + s] = ((const int32_t*)(page + SKV_PAGE * 2 * dim * bytes))[l * SKV_PAGE + slot];
       for (int d = 0; d < dim; d++) {
-        const int turned = bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2, straight = slot * dim + d;
-        const int key = cuda ? straight : turned, value = SKV_PAGE * dim + straight;
+        const int straight = slot * dim + d;
+        const int key = cuda ? straight : bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2;
+        const int value = SKV_PAGE * dim + (cuda || bytes == 4 ? straight : 2 * (slot / 2 * dim + d) + slot % 2);
         auto read = [&](int word) {
           return bytes == 4 ? ((const float*)page)[word] : widen(((const uint16_t*)page)[word], shape.kv_type);
         };
