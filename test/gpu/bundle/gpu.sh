@@ -93,9 +93,9 @@ test_all() {
 
 bench_all() {
   build_all
-  if has_torch; then python3 torch_peer.py bench build bench.json | tee bench.md
-  else build/driver bench build bench.json | tee bench.md
-  fi
+  local program=(build/driver)
+  has_torch && program=(python3 torch_peer.py)
+  "${program[@]}" bench build bench.json | tee bench.md
   exit "${PIPESTATUS[0]}"
 }
 
