@@ -148,7 +148,7 @@ struct Unit {
 };
 
 template <class P, class KV, int D>
-__global__ void __launch_bounds__(kBlockThreads) compact_kernel(Step s, uint32_t* scratch) {
+__global__ void __launch_bounds__(kBlockThreads, 1) compact_kernel(Step s, uint32_t* scratch) {
   Arena arena;
   const BlockMemory m(arena);
   const int floats = statistic_at<P>(P::statistics, D);
