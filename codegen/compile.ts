@@ -5,7 +5,6 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { InternalError } from './diagnostics.ts';
-import { templates } from './render.ts';
 import { missingTool } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -24,7 +23,7 @@ export class DiskFullError extends CompileError {
 
 /** Compiles `folder`/policy.cpp for an instruction set; policyFile is named in errors. */
 export async function compile(folder: string, march: string, policyFile: string): Promise<string> {
-  copyFileSync(join(templates, 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
+  copyFileSync(join(root, 'templates', 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
   // cmake-js looks here for the Node-API version; with one it needs no download of headers
   writeFileSync(join(folder, 'package.json'), '{"name":"policy","version":"0.0.0","binary":{"napi_versions":[8]}}\n');
   const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');

@@ -56,7 +56,9 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => {
 };
 
 export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenizer(): Detokenizer } {
-  const library = new Library(source.tokenizer, source.config);
+  // both are built when they are first needed: each takes tens of milliseconds and megabytes
+  let whole: Library | undefined;
+  const wholly = () => (whole ??= new Library(source.tokenizer, source.config));
   // without added tokens in the way, text like <|im_end|> is ordinary text
   let plain: Library | undefined;
   const plainly = () =>
@@ -81,7 +83,7 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
       const ids =
         text === ''
           ? []
-          : ((options.special ? library : plainly()).encode(text, { add_special_tokens: false }).ids as number[]);
+          : ((options.special ? wholly() : plainly()).encode(text, { add_special_tokens: false }).ids as number[]);
       const bos =
         (options.addBos ?? false) && source.addBos && source.bos !== undefined && ids[0] !== source.bos
           ? [source.bos]
