@@ -7,7 +7,7 @@ import { build, shipped } from '../codegen/build.ts';
 import { Engine } from '../runtime/engine/engine.ts';
 import { loadModel } from '../runtime/model/load.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { native } from '../runtime/native/index.ts';
+import { findProcessors } from '../runtime/native/processors.ts';
 import { mobyDick } from './text.ts';
 
 export interface PeerOptions {
@@ -110,7 +110,7 @@ export async function peers(
   progress: (line: string) => void,
 ): Promise<{ rows: PeerRow[]; machine: string; missing?: string }> {
   const model = await loadModel(options.model);
-  const cpus = native().processors().physical;
+  const cpus = findProcessors().physical;
   const tokens = model.tokenizer.encode(mobyDick().slice(0, 40_000));
   const subjects: Subject[] = [
     await skvSubject('skv full', model, 'none', undefined, tokens),

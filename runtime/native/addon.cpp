@@ -2,15 +2,11 @@
  */
 #include <dlfcn.h>
 #include <napi.h>
-#include <sched.h>
 
 #include <condition_variable>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -425,28 +421,6 @@ Value isas(const CallbackInfo& info) {
   return names;
 }
 
-/* Processors this process may use, one per physical core first: siblings of a core follow at the end. */
-Value processors(const CallbackInfo& info) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  std::vector<int> cores, siblings;
-  std::set<std::string> seen;
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    std::string core;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::getline(file, core);
-    (core.empty() || seen.insert(core).second ? cores : siblings).push_back(cpu);
-  }
-  Array physical = Array::New(info.Env()), all = Array::New(info.Env());
-  for (int cpu : cores) physical.Set(physical.Length(), cpu), all.Set(all.Length(), cpu);
-  for (int cpu : siblings) all.Set(all.Length(), cpu);
-  Object o = Object::New(info.Env());
-  o.Set("physical", physical), o.Set("all", all);
-  return o;
-}
-
 Object init(Napi::Env env, Object exports) {
   skv::install_crash_handler();
   Engine::define(env);
@@ -456,7 +430,6 @@ Object init(Napi::Env env, Object exports) {
   exports.Set("probeScore", Napi::Function::New(env, probe<&skv_policy::probe_score>));
   exports.Set("testMatmul", Napi::Function::New(env, test_matmul));
   exports.Set("isas", Napi::Function::New(env, isas));
-  exports.Set("processors", Napi::Function::New(env, processors));
   return exports;
 }
 
