@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import { type EngineFlags, openEngine, openModel, parseBytes } from '../model.ts';
 import { UserError, bytes, note } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
@@ -46,6 +47,8 @@ export async function serve(flags: ServeFlags): Promise<void> {
   if (new Set(names).size !== names.length)
     throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
   if (!names.includes('none')) policies.push(await buildPolicy('none')); // a request may always ask for the full cache
+  // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
+  setFlagsFromString('--semi-space-growth-factor=1');
   const model = await openModel(flags.model);
   const opening = openEngine(model, policies, flags);
   opening.catch(() => {}); // reported below

@@ -43,11 +43,11 @@ export class Encoder {
   }
 
   private start(): Worker {
-    const workerData = { source: this.model.source };
+    const options = { workerData: { source: this.model.source }, resourceLimits: { maxYoungGenerationSizeMb: 6 } };
     const worker =
       typeof SKV_BUNDLE === 'undefined'
-        ? new Worker(fromSource(), { eval: true, workerData })
-        : new Worker(new URL(`${SKV_BUNDLE}/encode-worker.js`), { workerData });
+        ? new Worker(fromSource(), { ...options, eval: true })
+        : new Worker(new URL(`${SKV_BUNDLE}/encode-worker.js`), options);
     worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
       const caller = this.waiting.get(id);
       this.waiting.delete(id);
