@@ -52,6 +52,8 @@ export class Engine implements EngineApi {
   private steps = 0;
   private promptTokens = 0;
   private generatedTokens = 0;
+  /** to be ended before the next step */
+  private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
   private closing = false;
   private broken?: Error;
@@ -201,6 +203,7 @@ export class Engine implements EngineApi {
   }
 
   private abort(sequence: Sequence): void {
+    if (!sequence.aborted) this.aborted.push(sequence);
     sequence.aborted = true;
     this.loop ??= this.run();
   }
@@ -210,8 +213,7 @@ export class Engine implements EngineApi {
     await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
     try {
       for (;;) {
-        for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
-          if (sequence.aborted) this.end(sequence, 'abort');
+        for (const sequence of this.aborted.splice(0)) this.end(sequence, 'abort');
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
           const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
@@ -235,6 +237,7 @@ export class Engine implements EngineApi {
       this.broken = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
       for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
         this.end(sequence, 'error', { error: this.broken });
+      this.aborted.length = 0;
     } finally {
       this.loop = undefined;
     }
@@ -349,7 +352,7 @@ export class Engine implements EngineApi {
   async close(options: { drain?: boolean } = {}): Promise<void> {
     this.closing = true;
     if (!options.drain)
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) sequence.aborted = true;
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.abort(sequence);
     await this.loop;
     this.nativeEngine.close();
   }

@@ -78,9 +78,12 @@ struct Held {
   std::vector<int32_t> cpus;
   std::string backend_path, error;
   bool busy = false;
+  Napi::ThreadSafeFunction settle; /* steps report through it; it holds the event loop only while one runs */
   Runner runner;
 
   void close() {
+    if (settle) settle.Release();
+    settle = Napi::ThreadSafeFunction();
     if (engine) backend->close(engine);
     engine = nullptr;
   }
@@ -175,6 +178,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
 
   void attach(std::shared_ptr<Held> held) {
     held_ = std::move(held);
+    held_->settle = Napi::ThreadSafeFunction::New(Env(), Napi::Function(), "skv step", 0, 1);
+    held_->settle.Unref(Env());
     const skv_buffers& b = held_->buffers;
     const skv_config& c = held_->config;
     const size_t tables = size_t(c.max_seqs) * c.model.layers * c.model.kv_heads;
@@ -243,21 +248,20 @@ class Engine : public Napi::ObjectWrap<Engine> {
     held_->busy = true;
     auto* keep = new std::shared_ptr<Held>(held_); /* dropped on the event loop: the runner must not destroy itself */
     Held* held = held_.get();
-    auto settle = std::make_shared<Napi::ThreadSafeFunction>(
-        Napi::ThreadSafeFunction::New(env, Napi::Function(), "skv step", 0, 1, [](Napi::Env) {}));
-    held->runner.post([held, keep, deferred, counts, settle] {
+    held->settle.Ref(env);
+    held->runner.post([held, keep, deferred, counts] {
       char error[1024] = "";
       const bool failed = held->backend->step(held->engine, &counts, error, sizeof error) != 0;
       const std::string message = error;
-      settle->BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
+      held->settle.BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
         held->busy = false;
+        held->settle.Unref(env);
         if (failed)
           deferred.Reject(Error::New(env, message).Value());
         else
           deferred.Resolve(env.Undefined());
         delete keep;
       });
-      settle->Release();
     });
     return deferred.Promise();
   }

@@ -20,9 +20,12 @@ type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
 
 /** Characters that take a few milliseconds; more would delay other requests. */
 const SHORT = 4096;
+/** Milliseconds after which a worker without work ends: its tokenizer takes tens of megabytes. */
+const IDLE = 2000;
 
 export class Encoder {
   private worker?: Worker;
+  private idle?: NodeJS.Timeout;
   private broken = false;
   private nextId = 1;
   private readonly waiting = new Map<
@@ -38,6 +41,7 @@ export class Encoder {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, here: () => this.model.tokenizer.encode(text, options) });
+      clearTimeout(this.idle);
       worker.postMessage({ id, text, options });
     });
   }
@@ -53,6 +57,7 @@ export class Encoder {
       this.waiting.delete(id);
       if (tokens) caller?.resolve(tokens);
       else caller?.reject(new Error(error));
+      if (this.waiting.size === 0) this.idle = setTimeout(() => this.close(), IDLE).unref();
     });
     // A model that no worker can load by its name (one made in memory) is tokenised here, slower for others.
     worker.on('error', () => {
@@ -65,6 +70,9 @@ export class Encoder {
   }
 
   async close(): Promise<void> {
-    await this.worker?.terminate();
+    clearTimeout(this.idle);
+    const { worker } = this;
+    this.worker = undefined;
+    await worker?.terminate();
   }
 }
