@@ -8,6 +8,8 @@
 #include "prelude.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 typedef float f32x16 __attribute__((vector_size(64), aligned(64)));
@@ -30,8 +32,12 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
   for (int i = 0; i < 2; i++) z.h[i] = _mm256_fmadd_ps(x.h[i], y.h[i], z.h[i]);
   return z.v;
 #elif defined(__aarch64__)
-  for (int i = 0; i < 16; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return c;
+  union {
+    f32x16 v;
+    float32x4_t q[4];
+  } x = {a}, y = {b}, z = {c};
+  for (int i = 0; i < 4; i++) z.q[i] = vfmaq_f32(z.q[i], x.q[i], y.q[i]);
+  return z.v;
 #else
   return a * b + c;
 #endif
