@@ -69,27 +69,32 @@ export interface ReadAnswer {
 
 export const floats = (lane: Int32Array): Float32Array => new Float32Array(lane.buffer, lane.byteOffset, lane.length);
 
-let program: string | undefined;
+/** A compiler for other processors, and what runs its programs here. */
+export interface Machine {
+  name: string;
+  cxx: string;
+  flags: string[];
+  run: string[];
+}
+const native: Machine = { name: 'this', cxx: 'c++', flags: [], run: [] };
 
-/** Compiles the driver once a process. */
-function driver(): string {
-  if (program) return program;
-  const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const out = join(folder, 'driver');
-  const args = [
-    '-O1',
-    '-std=c++17',
-    `-I${join(here, '../../runtime/native')}`,
-    join(here, 'driver.cpp'),
-    '-o',
-    out,
-    '-ldl',
-    '-lpthread',
-  ];
-  const { status, stderr } = spawnSync('c++', args, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);
-  program = out;
+const programs = new Map<string, string>();
+const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+/** Compiles C++ for a machine; throws what the compiler says. */
+export function compileFor({ cxx, flags }: Machine, args: string[]): void {
+  const { status, stderr } = spawnSync(cxx, [...flags, '-std=c++17', ...args], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
+}
+
+/** The driver, compiled once a process and machine. */
+function driver(machine: Machine): string {
+  const out = programs.get(machine.name) ?? join(folder, `driver-${machine.name}`);
+  if (programs.has(machine.name)) return out;
+  const include = `-I${join(here, '../../runtime/native')}`;
+  compileFor(machine, ['-O1', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread']);
+  programs.set(machine.name, out);
   return out;
 }
 
@@ -108,6 +113,8 @@ export interface Options {
   workers?: number;
   /** > 1: time this many runs of each attend on threads; the times are in `report` */
   repeat?: number;
+  /** where the library runs */
+  machine?: Machine;
 }
 
 /** Runs steps and reads in order; answers in the same order. `lanes` is the plan's number of lanes. */
@@ -165,7 +172,9 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
     write.array(new Float32Array(seqs * 16));
     for (const { q, k, v } of op.layers) [q, k, v].forEach((each) => write.array(each));
   }
-  const { status, stdout, stderr, signal } = spawnSync(driver(), [library], {
+  const machine = options.machine ?? native;
+  const [command, ...args] = [...machine.run, driver(machine), library];
+  const { status, stdout, stderr, signal } = spawnSync(command, args, {
     input: Buffer.concat(write.parts),
     maxBuffer: 1 << 30,
   });
