@@ -1,5 +1,6 @@
 /** Runs a policy library on a small problem through driver.cpp, the kernels alone: no model, no engine, no addon. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -82,10 +83,13 @@ const programs = new Map<string, string>();
 const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-/** Compiles C++ for a machine; throws what the compiler says. */
-export function compileFor({ cxx, flags }: Machine, args: string[]): void {
-  const { status, stderr } = spawnSync(cxx, [...flags, '-std=c++17', ...args], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(stderr);
+/** Compiles C++ for a machine; rejects with what the compiler says. */
+export async function compileFor({ cxx, flags }: Machine, args: string[]): Promise<void> {
+  const child = spawn(cxx, [...flags, '-std=c++17', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (chunk) => (errors += chunk));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(errors);
 }
 
 /** The driver, compiled once a process and machine. */
@@ -93,7 +97,9 @@ function driver(machine: Machine): string {
   const out = programs.get(machine.name) ?? join(folder, `driver-${machine.name}`);
   if (programs.has(machine.name)) return out;
   const include = `-I${join(here, '../../runtime/native')}`;
-  compileFor(machine, ['-O1', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread']);
+  const args = ['-O1', '-std=c++17', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread'];
+  const { status, stderr } = spawnSync(machine.cxx, [...machine.flags, ...args], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);
   programs.set(machine.name, out);
   return out;
 }

@@ -11,9 +11,12 @@ export const aarch64: Machine = {
   run: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
 };
 
+/** The least that every x86-64 processor has. */
+export const plain: Machine = { name: 'x86-64', cxx: 'c++', flags: ['-march=x86-64'], run: [] };
+
 /** Why a machine cannot be had here; undefined when it can. */
 export function missing({ name, cxx, run }: Machine): string | undefined {
-  const tools = [cxx, run[0]].filter((tool) => !runs(tool));
+  const tools = [cxx, ...run.slice(0, 1)].filter((tool) => !runs(tool));
   return tools.length
     ? `${name} is not tested: ${tools.join(' and ')} missing (Debian: apt-get install g++-aarch64-linux-gnu qemu-user)`
     : undefined;
