@@ -25,15 +25,12 @@ function headerHash(): string {
   return headers;
 }
 
-/** Compiles CUDA text against the emulation; the same text is compiled once and kept in the build cache. */
-export async function emulateSource(text: string, define: readonly string[] = []): Promise<string> {
-  const directory = process.env.SKV_GENERATED ?? join(root, 'generated');
-  const name = createHash('sha256')
-    .update(headerHash())
-    .update(define.join(' '))
-    .update(text)
-    .digest('hex')
-    .slice(0, 16);
+/** Compiles CUDA text against the emulation; the same text is compiled once and kept in `directory`. */
+export async function emulateSource(
+  text: string,
+  directory = process.env.SKV_GENERATED ?? join(root, 'generated'),
+): Promise<string> {
+  const name = createHash('sha256').update(headerHash()).update(text).digest('hex').slice(0, 16);
   const library = join(directory, `emulated-${name}.so`);
   mkdirSync(directory, { recursive: true });
   if (existsSync(library)) return library;
@@ -42,7 +39,7 @@ export async function emulateSource(text: string, define: readonly string[] = []
     const draft = `${library}.${randomUUID().slice(0, 8)}`;
     writeFileSync(`${draft}.cu`, text);
     const includes = [`-I${templates}`, `-I${join(root, 'runtime', 'native')}`];
-    const args = [...flags, ...define, ...includes, `${draft}.cu`, '-o', `${draft}.so`];
+    const args = [...flags, ...includes, `${draft}.cu`, '-o', `${draft}.so`];
     const { code, output } = await run(process.env.CXX ?? 'c++', args);
     if (code !== 0) throw new Error(`the emulation of ${name} does not compile:\n${output}`);
     renameSync(`${draft}.cu`, library.replace(/so$/, 'cu'));

@@ -56,6 +56,10 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             c.table_stride,
             tokens,
             c.table_stride * SKV_PAGE,
+            c.max_rows,
+            c.max_seqs,
+            c.pages,
+            SKV_F32,
             1.0f / std::sqrt(float(model_.head_dim)),
             inv_freq_.data(),
             model_.rope_interleaved};
@@ -183,15 +187,25 @@ void Engine::check(const skv_step_counts& n) const {
 void Engine::step(const skv_step_counts& counts) {
   check(counts);
   copy_pages(counts.copies);
-  step_ = {SKV_ABI_VERSION, sizeof(skv_step),
-           &shape_,         0,
-           counts.rows,     buffers_.row,
-           pool_.data(),    buffers_.table,
-           buffers_.length, buffers_.budget,
-           buffers_.param,  buffers_.classes,
-           q_.data(),       k_.data(),
-           v_.data(),       attended_.data(),
-           lse_.data(),     reinterpret_cast<float*>(step_floats_->data())};
+  step_ = {SKV_ABI_VERSION,
+           sizeof(skv_step),
+           &shape_,
+           0,
+           counts.rows,
+           buffers_.row,
+           {},
+           pool_.data(),
+           buffers_.table,
+           buffers_.length,
+           buffers_.budget,
+           buffers_.param,
+           buffers_.classes,
+           q_.data(),
+           k_.data(),
+           v_.data(),
+           attended_.data(),
+           lse_.data(),
+           reinterpret_cast<float*>(step_floats_->data())};
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
     attention(counts, layer);
@@ -319,7 +333,7 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     if (!code) code = policies_[p]->observe(&step_, layer, &exec_);
     if (code)
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " +
-                               std::to_string(code));
+                               std::to_string(code) + ": " + policies_[p]->error(code));
   }
 }
 
@@ -331,7 +345,7 @@ void Engine::compact(const skv_step_counts& counts) {
     step_.self = int32_t(p);
     if (const int32_t code = policies_[p]->compact(&step_, &exec_))
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed to compact with code " +
-                               std::to_string(code));
+                               std::to_string(code) + ": " + policies_[p]->error(code));
   }
 }
 

@@ -123,6 +123,11 @@ inline std::string where(int thread) {
   return text;
 }
 
+inline std::string told(Place place) {
+  const char* file = strrchr(place.file, '/');
+  return std::string(file ? file + 1 : place.file) + ":" + std::to_string(place.line);
+}
+
 // Ends the launch with a message; only the first one counts.
 [[noreturn]] inline void fail(Place place, const char* format, ...) {
   char text[1024];
@@ -131,9 +136,7 @@ inline std::string where(int thread) {
   vsnprintf(text, sizeof text, format, list);
   va_end(list);
   if (machine.error.empty()) {
-    const char* file = strrchr(place.file, '/');
-    machine.error = where(machine.now) + ": " + text + ", " + (file ? file + 1 : place.file) + ":" +
-                    std::to_string(place.line);
+    machine.error = where(machine.now) + ": " + text + ", " + told(place);
   }
   for (;;) yield(State::ended, "", place);
 }
@@ -175,41 +178,38 @@ inline std::vector<int> order_of(int n) {
   return order;
 }
 
-// Nobody can go on: either all wait at one barrier, which opens, or the kernel is wrong.
+inline bool same_place(const Thread& a, const Thread& b) {
+  return a.state == b.state && a.place.line == b.place.line && !strcmp(a.place.file, b.place.file);
+}
+
+// Nobody can go on. Either all wait at one barrier, which opens, or the kernel is wrong: says who waits, and for whom.
 inline bool open_barrier() {
   Machine& m = machine;
-  const Thread* first = nullptr;
-  const Thread* other = nullptr;
-  for (int i = 0; i < m.block_threads; i++) {
-    const Thread& t = m.threads[i];
-    if (t.state == State::at_barrier && !first) first = &t, m.now = i;
-  }
-  for (int i = 0; i < m.block_threads && !other; i++) {
-    const Thread& t = m.threads[i];
-    const bool same = first && t.state == State::at_barrier && t.place.line == first->place.line &&
-                      !strcmp(t.place.file, first->place.file);
-    if (!same && &t != first) other = &t;
-  }
-  if (first && !other) {
+  Thread* const all = m.threads.data();
+  int waits = -1;  // at a barrier if any does, else for its warp
+  for (int i = 0; i < m.block_threads; i++)
+    if (all[i].state == State::at_barrier || (waits < 0 && all[i].state == State::in_warp)) {
+      waits = i;
+      if (all[i].state == State::at_barrier) break;
+    }
+  const int warp = waits / 32 * 32;
+  const bool block_wide = all[waits].state == State::at_barrier;
+  const int first = block_wide ? 0 : warp, end = block_wide ? m.block_threads : warp + 32;
+  int missing = -1;  // one that has ended, else one that waits elsewhere
+  for (int i = first; i < end; i++)
+    if (!same_place(all[i], all[waits]) && (missing < 0 || (all[i].state == State::ended && all[missing].state != State::ended)))
+      missing = i;
+  if (block_wide && missing < 0) {
     m.epoch++;
-    for (int i = 0; i < m.block_threads; i++) m.threads[i].state = State::ready;
+    for (int i = 0; i < m.block_threads; i++) all[i].state = State::ready;
     return true;
   }
-  if (!first)  // all that are left wait for lanes of their warps
-    for (int i = 0; i < m.block_threads && !first; i++)
-      if (m.threads[i].state == State::in_warp) first = &m.threads[i], m.now = i;
-  for (int i = 0; i < m.block_threads; i++)
-    if (!other || other == first) other = &m.threads[i];
-  const char *f = strrchr(first->place.file, '/'), *g = strrchr(other->place.file, '/');
-  char text[768];
-  if (other->state == State::ended)
-    snprintf(text, sizeof text, ": waits at %s, %s:%d, which thread %d never reaches: it has ended", first->what,
-             f ? f + 1 : first->place.file, first->place.line, int(other - m.threads.data()));
+  m.error = where(waits) + ": waits at " + all[waits].what + ", " + told(all[waits].place);
+  if (missing < 0) m.error += ", for lanes that its mask does not have";
+  else if (all[missing].state == State::ended)
+    m.error += ", which thread " + std::to_string(missing) + " never reaches: it has ended";
   else
-    snprintf(text, sizeof text, ": waits at %s, %s:%d, while thread %d waits at %s, %s:%d", first->what,
-             f ? f + 1 : first->place.file, first->place.line, int(other - m.threads.data()), other->what,
-             g ? g + 1 : other->place.file, other->place.line);
-  m.error = where(m.now) + text;
+    m.error += ", while thread " + std::to_string(missing) + " waits at " + all[missing].what + ", " + told(all[missing].place);
   return false;
 }
 
