@@ -397,7 +397,7 @@ Value probe(const CallbackInfo& info) {
   p.states = floats(o, "states", n * size_t(policy->states)), p.scores = floats(o, "scores", n);
   if (o.Get("classes").IsTypedArray()) p.classes = o.Get("classes").As<Napi::Int32Array>().Data();
   if (const int32_t code = (policy->*Probe)(&p))
-    throw Error::New(info.Env(), "the probe failed with code " + std::to_string(code));
+    throw Error::New(info.Env(), std::string("the probe failed: ") + policy->error(code));
   return info.Env().Undefined();
 }
 

@@ -56,6 +56,10 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             c.table_stride,
             tokens,
             c.table_stride * SKV_PAGE,
+            c.max_rows,
+            c.max_seqs,
+            c.pages,
+            SKV_F32,
             1.0f / std::sqrt(float(model_.head_dim)),
             inv_freq_.data(),
             model_.rope_interleaved};
@@ -183,15 +187,25 @@ void Engine::check(const skv_step_counts& n) const {
 void Engine::step(const skv_step_counts& counts) {
   check(counts);
   copy_pages(counts.copies);
-  step_ = {SKV_ABI_VERSION, sizeof(skv_step),
-           &shape_,         0,
-           counts.rows,     buffers_.row,
-           pool_.data(),    buffers_.table,
-           buffers_.length, buffers_.budget,
-           buffers_.param,  buffers_.classes,
-           q_.data(),       k_.data(),
-           v_.data(),       attended_.data(),
-           lse_.data(),     reinterpret_cast<float*>(step_floats_->data())};
+  step_ = {SKV_ABI_VERSION,
+           sizeof(skv_step),
+           &shape_,
+           0,
+           counts.rows,
+           buffers_.row,
+           {},
+           pool_.data(),
+           buffers_.table,
+           buffers_.length,
+           buffers_.budget,
+           buffers_.param,
+           buffers_.classes,
+           q_.data(),
+           k_.data(),
+           v_.data(),
+           attended_.data(),
+           lse_.data(),
+           reinterpret_cast<float*>(step_floats_->data())};
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
     attention(counts, layer);
@@ -243,12 +257,14 @@ void Engine::quantise(const float* x, int cols, int n) {
 }
 
 /* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row
- * groups are dealt out in pieces small enough to balance and large enough to stream. */
+ * groups are dealt out in pieces small enough to balance (at most a quarter of a MiB when there are many) and large
+ * enough to stream. */
 void Engine::project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs) {
   if (!prepared) quantise(x, cols, n);
   int groups = 0;
-  for (const Out& out : outs) groups += out.w->groups();
-  const int pieces = std::min(groups, threads_.count() == 1 ? 1 : threads_.count() * 8);
+  size_t bytes = 0;
+  for (const Out& out : outs) groups += out.w->groups(), bytes += out.w->bytes();
+  const int pieces = std::min(groups, std::max(threads_.count() * 8, int(bytes >> 18)));
   const int size = (groups + pieces - 1) / pieces;
   threads_.each((groups + size - 1) / size, [&](int32_t piece, int32_t) {
     int first = piece * size, last = std::min(groups, first + size), base = 0;
@@ -317,7 +333,7 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     if (!code) code = policies_[p]->observe(&step_, layer, &exec_);
     if (code)
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " +
-                               std::to_string(code));
+                               std::to_string(code) + ": " + policies_[p]->error(code));
   }
 }
 
@@ -329,7 +345,7 @@ void Engine::compact(const skv_step_counts& counts) {
     step_.self = int32_t(p);
     if (const int32_t code = policies_[p]->compact(&step_, &exec_))
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed to compact with code " +
-                               std::to_string(code));
+                               std::to_string(code) + ": " + policies_[p]->error(code));
   }
 }
 

@@ -16,12 +16,17 @@ const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.
 const update = process.env.UPDATE === '1';
 
 async function goldens(name: string): Promise<Record<string, string>> {
-  const { policy, plan, sources } = await compileSource(join(root, 'policies', `${name}.ts`));
-  const plain = (text: string) => text.replaceAll(plan.hash, '0123456789abcdef');
+  const file = join(root, 'policies', `${name}.ts`);
+  const [cpu, cuda] = [await compileSource(file), await compileSource(file, { target: 'cuda' })];
+  const hashes = [cpu.plan.hash, cuda.plan.hash];
+  const plain = (text: string) => hashes.reduce((rest, hash) => rest.replaceAll(hash, '0123456789abcdef'), text);
   return {
-    [`${name}.ir.txt`]: irText(policy),
-    [`${name}.plan.json`]: plain(`${JSON.stringify(plan, null, 2)}\n`),
-    [`${name}.cpp`]: plain(sources['policy.cpp']),
+    [`${name}.ir.txt`]: irText(cpu.policy),
+    [`${name}.plan.json`]: plain(`${JSON.stringify(cpu.plan, null, 2)}\n`),
+    [`${name}.cpp`]: plain(cpu.sources['policy.cpp']),
+    // what the CUDA plan adds; the rest is the CPU's
+    [`${name}.cuda.json`]: `${JSON.stringify(cuda.plan.cuda, null, 2)}\n`,
+    [`${name}.cu`]: plain(cuda.sources['policy.cu']),
   };
 }
 
@@ -40,7 +45,9 @@ test('the same bytes every time', async () => {
 });
 
 test('no golden without a policy', () => {
-  const expected = names.flatMap((name) => [`${name}.ir.txt`, `${name}.plan.json`, `${name}.cpp`]);
+  const expected = names.flatMap((name) =>
+    ['ir.txt', 'plan.json', 'cpp', 'cuda.json', 'cu'].map((end) => `${name}.${end}`),
+  );
   assert.equal(
     readdirSync(folder).filter((file) => !expected.includes(file)),
     [],

@@ -1,5 +1,5 @@
 /**
- * The ladder over random policies: JavaScript = interpreter = C++, bit for bit, on states and scores; and simplify changes
+ * The ladder over random policies: JavaScript = interpreter = C++ = CUDA's text, bit for bit, on states and scores; and simplify changes
  * no value and has nothing left to do; half of the situations hold NaN, infinities, -0 and subnormals. SKV_LADDER=N runs N policies, SKV_LADDER_SEED moves the first seed.
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compile } from '../../codegen/compile.ts';
+import { compilers } from '../../codegen/compile.ts';
+import { emulateSource } from '../../codegen/emulate.ts';
 import { host } from '../../codegen/host.ts';
 import { irText } from '../../codegen/irtext.ts';
 import { difference, interpreted, onHostPolicy, situation } from '../../codegen/ladder.ts';
@@ -73,32 +74,50 @@ async function library(batch: typeof policies, name: string): Promise<string> {
       .concat('}\n');
   });
   writeFileSync(join(at, 'policy.cpp'), `#include "cpu/probe.hpp"\n${parts.join('\n')}`);
-  return compile(at, 'native', name);
+  return compilers.cpu({ march: 'native' }).compile(at, name);
 }
 
-const batches = Array.from({ length: Math.ceil(policies.length / BATCH) }, (_, b) =>
-  policies.slice(b * BATCH, (b + 1) * BATCH),
-);
-/** Two compilers at a time. */
-const libraries: Promise<string>[] = [];
-batches.forEach((batch, b) =>
-  libraries.push((libraries[b - 2] ?? Promise.resolve('')).then(() => library(batch, `batch-${b}`))),
-);
+/** The same of CUDA's text, for the emulation. */
+function emulated(batch: typeof policies): Promise<string> {
+  let head = '';
+  const parts = batch.map(({ seed, simple }) => {
+    const text = render(simple, plan(simple, 'cuda', String(seed)))['policy.cu'];
+    const start = text.indexOf('namespace {');
+    head ||= text.slice(0, start);
+    const body = text
+      .slice(start)
+      .replaceAll('skv_policy_entry', `skv_policy_entry_${seed}`)
+      .replace(/return BY_SHAPE\(.*?;/g, 'return (void)step, (void)exec, 0;');
+    return `namespace seed_${seed} {\n${body}}\n`;
+  });
+  return emulateSource(`${head}${parts.join('\n')}`, folder);
+}
 
-batches.forEach((batch, b) =>
-  test(`interpreter = C++, seeds ${batch[0].seed} … ${batch[batch.length - 1].seed}`, async () => {
-    const path = await libraries[b];
-    for (const { seed, simple } of batch)
-      for (let k = 0; k < 4; k++) {
-        const at = situation(simple, seed * 8 + k, k % 2 === 1);
-        const expected = interpreted(simple, at);
-        const probe = { ...at, headDim: at.dim, states: at.states.slice(), scores: new Float32Array(at.slots) };
-        native().probeScore(`${path}#skv_policy_entry_${seed}`, probe);
-        native().probeNext(`${path}#skv_policy_entry_${seed}`, probe);
-        assert.is(difference(expected.states, probe.states), undefined, `seed ${seed}.${k}: states`);
-        assert.is(difference(expected.scores, probe.scores), undefined, `seed ${seed}.${k}: scores`);
-      }
-  }),
-);
+/** A rung of compiled policies: which seeds, in files of how many, and how a file is made. */
+const rungs = [
+  { name: 'C++', count: COUNT, size: BATCH, make: library },
+  { name: 'CUDA', count: Math.ceil(COUNT / 4), size: Math.ceil(COUNT / 8), make: emulated },
+];
+/** Two compilers at a time. */
+const lanes: Promise<string>[] = [];
+for (const { name, count, size, make } of rungs)
+  for (let from = 0; from < count; from += size) {
+    const batch = policies.slice(from, Math.min(count, from + size));
+    const lane = lanes.length;
+    lanes.push((lanes[lane - 2] ?? Promise.resolve('')).then(() => make(batch, `batch-${lane}`)));
+    test(`interpreter = ${name}, seeds ${batch[0].seed} … ${batch[batch.length - 1].seed}`, async () => {
+      const path = await lanes[lane];
+      for (const { seed, simple } of batch)
+        for (let k = 0; k < 4; k++) {
+          const at = situation(simple, seed * 8 + k, k % 2 === 1);
+          const expected = interpreted(simple, at);
+          const probe = { ...at, headDim: at.dim, states: at.states.slice(), scores: new Float32Array(at.slots) };
+          native().probeScore(`${path}#skv_policy_entry_${seed}`, probe);
+          native().probeNext(`${path}#skv_policy_entry_${seed}`, probe);
+          assert.is(difference(expected.states, probe.states), undefined, `seed ${seed}.${k}: states`);
+          assert.is(difference(expected.scores, probe.scores), undefined, `seed ${seed}.${k}: scores`);
+        }
+    });
+  }
 
 test.run();

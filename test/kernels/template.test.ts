@@ -1,20 +1,23 @@
 /** Every path in a template exists in its context, and every value of the context is used. Strict mode alone misses blocks. */
 import { readFileSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { lower } from '../../codegen/lower.ts';
 import { plan } from '../../codegen/plan.ts';
 import { read } from '../../codegen/read.ts';
-import { context, templates } from '../../codegen/render.ts';
+import type { Target } from '../../codegen/plan-types.ts';
+import { context, partials, templates } from '../../codegen/render.ts';
+import { type TargetText, targets } from '../../codegen/targets.ts';
 import { shipped } from '../../codegen/build.ts';
 
-/** Contexts that between them have every list filled. */
-const contexts = ['keydiff', 'h2o'].map((name) => {
-  const policy = lower(read(shipped(name)!));
-  return context(policy, plan(policy, 'cpu', '0')) as Record<string, unknown>;
-});
+/** Contexts of a target that between them have every list filled. */
+const contexts = (target: Target) =>
+  ['keydiff', 'h2o'].map((name) => {
+    const policy = lower(read(shipped(name)!));
+    return context(policy, plan(policy, target, '0')) as Record<string, unknown>;
+  });
 
 /** `{{#each list}}` looks into an element: the first one that any context has. */
 function element(scopes: Record<string, unknown>[], list: string): Record<string, unknown>[] {
@@ -31,6 +34,10 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
       wrong.push(`${path.original} in line ${path.loc.start.line}`);
   };
   for (const node of program.body) {
+    if (node.type === 'PartialStatement') {
+      const name = ((node as hbs.AST.PartialStatement).name as hbs.AST.PathExpression).original;
+      wrong.push(...unknown(Handlebars.parse(text(`${name}.hbs`)), scopes, used));
+    }
     if (node.type === 'MustacheStatement') check((node as hbs.AST.MustacheStatement).path as hbs.AST.PathExpression);
     if (node.type !== 'BlockStatement') continue;
     const { path, params, program: body, inverse } = node as hbs.AST.BlockStatement;
@@ -42,28 +49,42 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
   return wrong;
 }
 
-for (const file of readdirSync(templates, { recursive: true }) as string[]) {
-  if (!file.endsWith('.hbs')) continue;
-  const text = readFileSync(join(templates, file), 'utf8');
-  test(`${file}: every path exists`, () => {
-    assert.equal(unknown(Handlebars.parse(text), contexts, new Set()), []);
+const text = (file: string) => readFileSync(join(templates, file), 'utf8');
+
+for (const [target, { template }] of Object.entries(targets) as [Target, TargetText][]) {
+  const scopes = contexts(target);
+  test(`${template}: every path exists`, () => {
+    assert.equal(unknown(Handlebars.parse(text(template)), scopes, new Set()), []);
   });
-  test(`${file}: every value is used`, () => {
+  test(`${template}: every value is used`, () => {
     const used = new Set<string>();
-    unknown(Handlebars.parse(text), contexts, used);
+    unknown(Handlebars.parse(text(template)), scopes, used);
     assert.equal(
-      Object.keys(contexts[0]).filter((name) => !used.has(name)),
+      Object.keys(scopes[0]).filter((name) => !used.has(name)),
       [],
     );
   });
-  test(`${file}: the lint finds a misspelt block`, () => {
-    const broken = text.replace('{{#each states}}', '{{#each statess}}');
-    assert.is.not(broken, text);
+  test(`${template}: the lint finds a misspelt block`, () => {
+    const broken = text(template).replace('{{#each across}}', '{{#each acros}}');
+    assert.is.not(broken, text(template));
     assert.is(
-      unknown(Handlebars.parse(broken), contexts, new Set()).some((path) => path.startsWith('statess in line')),
+      unknown(Handlebars.parse(broken), scopes, new Set()).some((path) => path.startsWith('acros in line')),
       true,
     );
   });
 }
+
+test('every template belongs to a target or is shared', () => {
+  const known = [...Object.values(targets).map(({ template }) => template), ...partials.map((name) => `${name}.hbs`)];
+  const found = (readdirSync(templates, { recursive: true }) as string[]).filter((file) => file.endsWith('.hbs'));
+  assert.equal(found.sort(), known.sort());
+});
+
+test('no template names a policy', () => {
+  const policies = readdirSync(dirname(shipped('none')!)).map((file) => file.replace('.ts', ''));
+  const names = new RegExp(`\\b(${policies.filter((name) => name !== 'none').join('|')})\\b`, 'i');
+  for (const file of readdirSync(templates, { recursive: true }) as string[])
+    if (/\.(hbs|hpp|cuh)$/.test(file)) assert.not.match(text(file), names, file);
+});
 
 test.run();

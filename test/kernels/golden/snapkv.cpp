@@ -27,7 +27,7 @@ struct Policy {
   static constexpr Heads heads = Heads::own;
   static constexpr Keep keep = Keep::topK;
 
-  static float init(int state) {
+  SKV_INLINE float init(int state) {
     constexpr float values[states + 1] = { 0.0f, 0 };
     return values[state];
   }
@@ -69,7 +69,7 @@ struct Policy {
 #line 70 "policy.cpp"
   }
 
-  static float threshold(const float* params) {
+  SKV_INLINE float threshold(const float* params) {
     (void)params;
     return 0.0f;
   }
@@ -91,7 +91,8 @@ int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_TYPE
 
 const skv_policy kPolicy = { SKV_ABI_VERSION,     sizeof(skv_policy), "snapkv",  "0123456789abcdef",  "cpu",       Policy::lanes,
                              Policy::states,      1u << SKV_BF16 | 1u << SKV_F32, scratch_bytes, step_floats, run_append,
-                             run_attend,          run_observe,        run_compact, probe_next<Policy>, probe_score<Policy> };
+                             run_attend,          run_observe,        run_compact, probe_next<Policy>, probe_score<Policy>,
+                             error_of,            nullptr };
 
 }  // namespace
 
