@@ -1,4 +1,5 @@
 import { compileSource } from '../../codegen/build.ts';
+import { cost } from '../../codegen/cost.ts';
 import { irText } from '../../codegen/irtext.ts';
 import type { Target } from '../../codegen/plan-types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
@@ -8,19 +9,6 @@ import { policyFile } from '../policies.ts';
 
 /** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16. */
 const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: 2, layers: 30, kvHeads: 3 };
-
-/** A formula over d, g, b and s. */
-function evaluate(formula: string, s: number): number {
-  const { d, g, b } = shape;
-  return formula
-    .split('+')
-    .reduce(
-      (sum, term) =>
-        sum +
-        term.split('*').reduce((product, factor) => product * ({ d, g, b, s }[factor.trim()] ?? Number(factor)), 1),
-      0,
-    );
-}
 
 export async function explain(
   name: string,
@@ -36,8 +24,8 @@ export async function explain(
   const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
   const costs = plan.passes.map((pass) => ({
     ...pass,
-    bytesPerSlot: evaluate(pass.bytes, plan.states.length),
-    flopsPerSlot: evaluate(pass.flops, plan.states.length),
+    bytesPerSlot: cost(pass.bytes, { ...shape, s: plan.states.length }),
+    flopsPerSlot: cost(pass.flops, { ...shape, s: plan.states.length }),
   }));
   if (flags.json)
     return json({
