@@ -20,7 +20,8 @@ export class Child {
     this.ended = new Promise((resolve) => {
       const end = (why: string) => {
         this.over = true;
-        for (const each of this.waiting.splice(0)) each.reject(new Error(`${name} ${why}\n${this.errors.trim()}`.trim()));
+        for (const each of this.waiting.splice(0))
+          each.reject(new Error(`${name} ${why}\n${this.errors.trim()}`.trim()));
         resolve();
       };
       process.on('error', (error) => end(`did not start: ${error.message}`));
@@ -48,13 +49,19 @@ export class Child {
     else each?.reject(new Error(`${this.name}: ${value.error}`));
   }
 
+  /** Resolves to the next answer. */
+  hear<T>(): Promise<T> {
+    if (this.over) return Promise.reject(new Error(`${this.name} has ended\n${this.errors.trim()}`));
+    return new Promise((resolve, reject) =>
+      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject }),
+    );
+  }
+
   /** Sends one line, or an object as JSON, and resolves to the answer. */
   ask<T>(line: string | object): Promise<T> {
-    if (this.over) return Promise.reject(new Error(`${this.name} has ended\n${this.errors.trim()}`));
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject });
-      this.process.stdin!.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
-    });
+    const answer = this.hear<T>();
+    if (!this.over) this.process.stdin!.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+    return answer;
   }
 
   /** Stops it where it stands, so that threads that spin take nothing from the others; `wake` goes on. */

@@ -22,7 +22,9 @@ export function compiled(name: string, sources: readonly string[], args: readonl
   mkdirSync(folder, { recursive: true });
   const draft = `${out}.${process.pid}`;
   const compile = sources.filter((file) => !file.endsWith('.h'));
-  const { status, stderr } = spawnSync(process.env.CXX ?? 'c++', [...compile, ...args, '-o', draft], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.env.CXX ?? 'c++', [...compile, ...args, '-o', draft], {
+    encoding: 'utf8',
+  });
   if (status !== 0) throw new Error(`bench/native could not be built.\n${missingTool() ?? stderr}`);
   renameSync(draft, out);
   return out;
@@ -31,9 +33,21 @@ export function compiled(name: string, sources: readonly string[], args: readonl
 function program(): string {
   ensureNative();
   const objects = join(root, 'build', 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
-  const linked = readdirSync(objects).filter((name) => name.endsWith('.o')).map((name) => join(objects, name));
-  const sources = readdirSync(join(here, 'native')).filter((name) => /\.(h|cpp)$/.test(name)).map((name) => join(here, 'native', name));
-  const flags = ['-O3', '-march=native', '-std=c++17', '-Wall', `-I${join(root, 'runtime', 'native')}`, '-ldl', '-lpthread'];
+  const linked = readdirSync(objects)
+    .filter((name) => name.endsWith('.o'))
+    .map((name) => join(objects, name));
+  const sources = readdirSync(join(here, 'native'))
+    .filter((name) => /\.(h|cpp)$/.test(name))
+    .map((name) => join(here, 'native', name));
+  const flags = [
+    '-O3',
+    '-march=native',
+    '-std=c++17',
+    '-Wall',
+    `-I${join(root, 'runtime', 'native')}`,
+    '-ldl',
+    '-lpthread',
+  ];
   return compiled('kernels', [...sources, ...linked], flags);
 }
 

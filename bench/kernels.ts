@@ -69,7 +69,12 @@ export function productCases({ width, ffn }: KernelShape, tokens: readonly numbe
 }
 
 /** Runs one case beside its limits, `runs` times in turn. */
-async function measure(helper: Child, { kernel, size, open, line, dot, ...known }: Case, runs: number, seen: Limits): Promise<KernelRow> {
+async function measure(
+  helper: Child,
+  { kernel, size, open, line, dot, ...known }: Case,
+  runs: number,
+  seen: Limits,
+): Promise<KernelRow> {
   if (open) await helper.ask(open);
   const times: number[] = [];
   const [reads, dots]: [number[], number[]] = [[], []];
@@ -151,7 +156,9 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
       notes: [
         'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise.',
         'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions.',
-        ...limitNames.filter((name) => seen[name].length === 0).map((name) => `This machine has no ${name} dot product.`),
+        ...limitNames
+          .filter((name) => seen[name].length === 0)
+          .map((name) => `This machine has no ${name} dot product.`),
       ],
       data: { limits: seen, rows },
     };

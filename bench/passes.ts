@@ -31,7 +31,10 @@ interface Wanted {
 /** Pairs of a query and a slot it sees, when the last `tokens` of `slots` are new and `rows` of them ask. */
 const pairs = (slots: number, rows: number): number => rows * slots - (rows * (rows - 1)) / 2;
 
-function passCase(base: KernelShape, { policy: built, pass, slots, tokens, keep = 0, window = 0, ...rest }: Wanted): PassCase {
+function passCase(
+  base: KernelShape,
+  { policy: built, pass, slots, tokens, keep = 0, window = 0, ...rest }: Wanted,
+): PassCase {
   const { plan, library } = built;
   const shape = { ...base, ...rest.shape };
   const layers = Math.min(rest.layers ?? shape.layers, shape.layers);
@@ -53,7 +56,10 @@ function passCase(base: KernelShape, { policy: built, pass, slots, tokens, keep 
     attend: [slots * (single ? formula('attend', 'bytes') : 4 * headDim), seen * formula('attend', 'flops')],
     observe: [slots * formula(observe, 'bytes'), seen * formula(observe, 'flops')],
     last: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
-    compact: [slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'), slots * formula('select', 'flops')],
+    compact: [
+      slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'),
+      slots * formula('select', 'flops'),
+    ],
   }[pass];
   const capacity = slots + tokens;
   const seqs = Math.max(1, Math.min(64, Math.ceil(COLD / (capacity * heads * slotBytes))));
@@ -81,7 +87,11 @@ function passCase(base: KernelShape, { policy: built, pass, slots, tokens, keep 
   };
 }
 
-export function passCases(shape: KernelShape, policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>, quick: boolean): PassCase[] {
+export function passCases(
+  shape: KernelShape,
+  policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>,
+  quick: boolean,
+): PassCase[] {
   const { none, h2o, snapkv } = policies;
   const lengths = quick ? [128, 1024] : [128, 1024, 4096, 8000];
   const prompts = quick ? [512] : [512, 2048, 7000];
@@ -95,7 +105,9 @@ export function passCases(shape: KernelShape, policies: Record<'none' | 'h2o' | 
     ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: 1 })),
     ...prompts.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: chunk, layers: few })),
     ...prompts.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: chunk, layers: few })),
-    ...prompts.map((slots): Wanted => ({ policy: snapkv, pass: 'last', slots, tokens: chunk, window: 32, layers: few })),
+    ...prompts.map(
+      (slots): Wanted => ({ policy: snapkv, pass: 'last', slots, tokens: chunk, window: 32, layers: few }),
+    ),
     { policy: h2o, pass: 'compact', slots: 673, tokens: 1, keep: 672, window: 128 },
     { policy: h2o, pass: 'compact', slots: long, tokens: 1, keep: Math.round(long / 4), window: 128 },
     { policy: snapkv, pass: 'compact', slots: long, tokens: 1, keep: Math.round(long / 4), window: 32 },

@@ -24,8 +24,19 @@ function specOf(plot: Plot): TopLevelSpec {
       ? { type: 'quantitative' as const, scale: plot.logX ? { type: 'log' as const } : { zero: false } }
       : { type: 'nominal' as const, sort: null, axis: { labelAngle: 0 } }),
   };
-  const y = { field: 'y', title: plot.y, type: 'quantitative' as const, scale: { type: plot.logY ? ('log' as const) : ('linear' as const) } };
-  const color = { field: 'series', type: 'nominal' as const, title: null, sort: null, scale: { scheme: 'tableau10' as const } };
+  const y = {
+    field: 'y',
+    title: plot.y,
+    type: 'quantitative' as const,
+    scale: { type: plot.logY ? ('log' as const) : ('linear' as const) },
+  };
+  const color = {
+    field: 'series',
+    type: 'nominal' as const,
+    title: null,
+    sort: null,
+    scale: { scheme: 'tableau10' as const },
+  };
   const offset = line ? {} : { xOffset: { field: 'series', sort: null } };
   const ranges = plot.values.some(({ low }) => low !== undefined);
   return {
@@ -38,7 +49,12 @@ function specOf(plot: Plot): TopLevelSpec {
     layer: [
       { mark: line ? { type: 'line', point: true } : { type: 'bar' }, encoding: { x, y, color, ...offset } },
       ...(ranges
-        ? [{ mark: { type: 'rule' as const, opacity: 0.5 }, encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' }, ...offset, ...(line ? { color } : {}) } }]
+        ? [
+            {
+              mark: { type: 'rule' as const, opacity: 0.5 },
+              encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' }, ...offset, ...(line ? { color } : {}) },
+            },
+          ]
         : []),
     ],
   } as TopLevelSpec;

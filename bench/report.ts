@@ -36,7 +36,15 @@ export interface ReportFlags {
 /** Whole numbers as they are, others with three significant digits or more; thousands apart. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–';
-  const digits = Number.isInteger(value) ? 0 : Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : Math.abs(value) >= 1 ? 2 : 3;
+  const digits = Number.isInteger(value)
+    ? 0
+    : Math.abs(value) >= 100
+      ? 0
+      : Math.abs(value) >= 10
+        ? 1
+        : Math.abs(value) >= 1
+          ? 2
+          : 3;
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
@@ -50,7 +58,9 @@ const cell = (value: Cell): string =>
 
 export function markdownTable({ head, rows }: Table): string {
   const line = (cells: string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map((_, i) => (i ? '--:' : '---'))), ...rows.map((row) => line(row.map(cell)))].join('\n');
+  return [line(head), line(head.map((_, i) => (i ? '--:' : '---'))), ...rows.map((row) => line(row.map(cell)))].join(
+    '\n',
+  );
 }
 
 /** Plots are named as files: `![title](NAME-PLOT.svg)` when `withPlots`. */
@@ -76,5 +86,7 @@ export async function deliver(report: Report, flags: ReportFlags): Promise<void>
   writeFileSync(join(flags.out, `${report.name}.json`), `${text}\n`);
   writeFileSync(join(flags.out, `${report.name}.md`), markdown(report, true));
   for (const plot of plots) writeFileSync(join(flags.out, plotFile(report, plot)), await toSvg(plot));
-  process.stderr.write(`skv: ${report.name}.json, .md and ${plots.length} plot${plots.length === 1 ? '' : 's'} in ${flags.out}\n`);
+  process.stderr.write(
+    `skv: ${report.name}.json, .md and ${plots.length} plot${plots.length === 1 ? '' : 's'} in ${flags.out}\n`,
+  );
 }

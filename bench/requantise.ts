@@ -47,7 +47,14 @@ export function toF16(x: number): number {
 export function fromF16(h: number): number {
   const exponent = (h >> 10) & 31;
   const fraction = h & 1023;
-  const value = exponent === 31 ? (fraction ? Number.NaN : Number.POSITIVE_INFINITY) : exponent ? 2 ** (exponent - 15) * (1 + fraction / 1024) : fraction * 2 ** -24;
+  const value =
+    exponent === 31
+      ? fraction
+        ? Number.NaN
+        : Number.POSITIVE_INFINITY
+      : exponent
+        ? 2 ** (exponent - 15) * (1 + fraction / 1024)
+        : fraction * 2 ** -24;
   return h & 0x8000 ? -value : value;
 }
 
@@ -91,10 +98,13 @@ export function quantise(format: Format, x: Float32Array, bytes: Buffer, at: num
   const d = fromF16(scale);
   bytes.writeUInt16LE(scale, at);
   if (format === 'Q8_0')
-    for (let i = 0; i < BLOCK; i++) bytes.writeInt8(Math.max(-127, Math.min(127, d ? Math.round(x[i] / d) : 0)), at + 2 + i);
+    for (let i = 0; i < BLOCK; i++)
+      bytes.writeInt8(Math.max(-127, Math.min(127, d ? Math.round(x[i] / d) : 0)), at + 2 + i);
   else
     for (let i = 0; i < 16; i++) {
-      const [low, high] = [x[i], x[i + 16]].map((value) => Math.max(0, Math.min(15, d ? Math.round(value / d) + 8 : 8)));
+      const [low, high] = [x[i], x[i + 16]].map((value) =>
+        Math.max(0, Math.min(15, d ? Math.round(value / d) + 8 : 8)),
+      );
       bytes[at + 2 + i] = low | (high << 4);
     }
 }
@@ -181,7 +191,14 @@ export function requantise(path: string, format: Format, folder = join(cacheFold
     let offset = 0;
     const infos = gguf.tensors.map((tensor) => {
       const type = typeOf(tensor, format);
-      const info = [u64(Buffer.byteLength(tensor.name)), Buffer.from(tensor.name), u32(tensor.dims.length), ...tensor.dims.map(u64), u32(type), u64(offset)];
+      const info = [
+        u64(Buffer.byteLength(tensor.name)),
+        Buffer.from(tensor.name),
+        u32(tensor.dims.length),
+        ...tensor.dims.map(u64),
+        u32(type),
+        u64(offset),
+      ];
       offset += aligned((tensor.dims.reduce((a, b) => a * b, 1) / BLOCK) * blockBytes[type]);
       return Buffer.concat(info);
     });

@@ -66,11 +66,11 @@ Answer bandwidth(Threads& threads, bool scattered) {
   return {seconds, double(kBytes), 0};
 }
 
-/* Dot products of eight register-held vectors with a stream from the first-level cache, sixteen sums in flight: the inner
- * loop of a matrix product without anything around it. Run(words, rounds) does `rounds` sweeps; ops counts multiply and
- * add apart. */
+/* Dot products of eight register-held vectors with a stream from the first-level cache, sixteen sums in flight: the
+ * inner loop of a matrix product without anything around it. Run(words, rounds) does `rounds` sweeps; ops counts
+ * multiply and add apart. */
 struct Dots {
-  double ops;             /* of one sweep */
+  double ops;                                          /* of one sweep */
   uint64_t (*sweeps)(const uint8_t* line, int rounds); /* line: kLine random bytes, finite in every reading */
 };
 constexpr int kLine = 16384, kVectors = kLine / 64;
@@ -109,9 +109,8 @@ constexpr Dots kInt8 = {0, nullptr};
 
 #if defined(__AVX512BF16__)
 uint64_t bf16_sweeps(const uint8_t* line, int rounds) {
-  return sweep512(line, rounds, _mm512_setzero_ps(), [](__m512 acc, __m512i w, __m512i x) {
-    return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x);
-  });
+  return sweep512(line, rounds, _mm512_setzero_ps(),
+                  [](__m512 acc, __m512i w, __m512i x) { return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x); });
 }
 constexpr Dots kBf16 = {kVectors * 8.0 * 32 * 2, bf16_sweeps};
 #else
@@ -159,7 +158,8 @@ Answer dots(Threads& threads, const Dots& dots) {
   }
   std::vector<uint64_t> sums(workers);
   const double seconds = timed(
-      [&] { threads.each(workers, [&](int32_t i, int32_t) { sums[i] += dots.sweeps(lines[i]->data, kRounds); }); }, 0.1);
+      [&] { threads.each(workers, [&](int32_t i, int32_t) { sums[i] += dots.sweeps(lines[i]->data, kRounds); }); },
+      0.1);
   sink = std::accumulate(sums.begin(), sums.end(), uint64_t(0));
   return {seconds, 0, dots.ops * kRounds * workers};
 }

@@ -111,9 +111,7 @@ struct Pool {
 
 std::unique_ptr<Pool> pool;
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -123,8 +121,9 @@ void open_pool(const PoolSpec& spec, Threads& threads) {
 }
 void close_pool() { pool.reset(); }
 
-/* One sequence, all layers: `slots` live ones, the last `tokens` of them new. Sequences take turns, so that the next one's
- * pages are cold. What is not measured (append before attend, attend before observe) runs, and its time is left out. */
+/* One sequence, all layers: `slots` live ones, the last `tokens` of them new. Sequences take turns, so that the next
+ * one's pages are cold. What is not measured (append before attend, attend before observe) runs, and its time is left
+ * out. */
 Answer pass(const std::string& name, int tokens, int slots, int keep, int window, Threads&) {
   if (!pool) throw std::runtime_error("open a policy first");
   Pool& p = *pool;
@@ -139,7 +138,9 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
     if (tokens == 1) p.row.prompt = slots - 1; /* a generated token */
     p.set_length(seq, name == "compact" ? slots : slots - tokens);
     p.row.observe0 = p.row.observe1 = slots - tokens;
-    if (observes) p.row.observe1 = slots, p.row.observe0 = name == "last" ? std::max(slots - tokens, slots - window) : slots - tokens;
+    if (observes)
+      p.row.observe1 = slots,
+      p.row.observe0 = name == "last" ? std::max(slots - tokens, slots - window) : slots - tokens;
     p.row.observe_last = name == "last" ? window : 0;
     if (name == "compact") {
       p.row.compact = 1, p.row.window_last = window;

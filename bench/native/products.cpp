@@ -59,9 +59,8 @@ struct Case {
     first.data = weights->data;
     const auto source = random_source(type, rows, cols);
     threads.each(first.groups(), [&](int32_t g, int32_t) { pack(first, type, source.data(), g, g + 1); });
-    threads.each(n - 1, [&](int32_t i, int32_t) {
-      memcpy(weights->data + stride * (i + 1), weights->data, first.bytes());
-    });
+    threads.each(n - 1,
+                 [&](int32_t i, int32_t) { memcpy(weights->data + stride * (i + 1), weights->data, first.bytes()); });
     for (int i = 0; i < n; i++) {
       copies.push_back(first);
       copies.back().data = weights->data + stride * i;

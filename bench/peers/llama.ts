@@ -1,5 +1,5 @@
 /**
- * llama.cpp as one of the systems under test, through node-llama-cpp. bench/native/llama.c is preloaded: what counts is the
+ * llama.cpp as one of the systems under test, through node-llama-cpp. llama-preload.cpp is preloaded: what counts is the
  * time inside llama_decode, so that JavaScript between tokens and node-llama-cpp's sampler are not llama.cpp's cost; and
  * where processors are named, its threads are pinned and kept.
  */
@@ -58,7 +58,9 @@ async function work({ prompts, count }: Work): Promise<Worked> {
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 await work({ prompts: [[0, 16]], count: 2 });
 decoding();
-answer({ ready: `llama.cpp through node-llama-cpp${counters[2] ? `, ${counters[2]} threads pinned and kept` : ', threads as shipped'}` });
+answer({
+  ready: `llama.cpp through node-llama-cpp${counters[2] ? `, ${counters[2]} threads pinned and kept` : ', threads as shipped'}`,
+});
 for await (const line of createInterface({ input: process.stdin }))
   await work(JSON.parse(line)).then(answer, (error: Error) => answer({ error: error.message }));
 closeSync(clock);

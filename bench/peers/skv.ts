@@ -5,7 +5,17 @@ import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { peakRss } from '../machine.ts';
+import type { EngineStats } from '../../runtime/engine/types.ts';
 import type { Setup, Work, Worked } from './protocol.ts';
+
+/** What skv tells beyond the others. */
+export interface SkvReady {
+  /** since the start of its process */
+  seconds: number;
+}
+export interface SkvWorked extends Worked {
+  stats: EngineStats;
+}
 
 /** Beside the common ones: the policy, and either a ratio or its parameters. */
 export interface SkvSetup extends Setup {
@@ -16,7 +26,12 @@ export interface SkvSetup extends Setup {
   pool?: number;
 }
 
-async function work(engine: Engine, tokens: number[], { policy, params }: SkvSetup, { prompts, count }: Work): Promise<Worked> {
+async function work(
+  engine: Engine,
+  tokens: number[],
+  { policy, params }: SkvSetup,
+  { prompts, count }: Work,
+): Promise<SkvWorked> {
   const start = performance.now();
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
@@ -25,7 +40,12 @@ async function work(engine: Engine, tokens: number[], { policy, params }: SkvSet
   let before = 0;
   await Promise.all(
     prompts.map(async ([from, length], i) => {
-      const generation = engine.submit({ prompt: tokens.slice(from, from + length), maxTokens: count + 1, policy, params });
+      const generation = engine.submit({
+        prompt: tokens.slice(from, from + length),
+        maxTokens: count + 1,
+        policy,
+        params,
+      });
       for await (const _ of generation) {
         generated++;
         if (first[i] !== undefined) continue;
@@ -39,7 +59,13 @@ async function work(engine: Engine, tokens: number[], { policy, params }: SkvSet
     }),
   );
   const seconds = since();
-  return { first, steady: { seconds: seconds - steadyFrom, tokens: generated - before }, seconds, peakRss: peakRss() };
+  return {
+    first,
+    steady: { seconds: seconds - steadyFrom, tokens: generated - before },
+    seconds,
+    peakRss: peakRss(),
+    stats: engine.stats(),
+  };
 }
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;
@@ -58,7 +84,7 @@ const engine = await Engine.create({
 });
 const tokens = JSON.parse(readFileSync(setup.tokens, 'utf8')) as number[];
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
-answer({ ready: `skv, ${setup.policy}` });
+answer({ ready: `skv, ${setup.policy}`, seconds: performance.now() / 1000 });
 for await (const line of createInterface({ input: process.stdin }))
   await work(engine, tokens, setup, JSON.parse(line)).then(answer, (error: Error) => answer({ error: error.message }));
 await engine.close();

@@ -38,6 +38,8 @@ export class Engine implements EngineApi {
   private readonly counters: PolicyStats[];
   private nextId = 1;
   private steps = 0;
+  private nativeSeconds = 0;
+  private betweenSeconds = 0;
   private promptTokens = 0;
   private generatedTokens = 0;
   private loop?: Promise<void>;
@@ -201,6 +203,7 @@ export class Engine implements EngineApi {
   /** Steps until every sequence has ended. Each step is one native call off the event loop. */
   private async run(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
+    let returned = Number.NaN; // when the last native step ended
     try {
       for (;;) {
         for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
@@ -214,7 +217,11 @@ export class Engine implements EngineApi {
         }
         const start = performance.now();
         const counts = this.batch.write(rows, this.tables.copies);
+        const called = performance.now();
+        if (returned <= called) this.betweenSeconds += (called - returned) / 1000;
         await this.nativeEngine.step(counts);
+        returned = performance.now();
+        this.nativeSeconds += (returned - called) / 1000;
         this.postprocess(rows);
         this.steps++;
         if (this.options.check) this.scheduler.check();
@@ -325,6 +332,8 @@ export class Engine implements EngineApi {
       promptTokens: this.promptTokens,
       generatedTokens: this.generatedTokens,
       steps: this.steps,
+      nativeSeconds: this.nativeSeconds,
+      betweenSeconds: this.betweenSeconds,
       policies: this.policies.map(({ plan }, i) => ({ name: plan.name, ...this.counters[i] })),
     };
   }
