@@ -122,6 +122,7 @@ async function parts(
   model: LoadedModel,
   policy: BuiltPolicy,
   runs: number,
+  products: Map<string, number>,
 ): Promise<{ dense: number; attention: number }> {
   const { tensors, layers, kvHeads, heads, headDim } = model.spec;
   const chunk = job.kind === 'prefill' ? Math.min(job.slots, 512) : job.batch;
@@ -136,8 +137,11 @@ async function parts(
     shapes.set(line, { line, times: (shapes.get(line)?.times ?? 0) + times });
   }
   let dense = 0;
-  for (const { line, times } of shapes.values()) dense += times * (await repeated(helper, line, runs));
-  // attention: decode one sequence at a time; of a prompt the first, middle and last chunk by Simpson's rule
+  for (const { line, times } of shapes.values()) {
+    if (!products.has(line)) products.set(line, await repeated(helper, line, runs)); // jobs share most of them
+    dense += times * products.get(line)!;
+  }
+  // attention: of a step one sequence at a time; of a prompt the first and the last chunk, in between it grows with the slots
   const open = (slots: number, tokens: number) =>
     helper.ask(
       `open ${layers} ${kvHeads} ${heads / kvHeads} ${headDim} ${slots + tokens} ${Math.max(64, tokens)} ${slots < 2048 ? 4 : 1} ${policy.library}`,
@@ -152,12 +156,13 @@ async function parts(
     const at = async (slots: number) => repeated(helper, `pass attend ${chunk} ${slots} 0 0`, 1);
     const chunks = job.slots / chunk;
     const [first, last] = [await at(chunk), chunks > 1 ? await at(job.slots) : 0];
-    attention = chunks > 1 ? (chunks * (first + last)) / 2 : first; // linear in the slots seen
+    attention = chunks > 1 ? (chunks * (first + last)) / 2 : first;
   }
   await helper.ask('close');
   return { dense, attention };
 }
 
+/** Median seconds of a command of the helper. */
 async function repeated(helper: Child, line: string, runs: number): Promise<number> {
   const times: number[] = [];
   for (let i = 0; i < runs; i++) times.push((await helper.ask<Answer>(line)).seconds);
@@ -232,10 +237,11 @@ export async function bounds(
     });
     const limits = limitsOf(seen);
     const rows: Bound[] = [];
+    const products = new Map<string, number>();
     for (const job of jobs) {
       const needed = need(job, model);
       const { seconds, bound } = floorOf(needed, limits);
-      const spent = await parts(helper, job, model, job.policy === 'none' ? none : h2o, Math.min(runs, 3));
+      const spent = await parts(helper, job, model, job.policy === 'none' ? none : h2o, Math.min(runs, 3), products);
       const cache = job.kind === 'prefill' ? 0 : needed.bytes - need({ ...job, slots: 0 }, model).bytes;
       const row: Bound = {
         name: job.name,

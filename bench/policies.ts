@@ -48,8 +48,8 @@ interface Bought {
   difference: number;
 }
 
-/** A variant's server lives through the whole run and rests while others are measured: only its pages fill memory. */
-async function start(variant: Variant, { model, pool, prompt, output }: PolicyBenchOptions): Promise<Target> {
+/** A server for one measurement. Its context is as long as the requests, so that nothing else is reserved. */
+function start(variant: Variant, { model, pool, prompt, output }: PolicyBenchOptions): Promise<Target> {
   return startServer([
     ...['--model', model.source, '--sparse-kv-cache-type', variant.policy.name],
     ...(variant.ratio === undefined ? [] : ['--sparse-kv-cache-ratio', String(variant.ratio)]),
@@ -64,7 +64,7 @@ async function start(variant: Variant, { model, pool, prompt, output }: PolicyBe
 }
 
 export async function policyBench(options: PolicyBenchOptions, progress: (line: string) => void): Promise<Report> {
-  const { model, policies, ratios, runs, requests, prompt, output, pool } = options;
+  const { model, policies, ratios, runs, requests, prompt, output } = options;
   const about = machine();
   const none = policies.find(({ name }) => name === 'none')!;
   const variants: Variant[] = [
@@ -182,13 +182,11 @@ function reportOf(
         kind: 'line',
         x: 'part of the cache that is kept',
         y: 'difference of NLL, nats a token',
-        values: bought
-          .slice(1)
-          .map(({ variant, ratio, difference }) => ({
-            series: variant.replace(/ \d+ %$/, ''),
-            x: ratio,
-            y: difference,
-          })),
+        values: bought.slice(1).map(({ variant, ratio, difference }) => ({
+          series: variant.replace(/ \d+ %$/, ''),
+          x: ratio,
+          y: difference,
+        })),
       },
     ],
     notes: [

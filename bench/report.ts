@@ -63,6 +63,12 @@ export function markdownTable({ head, rows }: Table): string {
   );
 }
 
+/** Others' work is told with the numbers: systems whose threads wait for each other suffer most from it. */
+const busy = ({ load, cores }: Machine): string[] =>
+  load < 0.5 * cores.length
+    ? []
+    : [`The machine was busy (load ${load.toFixed(1)} on ${cores.length} cores) when this began: not to be quoted.`];
+
 /** Plots are named as files: `![title](NAME-PLOT.svg)` when `withPlots`. */
 export function markdown(report: Report, withPlots = false): string {
   return `${[
@@ -70,7 +76,7 @@ export function markdown(report: Report, withPlots = false): string {
     machineLine(report.machine),
     ...report.tables.map((table) => `## ${table.title}\n\n${markdownTable(table)}`),
     ...(withPlots ? report.plots.map((plot) => `![${plot.title}](${plotFile(report, plot)})`) : []),
-    ...report.notes.map((note) => `- ${note}`),
+    ...[...busy(report.machine), ...report.notes].map((note) => `- ${note}`),
   ].join('\n\n')}\n`;
 }
 

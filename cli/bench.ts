@@ -15,40 +15,46 @@ export function registerBench(program: Command, model: readonly [string, string,
       '\nAlone it prints the table of docs/performance.md (bounds).\n\nExample:\n  skv bench peers --runs 5 --out results',
     );
 
-  const what = (name: string, description: string, example: string, runs = '5') =>
-    bench
+  const what = (name: string, description: string, example: string, runs?: string) => {
+    const command = bench
       .command(name)
       .description(description)
       .option(...model)
-      .option('--runs <n>', 'repetitions, in turns with what they are compared with', runs)
       .option('--quick', 'small sizes: to see that it works, not to quote')
       .option('--json', 'everything as JSON on the standard output')
       .option('--out <dir>', 'write NAME.json, NAME.md and SVG plots there')
       .addHelpText('after', `\nExample:\n  ${example}`);
+    if (runs) command.option('--runs <n>', 'repetitions, in turns with what they are compared with', runs);
+    return command;
+  };
   /** The code that runs a measurement, loaded late. */
-  const run = (name: 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies') => (options: never) =>
-    main(async () => (await import('./commands/bench.ts'))[name](options));
+  const run = (name: 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies') => (options: object) =>
+    main(async () => ((await import('./commands/bench.ts'))[name] as (options: object) => Promise<void>)(options));
 
   bench.action(() => main(async () => (await import('./commands/bench.ts')).bounds({ model: model[2], runs: '5' })));
   what(
     'bounds',
     'For each kind of work: bytes, operations, the floor, where we are, the largest loss',
     'skv bench bounds --runs 5',
+    '5',
   ).action(run('bounds'));
   what(
     'kernels',
     'Each generated kernel and each dense product alone, beside the machine’s limits',
     'skv bench kernels --out results',
+    '5',
   ).action(run('kernels'));
   what(
     'engine',
     'Prefill, decode by context and batch, what policies cost, memory, time to ready',
     'skv bench engine --runs 5',
+    '5',
   ).action(run('engine'));
   what(
     'peers',
     'The same work on skv, llama.cpp and OpenVINO GenAI, in turns',
     'skv bench peers --short --only skv --only Q8_0',
+    '5',
   )
     .option('--short', 'decode at 128, 1,024 and 4,096 and prefill of 512 and 2,048, skv and llama.cpp alone')
     .option('--only <part>', 'systems whose name holds this (repeatable)', collect, [])

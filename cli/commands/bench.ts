@@ -1,6 +1,7 @@
 /** From the options of `skv bench` to a measurement and its report. */
 import { readFileSync } from 'node:fs';
 import { type Lengths, parseLengths } from '../../bench/load.ts';
+import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { openModel, parseBytes } from '../model.ts';
@@ -9,8 +10,11 @@ import { buildPolicy } from '../policies.ts';
 
 interface Common extends ReportFlags {
   model: string;
-  runs: string;
   quick?: boolean;
+}
+
+interface Repeated extends Common {
+  runs: string;
 }
 
 function whole(flag: string, text: string): number {
@@ -41,7 +45,7 @@ async function measure(flags: Common, run: (progress: (line: string) => void) =>
   await deliver(await run((line) => note(`skv: ${line}`)), flags);
 }
 
-export async function bounds(flags: Common): Promise<void> {
+export async function bounds(flags: Repeated): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { bounds: run } = await import('../../bench/bounds.ts');
   const [none, h2o] = [await buildPolicy('none'), await buildPolicy('h2o')];
@@ -49,7 +53,7 @@ export async function bounds(flags: Common): Promise<void> {
   await measure(flags, (progress) => run({ model, none, h2o, runs, quick: flags.quick }, progress));
 }
 
-export async function kernels(flags: Common): Promise<void> {
+export async function kernels(flags: Repeated): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { kernels: run } = await import('../../bench/kernels.ts');
   const policies = {
@@ -63,14 +67,14 @@ export async function kernels(flags: Common): Promise<void> {
   await measure(flags, (progress) => run({ shape, policies, runs, quick: flags.quick }, progress));
 }
 
-export async function engine(flags: Common): Promise<void> {
+export async function engine(flags: Repeated): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { engineBench } = await import('../../bench/engine.ts');
   const model = await openModel(flags.model);
   await measure(flags, (progress) => engineBench({ model, runs, quick: flags.quick }, progress));
 }
 
-export async function peers(flags: Common & { short?: boolean; only: string[] }): Promise<void> {
+export async function peers(flags: Repeated & { short?: boolean; only: string[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { peers: run } = await import('../../bench/peers.ts');
   const model = await openModel(flags.model);
@@ -136,7 +140,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   await measure(flags, (progress) => run(options, progress));
 }
 
-interface PolicyFlags extends Common {
+interface PolicyFlags extends Repeated {
   policy: string[];
   keep: string[];
   kvCacheMemory: string;
@@ -152,7 +156,7 @@ export async function policies(flags: PolicyFlags): Promise<void> {
   const { policyBench } = await import('../../bench/policies.ts');
   const quick = flags.quick ?? false;
   const chosen = flags.policy.length ? flags.policy : quick ? ['h2o'] : ['h2o', 'snapkv', 'tova', 'streaming'];
-  const built = [];
+  const built: { name: string; built: BuiltPolicy }[] = [];
   for (const name of ['none', ...chosen.filter((name) => name !== 'none' && name !== 'auto')])
     built.push({ name, built: await buildPolicy(name) });
   const text = flags.text
