@@ -1,6 +1,6 @@
 /** The commands. Each loads its own code when it runs, so that help is quick. */
 import { readFileSync } from 'node:fs';
-import { Command, Option } from 'commander';
+import { Command } from 'commander';
 import { registerBench } from './bench.ts';
 import { main } from './output.ts';
 
@@ -15,6 +15,13 @@ const model = [
 ] as const;
 const param = ['--param <name=value>', 'a parameter of the policy (repeatable)', collect, [] as string[]] as const;
 const ratio = ['--ratio <r>', 'keep this fraction of the sequence instead of the policy’s budget'] as const;
+const arch = [
+  '--arch <list>',
+  'cuda: compute capabilities such as 80,90 (default: the device here, else both)',
+] as const;
+const headDim = ['--head-dim <list>', 'cuda: head sizes to build for: 64, 80, 96, 128, 256 (default 64,128)'] as const;
+const kv = ['--kv <list>', 'cuda: types of keys and values to build for: bf16, f16, f32 (default bf16)'] as const;
+const cudaPath = ['--cuda-path <folder>', 'cuda: toolkit to use before CUDA_PATH, the PATH and skv’s own'] as const;
 
 const program = new Command('skv')
   .description('Compiles KV-cache policies written in TypeScript into fused kernels, and serves models with them.')
@@ -32,9 +39,13 @@ command('init [file]', 'Write a first policy file that compiles', 'skv init mine
   .action((file, options) => main(async () => (await import('./commands/init.ts')).init(file ?? 'policy.ts', options)));
 
 command('build <policy...>', 'Compile policies; unchanged ones are found in the cache', 'skv build mine.ts h2o')
-  .addOption(new Option('--target <targets>', 'comma-separated: cpu').default('cpu'))
+  .option('--target <targets>', 'comma-separated: cpu, cuda', 'cpu')
+  .option(...arch)
+  .option(...headDim)
+  .option(...kv)
+  .option(...cudaPath)
   .option('--force', 'compile again although it is cached')
-  .option('--report', 'sizes and times')
+  .option('--report', 'sizes and times; registers, shared memory and spills of CUDA kernels')
   .option('--json', 'one JSON object a policy')
   .action((policies, options) => main(async () => (await import('./commands/build.ts')).buildAll(policies, options)));
 
@@ -46,7 +57,11 @@ command(
   .option('--ir', 'the intermediate form')
   .option('--plan', 'the plan')
   .option('--source', 'the generated source')
-  .option('--target <target>', 'cpu', 'cpu')
+  .option('--target <target>', 'cpu or cuda', 'cpu')
+  .option(...arch)
+  .option(...headDim)
+  .option(...kv)
+  .option(...cudaPath)
   .option('--json', 'everything as JSON')
   .option(...ratio)
   .action((policy, options) => main(async () => (await import('./commands/explain.ts')).explain(policy, options)));
@@ -140,6 +155,8 @@ command('pull <model>', 'Download a model', 'skv pull smollm2-135m')
   .action((source, options) => main(async () => (await import('./commands/pull.ts')).pull(source, options)));
 
 command('doctor', 'What was found here, and the command that fixes what is missing', 'skv doctor')
+  .option('--install-cuda', 'first install nvcc from NVIDIA’s PyPI wheels into skv’s cache (100 MB, no root)')
+  .option(...cudaPath)
   .option('--json', 'the findings as JSON')
   .action((options) => main(async () => (await import('./commands/doctor.ts')).doctor(options)));
 

@@ -1,6 +1,6 @@
 /** How commands speak: results on stdout, progress and mistakes on stderr, exit codes 0, 1 (the user's), 2 (ours). */
 import { PolicyErrors } from '../codegen/diagnostics.ts';
-import { CompileError } from '../codegen/compile.ts';
+import { CompileError } from '../codegen/process.ts';
 import { RequestError } from '../runtime/engine/types.ts';
 import { ModelError } from '../runtime/model/types.ts';
 

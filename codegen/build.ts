@@ -3,23 +3,21 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { DiskFullError, compile } from './compile.ts';
-import { PolicyErrors } from './diagnostics.ts';
+import { type CompileOptions, type Compiler, compilers } from './compile.ts';
 import { contentHash } from './hash.ts';
 import type { Policy } from './ir.ts';
-import type { BuiltPolicy, Plan, Target } from './plan-types.ts';
-import { tryLock } from './toolchain.ts';
+import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan-types.ts';
+import { DiskFullError } from './process.ts';
+import { locked } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-export interface BuildOptions {
+export interface BuildOptions extends CompileOptions, CudaOptions {
   target?: Target;
   /** compile again although it is cached */
   force?: boolean;
   /** where builds live; default generated/ */
   directory?: string;
-  /** instruction set for -march; default SKV_MARCH or native */
-  march?: string;
 }
 
 /** Everything before the C++ compiler, as `skv explain` shows it. */
@@ -30,7 +28,11 @@ export interface Compiled {
   sources: Readonly<Record<string, string>>;
 }
 
-const marchOf = (options: BuildOptions): string => options.march ?? process.env.SKV_MARCH ?? 'native';
+const compilerOf = (options: BuildOptions): Compiler => compilers[options.target ?? 'cpu'](options);
+
+/** Everything beside a policy's text that can change its library. */
+const fingerprintOf = (options: BuildOptions): string =>
+  [compilerOf(options).fingerprint, ...(options.headDims ?? []), ...(options.kvTypes ?? [])].join(' ');
 
 /** check (read → lower → verify) → simplify → verify → plan → render. Throws PolicyErrors; writes nothing. */
 export async function compileSource(file: string, options: BuildOptions = {}): Promise<Compiled> {
@@ -45,16 +47,7 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
   ]);
   const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
-  if (target !== 'cpu')
-    throw new PolicyErrors([
-      {
-        slug: 'unsupported-on-target',
-        span: policy.span,
-        message: `The target ${target} is not built yet.`,
-        hint: 'use --target cpu',
-      },
-    ]);
-  const planned = plan(policy, target, contentHash(syntax.files, target, marchOf(options)));
+  const planned = plan(policy, target, contentHash(syntax.files, target, fingerprintOf(options)), options);
   return { policy, plan: planned, files: syntax.files, sources: render(policy, planned) };
 }
 
@@ -70,7 +63,8 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const file = resolve(path);
   const directory = options.directory ?? process.env.SKV_GENERATED ?? join(root, 'generated');
   const target = options.target ?? 'cpu';
-  const cached = options.force ? undefined : lookUp(directory, file, target, marchOf(options));
+  const compiler = compilerOf(options);
+  const cached = options.force ? undefined : lookUp(directory, file, target, fingerprintOf(options));
   if (cached) return cached;
   const compiled = await compileSource(file, options);
   const { plan } = compiled;
@@ -80,7 +74,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
     mkdirSync(directory, { recursive: true });
     await locked(`${folder}.lock`, async () => {
       if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
-      await produce(folder, compiled, marchOf(options));
+      await produce(folder, compiled, compiler);
     });
     writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
   } catch (error) {
@@ -94,10 +88,10 @@ const indexOf = (directory: string, file: string, target: Target): string =>
   join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}.json`);
 
 /** The build of an unchanged file, found without the compiler. */
-function lookUp(directory: string, file: string, target: Target, march: string): BuiltPolicy | undefined {
+function lookUp(directory: string, file: string, target: Target, fingerprint: string): BuiltPolicy | undefined {
   try {
     const entry = JSON.parse(readFileSync(indexOf(directory, file, target), 'utf8')) as Entry;
-    if (entry.files[0] !== file || contentHash(entry.files, target, march) !== entry.hash) return undefined;
+    if (entry.files[0] !== file || contentHash(entry.files, target, fingerprint) !== entry.hash) return undefined;
     const folder = join(directory, entry.folder);
     if (!existsSync(join(folder, 'policy.so'))) return undefined;
     const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan;
@@ -108,7 +102,7 @@ function lookUp(directory: string, file: string, target: Target, march: string):
 }
 
 /** Fills a temporary folder and renames it: a folder under its final name is always whole. */
-async function produce(folder: string, compiled: Compiled, march: string): Promise<void> {
+async function produce(folder: string, compiled: Compiled, compiler: Compiler): Promise<void> {
   const { irText } = await import('./irtext.ts');
   const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
   try {
@@ -116,7 +110,7 @@ async function produce(folder: string, compiled: Compiled, march: string): Promi
     writeFileSync(join(draft, 'ir.txt'), irText(compiled.policy));
     writeFileSync(join(draft, 'plan.json'), `${JSON.stringify(compiled.plan, null, 2)}\n`);
     for (const [name, text] of Object.entries(compiled.sources)) writeFileSync(join(draft, name), text);
-    await compile(draft, march, compiled.policy.span.file);
+    await compiler.compile(draft, compiled.policy.span.file);
     rmSync(folder, { recursive: true, force: true });
     renameSync(draft, folder);
   } catch (error) {
@@ -133,20 +127,6 @@ function writeAtomically(path: string, text: string): void {
   } catch (error) {
     rmSync(draft, { force: true });
     throw error;
-  }
-}
-
-/** Runs `work` while this process alone holds the lock. */
-async function locked(lock: string, work: () => Promise<void>): Promise<void> {
-  let release = tryLock(lock);
-  while (!release) {
-    await new Promise((done) => setTimeout(done, 100));
-    release = tryLock(lock);
-  }
-  try {
-    await work();
-  } finally {
-    release();
   }
 }
 

@@ -22,7 +22,7 @@ function compilerHash(): string {
   for (const file of [
     ...sources('codegen', /\.ts$/),
     ...sources('dsl', /\.ts$/),
-    ...sources('templates', /\.(hbs|hpp|txt)$/),
+    ...sources('templates', /\.(hbs|hpp|cuh|h|txt)$/),
     join(root, 'runtime', 'native', 'abi.h'),
   ])
     hash.update(readFileSync(file));
@@ -30,9 +30,9 @@ function compilerHash(): string {
   return ours;
 }
 
-/** Of a policy's files (itself and what it imports), target and flags: 16 hexadecimal digits. */
-export function contentHash(files: readonly string[], target: Target, march: string): string {
-  const hash = createHash('sha256').update(compilerHash()).update(target).update(march).update(process.arch);
+/** Of a policy's files (itself and what it imports), target and compiler's fingerprint: 16 hexadecimal digits. */
+export function contentHash(files: readonly string[], target: Target, fingerprint: string): string {
+  const hash = createHash('sha256').update(compilerHash()).update(target).update(fingerprint).update(process.arch);
   for (const file of files) hash.update('\0').update(readFileSync(file));
   return hash.digest('hex').slice(0, 16);
 }

@@ -22,8 +22,46 @@ export type PlanKeep =
   | { readonly kind: 'above' }
   | { readonly kind: 'chunks'; readonly size: number; readonly budget: Size };
 
+export type KvType = 'bf16' | 'f16' | 'f32';
+
+/** Which kernels a CUDA library holds; each pair of head size and type costs seconds of nvcc. */
+export interface CudaOptions {
+  /** default 64 and 128; also 80, 96, 256 */
+  headDims?: readonly number[];
+  /** default bf16 */
+  kvTypes?: readonly KvType[];
+}
+
+/** One kernel of a CUDA library. Grid dimensions are formulas over the shape and the step's hints. */
+export interface CudaKernel {
+  readonly name: string;
+  readonly pass: Pass['name'];
+  readonly grid: readonly [string, string, string];
+  readonly threads: number;
+}
+
+/** The CUDA schedule: what the policy reads decides tiles, scratch and which kernels there are. */
+export interface CudaPlan {
+  readonly headDims: readonly number[];
+  readonly kvTypes: readonly KvType[];
+  /** decode: a row is cut into at most `splits` pieces, each a multiple of `split` slots, by its own length alone */
+  readonly split: number;
+  readonly splits: number;
+  /** prefill: query rows (tokens x group) and slots of a tile */
+  readonly tileRows: number;
+  readonly tileSlots: number;
+  /** threads that share a slot in accumulate and observe, and in score: 16 when the expression reads vectors */
+  readonly nextLanes: 1 | 16;
+  readonly scoreLanes: 1 | 16;
+  /** KV heads that one block of compact decides: one, or all of a layer */
+  readonly decides: 'head' | 'layer';
+  /** device memory beside the pool: name → bytes, a formula over the shape */
+  readonly scratch: Readonly<Record<string, string>>;
+  readonly kernels: readonly CudaKernel[];
+}
+
 export interface Plan {
-  readonly abi: 1;
+  readonly abi: 2;
   readonly name: string;
   readonly doc: string;
   /** content hash of the simplified policy, templates, preludes, compiler flags and target */
@@ -54,6 +92,8 @@ export interface Plan {
   /** true: pages filled by the prompt stay unwritten until its last chunk, so that requests can share them */
   readonly shareable: boolean;
   readonly passes: readonly Pass[];
+  /** only for target cuda */
+  readonly cuda?: CudaPlan;
 }
 
 /** A built policy: its plan and the library beside it. */

@@ -1,17 +1,17 @@
 /** Policy + target → Plan: what the score reads decides which passes run, what a page carries and who may share it. */
-import type { Node, Policy, SlotField } from './ir.ts';
-import type { Pass, Plan, PlanKeep, Target } from './plan-types.ts';
+import { fieldsOf } from './fields.ts';
+import type { Policy } from './ir.ts';
+import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './plan-types.ts';
+import { planCuda } from './plan-cuda.ts';
 import { expressions } from './verify.ts';
-import { walk } from './walk.ts';
 
-/** Fields of the slot that an expression reads. */
-export function fieldsOf(nodes: readonly Node[]): Set<SlotField> {
-  const found = new Set<SlotField>();
-  for (const node of nodes) for (const each of walk(node)) if (each.op === 'slot') found.add(each.field);
-  return found;
-}
+/** What a target adds to the plan. */
+const additions: Record<Target, (policy: Policy, options: CudaOptions) => Partial<Plan>> = {
+  cpu: () => ({}),
+  cuda: (policy, options) => ({ cuda: planCuda(policy, options) }),
+};
 
-export function plan(policy: Policy, target: Target, hash: string): Plan {
+export function plan(policy: Policy, target: Target, hash: string, options: CudaOptions = {}): Plan {
   const fields = fieldsOf(expressions(policy).map(([, node]) => node));
   const attention = policy.observe.prompt !== 'none' || policy.observe.decode;
   const classes = policy.window.classes.length > 0 || fields.has('special') || fields.has('punctuation');
@@ -25,7 +25,7 @@ export function plan(policy: Policy, target: Target, hash: string): Plan {
   const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
-    abi: 1,
+    abi: 2,
     name: policy.name,
     doc: policy.doc,
     hash,
@@ -47,6 +47,7 @@ export function plan(policy: Policy, target: Target, hash: string): Plan {
     ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
     passes: passes(policy, reads),
+    ...additions[target](policy, options),
   };
 }
 

@@ -3,15 +3,17 @@ import { readFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Handlebars from 'handlebars';
-import type { Across, Node, Policy } from './ir.ts';
-import { fieldsOf } from './plan.ts';
-import type { Plan } from './plan-types.ts';
+import { fieldsOf } from './fields.ts';
+import type { Node, Policy } from './ir.ts';
+import type { CudaPlan, Plan } from './plan-types.ts';
 import { literal, printReturn } from './print.ts';
+import { targets } from './targets.ts';
 
 export const templates = join(dirname(dirname(fileURLToPath(import.meta.url))), 'templates');
 
-/** The context of templates/cpu/policy.cpp.hbs. A test holds the template's paths against it. */
+/** The context of a target's template. A test holds the templates' paths against it. */
 export function context(policy: Policy, plan: Plan) {
+  const target = targets[plan.target];
   const lane = (name: string) => Math.max(0, plan.lanes.indexOf(name));
   const names = {
     states: policy.states.map((state) => state.name),
@@ -29,6 +31,7 @@ export function context(policy: Policy, plan: Plan) {
     '#line here',
   ];
   return {
+    targetName: target.title,
     name: plan.name,
     doc: plan.doc ? plan.doc.split('\n') : [],
     hash: plan.hash,
@@ -69,56 +72,55 @@ export function context(policy: Policy, plan: Plan) {
       name: state.name,
       body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
     })),
-    across: policy.across.map((each) => ({
-      ...statistic(each),
-      body: code(each.of, '      ', (value) => put(each, value)),
+    across: policy.across.map((each, i) => ({
+      name: each.name,
+      type: each.of.type === 'vec' ? 'Vec' : 'float',
+      body: code(each.of, '      ', (value) => target.put(each, i, value)),
+      ...target.statistic(each, i),
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
     threshold: policy.keep.kind === 'above' ? threshold(policy.keep.threshold, names.params) : '0.0f',
+    ...(plan.cuda ? schedule(policy, plan.cuda) : {}),
+  };
+}
+
+/** What only the CUDA template shows. */
+function schedule(policy: Policy, cuda: CudaPlan) {
+  const names = { bf16: 'Bf16', f16: 'F16', f32: 'F32' };
+  return {
+    split: cuda.split,
+    splits: cuda.splits,
+    tileRows: cuda.tileRows,
+    tileSlots: cuda.tileSlots,
+    variants: cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] }))),
+    kvTypes: cuda.kvTypes.map((type) => `1u << SKV_${type.toUpperCase()}`).join(' | '),
+    acrossCount: policy.across.length,
+    acrossHasVector: policy.across.some((each) => each.of.type === 'vec'),
+    reduces: [...policy.across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
+    vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
   };
 }
 
 const threshold = (node: Node, params: readonly string[]): string =>
   node.op === 'param' ? `params[${params.indexOf(node.name)}]` : literal((node as { value: number }).value);
 
-/** Where a slot's value of a statistic goes: its lane of the page, or the extreme so far. */
-function put({ name, reduce, of }: Across, value: string): string {
-  if (reduce === 'mean' || reduce === 'sum') return `a->${name}_lane[lane] = ${value};`;
-  const pick = reduce === 'max' ? 'skv_max' : 'skv_min';
-  if (of.type === 'f32') return `a->${name} = ${pick}(a->${name}, ${value});`;
-  return `const Vec value = ${value};\n      for (int d = 0; d < slot.dim; d++) a->${name}.at[d] = ${pick}(a->${name}.at[d], value.at[d]);`;
-}
-
-function statistic({ name, reduce, of }: Across) {
-  const vector = of.type === 'vec';
-  const summed = reduce === 'mean' || reduce === 'sum';
-  const start = summed ? '0.0f' : reduce === 'max' ? '-INFINITY' : 'INFINITY';
-  const each = (statement: (element: string, lane: string) => string) =>
-    vector
-      ? `for (int d = 0; d < dim; d++) { ${statement(`a->${name}.at[d]`, `a->${name}_lane[l].at[d]`)} }`
-      : statement(`a->${name}`, `a->${name}_lane[l]`);
-  const lanes = (statement: string) => `for (int l = 0; l < SKV_PAGE; l++) { ${statement} }`;
-  return {
-    name,
-    type: vector ? 'Vec' : 'float',
-    summed,
-    begin: each((at) => `${at} = ${start};`),
-    pageBegin: summed ? each((_, lane) => lanes(`${lane} = 0.0f;`)) : '',
-    pageEnd: summed ? `add_tree(&a->${name}, a->${name}_lane, dim);` : '',
-    end: reduce === 'mean' ? each((at) => `${at} = ${at} / (float)live;`) : '',
-  };
-}
-
 export interface Rendered {
   /** file name → text */
   readonly [name: string]: string;
 }
 
+const read = (name: string): string => readFileSync(join(templates, name), 'utf8');
+
+/** What the templates share. */
+export const partials = ['header', 'traits', 'score'];
+
 /** The same bytes for the same policy, always. `#line here` becomes the generated file's own position. */
 export function render(policy: Policy, plan: Plan): Rendered {
-  const source = readFileSync(join(templates, 'cpu', 'policy.cpp.hbs'), 'utf8');
-  const template = Handlebars.compile(source, { strict: true, noEscape: true });
+  const { template: file, source } = targets[plan.target];
+  const handlebars = Handlebars.create();
+  for (const name of partials) handlebars.registerPartial(name, read(`${name}.hbs`));
+  const template = handlebars.compile(read(file), { strict: true, noEscape: true });
   const lines = template(context(policy, plan)).split('\n');
-  const text = lines.map((line, i) => (line === '#line here' ? `#line ${i + 2} "policy.cpp"` : line)).join('\n');
-  return { 'policy.cpp': text };
+  const text = lines.map((line, i) => (line === '#line here' ? `#line ${i + 2} "${source}"` : line)).join('\n');
+  return { [source]: text };
 }

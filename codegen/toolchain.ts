@@ -1,11 +1,17 @@
 /** The compilers of this machine: which are missing, and how processes that share a build folder take turns. */
 import { spawnSync } from 'node:child_process';
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** Folder for what is fetched once and kept: models that do not come from the hub, the CUDA toolchain. */
+export const cacheFolder = (): string =>
+  process.env.SKV_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skv');
 
 /** What to install when a build fails for want of a tool; undefined when nothing is missing. */
-export function missingTool(): string | undefined {
+export function missingTool(needs: 'cmake and c++' | 'c++' = 'cmake and c++'): string | undefined {
   const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
-  if (!runs('cmake'))
+  if (needs !== 'c++' && !runs('cmake'))
     return 'CMake is missing. Install it (Debian, Ubuntu: apt-get install cmake; macOS: brew install cmake), then build again.';
   if (![process.env.CXX ?? 'c++', 'g++', 'clang++'].some(runs))
     return 'A C++ compiler is missing. Install one (Debian, Ubuntu: apt-get install g++ make; macOS: xcode-select --install), then build again.';
@@ -34,5 +40,19 @@ function isStale(lock: string): boolean {
     return false;
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+/** Runs `work` while this process alone holds the lock. */
+export async function locked<T>(lock: string, work: () => Promise<T>): Promise<T> {
+  let release = tryLock(lock);
+  while (!release) {
+    await new Promise((done) => setTimeout(done, 100));
+    release = tryLock(lock);
+  }
+  try {
+    return await work();
+  } finally {
+    release();
   }
 }

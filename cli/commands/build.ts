@@ -1,37 +1,34 @@
 import { statSync } from 'node:fs';
 import { build } from '../../codegen/build.ts';
 import { PolicyErrors } from '../../codegen/diagnostics.ts';
-import type { Target } from '../../codegen/plan-types.ts';
-import { UserError, bytes, json, say } from '../output.ts';
+import { usageOf } from '../../codegen/usage.ts';
+import { report, table } from '../kernels.ts';
+import { bytes, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
+import { type TargetFlags, targetOptions } from '../targets.ts';
 
 export async function buildAll(
   policies: string[],
-  options: { target: string; force?: boolean; report?: boolean; json?: boolean },
+  flags: TargetFlags & { force?: boolean; report?: boolean; json?: boolean },
 ): Promise<void> {
-  const targets = options.target.split(',');
-  for (const target of targets)
-    if (target !== 'cpu' && target !== 'cuda')
-      throw new UserError(`--target ${target}: cpu is possible (cuda is to come).`);
+  const targets = targetOptions(flags);
   const mistakes: PolicyErrors[] = [];
   for (const file of policies.map(policyFile)) {
-    for (const target of targets as Target[]) {
+    for (const options of targets) {
       try {
         const start = Date.now();
-        const built = await build(file, { target, force: options.force });
-        const { size } = statSync(built.library);
-        if (options.json)
-          json({
-            name: built.plan.name,
-            target,
-            hash: built.plan.hash,
-            library: built.library,
-            directory: built.directory,
-          });
-        else
-          say(
-            `${built.plan.name}  ${target}  ${built.library}${options.report ? `  ${bytes(size)}, ${((Date.now() - start) / 1000).toFixed(1)} s` : ''}`,
-          );
+        const { plan, library, directory } = await build(file, { ...options, force: flags.force });
+        const seconds = (Date.now() - start) / 1000;
+        const { name, target, hash } = plan;
+        const usage = flags.report ? usageOf(directory) : undefined;
+        const kernels = usage && report(usage);
+        if (flags.json) {
+          json({ name, target, hash, library, directory, kernels });
+          continue;
+        }
+        const size = flags.report ? `  ${bytes(statSync(library).size)}, ${seconds.toFixed(1)} s` : '';
+        say(`${name}  ${target}  ${library}${size}`);
+        if (kernels) for (const line of table(kernels, true)) say(`  ${line}`);
       } catch (error) {
         if (!(error instanceof PolicyErrors)) throw error;
         mistakes.push(error);

@@ -1,8 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { INSTALL, devices, findCuda } from '../../codegen/cuda.ts';
+import { installWheels, wheelFolder } from '../../codegen/wheels.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
-import { json, say } from '../output.ts';
+import { json, note, say } from '../output.ts';
 
 interface Finding {
   what: string;
@@ -26,13 +28,36 @@ function nativeFinding(): Finding {
   }
 }
 
-export async function doctor(options: { json?: boolean }): Promise<void> {
+function cudaFinding(path?: string): Finding {
+  try {
+    const { version, home, from } = findCuda(path);
+    return { what: 'CUDA compiler', found: `nvcc ${version} in ${home} (${from})` };
+  } catch (error) {
+    // without a wish for a place, one line is enough: this part is optional
+    const wished = path !== undefined || process.env.CUDA_PATH;
+    const fix = wished ? (error as Error).message : `none; only --target cuda needs it: ${INSTALL}`;
+    return { what: 'CUDA compiler', found: null, fix };
+  }
+}
+
+function gpuFinding(): Finding {
+  const name = existsSync('/dev/nvidia0')
+    ? firstLine('nvidia-smi', ['--query-gpu=name,driver_version', '--format=csv,noheader'])
+    : null;
+  const found = name && `${name}, sm_${devices().join(', sm_')}`;
+  return { what: 'NVIDIA GPU', found, fix: 'none was found; CUDA kernels can be built here, not run (docs/cuda.md)' };
+}
+
+async function install(): Promise<void> {
+  if (!existsSync(wheelFolder())) note('skv: fetching nvcc from NVIDIA’s PyPI wheels (100 MB, 270 MB unpacked) …');
+  note(`skv: nvcc is in ${await installWheels()}`);
+}
+
+export async function doctor(options: { json?: boolean; installCuda?: boolean; cudaPath?: string }): Promise<void> {
+  if (options.installCuda) await install();
   const compiler =
     ['c++', 'g++', 'clang++'].map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null;
   const model = await resolveModel(DEFAULT_MODEL, { offline: true }).catch(() => null);
-  const driver = existsSync('/dev/nvidia0')
-    ? firstLine('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'])
-    : null;
   const findings: Finding[] = [
     { what: 'Node', found: process.version },
     { what: 'C++ compiler', found: compiler, fix: 'apt-get install g++ make (or: xcode-select --install)' },
@@ -43,7 +68,8 @@ export async function doctor(options: { json?: boolean }): Promise<void> {
       fix: 'apt-get install python3-pip; only packaged models need it',
     },
     nativeFinding(),
-    { what: 'NVIDIA GPU', found: driver, fix: 'none was found; the CPU is used (the CUDA target is to come)' },
+    cudaFinding(options.cudaPath),
+    gpuFinding(),
     { what: `model ${DEFAULT_MODEL}`, found: model, fix: `skv pull ${DEFAULT_MODEL}` },
   ];
   if (options.json)

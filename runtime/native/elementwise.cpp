@@ -108,4 +108,34 @@ void quantize(const Activations& a, int token0, int token1) {
     }
 }
 
+SKV_CLONES float largest(const float* x, int n) {
+  float lanes[16];
+  for (float& lane : lanes) lane = -INFINITY;
+  int i = 0;
+  for (; i + 16 <= n; i += 16)
+    for (int l = 0; l < 16; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+  for (; i < n; i++) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
+  float top = lanes[0];
+  for (float lane : lanes) top = lane > top ? lane : top;
+  return top;
+}
+
+SKV_CLONES double weigh(const float* x, float top, float scale, int n, float* out) {
+  double total = 0;
+  for (int from = 0; from < n; from += 1024) { /* sums in f32 stay short */
+    const int to = from + 1024 < n ? from + 1024 : n;
+    for (int i = from; i < to; i++) {
+      const float at = (x[i] - top) * scale;
+      out[i] = at < -87.0f ? 0.0f : exponential(at);
+    }
+    float lanes[16] = {0};
+    int i = from;
+    for (; i + 16 <= to; i += 16)
+      for (int l = 0; l < 16; l++) lanes[l] += out[i + l];
+    for (; i < to; i++) lanes[i % 16] += out[i];
+    for (float lane : lanes) total += double(lane);
+  }
+  return total;
+}
+
 }  // namespace skv

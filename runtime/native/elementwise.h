@@ -16,5 +16,10 @@ void rope(float* head, const float* cosine, const float* sine, int dim, bool int
 /* One block of 32: symmetric, scale = max|x| / 127, rounded to nearest even. */
 void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sum);
 
+/* The largest of n > 0 numbers, NaN left out; -infinity when there is none. */
+float largest(const float* x, int n);
+/* out[i] = e^((x[i] - top) * scale) for x <= top, 0 below e^-87; returns their sum. */
+double weigh(const float* x, float top, float scale, int n, float* out);
+
 }  // namespace skv
 #endif

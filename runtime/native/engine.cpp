@@ -243,12 +243,14 @@ void Engine::quantise(const float* x, int cols, int n) {
 }
 
 /* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row
- * groups are dealt out in pieces small enough to balance and large enough to stream. */
+ * groups are dealt out in pieces small enough to balance (at most a quarter of a MiB when there are many) and large
+ * enough to stream. */
 void Engine::project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs) {
   if (!prepared) quantise(x, cols, n);
   int groups = 0;
-  for (const Out& out : outs) groups += out.w->groups();
-  const int pieces = std::min(groups, threads_.count() == 1 ? 1 : threads_.count() * 8);
+  size_t bytes = 0;
+  for (const Out& out : outs) groups += out.w->groups(), bytes += out.w->bytes();
+  const int pieces = std::min(groups, std::max(threads_.count() * 8, int(bytes >> 18)));
   const int size = (groups + pieces - 1) / pieces;
   threads_.each((groups + size - 1) / size, [&](int32_t piece, int32_t) {
     int first = piece * size, last = std::min(groups, first + size), base = 0;

@@ -61,12 +61,12 @@ class Engine {
   std::unique_ptr<Arena> tables_;
 
   /* activations, [max_tokens][…] f32 */
-  std::vector<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
-  std::vector<int8_t> int8_;
-  std::vector<float> scale_, scaled_sum_;
-  std::vector<int32_t> sum_;
+  Array<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
+  Array<int8_t> int8_;
+  Array<float> scale_, scaled_sum_;
+  Array<int32_t> sum_;
   Activations activations_;
-  std::vector<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
+  Array<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
   int kept_logits_ = 0;
   std::vector<Sampling> sampling_; /* one per worker */
 

@@ -5,6 +5,8 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 
+#include <type_traits>
+
 namespace skv {
 namespace {
 
@@ -51,8 +53,17 @@ inline void store(float* out, int row, int rows, __m512 value) {
     _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
 }
 
-/* T tokens of one row group. */
-template <int T>
+/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead bytes later into
+ * the second-level cache, where a single stream does not reach the memory's rate by itself. */
+constexpr int kAhead = 6144;
+
+inline void call(const uint8_t* at, int bytes) {
+  for (int line = 0; line < bytes; line += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + line), _MM_HINT_T1);
+}
+
+/* T tokens of one row group; kFirst: the weights come from memory. */
+template <int T, bool kFirst>
 inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
                     int row) {
   const int blocks = w.cols / kBlock;
@@ -63,9 +74,7 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const float* scaled_sum = a.scaled_sum + size_t(t0) * blocks;
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 320 * b;
-    if (T == 1)
-      for (int line = 0; line < 320; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+    if (kFirst) call(at, 320);
     const Q4Block block(at);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -77,7 +86,7 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_add_ps(acc[t], acc_m[t]));
 }
 
-template <int T>
+template <int T, bool kFirst>
 inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
                     int row) {
   const int blocks = w.cols / kBlock;
@@ -88,9 +97,7 @@ inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const int32_t* sum = a.sum + size_t(t0) * blocks;
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 512 * b;
-    if (T == 1)
-      for (int line = 0; line < 512; line += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(at + 2560 + line), _MM_HINT_T0);
+    if (kFirst) call(at, 512);
     const Q8Block block(at, group + 512 * blocks + 32 * b);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -125,13 +132,13 @@ inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* gro
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
 }
 
-template <int T>
+template <int T, bool kFirst>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   switch (w.format) {
     case Format::Q4:
-      return q4_tile<T>(w, a, group, t0, out, stride, row);
+      return q4_tile<T, kFirst>(w, a, group, t0, out, stride, row);
     case Format::Q8:
-      return q8_tile<T>(w, a, group, t0, out, stride, row);
+      return q8_tile<T, kFirst>(w, a, group, t0, out, stride, row);
     case Format::F16:
       return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
     case Format::BF16:
@@ -140,6 +147,9 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
       return plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
   }
 }
+
+template <int n>
+using Count = std::integral_constant<int, n>;
 
 /* Tokens are walked in panels whose activations stay in the first-level cache while every row group passes over them.
  */
@@ -151,10 +161,18 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
     for (int g = group0; g < group1; g++) {
       const uint8_t* group = w.data + w.group_bytes() * g;
       int t = p0;
-      for (; t + 8 <= p1; t += 8) tile<8>(w, a, group, t, out, stride, g * kRows);
-      if (t + 4 <= p1) tile<4>(w, a, group, t, out, stride, g * kRows), t += 4;
-      if (t + 2 <= p1) tile<2>(w, a, group, t, out, stride, g * kRows), t += 2;
-      if (t < p1) tile<1>(w, a, group, t, out, stride, g * kRows);
+      auto tokens = [&](auto T, auto first) {
+        tile<T, first>(w, a, group, t, out, stride, g * kRows);
+        t += T;
+      };
+      auto rest = [&](auto first) {
+        if (t + 8 <= p1) return tokens(Count<8>(), first);
+        if (t + 4 <= p1) return tokens(Count<4>(), first);
+        if (t + 2 <= p1) return tokens(Count<2>(), first);
+        tokens(Count<1>(), first);
+      };
+      if (t == token0) rest(std::true_type());
+      while (t < p1) rest(std::false_type());
     }
   }
 }

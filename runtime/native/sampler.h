@@ -15,7 +15,12 @@ class Sampling {
   void draw(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab, skv_sampled* out);
 
  private:
+  const float* adjust(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab);
+  void rank(const float* x, int vocab, int count, float least);
+  int pick(const skv_sampler& s, const float* x, int vocab);
+
   std::vector<float> adjusted_;               /* [vocab] after penalties and bias */
+  std::vector<float> weights_;                /* [vocab] exponentials relative to the best token's */
   std::vector<int32_t> counts_;               /* [vocab] occurrences among generated tokens */
   std::vector<std::pair<float, int>> ranked_; /* candidates, best first */
 };

@@ -25,6 +25,20 @@ class Arena {
   size_t bytes_;
 };
 
+/* An array in an arena of its own: starts on a cache line, costs memory only where it was touched. */
+template <class T>
+class Array {
+ public:
+  void resize(size_t n) { arena_ = std::make_unique<Arena>((n_ = n) * sizeof(T)); }
+  size_t size() const { return n_; }
+  T* data() const { return reinterpret_cast<T*>(arena_->data()); }
+  T& operator[](size_t i) const { return data()[i]; }
+
+ private:
+  std::unique_ptr<Arena> arena_;
+  size_t n_ = 0;
+};
+
 struct Layer {
   const float *attn_norm, *ffn_norm; /* [width] */
   Matrix q, k, v, o, gate, up, down;

@@ -53,7 +53,10 @@ template <class KV>
 SKV_INLINE void read_keys(const Head<KV>& h, int p, Vec* out) {
   for (int d = 0; d < h.dim; d += 16) {
     f32x16 m[16];
-    for (int j = 0; j < 8; j++) KV::key_pair(h.keys(p), d / 2 + j, &m[2 * j], &m[2 * j + 1]);
+    for (int j = 0; j < 8; j++) {
+      const auto line = KV::key_line(h.keys(p), d / 2 + j);
+      m[2 * j] = KV::even_of(line), m[2 * j + 1] = KV::odd_of(line);
+    }
     transpose(m);
     for (int s = 0; s < SKV_PAGE; s++) *(f32x16u*)(out[s].at + d) = m[s];
   }
@@ -62,8 +65,11 @@ SKV_INLINE void read_keys(const Head<KV>& h, int p, Vec* out) {
 // Values of all slots of a page, out [slot].
 template <class KV>
 SKV_INLINE void read_values(const Head<KV>& h, int p, Vec* out) {
-  for (int s = 0; s < SKV_PAGE; s++)
-    for (int d = 0; d < h.dim; d += 16) *(f32x16u*)(out[s].at + d) = KV::value(h.values(p) + s * h.dim + d);
+  for (int i = 0; i < SKV_PAGE / 2; i++)
+    for (int d = 0; d < h.dim; d += 16) {
+      const auto line = KV::value_line(h.values(p), i, d, h.dim);
+      *(f32x16u*)(out[2 * i].at + d) = KV::even_of(line), *(f32x16u*)(out[2 * i + 1].at + d) = KV::odd_of(line);
+    }
 }
 
 // exp(logit - lse) of one query's heads for the slots of a page, reduced over the group in head order.
@@ -120,23 +126,20 @@ void observe_decode(const Head<KV>& h, const float* logits, int64_t stride, int 
 // Observed queries of a prompt chunk against the slots of one page.
 template <class P, class KV>
 void observe_page(const Head<KV>& h, int p, Scratch scratch) {
-  const int g = h.shape->group, tile = kTileRows / g > 0 ? kTileRows / g : 1;
-  float* q = scratch.take<float>(kTileRows * h.dim);
-  int* sees = scratch.take<int>(kTileRows);
-  float* logits = scratch.take<float>(kTileRows * SKV_PAGE);
-  float* turned = scratch.take<float>(SKV_PAGE * h.dim);
+  const int g = h.shape->group, tile = kTileRows / g;
+  const Tile<KV> buffers(&scratch, h.dim);
   const int before = *h.length - h.row->tokens, slot0 = p * SKV_PAGE;
   int t = h.row->observe0 - h.row->pos0;
   const int end = h.row->observe1 - h.row->pos0;
   if (before + t + 1 <= slot0) t = slot0 - before;  // earlier queries see nothing of this page
   for (; t < end; t += tile) {
     const int t1 = t + tile < end ? t + tile : end;
-    const int rows = tile_queries(h, t, t1, q, sees);
-    logits_of<P>(h, p, q, rows, logits, SKV_PAGE, turned);
+    const int rows = tile_queries(h, t, t1, buffers.q, buffers.sees);
+    logits_of<P>(h, p, buffers.q, rows, buffers.logits, SKV_PAGE, buffers.turned);
     for (int i = t; i < t1; i++) {
       const int live = before + i + 1, visible = live - slot0 < SKV_PAGE ? live - slot0 : SKV_PAGE;
       advance<P>(h, p, visible, h.row->pos0 + i, live,
-                 page_attn<P>(logits + (i - t) * g * SKV_PAGE, SKV_PAGE, h.lse(i), g));
+                 page_attn<P>(buffers.logits + (i - t) * g * SKV_PAGE, SKV_PAGE, h.lse(i), g));
     }
   }
 }

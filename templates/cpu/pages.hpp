@@ -1,9 +1,12 @@
 // Pages on the CPU, and how a step's rows map onto them.
 //
 //   page   keys   [head_dim / 2][16 slots][2]   one 64-byte line of bf16 is two dims of all slots
-//          values [16 slots][head_dim]
+//          values [8][head_dim][2]              a line is two slots of 16 dims
+//          (f32: keys [head_dim][16 slots], values [16 slots][head_dim])
 //          lanes  [lane][16 slots] 32-bit words: position, then what the plan lists, the states last
 #pragma once
+#include <type_traits>
+
 #include "abi.h"
 #include "prelude.hpp"
 #if defined(__x86_64__)
@@ -43,10 +46,16 @@ SKV_INLINE float top_of(f32x16 v) {
   return top;
 }
 
+// e^x for x <= 0 within 2^-21, never below e^-87: attention's own, with fused multiply-adds.
 SKV_INLINE f32x16 exp16(f32x16 x) {
-  f32x16 y;
-  for (int l = 0; l < 16; l++) y[l] = skv_exp(x[l]);
-  return y;
+  const f32x16 low = splat(-87.0f);
+  x = x > low ? x : low;
+  const f32x16 t = fma(x, splat(1.44269504f), splat(12582912.0f)), k = t - splat(12582912.0f);
+  const f32x16 r = fma(k, splat(-0.693147182f), x);
+  f32x16 p = splat(8.29022937e-3f);
+  p = fma(p, r, splat(4.18983884e-2f)), p = fma(p, r, splat(1.66676402e-1f)), p = fma(p, r, splat(4.99991447e-1f));
+  p = fma(p, r, splat(9.99999702e-1f)), p = fma(p, r, splat(1.0f));
+  return (f32x16)((u32x16)p + ((u32x16)t << 23));  // the low bits of t are k
 }
 
 // One step of a transpose: blocks off the diagonal change places.
@@ -70,47 +79,92 @@ enum class Pool { none, mean, max };
 enum class Heads { own, shared, pooled };
 enum class Keep { all, topK, above, chunks };
 
-// Keys and values in bf16: rounded to nearest even when stored, exact when read.
+// Keys and values in bf16: rounded to nearest even when stored. Queries and probabilities that meet them are rounded
+// too and products added in f32, the odd element of a pair first: what one dot-product instruction does with a Line (16
+// pairs: two dims of 16 slots, or two slots of 16 dims), and two fused multiply-adds where there is no such
+// instruction.
 struct Bf16 {
   using Word = uint16_t;
+  using Pair = uint32_t;  // two neighbouring elements of a query, or two neighbouring probabilities
+  using Line = u32x16;
   SKV_INLINE Word encode(float x) {
     const uint32_t bits = (uint32_t)skv_bits(x);
     return x != x ? 0x7fc0 : (Word)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
   }
-  SKV_INLINE float decode(Word w) { return skv_float((int32_t)((uint32_t)w << 16)); }
-  // Dims 2j and 2j + 1 of all slots.
-  SKV_INLINE void key_pair(const Word* keys, int j, f32x16* even, f32x16* odd) {
-    const u32x16 pair = *(const u32x16*)(keys + 32 * j);
-    *even = (f32x16)(pair << 16);
-    *odd = (f32x16)(pair & 0xffff0000u);
-  }
-  SKV_INLINE f32x16 value(const Word* at) {
+  // Keeps a line in its register: GCC would rather read it again for every row that uses it.
+  SKV_INLINE Line hold(Line line) {
 #if defined(__AVX512F__)
-    return (f32x16)((u32x16)_mm512_cvtepu16_epi32(*(const __m256i*)at) << 16);
+    asm("" : "+v"(line));
 #endif
-    return (f32x16)(__builtin_convertvector(*(const u16x16*)at, u32x16) << 16);
+    return line;
   }
-  SKV_INLINE int key_at(int d, int slot) { return d / 2 * 32 + slot * 2 + d % 2; }
-  SKV_INLINE void copy_key(Word* to, int t, const Word* from, int f, int dim) {
-    for (int j = 0; j < dim / 2; j++) memcpy(to + 32 * j + 2 * t, from + 32 * j + 2 * f, 4);
+  SKV_INLINE Pair pair(float even, float odd) { return encode(even) | (Pair)encode(odd) << 16; }
+  SKV_INLINE u32x16 spread(Pair p) { return p - (u32x16){}; }
+  SKV_INLINE f32x16 dot(Line line, u32x16 pair, f32x16 acc) {
+#if defined(__AVX512BF16__)
+    return (f32x16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)line, (__m512bh)pair);
+#else
+    return fma(even_of(line), even_of(pair), fma(odd_of(line), odd_of(pair), acc));
+#endif
+  }
+  SKV_INLINE f32x16 even_of(Line line) { return (f32x16)(line << 16); }
+  SKV_INLINE f32x16 odd_of(Line line) { return (f32x16)(line & 0xffff0000u); }
+  SKV_INLINE Line line_of(f32x16 even, f32x16 odd) {
+    Line line;
+    for (int l = 0; l < 16; l++) line[l] = pair(even[l], odd[l]);
+    return line;
+  }
+  // 16 numbers as 8 pairs.
+  SKV_INLINE void put_pairs(f32x16 x, Pair* to) {
+#if defined(__AVX512BF16__)
+    *(__m256i*)to = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+#else
+    for (int i = 0; i < 8; i++) to[i] = pair(x[2 * i], x[2 * i + 1]);
+#endif
+  }
+  // Dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
+  SKV_INLINE Line key_line(const Word* keys, int j) { return *(const Line*)(keys + 32 * j); }
+  SKV_INLINE void put_key_line(Word* keys, int j, Line line) { *(Line*)(keys + 32 * j) = line; }
+  SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
+    return *(const Line*)(values + 2 * (i * dim + d));
+  }
+  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
+  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
+    return values + 2 * (slot / 2 * dim + d) + slot % 2;
   }
 };
 
-// Keys and values in f32: a pair is two lines.
+// Keys and values in f32, exact: a line is two registers.
 struct F32 {
   using Word = float;
+  struct Pair {
+    float even, odd;
+  };
+  struct Line {
+    f32x16 even, odd;
+  };
   SKV_INLINE Word encode(float x) { return x; }
-  SKV_INLINE float decode(Word w) { return w; }
-  SKV_INLINE void key_pair(const Word* keys, int j, f32x16* even, f32x16* odd) {
-    *even = *(const f32x16*)(keys + 32 * j);
-    *odd = *(const f32x16*)(keys + 32 * j + 16);
+  SKV_INLINE Line hold(Line line) { return line; }
+  SKV_INLINE Pair pair(float even, float odd) { return {even, odd}; }
+  SKV_INLINE Line spread(Pair p) { return {splat(p.even), splat(p.odd)}; }
+  SKV_INLINE f32x16 dot(Line line, Line pair, f32x16 acc) {
+    return fma(line.even, pair.even, fma(line.odd, pair.odd, acc));
   }
-  SKV_INLINE f32x16 value(const Word* at) { return *(const f32x16*)at; }
-  SKV_INLINE int key_at(int d, int slot) { return d * 16 + slot; }
-  SKV_INLINE void put_key(Word* keys, int d, f32x16 x) { *(f32x16*)(keys + key_at(d, 0)) = x; }
-  SKV_INLINE void copy_key(Word* to, int t, const Word* from, int f, int dim) {
-    for (int d = 0; d < dim; d++) to[d * 16 + t] = from[d * 16 + f];
+  SKV_INLINE f32x16 even_of(Line line) { return line.even; }
+  SKV_INLINE f32x16 odd_of(Line line) { return line.odd; }
+  SKV_INLINE Line line_of(f32x16 even, f32x16 odd) { return {even, odd}; }
+  SKV_INLINE void put_pairs(f32x16 x, Pair* to) { *(f32x16*)to = x; }
+  SKV_INLINE Line key_line(const Word* keys, int j) {
+    return {*(const f32x16*)(keys + 32 * j), *(const f32x16*)(keys + 32 * j + 16)};
   }
+  SKV_INLINE void put_key_line(Word* keys, int j, Line line) {
+    *(f32x16*)(keys + 32 * j) = line.even, *(f32x16*)(keys + 32 * j + 16) = line.odd;
+  }
+  SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
+    return {*(const f32x16*)(values + 2 * i * dim + d), *(const f32x16*)(values + (2 * i + 1) * dim + d)};
+  }
+  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
+  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 };
 
 // One KV head of one layer of one row: its pages and counts.
@@ -143,11 +197,16 @@ struct Head {
   float* lse(int t) const { return step->lse + (token(t) * shape->kv_heads + head) * shape->group; }
 };
 
-// Runs fn(item, worker) for items [0, n) on the engine's threads.
+// Runs fn(item, worker) for items [0, n) on the engine's threads; `small` work is not worth waking them.
 template <class Fn>
-SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn) {
+SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn, bool small = false) {
+  if (small) {
+    for (int32_t item = 0; item < n; item++) fn(item, 0);
+    return;
+  }
   exec->parallel(
-      exec->self, n, [](void* arg, int32_t item, int32_t worker) { (*(Fn*)arg)(item, worker); }, &fn);
+      exec->self, n,
+      [](void* arg, int32_t item, int32_t worker) { (*(std::remove_reference_t<Fn>*)arg)(item, worker); }, &fn);
 }
 
 // A worker's scratch memory, handed out front to back.
@@ -166,7 +225,9 @@ struct Scratch {
 template <class P, class KV>
 int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
-  each(exec, step->rows * heads, [&](int32_t item, int32_t) {
+  int tokens = 0;
+  for (int r = 0; r < step->rows; r++) tokens += step->row[r].tokens;
+  auto store = [&](int32_t item, int32_t) {
     const skv_row* row = step->row + item / heads;
     if (row->policy != step->self) return;
     const Head<KV> h(step, row, layer, item % heads);
@@ -174,15 +235,18 @@ int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
       const int slot = *h.length + t, p = slot / SKV_PAGE, s = slot % SKV_PAGE;
       const float* k = step->k + (h.token(t) * heads + h.head) * h.dim;
       const float* v = step->v + (h.token(t) * heads + h.head) * h.dim;
-      auto *keys = h.keys(p), *values = h.values(p) + s * h.dim;
-      for (int d = 0; d < h.dim; d++) keys[KV::key_at(d, s)] = KV::encode(k[d]);
-      for (int d = 0; d < h.dim; d++) values[d] = KV::encode(v[d]);
+      auto *keys = h.keys(p), *values = h.values(p);
+      for (int d = 0; d < h.dim; d++) *KV::key_at(keys, d, s) = KV::encode(k[d]);
+      for (int d = 0; d < h.dim; d++) *KV::value_at(values, d, s, h.dim) = KV::encode(v[d]);
+      if (s % 2 == 0)  // its neighbour is multiplied by 0 until it is there: no NaN may lie in wait
+        for (int d = 0; d < h.dim; d++) *KV::value_at(values, d, s + 1, h.dim) = 0;
       h.lane(p, 0)[s] = row->pos0 + t;
       if (P::shift_lane) h.lane(p, P::shift_lane)[s] = 0;
       if (P::class_lane) h.lane(p, P::class_lane)[s] = step->classes[h.token(t)];
       for (int i = 0; i < P::states; i++) h.state(p, P::first_state, i)[s] = P::init(i);
     }
     *h.length += row->tokens;
-  });
+  };
+  each(exec, step->rows * heads, store, tokens * heads <= 16);
   return 0;
 }

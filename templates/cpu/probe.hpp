@@ -57,3 +57,7 @@ int32_t probe_score(const skv_probe* p) {
   for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);
   return 0;
 }
+
+SKV_INLINE const char* error_of(int32_t code) {
+  return code == 0 ? "no error" : code == SKV_E_HEADS ? "more KV heads than can decide together" : "an unknown code";
+}

@@ -173,8 +173,9 @@ void keep_chunks(const Head<KV>& h, Choice* c, int size, int count, uint64_t* or
 template <class P, class KV>
 SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
   const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  KV::copy_key(h.keys(pt), st, h.keys(pf), sf, h.dim);
-  memcpy(h.values(pt) + st * h.dim, h.values(pf) + sf * h.dim, h.dim * sizeof(typename KV::Word));
+  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
+  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
+  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
   for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
 
@@ -293,7 +294,7 @@ template <class P, class KV>
 int32_t compact(const skv_step* step, const skv_exec* exec) {
   if (P::keep == Keep::all) return 0;
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
-  if (heads > 64) return 1;
+  if (heads > 64) return SKV_E_HEADS;
   const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
   each(exec, step->rows * layers * units, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);

@@ -76,7 +76,15 @@ test('mistakes of the user end with 1 and say what to do', async () => {
   const wrong: [string[], RegExp][] = [
     [['build', 'h20'], /Did you mean h2o\?/],
     [['build', 'no/such/file.ts'], /neither a file nor one of/],
-    [['build', 'h2o', '--target', 'tpu'], /cpu is possible/],
+    [['build', 'h2o', '--target', 'tpu'], /cpu and cuda are possible/],
+    [['build', 'h2o', '--target', 'cuda', '--arch', '75'], /compute capabilities from 80 on/],
+    [['build', 'h2o', '--target', 'cuda', '--head-dim', '48'], /64, 80, 96, 128 and 256/],
+    [['build', 'h2o', '--target', 'cuda', '--kv', 'f64'], /bf16, f16 and f32/],
+    [
+      ['build', 'h2o', '--target', 'cuda', '--cuda-path', 'nowhere'],
+      /nowhere is no CUDA toolkit:\n.*bin\/nvcc does not exist/,
+    ],
+    [['explain', 'h2o', '--target', 'cpu,cuda'], /explain shows one target/],
     [['test', 'h2o', '--runs', 'many'], /whole numbers/],
     [['trace', 'h2o'], /--prompt-file FILE or as --tokens FILE/],
     [['trace', 'h2o', '--tokens', 'none.json', '--model', 'none.gguf'], /none/],

@@ -1,202 +1,28 @@
-/**
- * append and attend against plain loops in doubles; and the same bits for every way to cut a prompt, for decode instead of
- * prefill, for strangers in the step, and for any order of work. States under observation likewise.
- */
+/** Attention and observers on the CPU. */
 import { test } from 'uvu';
-import * as assert from 'uvu/assert';
-import { build, shipped } from '../../codegen/build.ts';
-import { attention, bf16, normals, probabilities, random } from './dense.ts';
-import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
+import { attentionCases } from './attention.ts';
+import { cpu } from './runners.ts';
 
-const none = await build(shipped('none')!);
-const h2o = await build(shipped('h2o')!);
-
-/** f32 accumulation of a few hundred terms of size about 1. */
-const TOLERANCE = 1e-5;
-
-const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
-  kvType,
-  layers: 1,
-  kvHeads,
-  group,
-  headDim,
-  maxTokens: 600,
-  maxSlots: 640,
-  interleaved: true,
-  seqs: 2,
-  invFreq: Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim)),
-});
-
-/** Random inputs of `length` tokens. */
-function inputs(shape: Shape, length: number, seed: number): LayerInput {
-  const next = random(seed);
-  const { kvHeads, group, headDim } = shape;
-  return {
-    q: normals(next, length * kvHeads * group * headDim),
-    k: normals(next, length * kvHeads * headDim),
-    v: normals(next, length * kvHeads * headDim),
-  };
-}
-
-const slice = (all: LayerInput, { kvHeads, group, headDim }: Shape, from: number, to: number): LayerInput => ({
-  q: all.q.slice(from * kvHeads * group * headDim, to * kvHeads * group * headDim),
-  k: all.k.slice(from * kvHeads * headDim, to * kvHeads * headDim),
-  v: all.v.slice(from * kvHeads * headDim, to * kvHeads * headDim),
-});
-
-/** Steps that feed [0, length) in chunks of the given sizes, the last one repeated. */
-function steps(shape: Shape, all: LayerInput, length: number, chunks: number[], row: Partial<Row> = {}): Step[] {
-  const list: Step[] = [];
-  for (let from = 0, i = 0; from < length; i++) {
-    const to = Math.min(length, from + chunks[Math.min(i, chunks.length - 1)]);
-    const observe = row.observe && ([Math.max(from, row.observe[0]), Math.min(to, row.observe[1])] as [number, number]);
-    list.push({
-      rows: [
-        {
-          seq: 0,
-          tokens: to - from,
-          pos0: from,
-          prompt: length,
-          ...row,
-          observe: observe && observe[0] < observe[1] ? observe : [0, 0],
-        },
-      ],
-      layers: [slice(all, shape, from, to)],
-    });
-    from = to;
-  }
-  return list;
-}
-
-/** Outputs of the steps, joined. */
-function joined(answers: ReturnType<typeof drive>['steps'], what: 'out' | 'lse'): Float32Array {
-  const parts = answers.map((step) => step.layers[0][what]);
-  const whole = new Float32Array(parts.reduce((n, part) => n + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
-}
-
-const sameBits = (a: Float32Array, b: Float32Array): boolean =>
-  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
-
-for (const headDim of [64, 80, 96, 128])
-  test(`attention of head size ${headDim} against plain loops`, () => {
-    for (const [i, length] of [1, 15, 16, 17, 255, 256, 257, 600].entries()) {
-      const group = 1 + (i % 4);
-      for (const kvType of ['f32', 'bf16'] as const) {
-        const shape = shapeOf(headDim, group, kvType);
-        const all = inputs(shape, length, headDim * 1000 + length);
-        const { steps: answers } = drive(none.library, 1, shape, steps(shape, all, length, [600]));
-        const [out, lse] = [joined(answers, 'out'), joined(answers, 'lse')];
-        const stored = (x: Float32Array) => (kvType === 'bf16' ? x.map(bf16) : x);
-        const [k, v] = [stored(all.k), stored(all.v)];
-        for (const token of new Set([0, length >> 1, length - 1]))
-          for (let head = 0; head < shape.kvHeads; head++) {
-            const rows = (x: Float32Array) =>
-              Array.from({ length: token + 1 }, (_, t) =>
-                x.subarray((t * shape.kvHeads + head) * headDim, (t * shape.kvHeads + head + 1) * headDim),
-              );
-            const [keys, values] = [rows(k), rows(v)];
-            for (let g = 0; g < group; g++) {
-              const query = (token * shape.kvHeads + head) * group + g;
-              const expected = attention(all.q.subarray(query * headDim, (query + 1) * headDim), keys, values);
-              const label = `${kvType}, group ${group}, length ${length}, token ${token}`;
-              assert.ok(
-                Math.abs(expected.lse - lse[query]) < TOLERANCE,
-                `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`,
-              );
-              for (let d = 0; d < headDim; d++) {
-                const error = Math.abs(expected.out[d] - out[query * headDim + d]);
-                assert.ok(
-                  error < TOLERANCE,
-                  `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`,
-                );
-              }
-            }
-          }
-      }
-    }
-  });
-
-test('the same bits for every chunking, for decode, and for any order of work', () => {
-  for (const [headDim, group, kvType] of [
+attentionCases(cpu, {
+  headDims: [64, 80, 96, 128],
+  // f32 accumulation of a few hundred terms of size about 1
+  tolerance: { f32: 1e-5, bf16: 1e-5 },
+  lengths: [1, 15, 16, 17, 255, 256, 257, 600],
+  cut: [
     [64, 3, 'bf16'],
     [80, 1, 'f32'],
     [96, 4, 'bf16'],
     [128, 2, 'bf16'],
     [64, 5, 'f32'],
-  ] as const) {
-    const shape = shapeOf(headDim, group, kvType);
-    const length = 531;
-    const all = inputs(shape, length, headDim + group);
-    const run = (chunks: number[], workers: number) =>
-      drive(none.library, 1, shape, steps(shape, all, length, chunks), { workers }).steps;
-    const whole = run([600], 1);
-    for (const chunks of [[1], [7], [16], [250, 1, 1, 1, 1, 1, 1, 1, 64], [257], [300, 11]]) {
-      const cut = run(chunks, 3);
-      for (const what of ['out', 'lse'] as const)
-        assert.ok(
-          sameBits(joined(whole, what), joined(cut, what)),
-          `${what}, head size ${headDim}, group ${group}, ${kvType}, chunks ${chunks}`,
-        );
-    }
-  }
-});
-
-test('the same bits beside a stranger in the step', () => {
-  const shape = shapeOf(64, 3, 'bf16');
-  const [mine, other] = [inputs(shape, 40, 1), inputs(shape, 300, 2)];
-  const join = (a: Float32Array, b: Float32Array) =>
-    Float32Array.from({ length: a.length + b.length }, (_, i) => (i < a.length ? a[i] : b[i - a.length]));
-  const alone = drive(none.library, 1, shape, steps(shape, mine, 40, [40])).steps[0].layers[0].out;
-  const both = drive(none.library, 1, shape, [
-    {
-      rows: [
-        { seq: 1, tokens: 300, pos0: 0, prompt: 300 },
-        { seq: 0, tokens: 40, pos0: 0, prompt: 40 },
-      ],
-      layers: [{ q: join(other.q, mine.q), k: join(other.k, mine.k), v: join(other.v, mine.v) }],
-    },
-  ]).steps[0].layers[0].out;
-  assert.ok(sameBits(alone, both.slice(both.length - alone.length)));
-});
-
-test('observed states: against plain loops, and the same bits for every chunking and for decode', () => {
-  for (const [headDim, group, kvType] of [
+  ],
+  cutLength: 531,
+  cuts: [[1], [7], [16], [250, 1, 1, 1, 1, 1, 1, 1, 64], [257], [300, 11]],
+  observed: [
     [64, 3, 'bf16'],
     [80, 2, 'f32'],
-  ] as const) {
-    const shape = shapeOf(headDim, group, kvType, 1);
-    const length = 290;
-    const all = inputs(shape, length, 77 + headDim);
-    const read = { seq: 0, layer: 0, head: 0 };
-    const masses = [[600], [1], [13], [256, 1, 33], [100, 90]].map((chunks) => {
-      const ops = [...steps(shape, all, length, chunks, { observe: [0, length] }), read];
-      return floats(drive(h2o.library, 2, shape, ops, { workers: 2 }).reads[0].lanes[1]);
-    });
-    masses.forEach((mass, i) => assert.ok(sameBits(mass, masses[0]), `chunking ${i}, head size ${headDim}`));
-    const keys = Array.from({ length }, (_, t) =>
-      all.k.subarray(t * headDim, (t + 1) * headDim).map(kvType === 'bf16' ? bf16 : (x) => x),
-    );
-    const expected = new Float64Array(length);
-    for (let t = 0; t < length; t++)
-      for (let g = 0; g < group; g++) {
-        const { p } = probabilities(
-          all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim),
-          keys.slice(0, t + 1),
-        );
-        for (let s = 0; s <= t; s++) expected[s] += p[s];
-      }
-    for (let s = 0; s < length; s++)
-      assert.ok(
-        Math.abs(expected[s] - masses[0][s]) < 2e-5 * Math.max(1, expected[s]),
-        `slot ${s}: ${masses[0][s]}, expected ${expected[s]}`,
-      );
-  }
+  ],
+  observedLength: 290,
+  observedCuts: [[600], [1], [13], [256, 1, 33], [100, 90]],
+  observedTolerance: { f32: 2e-5, bf16: 2e-5 },
 });
-
 test.run();

@@ -16,8 +16,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
-import { compile } from '../../codegen/compile.ts';
-import { PolicyErrors } from '../../codegen/diagnostics.ts';
+import { compilers } from '../../codegen/compile.ts';
 import { normals, random } from './dense.ts';
 import { type Shape, drive, floats } from './driver.ts';
 
@@ -141,7 +140,7 @@ test('an error in generated code points at the policy', async () => {
       .split('\n')
       .findIndex((text) => text.includes('score:')) + 1;
   try {
-    await compile(folder, 'native', knorm);
+    await compilers.cpu({}).compile(folder, knorm);
     assert.unreachable('it compiles');
   } catch (error) {
     assert.match((error as Error).message, /internal: the generated code of .*knorm\.ts does not compile/);
@@ -156,20 +155,13 @@ test('an error after an expression points at the generated file', async () => {
   const text = sources['policy.cpp'].replace('int64_t step_floats(', 'int65_t step_floats(');
   writeFileSync(join(folder, 'policy.cpp'), text);
   const line = text.split('\n').findIndex((each) => each.startsWith('int65_t')) + 1;
-  await compile(folder, 'native', knorm).then(
-    () => assert.unreachable('it compiles'),
-    (error: Error) => assert.match(error.message, new RegExp(`policy\\.cpp:${line}:\\d+: error`)),
-  );
-});
-
-test('CUDA is refused where the policy stands', async () => {
-  try {
-    await build(knorm, { target: 'cuda', directory: fresh() });
-    assert.unreachable('it builds');
-  } catch (error) {
-    assert.instance(error, PolicyErrors);
-    assert.is((error as PolicyErrors).diagnostics[0].slug, 'unsupported-on-target');
-  }
+  await compilers
+    .cpu({})
+    .compile(folder, knorm)
+    .then(
+      () => assert.unreachable('it compiles'),
+      (error: Error) => assert.match(error.message, new RegExp(`policy\\.cpp:${line}:\\d+: error`)),
+    );
 });
 
 test('other instruction sets: the same text compiles, and fused ones give the same bits', async () => {

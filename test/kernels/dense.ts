@@ -1,4 +1,5 @@
 /** Attention once more, in doubles and plain loops, and the random numbers of these tests. */
+import type { KvType } from '../../codegen/plan-types.ts';
 
 /** A small generator with a seed: uniform in [0, 1). */
 export function random(seed: number): () => number {
@@ -24,13 +25,30 @@ export function bf16(x: number): number {
   return cell[0];
 }
 
-/** Probabilities of one query over keys [slot][dim]; `q` unscaled. */
+/** Rounded to f16, to nearest even. */
+export function f16(x: number): number {
+  const unit = 2 ** Math.max(Math.floor(Math.log2(Math.abs(x) || 1)) - 10, -24);
+  const units = x / unit;
+  const low = Math.floor(units);
+  const up = units - low > 0.5 || (units - low === 0.5 && low % 2 !== 0);
+  return (up ? low + 1 : low) * unit;
+}
+
+/** A number as each type stores it. */
+export const rounded: Record<KvType, (x: number) => number> = { bf16, f16, f32: (x) => x };
+
+/** A query as attention multiplies it: scaled, and rounded as the keys are. */
+export function scaled(q: ArrayLike<number>, kvType: KvType): Float32Array {
+  const scale = Math.fround(1 / Math.sqrt(q.length));
+  return Float32Array.from(q, (x) => rounded[kvType](Math.fround(x * scale)));
+}
+
+/** Probabilities of one scaled query over keys [slot][dim]. */
 export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): { p: number[]; lse: number } {
-  const scale = 1 / Math.sqrt(q.length);
   const logits = keys.map((key) => {
     let sum = 0;
     for (let d = 0; d < q.length; d++) sum += q[d] * key[d];
-    return sum * scale;
+    return sum;
   });
   const top = Math.max(...logits);
   const total = logits.reduce((sum, x) => sum + Math.exp(x - top), 0);
@@ -38,16 +56,19 @@ export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): 
   return { p: logits.map((x) => Math.exp(x - lse)), lse };
 }
 
-/** Attention output of one query. */
+/** Attention output of one scaled query; `spread` is the sum of |p v|, what an error of p is weighed with. */
 export function attention(
   q: ArrayLike<number>,
   keys: ArrayLike<number>[],
   values: ArrayLike<number>[],
-): { out: Float64Array; lse: number } {
+): { out: Float64Array; spread: Float64Array; lse: number } {
   const { p, lse } = probabilities(q, keys);
-  const out = new Float64Array(q.length);
+  const [out, spread] = [new Float64Array(q.length), new Float64Array(q.length)];
   values.forEach((value, s) => {
-    for (let d = 0; d < out.length; d++) out[d] += p[s] * value[d];
+    for (let d = 0; d < out.length; d++) {
+      out[d] += p[s] * value[d];
+      spread[d] += Math.abs(p[s] * value[d]);
+    }
   });
-  return { out, lse };
+  return { out, spread, lse };
 }

@@ -1,7 +1,9 @@
 // Drives one policy library through append, attend, observe and compact on a problem read from stdin, without a model and
 // without an engine. test/kernels/driver.ts writes the problem and reads the answer; both sides list the words in order.
 //
-//   problem  i32 kv_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat ops
+// A CUDA library compiled against the emulation is driven the same way: its device memory is the host's.
+//
+//   problem  i32 kv_type io_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat ops
 //            f32 inv_freq[head_dim / 2]
 //            ops: 1 step  i32 rows tokens, skv_row[rows], budgets[seqs][layers], classes[tokens], f32 params[seqs][16],
 //                         per layer f32 q, k, v                    answer: per layer out, lse; then lengths
@@ -63,6 +65,46 @@ void parallel(void*, int32_t items, void (*run)(void*, int32_t, int32_t), void* 
   for (int i = 0; i < items; i++) run(arg, workers > 1 ? items - 1 - i : i, i % workers);
 }
 
+// 16-bit numbers: bf16, and f16 as far as numbers of ordinary size go.
+uint16_t narrow(float x, int type) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  if (type == SKV_BF16) return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  if (std::fabs(x) < 6.1035156e-5f) return uint16_t((bits >> 16 & 0x8000) | (int)std::nearbyint(std::fabs(x) * 0x1p24f));
+  return uint16_t((bits >> 16 & 0x8000) | ((bits & 0x7fffffff) - 0x38000000 + 0xfff + (bits >> 13 & 1)) >> 13);
+}
+float widen(uint16_t word, int type) {
+  const uint32_t sign = (uint32_t)(word & 0x8000) << 16, size = word & 0x7fff;
+  const uint32_t bits = type == SKV_BF16 ? (uint32_t)word << 16 : sign | ((size << 13) + 0x38000000);
+  float x;
+  memcpy(&x, &bits, 4);
+  return type == SKV_F16 && size < 0x400 ? (sign ? -1 : 1) * (float)size * 0x1p-24f : x;
+}
+std::vector<float> stored(const std::vector<float>& x, int type) {
+  if (type == SKV_F32) return x;
+  std::vector<float> out(x.size() / 2 + 1);
+  for (size_t i = 0; i < x.size(); i++) ((uint16_t*)out.data())[i] = narrow(x[i], type);
+  return out;
+}
+
+// What an engine knows of a step before it runs.
+skv_hints hints_of(const std::vector<skv_row>& rows, const skv_shape& shape, const std::vector<int32_t>& lengths) {
+  skv_hints hints{};
+  for (const skv_row& row : rows) {
+    hints.compact_rows += row.compact;
+    const int heads = shape.layers * shape.kv_heads;
+    for (int h = row.seq * heads; h < (row.seq + 1) * heads; h++)
+      hints.slots = std::max(hints.slots, lengths[h] + row.tokens);
+    if (row.tokens == 1 && row.pos0 >= row.prompt) {
+      hints.decode_rows++;
+    } else {
+      hints.prompt_tokens = std::max(hints.prompt_tokens, row.tokens);
+      hints.observed_tokens = std::max(hints.observed_tokens, row.observe1 - row.observe0);
+    }
+  }
+  return hints;
+}
+
 uint8_t* aligned(size_t bytes) {
   auto* p = (uint8_t*)aligned_alloc(64, (bytes + 63) / 64 * 64);
   memset(p, 0xff, (bytes + 63) / 64 * 64);  // NaN everywhere: whatever is read unwritten shows
@@ -77,9 +119,10 @@ int main(int, char** argv) {
   void* handle = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (!handle) return fprintf(stderr, "%s\n", dlerror()), 2;
   const skv_policy* policy = ((skv_policy_entry_fn)dlsym(handle, SKV_POLICY_ENTRY))();
+  const bool cuda = !strcmp(policy->target, "cuda");
 
   skv_shape shape{};
-  shape.kv_type = word(), shape.layers = word(), shape.kv_heads = word(), shape.group = word(), shape.head_dim = word();
+  shape.kv_type = word(), shape.io_type = word(), shape.layers = word(), shape.kv_heads = word(), shape.group = word(), shape.head_dim = word();
   shape.max_tokens = word(), shape.max_slots = word(), shape.rope_interleaved = word();
   const int seqs = word();
   workers = word();
@@ -96,6 +139,7 @@ int main(int, char** argv) {
 
   // pages in a scattered order, none twice
   const int pages = seqs * shape.layers * shape.kv_heads * shape.table_stride;
+  shape.max_rows = 8, shape.max_seqs = seqs, shape.pages = pages + 1;
   std::vector<int32_t> table(pages), lengths(pages / shape.table_stride, 0);
   int step_by = pages / 2 + 1;
   while (std::__gcd(step_by, pages) != 1) step_by++;
@@ -107,7 +151,8 @@ int main(int, char** argv) {
   step.logits = (float*)aligned(policy->step_floats(&shape) * 4);
   skv_exec exec{};
   exec.workers = workers, exec.parallel = parallel, exec.scratch_bytes = (policy->scratch_bytes(&shape) + 63) / 64 * 64;
-  exec.scratch = aligned(exec.scratch_bytes * workers);
+  exec.scratch = aligned(exec.scratch_bytes * (cuda ? 1 : workers));
+  auto fail = [&](int32_t code) { return fprintf(stderr, "%s\n", policy->error(code)), 3; };
 
   while (ops-- > 0) {
     if (word() == 1) {
@@ -120,11 +165,15 @@ int main(int, char** argv) {
       bool compacts = false;
       for (const auto& r : row) compacts |= r.compact != 0;
       for (int layer = 0; layer < shape.layers; layer++) {
-        const auto q = list<float>((size_t)tokens * heads * dim), k = list<float>((size_t)tokens * shape.kv_heads * dim),
-                   v = list<float>((size_t)tokens * shape.kv_heads * dim);
+        const auto q = stored(list<float>((size_t)tokens * heads * dim), shape.io_type),
+                   k = stored(list<float>((size_t)tokens * shape.kv_heads * dim), shape.io_type),
+                   v = stored(list<float>((size_t)tokens * shape.kv_heads * dim), shape.io_type);
         std::vector<float> out((size_t)tokens * heads * dim, NAN), lse((size_t)tokens * heads, NAN);
+        if (cuda) shape.max_tokens = tokens;  // the arrays' true sizes, for the emulation's checks
+        step.hints = hints_of(row, shape, lengths);
         step.q = q.data(), step.k = k.data(), step.v = v.data(), step.out = out.data(), step.lse = lse.data();
-        int failed = policy->append(&step, layer, &exec) || policy->attend(&step, layer, &exec);
+        int32_t failed = policy->append(&step, layer, &exec);
+        if (!failed) failed = policy->attend(&step, layer, &exec);
         if (threaded) {
           std::vector<double> times;
           for (int i = 0; i < repeat; i++) {
@@ -135,10 +184,14 @@ int main(int, char** argv) {
           std::nth_element(times.begin(), times.begin() + repeat / 2, times.end());
           fprintf(stderr, "attend %d tokens, %d slots: %.1f us\n", tokens, lengths[0], times[repeat / 2] * 1e6);
         }
-        if (failed || policy->observe(&step, layer, &exec)) return 3;
+        if (!failed) failed = policy->observe(&step, layer, &exec);
+        if (failed) return fail(failed);
+        if (shape.io_type != SKV_F32)
+          for (size_t i = out.size(); i-- > 0;) out[i] = widen(((uint16_t*)out.data())[i], shape.io_type);
         put(out), put(lse);
       }
-      if (compacts && policy->compact(&step, &exec)) return 3;
+      if (compacts)
+        if (const int32_t failed = policy->compact(&step, &exec)) return fail(failed);
       put(lengths);
       continue;
     }
@@ -152,13 +205,11 @@ int main(int, char** argv) {
       for (int l = 0; l < shape.lanes; l++)
         lanes[(size_t)l * live + s] = ((const int32_t*)(page + SKV_PAGE * 2 * dim * bytes))[l * SKV_PAGE + slot];
       for (int d = 0; d < dim; d++) {
-        const int key = bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2, value = SKV_PAGE * dim + slot * dim + d;
+        const int straight = slot * dim + d;
+        const int key = cuda ? straight : bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2;
+        const int value = SKV_PAGE * dim + (cuda || bytes == 4 ? straight : 2 * (slot / 2 * dim + d) + slot % 2);
         auto read = [&](int word) {
-          if (bytes == 4) return ((const float*)page)[word];
-          const uint32_t bits = (uint32_t)((const uint16_t*)page)[word] << 16;
-          float x;
-          memcpy(&x, &bits, 4);
-          return x;
+          return bytes == 4 ? ((const float*)page)[word] : widen(((const uint16_t*)page)[word], shape.kv_type);
         };
         keys[(size_t)s * dim + d] = read(key), values[(size_t)s * dim + d] = read(value);
       }

@@ -4,11 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { KvType } from '../../codegen/plan-types.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
 export interface Shape {
-  kvType: 'bf16' | 'f32';
+  kvType: KvType;
+  /** of q, k, v and out; default f32 */
+  ioType?: KvType;
   layers: number;
   kvHeads: number;
   group: number;
@@ -104,18 +107,24 @@ class Writer {
   }
 }
 
+/** Numbers of abi.h. */
+const kvTypes: Record<KvType, number> = { bf16: 0, f32: 1, f16: 2 };
+
 export interface Options {
+  /** order of the emulation's threads: forward, reverse or a seed */
+  order?: string;
   workers?: number;
   /** > 1: time this many runs of each attend on threads; the times are in `report` */
   repeat?: number;
 }
 
-/** Runs steps and reads in order; answers in the same order. `lanes` is the plan's number of lanes. */
-export function drive(library: string, lanes: number, shape: Shape, ops: (Step | Read)[], options: Options = {}) {
+/** The problem as driver.cpp reads it. */
+export function problem(shape: Shape, ops: (Step | Read)[], options: Options = {}): Buffer {
   const { layers, kvHeads, group, headDim, seqs } = shape;
   const write = new Writer();
   write.words(
-    shape.kvType === 'f32' ? 1 : 0,
+    kvTypes[shape.kvType],
+    kvTypes[shape.ioType ?? 'f32'],
     layers,
     kvHeads,
     group,
@@ -165,16 +174,34 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
     write.array(new Float32Array(seqs * 16));
     for (const { q, k, v } of op.layers) [q, k, v].forEach((each) => write.array(each));
   }
+  return Buffer.concat(write.parts);
+}
+
+/** What the library answers to a problem, in words, and what the driver reports. `order`: of the emulation's threads. */
+export function solve(library: string, input: Buffer, order = 'forward'): { stdout: Buffer; report: string } {
   const { status, stdout, stderr, signal } = spawnSync(driver(), [library], {
-    input: Buffer.concat(write.parts),
+    input,
+    env: { ...process.env, SKV_EMULATE: order },
     maxBuffer: 1 << 30,
   });
   if (status !== 0) throw new Error(`driver ended with ${status ?? signal}: ${stderr}`);
+  return { stdout, report: stderr.toString() };
+}
+
+/** Runs steps and reads in order; answers in the same order. `lanes` is the plan's number of lanes. */
+export function drive(library: string, lanes: number, shape: Shape, ops: (Step | Read)[], options: Options = {}) {
+  const { stdout, report } = solve(library, problem(shape, ops, options), options.order);
+  return { ...answers(stdout, lanes, shape, ops), report };
+}
+
+/** An answer's words as the arrays they are. */
+export function answers(stdout: Buffer, lanes: number, shape: Shape, ops: (Step | Read)[]) {
+  const { layers, kvHeads, group, headDim, seqs } = shape;
   const bytes = stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength);
   let at = 0;
   const ints = (n: number) => new Int32Array(bytes, (at += n * 4) - n * 4, n);
   const reals = (n: number) => new Float32Array(bytes, (at += n * 4) - n * 4, n);
-  const answers = ops.map((op): StepAnswer | ReadAnswer => {
+  const all = ops.map((op): StepAnswer | ReadAnswer => {
     if ('rows' in op) {
       const tokens = op.rows.reduce((sum, row) => sum + row.tokens, 0);
       const answer = op.layers.map(() => ({
@@ -192,8 +219,7 @@ export function drive(library: string, lanes: number, shape: Shape, ops: (Step |
     };
   });
   return {
-    steps: answers.filter((each): each is StepAnswer => 'lengths' in each),
-    reads: answers.filter((each): each is ReadAnswer => 'live' in each),
-    report: stderr.toString(),
+    steps: all.filter((each): each is StepAnswer => 'lengths' in each),
+    reads: all.filter((each): each is ReadAnswer => 'live' in each),
   };
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compile } from '../../codegen/compile.ts';
+import { compilers } from '../../codegen/compile.ts';
 import { host } from '../../codegen/host.ts';
 import { irText } from '../../codegen/irtext.ts';
 import { difference, interpreted, onHostPolicy, situation } from '../../codegen/ladder.ts';
@@ -73,7 +73,7 @@ async function library(batch: typeof policies, name: string): Promise<string> {
       .concat('}\n');
   });
   writeFileSync(join(at, 'policy.cpp'), `#include "cpu/probe.hpp"\n${parts.join('\n')}`);
-  return compile(at, 'native', name);
+  return compilers.cpu({ march: 'native' }).compile(at, name);
 }
 
 const batches = Array.from({ length: Math.ceil(policies.length / BATCH) }, (_, b) =>

@@ -1,0 +1,70 @@
+/** The CUDA half of the plan: tiles, scratch memory and kernels, from what the policy reads. */
+import { fieldsOf } from './fields.ts';
+import type { Node, Policy } from './ir.ts';
+import type { CudaKernel, CudaOptions, CudaPlan } from './plan-types.ts';
+
+/** Threads that share a slot: a vector is spread over sixteen, whose sums are the language's sixteen partial sums. */
+function lanesOf(nodes: readonly Node[]): 1 | 16 {
+  const fields = fieldsOf(nodes);
+  return fields.has('key') || fields.has('value') ? 16 : 1;
+}
+
+export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf16'] }: CudaOptions): CudaPlan {
+  const nextLanes = lanesOf(policy.states.map((state) => state.next));
+  const vectors = policy.across.some((each) => each.of.type === 'vec');
+  const scoreLanes = vectors ? 16 : lanesOf(policy.score ? [policy.score] : []);
+  const decides = policy.heads.kind === 'own' ? 'head' : 'layer';
+  const [split, splits, tileRows, tileSlots] = [256, 32, 64, 64];
+  const [decode, prompt] = [policy.observe.decode, policy.observe.prompt !== 'none'];
+  const compacts = policy.keep.kind !== 'all';
+  const kernels: CudaKernel[] = [
+    { name: 'append', pass: 'append', grid: ['tokens / 16', 'kv_heads', 'rows'], threads: 128 },
+    { name: 'decode', pass: 'attend', grid: ['pieces', 'kv_heads * group / 8', 'rows'], threads: 128 },
+    { name: 'merge', pass: 'attend', grid: ['kv_heads', 'rows', '1'], threads: 128 },
+    {
+      name: 'prefill',
+      pass: 'attend',
+      grid: [`tokens * group / ${tileRows}`, 'kv_heads', 'rows'],
+      threads: 128,
+    },
+  ];
+  if (decode)
+    kernels.push({
+      name: 'accumulate',
+      pass: 'accumulate',
+      grid: [`slots / ${256 / nextLanes}`, 'kv_heads', 'rows'],
+      threads: 256,
+    });
+  if (prompt)
+    kernels.push({
+      name: 'observe',
+      pass: 'observe',
+      grid: [`slots / ${tileSlots}`, 'kv_heads', 'rows'],
+      threads: 128,
+    });
+  if (compacts)
+    kernels.push({
+      name: 'compact',
+      pass: 'compact',
+      grid: [`blocks <= rows * layers${decides === 'head' ? ' * kv_heads' : ''}`, '1', '1'],
+      threads: 256,
+    });
+  const heads = decides === 'head' ? '' : 'kv_heads * ';
+  return {
+    headDims: [...headDims],
+    kvTypes: [...kvTypes],
+    split,
+    splits,
+    tileRows,
+    tileSlots,
+    nextLanes,
+    scoreLanes,
+    decides,
+    scratch: {
+      shares: `4 * rows * kv_heads * group * ${splits} * (head_dim + 2)`,
+      ...(decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
+      ...(compacts ? { scores: `4 * blocks * ${heads}max_slots` } : {}),
+    },
+    kernels,
+  };
+}

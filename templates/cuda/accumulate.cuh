@@ -1,0 +1,41 @@
+// accumulate: what a generated token's attention does to the states of the slots it saw, from the logits that attend
+// left and the log-sum-exp that merge found.
+//
+//   grid (slot tiles, kv_heads, rows), 256 threads; a slot has one thread, or sixteen when `next` reads vectors
+//   bytes: 4 g + 8 states per slot (+ d b per vector); bound by memory, about 17 instructions a logit
+#pragma once
+#include "decode.cuh"
+#include "slot.cuh"
+
+constexpr int kAccumulateThreads = 256;
+
+template <class P>
+SKV_BOTH constexpr int next_lanes() {
+  return P::next_reads_key || P::next_reads_value ? kVecLanes : 1;
+}
+
+template <class P, class KV, int D>
+__global__ void __launch_bounds__(kAccumulateThreads) accumulate_kernel(Step s, int max_rows) {
+  constexpr int lanes = next_lanes<P>();
+  const int r = blockIdx.z;
+  const skv_row row = load_row(s, r);
+  if (row.policy != s.self || !is_decode(row) || row.observe1 <= row.observe0) return;
+  const Head<KV, D> h(s, row, s.layer, blockIdx.y);
+  const int slot = (blockIdx.x * kAccumulateThreads + threadIdx.x) / lanes;
+  if (slot >= h.live) return;
+  const Left left(s, D, max_rows);
+  const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
+  const Global<uint32_t> page = h.page(slot / SKV_PAGE);
+  const Global<const float> logits = global((const float*)s.logits), lse = global((const float*)s.lse);
+  const float attn = group_attn<P>(
+      s.group, [&](int g) -> float { return logits[left.logit(r, h.head, g) + slot]; },
+      [&](int g) -> float { return lse[h.query(0) + g]; });
+  Vec key, value;
+  if (P::next_reads_key) key = read_vec<KV, D>(page, 0, slot % SKV_PAGE);
+  if (P::next_reads_value) value = read_vec<KV, D>(page, h.values, slot % SKV_PAGE);
+  float states[P::states + 1];
+  read_states<P>(h, page, slot % SKV_PAGE, states);
+  advance<P>(h, page, slot % SKV_PAGE, row.pos0, h.live, attn, &key, &value, params, states);
+  if (lanes > 1) __syncwarp(vec_mask());  // all lanes have read
+  if (lanes == 1 || vec_lane() == 0) write_states<P>(h, page, slot % SKV_PAGE, states);
+}

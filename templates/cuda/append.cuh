@@ -1,0 +1,58 @@
+// append: the new tokens' keys, values and lanes go to the ends of their heads' pages; lengths rise.
+//
+//   grid (16-token tiles, kv_heads, rows), 128 threads
+//   bytes: reads k and v once, writes each once as KV; bound by memory, and by the launch for one token
+#pragma once
+#include "pages.cuh"
+
+constexpr int kAppendTokens = 16, kAppendThreads = 128, kPageThreads = 128;
+
+template <class P, class KV, int D>
+__global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
+  using L = Layout<KV, D>;
+  const skv_row row = load_row(s, blockIdx.z);
+  const int t0 = blockIdx.x * kAppendTokens;
+  if (row.policy != s.self || t0 >= row.tokens) return;
+  const Head<KV, D> h(s, row, s.layer, blockIdx.y);
+  const int before = h.live, tokens = min(kAppendTokens, row.tokens - t0);
+  for (int i = threadIdx.x; i < tokens * 2 * L::chunks; i += kAppendThreads) {
+    const int chunk = i % L::chunks, what = i / L::chunks % 2, t = t0 + i / L::chunks / 2;
+    const int slot = before + t, word = what * L::page + slot % SKV_PAGE * L::row + chunk * 4;
+    const Global<const uint32_t> from = global(what ? s.v : s.k);
+    const int64_t at = ((int64_t)(row.token0 + t) * s.kv_heads + h.head) * D + chunk * L::per_chunk;
+    float x[L::per_chunk];
+    SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) load_pair(s, from, at + e, x + e);
+    Chunk out;
+    SKV_UNROLL for (int w = 0; w < 4; w++) out.word[w] = KV::encode(x + w * KV::per_word);
+    store_chunk(h.page(slot / SKV_PAGE), word, out);
+  }
+  for (int i = threadIdx.x; i < tokens * P::lanes; i += kAppendThreads) {
+    const int lane = i / tokens, t = t0 + i % tokens, slot = before + t;
+    int32_t word = row.pos0 + t;
+    if (P::shift_lane && lane == P::shift_lane) word = 0;
+    if (P::class_lane && lane == P::class_lane) word = global(s.classes)[row.token0 + t];
+    if (lane >= P::first_state && P::states) word = skv_bits(P::init(lane - P::first_state));
+    h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE] = (uint32_t)word;
+  }
+  if (row.tokens > kAppendTokens) return;  // other blocks still read the length: raise_kernel
+  __syncthreads();
+  if (threadIdx.x == 0) global(s.lengths)[h.index] = before + row.tokens;
+}
+
+// Lengths of rows that several blocks append to. One thread a head.
+static __global__ void raise_kernel(Step s) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  if (i >= s.rows * s.kv_heads) return;
+  const skv_row row = load_row(s, i / s.kv_heads);
+  if (row.policy != s.self || row.tokens <= kAppendTokens) return;
+  const int64_t index = ((int64_t)row.seq * s.layers + s.layer) * s.kv_heads + i % s.kv_heads;
+  global(s.lengths)[index] += row.tokens;
+}
+
+// Copies pages, for a sequence that is about to write into one that others read. pairs [n][2]: from, to.
+static __global__ void copy_pages_kernel(uint32_t* pool, int page_words, const int32_t* pairs) {
+  const int32_t from = global(pairs)[2 * blockIdx.x], to = global(pairs)[2 * blockIdx.x + 1];
+  const Global<uint32_t> words = global(pool);
+  for (int i = threadIdx.x * 4; i < page_words; i += blockDim.x * 4)
+    store_chunk(words, (int64_t)to * page_words + i, load_chunk(words, (int64_t)from * page_words + i));
+}

@@ -1,0 +1,193 @@
+// Which slots of each KV head stay: across -> score -> pool -> heads -> window -> keep, by one block of 256 threads.
+//
+// Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything, as
+// templates/cpu/select.hpp does. Scores lie in the block's scratch, which stays in L2: 4 bytes a slot, written once and
+// read once a radix pass, beside 4 d b bytes for each slot that moves.
+#pragma once
+#include "across.cuh"
+#include "scan.cuh"
+
+constexpr int kMostHeads = 64;  // that decide together
+
+// One head's part of the block's scratch, in words. Flags: one bit a slot, 32 slots a word.
+template <class P>
+struct ChoiceLayout {
+  static constexpr bool lists = P::pool != Pool::none || P::keep == Keep::chunks || P::shift_lane;
+  int padded;  // slots
+  SKV_BOTH ChoiceLayout of(int max_slots) { return {divided(max_slots, kBlockThreads) * kBlockThreads}; }
+  __device__ __host__ __forceinline__ int64_t words() const { return padded + padded / 32 + (lists ? 2 * padded : 0); }
+};
+
+template <class P>
+struct Choice {
+  int live, candidates;      // slots, and those the window does not protect
+  Global<float> score;       // [live]
+  Global<uint32_t> stays;    // [live / 32] protected, later also chosen
+  Global<int32_t> list;      // [candidates] slots that compete, in slot order
+  Global<float> extra;       // [candidates]
+
+  __device__ __forceinline__ Choice(const ChoiceLayout<P>& layout, uint32_t* scratch, int live)
+      : live(live), candidates(0) {
+    score = global((float*)scratch), stays = global(scratch) + layout.padded;
+    if (ChoiceLayout<P>::lists) {
+      list = global((int32_t*)scratch) + (layout.padded + layout.padded / 32);
+      extra = global((float*)scratch) + (2 * layout.padded + layout.padded / 32);
+    }
+  }
+  __device__ __forceinline__ bool has(int slot) const { return (uint32_t)stays[slot / 32] >> (slot % 32) & 1; }
+};
+
+template <class KV, int D>
+SKV_INLINE int32_t lane_of(const Head<KV, D>& h, int lane, int slot) {
+  return (int32_t)(uint32_t)h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE];
+}
+
+template <class P, class KV, int D>
+SKV_INLINE bool is_protected(const Head<KV, D>& h, int slot, int32_t pos) {
+  const skv_row& row = h.row;
+  bool kept = pos < row.window_first || pos >= row.pos0 + row.tokens - row.window_last;
+  if (P::window_prompt) kept |= pos < row.prompt;
+  if (P::window_classes) kept |= (lane_of(h, P::class_lane, slot) & P::window_classes) != 0;
+  return kept;
+}
+
+// A slot's score from its page; sixteen lanes take part when the score reads vectors.
+template <class P, class KV, int D>
+SKV_INLINE float score_slot(const Head<KV, D>& h, int slot, const typename P::Across& across, const Params& params) {
+  const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
+  const int at = slot % SKV_PAGE;
+  Vec key, value;
+  if (P::score_reads_key) key = read_vec<KV, D>(page, 0, at);
+  if (P::score_reads_value) value = read_vec<KV, D>(page, h.values, at);
+  float states[P::states + 1];
+  read_states<P>(h, page, at, states);
+  const int32_t query = h.row.pos0 + h.row.tokens - 1;
+  return P::score(slot_at<P>(h, page, at, query, h.live, 0, &key, &value, params), states, across);
+}
+
+// Scores, window and number of candidates of one head. Returns the least rank this thread saw.
+template <class P, class KV, int D>
+SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMemory& m, Shared<float> tile,
+                               Shared<float> totals) {
+  // a vector among the statistics has sixteen lanes too
+  constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector;
+  const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
+  if (P::has_across)
+    gather_across<P>(h.live, D, tile, totals, [&](int slot, const Put<P>& put) {
+      const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
+      Vec key, value;
+      if (P::across_reads_key) key = read_vec<KV, D>(page, 0, slot % SKV_PAGE);
+      if (P::across_reads_value) value = read_vec<KV, D>(page, h.values, slot % SKV_PAGE);
+      float states[P::states + 1];
+      read_states<P>(h, page, slot % SKV_PAGE, states);
+      const int32_t query = h.row.pos0 + h.row.tokens - 1;
+      P::across_slot(slot_at<P>(h, page, slot % SKV_PAGE, query, h.live, 0, &key, &value, params), states, put);
+    });
+  const typename P::Across across = P::across_of(Totals<P>{totals, D});
+  if (wide) {
+    for (int slot = threadIdx.x / kVecLanes; slot < h.live; slot += kBlockThreads / kVecLanes) {
+      const float score = score_slot<P>(h, slot, across, params);
+      if (vec_lane() == 0) c->score[slot] = score;
+    }
+    __syncthreads();
+  }
+  uint64_t least = ~(uint64_t)0;
+  int kept = 0;
+  for (int base = 0; base < h.live; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    bool stays = false;
+    if (slot < h.live) {
+      const int32_t pos = lane_of(h, 0, slot);
+      float score;
+      if (wide) score = c->score[slot];
+      else c->score[slot] = score = score_slot<P>(h, slot, across, params);
+      stays = is_protected<P>(h, slot, pos);
+      const uint64_t rank = rank_of(score, pos);
+      if (!stays && rank < least) least = rank;
+    }
+    const uint32_t word = __ballot_sync(kFull, stays);
+    if (threadIdx.x % 32 == 0) c->stays[slot / 32] = word;
+    kept += stays;
+  }
+  c->candidates = h.live - block_sum(m, kept);  // and a barrier: scores and flags are there
+  return least;
+}
+
+// The candidates' slots, in order.
+template <class P>
+SKV_INLINE void list_candidates(const Choice<P>& c, const BlockMemory& m) {
+  int before = 0;
+  for (int base = 0; base < c.live; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    const bool competes = slot < c.live && !c.has(slot);
+    int total;
+    const int at = before + block_scan(m, competes, &total);
+    if (competes) c.list[at] = slot;
+    before += total;
+  }
+  __syncthreads();
+}
+
+// Over neighbouring candidates: the mean always divides by the width (zeros outside), the maximum ignores the outside.
+template <class P>
+SKV_INLINE void pool_scores(const Choice<P>& c) {
+  constexpr int half = P::pool_width / 2;
+  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) {
+    const int from = max(i - half, 0), to = min(i + half, c.candidates - 1);
+    float value = c.score[(int)c.list[from]];
+    for (int k = from + 1; k <= to; k++) {
+      const float next = c.score[(int)c.list[k]];
+      value = P::pool == Pool::max ? skv_max(value, next) : value + next;
+    }
+    c.extra[i] = P::pool == Pool::mean ? value / (float)P::pool_width : value;
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) c.score[(int)c.list[i]] = (float)c.extra[i];
+  __syncthreads();
+}
+
+// Adds to the flags the candidates for which chosen(slot) holds.
+template <class P, class Chosen>
+SKV_INLINE void keep_if(const Choice<P>& c, Chosen chosen) {
+  for (int base = 0; base < c.live; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    const bool stays = slot < c.live && (c.has(slot) || chosen(slot));
+    const uint32_t word = __ballot_sync(kFull, stays);
+    __syncwarp();  // a vote orders no memory: all lanes have read the word
+    if (threadIdx.x % 32 == 0) c.stays[slot / 32] = word;
+  }
+  __syncthreads();
+}
+
+// Whole chunks of `P::chunk` positions by their mean score, best first, as long as the next one fits into `count`.
+template <class P, class KV, int D>
+SKV_INLINE void keep_chunks(const Head<KV, D>& h, const Choice<P>& c, int count, const BlockMemory& m) {
+  list_candidates(c, m);
+  auto chunk_of = [&](int i) { return lane_of(h, 0, c.list[i]) / P::chunk; };
+  auto begins = [&](int i) { return i == 0 || chunk_of(i - 1) != chunk_of(i); };
+  auto length = [&](int i) {
+    int n = 1;
+    while (i + n < c.candidates && chunk_of(i + n) == chunk_of(i)) n++;
+    return n;
+  };
+  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) {
+    if (!begins(i)) continue;
+    const int n = length(i);
+    float sum = 0;
+    for (int k = 0; k < n; k++) sum += c.score[(int)c.list[i + k]];
+    c.extra[i] = sum / (float)n;
+  }
+  __syncthreads();
+  const uint64_t border = radix_border<false>(m, c.candidates, count, [&](int i) -> Item {
+    if (!begins(i)) return {false, 0, 0};
+    return {true, rank_of(c.extra[i], i), length(i)};
+  });
+  // a chunk's scores are done with: 1 where it stays
+  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) {
+    if (!begins(i)) continue;
+    const float stays = rank_of(c.extra[i], i) > border ? 1.0f : 0.0f;
+    for (int k = 0, n = length(i); k < n; k++) c.score[(int)c.list[i + k]] = stays;
+  }
+  __syncthreads();
+  keep_if(c, [&](int slot) { return (float)c.score[slot] == 1.0f; });
+}

@@ -1,0 +1,168 @@
+// select and compact: one block decides a unit, a KV head or, when heads decide together, all heads of a layer, and
+// moves their survivors. Few blocks, as many as fill the device, take units in turn: each has scratch of its own.
+//
+//   grid (blocks), 256 threads
+//   bytes: 4 + 4 states (+ d b per vector the score reads) per slot, 4 d b per slot that moves. Bound by memory; where
+//   one slot leaves (replace in place), by the latency of one pass over the lanes.
+#pragma once
+#include "move.cuh"
+
+constexpr int kCompactBlocks = 288;                  // two a multiprocessor, on the largest device
+constexpr int64_t kCompactBytes = (int64_t)64 << 20;  // of scratch, unless sixteen blocks need more
+
+template <class P>
+SKV_BOTH int64_t unit_words(int kv_heads, int max_slots) {
+  return (P::heads == Heads::own ? 1 : kv_heads) * ChoiceLayout<P>::of(max_slots).words();
+}
+
+template <class P>
+SKV_BOTH int compact_blocks(int kv_heads, int max_slots) {
+  const int64_t fit = kCompactBytes / (unit_words<P>(kv_heads, max_slots) * 4);
+  return fit < 16 ? 16 : fit > kCompactBlocks ? kCompactBlocks : (int)fit;
+}
+
+template <class P>
+SKV_BOTH int compact_shared(int dim) {
+  return across_shared<P>(dim) + BlockMemory::bytes + 3 * kMostHeads * 4 + 128;
+}
+
+// One unit: heads [head0, head0 + n) of a layer of a row.
+template <class P, class KV, int D>
+struct Unit {
+  const Step& s;
+  const skv_row& row;
+  int layer, head0, n;
+  ChoiceLayout<P> layout;
+  uint32_t* scratch;
+  Shared<int> live, candidates, wins;  // [n]
+  const BlockMemory& m;
+
+  __device__ __forceinline__ Head<KV, D> head(int i) const { return Head<KV, D>(s, row, layer, head0 + i); }
+  __device__ __forceinline__ Choice<P> choice(int i) const {
+    Choice<P> c(layout, scratch + i * layout.words(), live[i]);
+    c.candidates = candidates[i];
+    return c;
+  }
+
+  // One set for the layer: every head's score becomes the mean.
+  __device__ __forceinline__ void share_scores() const {
+    const Choice<P> first = choice(0);
+    for (int slot = threadIdx.x; slot < first.live; slot += kBlockThreads) {
+      if (first.has(slot)) continue;
+      float sum = first.score[slot];
+      for (int i = 1; i < n; i++) sum += choice(i).score[slot];
+      const float mean = sum / (float)n;
+      for (int i = 0; i < n; i++) choice(i).score[slot] = mean;
+    }
+    __syncthreads();
+  }
+
+  // Budgets flow: the best of all heads' candidates, as many as the heads' budgets together, are counted per head.
+  // Ties: newer, then the higher head.
+  __device__ __forceinline__ void count_wins(int budget) const {
+    int total = 0, winners = 0, most = 0;
+    for (int i = 0; i < n; i++) {
+      const int own = budget - (live[i] - candidates[i]);
+      winners += own > 0 ? own : 0, total += candidates[i], most = max(most, (int)live[i]);
+    }
+    const bool all = winners >= total, none = winners == 0;
+    auto rank = [&](const Choice<P>& c, int i, int slot) { return rank_of(c.score[slot], lane_of(head(i), 0, slot)); };
+    uint64_t border = 0;
+    if (!all && !none)
+      border = radix_border<true>(m, n * most, winners, [&](int k) -> Item {
+        const Choice<P> c = choice(k / most);
+        const int slot = k % most;
+        if (slot >= c.live || c.has(slot)) return {false, 0, 0};
+        return {true, rank(c, k / most, slot), 1};
+      });
+    int given = 0;
+    for (int pass = 0; pass < 2; pass++)  // above the border; then equal to it, from the highest head down
+      for (int k = 0; k < n; k++) {
+        const int i = pass ? n - 1 - k : k;
+        const Choice<P> c = choice(i);
+        int mine = 0;
+        for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
+          if (c.has(slot)) continue;
+          const uint64_t r = rank(c, i, slot);
+          mine += pass ? !all && !none && r == border : all || (!none && r > border);
+        }
+        int count = block_sum(m, mine);
+        if (pass) count = smaller(count, winners - given);
+        given += count;
+        if (threadIdx.x == 0) wins[i] = pass ? wins[i] + count : count;
+      }
+    __syncthreads();
+  }
+
+  // Marks the candidates of head i that stay, then moves.
+  __device__ __forceinline__ void keep(int i, int budget, uint64_t least) const {
+    const Head<KV, D> h = head(i);
+    const Choice<P> c = choice(i);
+    int count = max(0, budget - (c.live - c.candidates));
+    if (P::heads == Heads::pooled && P::keep == Keep::topK)
+      count = (int)floor((1.0 - P::alpha) * (int)wins[i] + P::alpha * count + 0.5);
+    auto rank = [&](int slot) { return rank_of(c.score[slot], lane_of(h, 0, slot)); };
+    if (P::keep == Keep::above) {
+      const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
+      const float threshold = P::threshold(params.at);
+      keep_if(c, [&](int slot) { return (float)c.score[slot] > threshold; });
+    } else if (count >= c.candidates) {
+      return;  // all stay
+    } else if (P::keep == Keep::chunks) {
+      keep_chunks(h, c, count, m);
+    } else if (count == c.candidates - 1) {  // one leaves
+      if (P::pool != Pool::none || P::heads != Heads::own) {
+        for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads)
+          if (!c.has(slot)) least = min(least, rank(slot));
+      }
+      least = block_least(m, least);
+      keep_if(c, [&](int slot) { return rank(slot) != least; });
+    } else if (count > 0) {
+      const uint64_t border = radix_border<true>(m, c.live, count, [&](int slot) -> Item {
+        return {!c.has(slot), rank(slot), 1};
+      });
+      keep_if(c, [&](int slot) { return rank(slot) > border; });
+    }
+    move_survivors(h, c, m);
+  }
+
+  __device__ __forceinline__ void compact(Shared<float> tile, Shared<float> totals) const {
+    uint64_t least = 0;
+    for (int i = 0; i < n; i++) {
+      const Head<KV, D> h = head(i);
+      Choice<P> c(layout, scratch + i * layout.words(), h.live);
+      least = score_head(h, &c, m, tile, totals);
+      if (threadIdx.x == 0) live[i] = c.live, candidates[i] = c.candidates;
+      if (P::pool != Pool::none) list_candidates(c, m), pool_scores(c);
+    }
+    __syncthreads();
+    const int budget = global(s.budgets)[(int64_t)row.seq * s.layers + layer];
+    if (P::heads == Heads::shared) share_scores();
+    if (P::heads == Heads::pooled && P::keep == Keep::topK) count_wins(budget);
+    for (int i = 0; i < n; i++) {
+      keep(i, budget, least);
+      __syncthreads();
+    }
+  }
+};
+
+template <class P, class KV, int D>
+__global__ void __launch_bounds__(kBlockThreads) compact_kernel(Step s, uint32_t* scratch) {
+  Arena arena;
+  const BlockMemory m(arena);
+  const int floats = statistic_at<P>(P::statistics, D);
+  const Shared<float> tile = arena.take<float>(P::has_across ? SKV_PAGE * floats : 0, "across tile");
+  const Shared<float> totals = arena.take<float>(P::has_across ? floats : 0, "across totals");
+  const Shared<int> live = arena.take<int>(kMostHeads, "live"), candidates = arena.take<int>(kMostHeads, "candidates"),
+                    wins = arena.take<int>(kMostHeads, "wins");
+  const int together = P::heads == Heads::own ? 1 : s.kv_heads, units = s.kv_heads / together;
+  uint32_t* mine = scratch + blockIdx.x * unit_words<P>(s.kv_heads, s.max_slots);
+  SKV_LOOP for (int item = blockIdx.x; item < s.rows * s.layers * units; item += gridDim.x) {
+    const skv_row row = load_row(s, item / (s.layers * units));
+    if (row.policy != s.self || !row.compact) continue;
+    const Unit<P, KV, D> unit = {s,    row,        item / units % s.layers, item % units * together, together,
+                                 ChoiceLayout<P>::of(s.max_slots), mine, live, candidates, wins, m};
+    unit.compact(tile, totals);
+    __syncthreads();
+  }
+}

@@ -1,0 +1,153 @@
+// The words of CUDA that the kernels use, on a CPU, and device.cuh's seam over them. Never part of a build by nvcc.
+#pragma once
+#ifdef __CUDACC__
+#error "the emulation is for C++ compilers"
+#endif
+#include <algorithm>
+#include <cmath>
+
+#include "warp.hpp"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define SKV_DEVICE_ONLY inline
+#define SKV_UNROLL
+#define SKV_LOOP
+
+using dim3 = emulate::Dim;
+using emulate::expose;
+using emulate::global;
+template <class T>
+using Global = emulate::View<T>;
+template <class T>
+using Shared = emulate::View<T>;
+
+#define threadIdx (emulate::machine.thread_index)
+#define blockIdx (emulate::machine.block_index)
+#define blockDim (emulate::machine.block)
+#define gridDim (emulate::machine.grid)
+#define EMULATE_HERE (emulate::Place{__FILE__, __LINE__})
+#define __syncthreads() emulate::barrier(EMULATE_HERE)
+#define __syncwarp(...) emulate::sync_warp(EMULATE_HERE __VA_OPT__(, ) __VA_ARGS__)
+#define __shfl_sync(mask, value, lane) emulate::shuffle(emulate::Source::index, mask, value, lane, EMULATE_HERE)
+#define __shfl_xor_sync(mask, value, n) emulate::shuffle(emulate::Source::exclusive, mask, value, n, EMULATE_HERE)
+#define __shfl_up_sync(mask, value, n) emulate::shuffle(emulate::Source::up, mask, value, n, EMULATE_HERE)
+#define __ballot_sync(mask, yes) emulate::ballot(mask, yes, EMULATE_HERE)
+#define __any_sync(mask, yes) (emulate::ballot(mask, yes, EMULATE_HERE) != 0)
+#define __match_any_sync(mask, value) emulate::match(mask, value, EMULATE_HERE)
+using std::max;
+using std::min;
+inline int __popc(uint32_t x) { return __builtin_popcount(x); }
+inline int __ffs(uint32_t x) { return __builtin_ffs(int(x)); }
+
+// A block's shared memory. Views overlap as they would on the GPU when more is taken than was asked for at the launch.
+struct Arena {
+  size_t used = 0;
+  template <class T>
+  Shared<T> take(int n, const char* name, emulate::Place place = {__builtin_FILE(), __builtin_LINE()}) {
+    auto& m = emulate::machine;
+    const size_t from = used;
+    used += (n * sizeof(T) + 15) / 16 * 16;
+    if (used > m.shared_bytes)
+      emulate::fail(place, "%s ends at byte %zu of %zu bytes of shared memory", name, used, m.shared_bytes);
+    static std::vector<std::string*> names;  // views keep a pointer
+    std::string* known = nullptr;
+    for (std::string* each : names)
+      if (*each == name) known = each;
+    if (!known) names.push_back(known = new std::string(name));
+    char* base = (char*)(((uintptr_t)m.shared.data() + 15) & ~(uintptr_t)15);
+    return Shared<T>((T*)(base + from), {known, m.shared_cells.data() + from / 4, n, 0, true});
+  }
+};
+
+template <class View>
+Chunk load_chunk(const View& from, emulate::At at) {
+  if ((at.i + from.array().offset) % 4) emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name->c_str());
+  Chunk out;
+  for (int w = 0; w < 4; w++) out.word[w] = from[emulate::At(at.i + w, at.place.file, at.place.line)];
+  return out;
+}
+template <class View>
+Chunk stream_chunk(const View& from, emulate::At at) {
+  return load_chunk(from, at);
+}
+inline void store_chunk(const emulate::View<uint32_t>& to, emulate::At at, const Chunk& chunk) {
+  if ((at.i + to.array().offset) % 4) emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
+  for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = chunk.word[w];
+}
+
+// Asynchronous copies are done when they are waited for, not before: a missing wait shows.
+inline void copy_async(const emulate::View<uint32_t>& to, emulate::At at, const emulate::View<const uint32_t>& from,
+                       int64_t j, bool valid) {
+  emulate::Thread& t = emulate::current();
+  t.copies.push_back({t.group, [=] {
+                        const emulate::Place place = at.place;
+                        store_chunk(to, at, valid ? load_chunk(from, emulate::At(j, place.file, place.line)) : Chunk{});
+                      }});
+}
+inline void commit_async() { emulate::current().group++; }
+template <int pending>
+void wait_async() {
+  emulate::Thread& t = emulate::current();
+  size_t done = 0;
+  while (done < t.copies.size() && t.copies[done].group < t.group - pending) t.copies[done++].run();
+  t.copies.erase(t.copies.begin(), t.copies.begin() + done);
+}
+
+inline int atomic_add(const emulate::View<int>& array, emulate::At at, int value) {
+  auto ref = array[at];
+  if (ref.cell->write.launch != emulate::machine.launch || ref.cell->write.block != emulate::machine.block_number)
+    emulate::fail(at.place, "it adds to %s before anything is written there", array.array().name->c_str());
+  emulate::note_write(*ref.cell, *array.array().name, ref.index, at.place, true);
+  return std::exchange(*ref.at, *ref.at + value);
+}
+
+inline float exp2_fast(float x) { return exp2f(x); }
+inline void sin_cos_pi(float x, float* s, float* c) {
+  *s = (float)sin(M_PI * (double)x), *c = (float)cos(M_PI * (double)x);
+}
+
+inline float half_to_float(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  const float size = exponent == 31  ? (fraction ? NAN : INFINITY)
+                     : exponent == 0 ? ldexpf((float)fraction, -24)
+                                     : ldexpf((float)(fraction + 1024), exponent - 25);
+  return bits >> 15 ? -size : size;
+}
+inline uint16_t float_to_half(float x) {  // to nearest, ties to even
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  const uint16_t sign = uint16_t(bits >> 16 & 0x8000);
+  const float size = fabsf(x);
+  if (x != x) return 0x7fff;
+  if (size >= 65520.0f) return sign | 0x7c00;
+  int exponent;
+  frexpf(size, &exponent);
+  if (size < 6.1035156e-5f) return sign | uint16_t(nearbyintf(size * 16777216.0f));  // subnormal, in units of 2^-24
+  const int scaled = (int)nearbyintf(ldexpf(size, 11 - exponent));                   // 1024 … 2048
+  return sign | uint16_t(((exponent + 14) << 10) + (scaled - 1024));
+}
+
+inline uint32_t pack_f16(float low, float high) { return float_to_half(low) | (uint32_t)float_to_half(high) << 16; }
+inline uint32_t float_to_bf16(float x) {  // to nearest, ties to even
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return x != x ? 0x7fffu : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+inline uint32_t pack_bf16(float low, float high) { return float_to_bf16(low) | float_to_bf16(high) << 16; }
+
+template <class... Wanted, class... Given>
+int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes, void*,
+               Given... given) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
+  emulate::forget_meets(threads);
+  const bool done = emulate::run(name, grid, dim3(threads), (size_t)shared_bytes, [&] { kernel(given...); });
+  return done ? 0 : SKV_E_DEVICE;
+}
+#define SKV_LAUNCH(kernel, ...) launch(#kernel, kernel, __VA_ARGS__)
+
+inline int32_t wait_device() { return 0; }
+inline const char* device_error(int32_t) { return emulate::machine.error.c_str(); }

@@ -1,0 +1,261 @@
+// A kernel launch on a CPU: the threads of a block are fibres that run one after another until each meets a barrier.
+// Blocks run one after another. The order of both is chosen by SKV_EMULATE=forward|reverse|<seed>, so that a test can
+// ask for the same bits from several. A barrier that not all threads reach, or that two threads reach in two places,
+// is an error; so is whatever memory.hpp and warp.hpp find. The first error ends the launch.
+#pragma once
+#include <cstdarg>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace emulate {
+
+struct Dim {
+  unsigned x, y, z;
+  Dim(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+};
+
+struct Place {
+  const char* file = "";
+  int line = 0;
+};
+
+enum class State { ready, at_barrier, in_warp, ended };
+
+struct Copy {  // asynchronous, not yet done
+  int group;
+  std::function<void()> run;
+};
+
+struct Thread {
+#if defined(__x86_64__)
+  void* sp = nullptr;
+#else
+  ucontext_t context;
+#endif
+  char* stack = nullptr;
+  State state = State::ended;
+  const char* what = "";  // it waits for
+  Place place;
+  uint32_t warp_epoch = 0;
+  std::vector<Copy> copies;
+  int group = 0;  // the open one
+};
+
+// Who touched a word last: see memory.hpp.
+struct Stamp {
+  uint32_t launch = 0, block = 0, epoch = 0;
+  uint16_t thread = 0, warp_epoch = 0;
+};
+
+struct Cell {
+  Stamp write, read;
+};
+
+struct Machine {
+  std::vector<Thread> threads;  // of the largest block so far
+  Thread scheduler;
+  int now = 0, block_threads = 0;
+  Dim grid, block, block_index, thread_index;
+  const char* kernel = "";
+  const std::function<void()>* body = nullptr;
+  uint32_t launch = 0, block_number = 0, epoch = 0;
+  std::vector<char> shared;
+  std::vector<Cell> shared_cells;  // one for four bytes
+  size_t shared_bytes = 0;
+  std::string error;
+};
+
+inline Machine machine;
+
+constexpr size_t kStack = 96 * 1024;
+
+#if defined(__x86_64__)
+// Saves the callee's registers on the stack, changes stacks, restores.
+extern "C" __attribute__((visibility("hidden"))) void skv_emulate_switch(void** from, void* to);
+asm(R"(
+.text
+.local skv_emulate_switch
+.type skv_emulate_switch, @function
+skv_emulate_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+)");
+inline void change(Thread& from, Thread& to) { skv_emulate_switch(&from.sp, to.sp); }
+#else
+inline void change(Thread& from, Thread& to) { swapcontext(&from.context, &to.context); }
+#endif
+
+inline Thread& current() { return machine.threads[machine.now]; }
+
+// Back to the scheduler, until the thread is ready again.
+inline void yield(State state, const char* what, Place place) {
+  Thread& t = current();
+  t.state = state, t.what = what, t.place = place;
+  change(t, machine.scheduler);
+}
+
+inline std::string where(int thread) {
+  const Dim& b = machine.block_index;
+  char text[512];
+  snprintf(text, sizeof text, "kernel %s, block (%u, %u, %u), thread %d", machine.kernel, b.x, b.y, b.z, thread);
+  return text;
+}
+
+// Ends the launch with a message; only the first one counts.
+[[noreturn]] inline void fail(Place place, const char* format, ...) {
+  char text[1024];
+  va_list list;
+  va_start(list, format);
+  vsnprintf(text, sizeof text, format, list);
+  va_end(list);
+  if (machine.error.empty()) {
+    const char* file = strrchr(place.file, '/');
+    machine.error = where(machine.now) + ": " + text + ", " + (file ? file + 1 : place.file) + ":" +
+                    std::to_string(place.line);
+  }
+  for (;;) yield(State::ended, "", place);
+}
+
+inline void fibre() {
+  (*machine.body)();
+  if (!current().copies.empty()) fail({}, "it ends with copies under way: a wait_async is missing");
+  for (;;) yield(State::ended, "", {});
+}
+
+inline void prepare(Thread& t) {
+  if (!t.stack) t.stack = (char*)malloc(kStack);
+  t.state = State::ready, t.warp_epoch = 0;
+  t.copies.clear(), t.group = 0;
+#if defined(__x86_64__)
+  void** top = (void**)(((uintptr_t)t.stack + kStack) & ~(uintptr_t)15);
+  top[-1] = nullptr, top[-2] = (void*)fibre;
+  for (int i = 3; i <= 8; i++) top[-i] = nullptr;
+  t.sp = top - 8;
+#else
+  getcontext(&t.context);
+  t.context.uc_stack.ss_sp = t.stack, t.context.uc_stack.ss_size = kStack, t.context.uc_link = nullptr;
+  makecontext(&t.context, (void (*)())fibre, 0);
+#endif
+}
+
+// The order in which n things run: forward, reverse, or drawn from a seed.
+inline std::vector<int> order_of(int n) {
+  static const char* asked = getenv("SKV_EMULATE");
+  static uint64_t state = asked ? strtoull(asked, nullptr, 10) : 0;
+  std::vector<int> order(n);
+  const bool reverse = asked && !strcmp(asked, "reverse");
+  for (int i = 0; i < n; i++) order[i] = reverse ? n - 1 - i : i;
+  if (asked && *asked >= '0' && *asked <= '9')
+    for (int i = n - 1; i > 0; i--) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      std::swap(order[i], order[(state >> 33) % (i + 1)]);
+    }
+  return order;
+}
+
+// Nobody can go on: either all wait at one barrier, which opens, or the kernel is wrong.
+inline bool open_barrier() {
+  Machine& m = machine;
+  const Thread* first = nullptr;
+  const Thread* other = nullptr;
+  for (int i = 0; i < m.block_threads; i++) {
+    const Thread& t = m.threads[i];
+    if (t.state == State::at_barrier && !first) first = &t, m.now = i;
+  }
+  for (int i = 0; i < m.block_threads && !other; i++) {
+    const Thread& t = m.threads[i];
+    const bool same = first && t.state == State::at_barrier && t.place.line == first->place.line &&
+                      !strcmp(t.place.file, first->place.file);
+    if (!same && &t != first) other = &t;
+  }
+  if (first && !other) {
+    m.epoch++;
+    for (int i = 0; i < m.block_threads; i++) m.threads[i].state = State::ready;
+    return true;
+  }
+  if (!first)  // all that are left wait for lanes of their warps
+    for (int i = 0; i < m.block_threads && !first; i++)
+      if (m.threads[i].state == State::in_warp) first = &m.threads[i], m.now = i;
+  for (int i = 0; i < m.block_threads; i++)
+    if (!other || other == first) other = &m.threads[i];
+  const char *f = strrchr(first->place.file, '/'), *g = strrchr(other->place.file, '/');
+  char text[768];
+  if (other->state == State::ended)
+    snprintf(text, sizeof text, ": waits at %s, %s:%d, which thread %d never reaches: it has ended", first->what,
+             f ? f + 1 : first->place.file, first->place.line, int(other - m.threads.data()));
+  else
+    snprintf(text, sizeof text, ": waits at %s, %s:%d, while thread %d waits at %s, %s:%d", first->what,
+             f ? f + 1 : first->place.file, first->place.line, int(other - m.threads.data()), other->what,
+             g ? g + 1 : other->place.file, other->place.line);
+  m.error = where(m.now) + text;
+  return false;
+}
+
+inline bool run_block() {
+  Machine& m = machine;
+  const std::vector<int> order = order_of(m.block_threads);
+  for (int i = 0; i < m.block_threads; i++) prepare(m.threads[i]);
+  m.shared_cells.assign(m.shared_bytes / 4 + 4, {});
+  m.block_number++, m.epoch++;
+  for (int left = m.block_threads; left > 0;) {
+    bool moved = false;
+    for (int i : order) {
+      if (m.threads[i].state != State::ready) continue;
+      moved = true;
+      m.now = i;
+      m.thread_index = Dim(i % m.block.x, i / m.block.x % m.block.y, i / m.block.x / m.block.y);
+      change(m.scheduler, m.threads[i]);
+      if (!m.error.empty()) return false;
+      if (m.threads[i].state == State::ended) left--;
+    }
+    if (left > 0 && !moved && !open_barrier()) return false;
+  }
+  return true;
+}
+
+// Runs every block of a launch; false leaves the reason in machine.error.
+inline bool run(const char* kernel, Dim grid, Dim block, size_t shared_bytes, const std::function<void()>& body) {
+  Machine& m = machine;
+  m.error.clear();
+  m.kernel = kernel, m.grid = grid, m.block = block, m.body = &body;
+  m.block_threads = int(block.x * block.y * block.z);
+  m.launch++, m.block_number = 0;
+  m.shared_bytes = shared_bytes;
+  if (m.shared.size() < shared_bytes + 16) m.shared.resize(shared_bytes + 16);
+  if (m.block_threads % 32 || m.block_threads > 1024) m.error = "a block has whole warps, at most 1024 threads";
+  if (shared_bytes > 227 * 1024) m.error = "a block has at most 227 KiB of shared memory";
+  if (grid.y > 65535 || grid.z > 65535) m.error = "a grid has at most 65535 blocks in y and z";
+  if (!m.error.empty()) return m.error = std::string("kernel ") + kernel + ": " + m.error, false;
+  if ((int)m.threads.size() < m.block_threads) m.threads.resize(m.block_threads);
+  for (int b : order_of(int(grid.x * grid.y * grid.z))) {
+    m.block_index = Dim(b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y);
+    if (!run_block()) return false;
+  }
+  return true;
+}
+
+inline void barrier(Place place) { yield(State::at_barrier, "__syncthreads()", place); }
+
+}  // namespace emulate

@@ -1,0 +1,33 @@
+// How each kernel of a policy is launched, for the report of a build: its name as the compiler has it, threads of a block,
+// and the shared memory that library.cuh asks for. One line a kernel on stdout; a test holds it against real launches.
+#pragma once
+#include <cstdio>
+
+#include "cuda/library.cuh"
+
+static inline void print_launch(const char* kernel, const char* arguments, int threads, int shared) {
+  printf("%s<Policy%s>\t%d\t%d\n", kernel, arguments, threads, shared);
+}
+
+template <class P, class KV, int D, int G>
+void print_decode(const char* kv) {
+  char arguments[64];
+  snprintf(arguments, sizeof arguments, ", %s, %d, %d", kv, D, G);
+  print_launch("decode_kernel", arguments, kDecodeThreads, decode_shared<KV, D, G>());
+}
+
+template <class P, class KV, int D>
+void print_launches(const char* kv) {
+  char arguments[64];
+  snprintf(arguments, sizeof arguments, ", %s, %d", kv, D);
+  print_launch("append_kernel", arguments, kAppendThreads, 0);
+  print_decode<P, KV, D, 1>(kv), print_decode<P, KV, D, 2>(kv), print_decode<P, KV, D, 4>(kv), print_decode<P, KV, D, 8>(kv);
+  print_launch("merge_kernel", arguments, kMergeThreads, 0);
+  print_launch("prefill_kernel", arguments, kTileThreads, prefill_shared<KV, D>());
+  if (P::observes_decode) print_launch("accumulate_kernel", arguments, kAccumulateThreads, 0);
+  if (P::observes_prompt) print_launch("observe_kernel", arguments, kTileThreads, observe_shared<KV, D>());
+  if (P::keep != Keep::all) print_launch("compact_kernel", arguments, kBlockThreads, compact_shared<P>(D));
+  printf("raise_kernel\t%d\t0\ncopy_pages_kernel\t%d\t0\n", kPageThreads, kPageThreads);
+  print_launch("probe_next_kernel", "", kAcrossThreads, 0);
+  print_launch("probe_score_kernel", "", kAcrossThreads, across_shared<P>(D));
+}

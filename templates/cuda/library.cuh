@@ -1,0 +1,158 @@
+// The policy's functions as abi.h wants them: which kernels run, with what grids. Grids follow from shape and hints
+// alone; kernels find rows, lengths and tables on the device and leave early where there is nothing to do.
+#pragma once
+#include "accumulate.cuh"
+#include "append.cuh"
+#include "compact.cuh"
+#include "merge.cuh"
+#include "observe.cuh"
+#include "prefill.cuh"
+#include "probe.cuh"
+
+template <class KV_, int D_>
+struct Variant {
+  using KV = KV_;
+  static constexpr int D = D_;
+};
+
+static inline Step step_of(const skv_step* s, int32_t layer) {
+  const skv_shape& h = *s->shape;
+  Step out;
+  out.layers = h.layers, out.kv_heads = h.kv_heads, out.group = h.group, out.page_words = h.page_bytes / 4;
+  out.table_stride = h.table_stride, out.io_type = h.io_type, out.max_slots = h.max_slots;
+  out.rope_interleaved = h.rope_interleaved, out.self = s->self, out.layer = layer, out.rows = s->rows;
+  out.scale = h.scale, out.inv_freq = h.inv_freq;
+  out.row = s->row, out.pool = (uint32_t*)s->pool, out.tables = s->tables, out.lengths = s->lengths;
+  out.budgets = s->budgets, out.params = s->params, out.classes = s->classes;
+  out.q = (const uint32_t*)s->q, out.k = (const uint32_t*)s->k, out.v = (const uint32_t*)s->v;
+  out.out = (uint32_t*)s->out, out.lse = s->lse, out.logits = s->logits;
+  return out;
+}
+
+// Tells the emulation which arrays this step's kernels may touch, at the sizes that abi.h gives them.
+static inline void expose_step(const skv_step* s, int64_t logit_floats) {
+  const skv_shape& h = *s->shape;
+  const int64_t heads = (int64_t)h.max_seqs * h.layers * h.kv_heads, io = h.io_type == SKV_F32 ? 4 : 2;
+  const int64_t kv = (int64_t)h.max_tokens * h.kv_heads * h.head_dim * io;
+  expose(h.inv_freq, h.head_dim / 2 * 4, "inv_freq"), expose(s->row, (int64_t)s->rows * sizeof(skv_row), "row");
+  expose(s->pool, (int64_t)h.pages * h.page_bytes, "pool"), expose(s->tables, heads * h.table_stride * 4, "tables");
+  expose(s->lengths, heads * 4, "lengths"), expose(s->budgets, (int64_t)h.max_seqs * h.layers * 4, "budgets");
+  expose(s->params, (int64_t)h.max_seqs * SKV_MAX_PARAMS * 4, "params");
+  expose(s->classes, (int64_t)h.max_tokens * 4, "classes"), expose(s->logits, logit_floats * 4, "logits");
+  expose(s->q, kv * h.group, "q"), expose(s->k, kv, "k"), expose(s->v, kv, "v"), expose(s->out, kv * h.group, "out");
+  expose(s->lse, (int64_t)h.max_tokens * h.kv_heads * h.group * 4, "lse");
+}
+
+// Splits a block takes, so that decode fills the device about four times and no more.
+static inline int splits_a_piece(int rows, int heads, int splits, int workers) {
+  const int wanted = divided(4 * workers, rows * heads > 0 ? rows * heads : 1);
+  return divided(splits, wanted < 1 ? 1 : wanted > splits ? splits : wanted);
+}
+
+template <class P, class V>
+int32_t append_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
+  const Step step = step_of(s, layer);
+  const int heads = step.kv_heads, tokens = s->hints.prompt_tokens > 1 ? s->hints.prompt_tokens : 1;
+  const dim3 grid(divided(tokens, kAppendTokens), heads, s->rows);
+  int32_t code = SKV_LAUNCH((append_kernel<P, typename V::KV, V::D>), grid, kAppendThreads, 0, exec->stream, step);
+  if (!code && tokens > kAppendTokens)
+    code = SKV_LAUNCH(raise_kernel, dim3(divided(s->rows * heads, kPageThreads)), kPageThreads, 0,
+                      exec->stream, step);
+  return code;
+}
+
+template <class P, class V, int G>
+int32_t decode_rows(const skv_step* s, const Step& step, const skv_exec* exec) {
+  using KV = typename V::KV;
+  const int rows = s->shape->max_rows, heads = step.kv_heads * divided(step.group, G);
+  const int splits = splits_of(s->hints.slots);
+  // shorter rows are cut finer than the longest: as many splits as any length below can have
+  const int most = s->hints.slots < Tiles::split * Tiles::splits ? splits : Tiles::splits;
+  const int piece = splits_a_piece(s->hints.decode_rows, heads, most, exec->workers);
+  int32_t code = SKV_LAUNCH((decode_kernel<P, KV, V::D, G>), dim3(divided(most, piece), heads, s->rows), kDecodeThreads,
+                            (decode_shared<KV, V::D, G>()), exec->stream, step, rows, piece);
+  if (!code)
+    code = SKV_LAUNCH((merge_kernel<P, KV, V::D>), dim3(step.kv_heads, s->rows), kMergeThreads, 0, exec->stream, step,
+                      rows);
+  return code;
+}
+
+template <class P, class V>
+int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
+  const Step step = step_of(s, layer);
+  if (step.group > Tiles::rows) return SKV_E_SHAPE;
+  int32_t code = 0;
+  if (s->hints.decode_rows > 0)
+    code = step.group == 1   ? decode_rows<P, V, 1>(s, step, exec)
+           : step.group == 2 ? decode_rows<P, V, 2>(s, step, exec)
+           : step.group <= 4 ? decode_rows<P, V, 4>(s, step, exec)
+                             : decode_rows<P, V, 8>(s, step, exec);
+  if (!code && s->hints.prompt_tokens > 0)
+    code = SKV_LAUNCH((prefill_kernel<P, typename V::KV, V::D>),
+                      dim3(divided(s->hints.prompt_tokens, tile_tokens(step.group)), step.kv_heads, s->rows),
+                      kTileThreads, (prefill_shared<typename V::KV, V::D>()), exec->stream, step);
+  return code;
+}
+
+template <class P, class V>
+int32_t observe_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
+  const Step step = step_of(s, layer);
+  int32_t code = 0;
+  if constexpr (P::observes_decode)
+    if (s->hints.decode_rows > 0) {
+      const int slots = kAccumulateThreads / next_lanes<P>();
+      const dim3 grid(divided(s->hints.slots, slots), step.kv_heads, s->rows);
+      code = SKV_LAUNCH((accumulate_kernel<P, typename V::KV, V::D>), grid, kAccumulateThreads, 0, exec->stream, step,
+                        s->shape->max_rows);
+    }
+  if constexpr (P::observes_prompt)
+    if (!code && s->hints.observed_tokens > 0)
+      code = SKV_LAUNCH((observe_kernel<P, typename V::KV, V::D>),
+                        dim3(divided(s->hints.slots, (observe_slots<typename V::KV, V::D>())), step.kv_heads, s->rows),
+                        kTileThreads, (observe_shared<typename V::KV, V::D>()), exec->stream, step);
+  return code;
+}
+
+template <class P, class V>
+int32_t compact_rows(const skv_step* s, const skv_exec* exec) {
+  if constexpr (P::keep == Keep::all) {
+    return 0;
+  } else {
+    if (s->shape->kv_heads > kMostHeads && P::heads != Heads::own) return SKV_E_HEADS;
+    if (s->hints.compact_rows == 0) return 0;
+    expose(exec->scratch, exec->scratch_bytes, "scratch");
+    const Step step = step_of(s, 0);
+    const int units = s->rows * step.layers * (P::heads == Heads::own ? step.kv_heads : 1);
+    return SKV_LAUNCH((compact_kernel<P, typename V::KV, V::D>),
+                      dim3(smaller(units, compact_blocks<P>(step.kv_heads, step.max_slots))), kBlockThreads,
+                      compact_shared<P>(V::D), exec->stream, step, (uint32_t*)exec->scratch);
+  }
+}
+
+template <class P>
+int64_t scratch_of(const skv_shape* s) {
+  if (P::keep == Keep::all) return 64;
+  const int64_t units = (int64_t)s->max_rows * s->layers * (P::heads == Heads::own ? s->kv_heads : 1);
+  const int64_t blocks = compact_blocks<P>(s->kv_heads, s->max_slots);
+  return (units < blocks ? units : blocks) * unit_words<P>(s->kv_heads, s->max_slots) * 4;
+}
+
+template <class P>
+int64_t floats_of(const skv_shape* s) {
+  return Left::floats(s, P::observes_decode);
+}
+
+static inline int32_t copy_pages(const skv_step* s, const int32_t* pairs, int32_t n, const skv_exec* exec) {
+  expose(s->pool, (int64_t)s->shape->pages * s->shape->page_bytes, "pool"), expose(pairs, (int64_t)n * 8, "pairs");
+  return SKV_LAUNCH(copy_pages_kernel, dim3(n), kPageThreads, 0, exec->stream, (uint32_t*)s->pool,
+                    s->shape->page_bytes / 4, pairs);
+}
+
+static inline const char* error_of(int32_t code) {
+  switch (code) {
+    case 0: return "no error";
+    case SKV_E_SHAPE: return "the library holds no kernel for this head size or type of keys and values: build it with --head-dim and --kv";
+    case SKV_E_HEADS: return "more KV heads than can decide together";
+  }
+  return code >= SKV_E_DEVICE ? device_error(code - SKV_E_DEVICE) : "an unknown code";
+}

@@ -1,0 +1,109 @@
+// Survivors move down in place, keys, values and lanes together, in ascending order: a batch of slots is read into
+// registers, then, after a barrier, written to where it goes, which is never above where it came from. Later batches
+// read slots above everything written so far, so one barrier a batch is enough, and no page is needed.
+//
+// When one slot leaves and order does not matter, the newest slot takes its place and nothing else moves.
+//
+//   bytes: 4 d b + 8 lanes per survivor above the first hole; bound by memory
+#pragma once
+#include "choose.cuh"
+
+constexpr int kMoveChunks = 8;  // a thread's, of a batch
+
+template <class P, class KV, int D>
+struct Mover {
+  using L = Layout<KV, D>;
+  static constexpr int chunks = 2 * L::chunks;  // of a slot
+  static constexpr int batch = smaller(64, kMoveChunks * kBlockThreads / chunks);
+  static constexpr int words = divided(batch * P::lanes, kBlockThreads);  // of lanes, a thread's
+
+  // Moves `count` <= batch survivors: source(j) to dest0 + j.
+  template <class Source>
+  static __device__ __forceinline__ void move(const Head<KV, D>& h, int count, int dest0, Source source) {
+    Chunk chunk[kMoveChunks];
+    uint32_t word[words];
+    // where the i-th thread's k-th piece lies
+    auto chunk_at = [&](int i, int slot) { return i / L::chunks % 2 * L::page + slot % SKV_PAGE * L::row + i % L::chunks * 4; };
+    auto lane_at = [&](int i, int slot) { return h.lanes + i * SKV_PAGE + slot % SKV_PAGE; };
+    SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / chunks;
+      if (j >= count) continue;
+      const int from = source(j);
+      if (from != dest0 + j) chunk[k] = load_chunk(h.page(from / SKV_PAGE), chunk_at(i, from));
+    }
+    SKV_UNROLL for (int k = 0; k < words; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
+      if (j >= count) continue;
+      const int from = source(j);
+      word[k] = h.page(from / SKV_PAGE)[lane_at(i % P::lanes, from)];
+    }
+    __syncthreads();
+    SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / chunks, to = dest0 + j;
+      if (j < count && source(j) != to) store_chunk(h.page(to / SKV_PAGE), chunk_at(i, to), chunk[k]);
+    }
+    SKV_UNROLL for (int k = 0; k < words; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes, to = dest0 + j;
+      if (j < count) h.page(to / SKV_PAGE)[lane_at(i % P::lanes, to)] = word[k];
+    }
+  }
+};
+
+// Each survivor turns by the number of newer slots that leave. Quadratic in (stays x leaves), for policies of cache
+// positions alone, and only when many leave at once.
+template <class P, class KV, int D>
+SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Choice<P>& c, const BlockMemory& m) {
+  int leaving = 0;
+  for (int base = 0; base < c.live; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    const bool leaves = slot < c.live && !c.has(slot);
+    int total;
+    const int at = leaving + block_scan(m, leaves, &total);
+    if (leaves) c.list[at] = lane_of(h, 0, slot);
+    leaving += total;
+  }
+  __syncthreads();
+  for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
+    if (!c.has(slot)) continue;
+    const int32_t pos = lane_of(h, 0, slot);
+    int newer = 0;
+    for (int i = 0; i < leaving; i++) newer += (int32_t)c.list[i] > pos;
+    const Global<uint32_t> page = h.page(slot / SKV_PAGE);
+    page[h.lanes + P::shift_lane * SKV_PAGE + slot % SKV_PAGE] += (uint32_t)newer;
+  }
+  __syncthreads();
+}
+
+// Moves survivors down and sets the head's length.
+template <class P, class KV, int D>
+SKV_INLINE void move_survivors(const Head<KV, D>& h, const Choice<P>& c, const BlockMemory& m) {
+  int kept = 0, hole = c.live;  // the first slot that leaves
+  for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
+    const bool stays = c.has(slot);
+    kept += stays;
+    if (!stays && slot < hole) hole = slot;
+  }
+  const int leaving = c.live - block_sum(m, kept);
+  if (leaving == 0) return;
+  hole = (int)block_least(m, (uint64_t)hole);
+  if (P::shift_lane) shift_survivors(h, c, m);
+  if (!P::ordered && leaving == 1) {
+    if (hole != c.live - 1) Mover<P, KV, D>::move(h, 1, hole, [&](int) { return c.live - 1; });
+  } else {
+    int dest = hole / kBlockThreads * kBlockThreads;  // nothing below it moves
+    for (int base = dest; base < c.live; base += kBlockThreads) {
+      const int slot = base + threadIdx.x;
+      const bool stays = slot < c.live && c.has(slot);
+      int total;
+      const int at = block_scan(m, stays, &total);
+      if (stays) m.from[at] = slot;
+      __syncthreads();
+      for (int j0 = 0; j0 < total; j0 += Mover<P, KV, D>::batch)
+        Mover<P, KV, D>::move(h, smaller(Mover<P, KV, D>::batch, total - j0), dest + j0,
+                              [&](int j) -> int { return m.from[j0 + j]; });
+      dest += total;
+      __syncthreads();  // before the list is written again
+    }
+  }
+  if (threadIdx.x == 0) global(h.s.lengths)[h.index] = c.live - leaving;
+}

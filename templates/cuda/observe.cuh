@@ -1,0 +1,89 @@
+// observe: what a prompt chunk's attention does to states. A block owns a tile of slots; it walks the observed queries in
+// order, a tile of rows at a time: recomputes their logits, the same products as prefill's, then each slot's thread runs
+// `next` once per query with p = exp(logit - lse).
+//
+//   grid (slot tiles, kv_heads, rows), 128 threads; a slot has one thread, or sixteen when `next` reads vectors
+//   flops: 2 d per row and visible slot on tensor cores, and about 17 + next per logit; bytes: d b + 8 states per slot.
+//   Bound by the exponentials.
+#pragma once
+#include "accumulate.cuh"
+#include "tile.cuh"
+
+template <class KV, int D>
+SKV_BOTH constexpr int observe_slots() {
+  return 2 * TileShape<KV, D>::slots;
+}
+
+template <class KV, int D>
+SKV_BOTH constexpr int observe_shared() {
+  using T = TileShape<KV, D>;
+  return ((T::rows + observe_slots<KV, D>()) * T::stride + T::rows * (observe_slots<KV, D>() + 4) + T::rows) * 4 + 64;
+}
+
+template <class P, class KV, int D>
+__global__ void __launch_bounds__(kTileThreads) observe_kernel(Step s) {
+  using T = TileShape<KV, D>;
+  constexpr int slots = observe_slots<KV, D>(), N = slots / 8, wide = slots + 4, lanes = next_lanes<P>();
+  const skv_row row = load_row(s, blockIdx.z);
+  if (row.policy != s.self || is_decode(row) || row.observe1 <= row.observe0) return;
+  const Head<KV, D> h(s, row, s.layer, blockIdx.y);
+  const int before = h.live - row.tokens, slot0 = blockIdx.x * slots, last = row.observe1 - row.pos0;
+  const int first = max(row.observe0 - row.pos0, slot0 - before);  // earlier queries see nothing of this tile
+  const int end = smaller(before + last, slot0 + slots);           // nobody observed sees later slots
+  if (slot0 >= end) return;
+
+  Arena arena;
+  const Shared<uint32_t> queries = arena.take<uint32_t>(T::rows * T::stride, "queries");
+  const Shared<uint32_t> keys = arena.take<uint32_t>(slots * T::stride, "keys");
+  const Shared<float> logits = arena.take<float>(T::rows * wide, "logits");  // [row][slot]
+  const Shared<float> lse = arena.take<float>(T::rows, "lse");
+  const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
+  fetch_slots(h, keys, 0, slot0, slots, end);
+  commit_async();
+  wait_async<0>();
+  __syncthreads();
+  if (P::shift_lane) turn_slots<P>(h, keys, slot0, slots, end);
+
+  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, row0 = threadIdx.x / 32 * 16;
+  const int tokens = tile_tokens(s.group);
+  SKV_LOOP for (int t0 = first; t0 < last; t0 += tokens) {
+    const int t1 = smaller(t0 + tokens, last);
+    load_queries(h, queries, t0, t1);
+    for (int r = threadIdx.x; r < (t1 - t0) * s.group; r += kTileThreads)
+      lse[r] = global(s.lse)[h.query(t0 + r / s.group) + r % s.group];
+    __syncthreads();
+    SKV_LOOP for (int half = 0; half < 2; half++) {  // of the slots, as many as prefill has in registers
+      float x[N / 2][4];
+      SKV_UNROLL for (int n = 0; n < N / 2; n++)
+        SKV_UNROLL for (int i = 0; i < 4; i++) x[n][i] = 0;
+      SKV_UNROLL for (int k = 0; k < D / 16; k++) {
+        Pair<KV> a[4];
+        query_operand<KV, D>(a, queries, k * 16);
+        add_logits<KV, D, N / 2>(x, a, keys + half * (slots / 2) * T::stride, k * 16);
+      }
+      SKV_UNROLL for (int n = 0; n < N / 2; n++)
+        SKV_UNROLL for (int i = 0; i < 4; i++)
+          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[n][i];
+    }
+    __syncthreads();
+    for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {
+      const int slot = (slot0 + i) % SKV_PAGE;
+      const Global<uint32_t> page = h.page((slot0 + i) / SKV_PAGE);
+      Vec key, value;
+      if (P::next_reads_key) key = read_vec<KV, D>(page, 0, slot);
+      if (P::next_reads_value) value = read_vec<KV, D>(page, h.values, slot);
+      float states[P::states + 1];
+      read_states<P>(h, page, slot, states);
+      for (int q = max(t0, slot0 + i - before); q < t1; q++) {  // from the first query that sees the slot
+        const int r = (q - t0) * s.group;
+        const float attn = group_attn<P>(
+            s.group, [&](int k) -> float { return logits[(r + k) * wide + i]; },
+            [&](int k) -> float { return lse[r + k]; });
+        advance<P>(h, page, slot, row.pos0 + q, before + q + 1, attn, &key, &value, params, states);
+      }
+      if (lanes > 1) __syncwarp(vec_mask());  // all lanes have read
+      if (lanes == 1 || vec_lane() == 0) write_states<P>(h, page, slot, states);
+    }
+    __syncthreads();
+  }
+}

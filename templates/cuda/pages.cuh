@@ -1,0 +1,142 @@
+// Pages on CUDA, and how a step's rows map onto them. All in 32-bit words.
+//
+//   page   keys   [16 slots][head_dim]   16-byte chunks of a slot lie together: neighbouring threads, neighbouring chunks
+//          values [16 slots][head_dim]
+//          lanes  [lane][16 slots] words: position, then what the plan lists, the states last
+#pragma once
+#include "prelude.cuh"
+
+// What a policy's traits choose from; the names are the language's.
+enum class Group { sum, mean, max };
+enum class Pool { none, mean, max };
+enum class Heads { own, shared, pooled };
+enum class Keep { all, topK, above, chunks };
+enum class Reduce { mean, sum, max, min };
+
+constexpr uint32_t kFull = 0xffffffffu;
+constexpr float kLog2e = 1.44269504f;
+
+SKV_BOTH constexpr int divided(int a, int b) { return (a + b - 1) / b; }
+SKV_BOTH constexpr int smaller(int a, int b) { return a < b ? a : b; }
+
+// Types of keys and values: how many share a word, and their way to f32 and back.
+struct Bf16 {
+  static constexpr int type = SKV_BF16, per_word = 2;
+  SKV_INLINE void decode(uint32_t word, float* out) {
+    out[0] = skv_float((int32_t)(word << 16)), out[1] = skv_float((int32_t)(word & 0xffff0000u));
+  }
+  SKV_INLINE uint32_t encode(const float* x) { return pack_bf16(x[0], x[1]); }
+};
+
+struct F16 {
+  static constexpr int type = SKV_F16, per_word = 2;
+  SKV_INLINE void decode(uint32_t word, float* out) {
+    out[0] = half_to_float((uint16_t)(word & 0xffff)), out[1] = half_to_float((uint16_t)(word >> 16));
+  }
+  SKV_INLINE uint32_t encode(const float* x) { return pack_f16(x[0], x[1]); }
+};
+
+struct F32 {
+  static constexpr int type = SKV_F32, per_word = 1;
+  SKV_INLINE void decode(uint32_t word, float* out) { out[0] = skv_float((int32_t)word); }
+  SKV_INLINE uint32_t encode(const float* x) { return (uint32_t)skv_bits(x[0]); }
+};
+
+// Sizes that follow from a head size and a type.
+template <class KV, int D>
+struct Layout {
+  static constexpr int row = D / KV::per_word;        // words of a slot's key or value
+  static constexpr int page = SKV_PAGE * row;         // words of a page's keys or values
+  static constexpr int chunks = row / 4;              // 16-byte chunks of a slot's key or value
+  static constexpr int per_chunk = 4 * KV::per_word;  // elements of a chunk
+};
+
+template <class KV>
+SKV_INLINE void decode_chunk(const Chunk& chunk, float* out) {
+  SKV_UNROLL for (int w = 0; w < 4; w++) KV::decode(chunk.word[w], out + w * KV::per_word);
+}
+
+// A number as the type stores it.
+template <class KV>
+SKV_INLINE float rounded(float x) {
+  float both[2] = {x, 0}, out[2];
+  KV::decode(KV::encode(both), out);
+  return out[0];
+}
+
+// A step as kernels see it: skv_step and skv_shape by value, every pointer device memory.
+struct Step {
+  int layers, kv_heads, group, page_words, table_stride, io_type, max_slots, rope_interleaved, self, layer, rows;
+  float scale;
+  const float* inv_freq;
+  const skv_row* row;
+  uint32_t* pool;
+  const int32_t* tables;
+  int32_t* lengths;
+  const int32_t* budgets;
+  const float* params;
+  const int32_t* classes;
+  const uint32_t *q, *k, *v;
+  uint32_t* out;
+  float *lse, *logits;
+};
+
+// Elements i and i + 1 of q, k or v; i is even.
+SKV_INLINE void load_pair(const Step& s, Global<const uint32_t> from, int64_t i, float* out) {
+  if (s.io_type == SKV_F32) {
+    F32::decode(from[i], out), F32::decode(from[i + 1], out + 1);
+  } else if (s.io_type == SKV_BF16) {
+    Bf16::decode(from[i / 2], out);
+  } else {
+    F16::decode(from[i / 2], out);
+  }
+}
+SKV_INLINE void store_pair(const Step& s, Global<uint32_t> to, int64_t i, const float* x) {
+  if (s.io_type == SKV_F32) {
+    to[i] = F32::encode(x), to[i + 1] = F32::encode(x + 1);
+  } else {
+    to[i / 2] = s.io_type == SKV_BF16 ? Bf16::encode(x) : F16::encode(x);
+  }
+}
+
+SKV_INLINE skv_row load_row(const Step& s, int r) {
+  union {
+    skv_row row;
+    int32_t word[sizeof(skv_row) / 4];
+  } out;
+  const Global<const int32_t> words = global((const int32_t*)(s.row + r));
+  SKV_UNROLL for (int i = 0; i < int(sizeof(skv_row) / 4); i++) out.word[i] = words[i];
+  return out.row;
+}
+
+// A generated token: its logits are left for the policy, and its segments are dealt out.
+SKV_INLINE bool is_decode(const skv_row& row) { return row.tokens == 1 && row.pos0 >= row.prompt; }
+
+// One KV head of one layer of one row: its pages and counts.
+template <class KV, int D>
+struct Head {
+  using L = Layout<KV, D>;
+  const Step& s;
+  const skv_row& row;
+  int layer, head, live;  // live slots, this step's tokens included once append has run
+  int64_t index;          // of (seq, layer, head)
+  Global<const int32_t> table;
+
+  __device__ __forceinline__ Head(const Step& s, const skv_row& row, int layer, int head)
+      : s(s), row(row), layer(layer), head(head) {
+    index = ((int64_t)row.seq * s.layers + layer) * s.kv_heads + head;
+    live = global((const int32_t*)s.lengths)[index];
+    table = global(s.tables) + index * s.table_stride;
+  }
+  // Page p as words: keys, then values, then lanes.
+  __device__ __forceinline__ Global<uint32_t> page(int p) const { return numbered(table[p]); }
+  __device__ __forceinline__ Global<uint32_t> numbered(int32_t number) const {
+    return global(s.pool) + (int64_t)number * s.page_words;
+  }
+  static constexpr int values = L::page, lanes = 2 * L::page;  // where they begin in a page
+  // Token t of the row in q, out: elements [group][D] of this head; in lse: [group].
+  __device__ __forceinline__ int64_t query(int t) const {
+    return ((int64_t)(row.token0 + t) * s.kv_heads + head) * s.group;
+  }
+};
+

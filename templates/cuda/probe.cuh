@@ -1,0 +1,98 @@
+// Direct evaluation of a policy's expressions, without pages: the CUDA rung of the ladder of oracles. Sixteen lanes a
+// slot, whatever the expression reads.
+#pragma once
+#include "across.cuh"
+
+SKV_INLINE Vec probe_vec(const float* from, int64_t slot, int dim) {
+  Vec out;
+  if (from) SKV_ELEMENTS(dim) out.at[i] = global(from)[slot * dim + i * kVecLanes + vec_lane()];
+  return out;
+}
+
+SKV_INLINE Slot probe_slot(const skv_probe& p, int s, const Vec* key, const Vec* value, const Params& params) {
+  const int32_t cls = p.classes ? (int32_t)global(p.classes)[s] : 0;
+  const float pos = p.pos ? (float)global(p.pos)[s] : 0.0f;
+  return {p.attn ? (float)global(p.attn)[s] : 0.0f,
+          pos,
+          p.query_pos - pos,
+          p.seen ? (float)global(p.seen)[s] : 0.0f,
+          (float)p.slots,
+          p.length,
+          (float)p.layer,
+          (float)p.layers,
+          (float)p.head,
+          (float)p.heads,
+          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
+          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
+          key,
+          value,
+          params.at,
+          p.head_dim};
+}
+
+template <class P>
+SKV_INLINE void probe_states(const skv_probe& p, int s, float* states) {
+  SKV_UNROLL for (int i = 0; i < P::states; i++) states[i] = global(p.states)[(int64_t)i * p.slots + s];
+}
+
+template <class P>
+__global__ void __launch_bounds__(kAcrossThreads) probe_next_kernel(skv_probe p) {
+  const int s = (blockIdx.x * kAcrossThreads + threadIdx.x) / kVecLanes;
+  if (s >= p.slots) return;
+  const Params params(p.params);
+  const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
+  float states[P::states + 1], after[P::states + 1];
+  probe_states<P>(p, s, states);
+  P::next(probe_slot(p, s, &key, &value, params), states, after);
+  __syncwarp(vec_mask());  // all lanes have read
+  if (vec_lane() == 0)
+    SKV_UNROLL for (int i = 0; i < P::states; i++) global(p.states)[(int64_t)i * p.slots + s] = after[i];
+}
+
+template <class P>
+__global__ void __launch_bounds__(kAcrossThreads) probe_score_kernel(skv_probe p) {
+  Arena arena;
+  const int floats = statistic_at<P>(P::statistics, p.head_dim);
+  const Shared<float> tile = arena.take<float>(SKV_PAGE * floats, "across tile");
+  const Shared<float> totals = arena.take<float>(floats, "across totals");
+  const Params params(p.params);
+  if (P::has_across)
+    gather_across<P>(p.slots, p.head_dim, tile, totals, [&](int s, const Put<P>& put) {
+      const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
+      float states[P::states + 1];
+      probe_states<P>(p, s, states);
+      P::across_slot(probe_slot(p, s, &key, &value, params), states, put);
+    });
+  const typename P::Across across = P::across_of(Totals<P>{totals, p.head_dim});
+  for (int s = threadIdx.x / kVecLanes; s < p.slots; s += kAcrossThreads / kVecLanes) {
+    const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
+    float states[P::states + 1];
+    probe_states<P>(p, s, states);
+    const float score = P::score(probe_slot(p, s, &key, &value, params), states, across);
+    if (vec_lane() == 0) global(p.scores)[s] = score;
+  }
+}
+
+static inline void expose_probe(const skv_probe* p, int states) {
+  const int64_t n = p->slots, floats = n * p->head_dim;
+  expose(p->params, SKV_MAX_PARAMS * 4, "params"), expose(p->pos, n * 4, "pos"), expose(p->seen, n * 4, "seen");
+  expose(p->attn, n * 4, "attn"), expose(p->classes, n * 4, "classes"), expose(p->keys, floats * 4, "keys");
+  expose(p->values, floats * 4, "values"), expose(p->states, n * states * 4, "states");
+  expose(p->scores, n * 4, "scores");
+}
+
+template <class P>
+int32_t probe_next(const skv_probe* p) {
+  expose_probe(p, P::states);
+  const int32_t code = SKV_LAUNCH((probe_next_kernel<P>), dim3(divided(p->slots * kVecLanes, kAcrossThreads)),
+                                  kAcrossThreads, 0, nullptr, *p);
+  return code ? code : wait_device();
+}
+
+template <class P>
+int32_t probe_score(const skv_probe* p) {
+  expose_probe(p, P::states);
+  const int32_t code = SKV_LAUNCH((probe_score_kernel<P>), dim3(1), kAcrossThreads, across_shared<P>(p->head_dim),
+                                  nullptr, *p);
+  return code ? code : wait_device();
+}

@@ -1,0 +1,98 @@
+// What an expression may read of a slot. Fields nobody reads cost nothing: the compiler drops them.
+#pragma once
+#include "pages.cuh"
+
+struct Slot {
+  float attn, pos, age, seen, live, length, layer, layers, head, heads, special, punctuation;
+  const Vec *key, *value;
+  const float* params;
+  int dim;
+};
+
+// Observed queries with max(pos, first observed) <= q <= query: closed form, see abi.h.
+template <class P>
+SKV_INLINE float seen_by(const skv_row& row, int32_t pos, int32_t query) {
+  int first_prompt = row.prompt;  // observed prompt queries are [first_prompt, prompt)
+  if (P::observes_prompt) first_prompt = row.observe_last ? row.prompt - row.observe_last : 0;
+  if (first_prompt < 0) first_prompt = 0;
+  const int from = pos > first_prompt ? pos : first_prompt;
+  const int end = P::observes_decode ? query + 1 : (query + 1 < row.prompt ? query + 1 : row.prompt);
+  return end > from ? (float)(end - from) : 0.0f;
+}
+
+// The parameters of a row, in registers: an expression indexes them by constants.
+struct Params {
+  float at[SKV_MAX_PARAMS];
+  __device__ __forceinline__ Params(const float* from) {
+    SKV_UNROLL for (int i = 0; i < SKV_MAX_PARAMS; i++) at[i] = global(from)[i];
+  }
+};
+
+// The fields of slot `slot` of a page for a query at position `query` when `live` slots exist.
+template <class P, class KV, int D>
+SKV_INLINE Slot slot_at(const Head<KV, D>& h, Global<const uint32_t> page, int slot, int32_t query, int live, float attn,
+                        const Vec* key, const Vec* value, const Params& params) {
+  const int32_t pos = (int32_t)page[h.lanes + slot];
+  const uint32_t cls = P::class_lane ? (uint32_t)page[h.lanes + P::class_lane * SKV_PAGE + slot] : 0;
+  return {attn,
+          (float)pos,
+          (float)(query - pos),
+          seen_by<P>(h.row, pos, query),
+          (float)live,
+          (float)(query + 1),
+          (float)h.layer,
+          (float)h.s.layers,
+          (float)h.head,
+          (float)h.s.kv_heads,
+          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
+          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
+          key,
+          value,
+          params.at,
+          D};
+}
+
+// A lane's elements of a slot's key (from = 0) or value (from = Layout::page): 16 lanes read 32 or 64 bytes at a time.
+template <class KV, int D>
+SKV_INLINE Vec read_vec(Global<const uint32_t> page, int from, int slot) {
+  Vec out;
+  SKV_UNROLL for (int i = 0; i < D / kVecLanes; i++) {
+    const int d = i * kVecLanes + vec_lane();
+    float both[2];
+    KV::decode(page[from + slot * Layout<KV, D>::row + d / KV::per_word], both);
+    out.at[i] = KV::per_word == 2 && d % 2 ? both[1] : both[0];
+  }
+  return out;
+}
+
+template <class P, class KV, int D>
+SKV_INLINE void read_states(const Head<KV, D>& h, Global<const uint32_t> page, int slot, float* states) {
+  SKV_UNROLL for (int i = 0; i < P::states; i++)
+    states[i] = skv_float((int32_t)(uint32_t)page[h.lanes + (P::first_state + i) * SKV_PAGE + slot]);
+}
+
+// `next` of every state of one slot.
+template <class P, class KV, int D>
+SKV_INLINE void advance(const Head<KV, D>& h, Global<const uint32_t> page, int slot, int32_t query, int live, float attn,
+                        const Vec* key, const Vec* value, const Params& params, float* states) {
+  float after[P::states + 1];
+  P::next(slot_at<P>(h, page, slot, query, live, attn, key, value, params), states, after);
+  SKV_UNROLL for (int i = 0; i < P::states; i++) states[i] = after[i];
+}
+
+template <class P, class KV, int D>
+SKV_INLINE void write_states(const Head<KV, D>& h, Global<uint32_t> page, int slot, const float* states) {
+  SKV_UNROLL for (int i = 0; i < P::states; i++)
+    page[h.lanes + (P::first_state + i) * SKV_PAGE + slot] = (uint32_t)skv_bits(states[i]);
+}
+
+// exp(logit - lse) of one query's heads, reduced over the group in head order. at(g) gives both of head g.
+template <class P, class Logit, class Lse>
+SKV_INLINE float group_attn(int group, Logit logit, Lse lse) {
+  float total = skv_exp(logit(0) - lse(0));
+  for (int g = 1; g < group; g++) {
+    const float p = skv_exp(logit(g) - lse(g));
+    total = P::group == Group::max ? (p > total ? p : total) : total + p;
+  }
+  return P::group == Group::mean ? total / (float)group : total;
+}

@@ -1,0 +1,330 @@
+// Times kernels alone, each beside a plain copy (and torch, where the caller has it), taking turns in one run.
+//
+// A case owns its memory while it is measured. Every repetition first writes a buffer larger than the caches, untimed,
+// so that kernels find memory as they would between other layers. Times are of the device's own clock.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <random>
+
+#include "driver.h"
+
+namespace {
+
+constexpr int kRuns = 25;
+constexpr int64_t kCopyBytes = int64_t{1} << 30;  // read once and written once
+constexpr int64_t kCacheBytes = 256 << 20;        // more than any cache of the device
+
+struct Scale {
+  int kv_heads = 8, group = 4, head_dim = 128, layers = 32, runs = kRuns;  // an 8B model's
+  int64_t copy_bytes = kCopyBytes, cache_bytes = kCacheBytes;
+  int divide = 1;  // contexts, to try the program itself where there is no GPU
+};
+
+struct Times {
+  std::vector<double> us;
+  double at(double q) const {
+    std::vector<double> sorted = us;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[(size_t)std::llround(q * (sorted.size() - 1))];
+  }
+  double median() const { return at(0.5); }
+};
+
+// One thing to measure.
+struct Case {
+  std::string kernel, policy;
+  int batch, context;
+  double bytes = 0, flops = 0;        // that it has to move and to compute
+  std::function<void()> reset, work;  // reset is not timed
+  std::string peer;                   // what the peer calls the same work; empty: it has none
+};
+
+// Random numbers; never zeros, which some hardware is faster with.
+std::vector<float> numbers(size_t n, unsigned seed) {
+  std::minstd_rand next(seed);
+  std::vector<float> out(n);
+  for (float& x : out) x = ((float)(next() & 0xffff) + (float)(next() & 0xffff)) / 65536.0f - 1.0f;
+  return out;
+}
+
+// Sequences of one policy with `context` slots in every head, filled through append itself.
+class Filled {
+ public:
+  // The last `observed` queries are seen by the policy, so that its states are not all the same.
+  Filled(const skv_policy* policy, const Scale& scale, int layers, int batch, int context, int room, int tokens,
+         int observed = 0) {
+    skv_shape s{};
+    s.layers = layers, s.kv_heads = scale.kv_heads, s.group = scale.group, s.head_dim = scale.head_dim;
+    s.kv_type = s.io_type = SKV_BF16;
+    s.max_seqs = batch, s.max_rows = batch, s.max_slots = context + room;
+    s.max_tokens = std::max(tokens, std::min(context, 2048));
+    if (Harness::pool_bytes(policy, s) > device::free_bytes() * 9 / 10)
+      throw std::runtime_error("it does not fit into the device's memory");
+    std::vector<float> inv_freq(scale.head_dim / 2);
+    for (size_t i = 0; i < inv_freq.size(); i++) inv_freq[i] = (float)std::pow(10000.0, -2.0 * i / scale.head_dim);
+    harness = std::make_unique<Harness>(policy, s, inv_freq);
+    const size_t n = (size_t)s.max_tokens * s.kv_heads * s.head_dim;
+    harness->inputs(numbers(n * s.group, 1), numbers(n, 2), numbers(n, 3));
+    for (int seq = 0; seq < batch; seq++)
+      for (int from = 0; from < context; from += s.max_tokens) {
+        Step step = empty();
+        const int to = std::min(from + s.max_tokens, context), first = std::max(from, context - observed);
+        step.rows.push_back(row(seq, 0, to - from, from, context));
+        if (first < to) step.rows[0].observe0 = first, step.rows[0].observe1 = to;
+        if (observed < context) step.rows[0].observe_last = observed;
+        harness->begin(step);
+        for (int layer = 0; layer < layers; layer++) {
+          harness->append(layer);
+          if (first < to) harness->attend(layer), harness->observe(layer);
+        }
+        harness->read_lengths();
+      }
+  }
+  static skv_row row(int seq, int token0, int tokens, int pos0, int prompt) {
+    skv_row r{};
+    r.seq = seq, r.token0 = token0, r.tokens = tokens, r.pos0 = pos0, r.prompt = prompt;
+    return r;
+  }
+  Step empty() const {
+    const skv_shape& s = harness->shape();
+    return {{},
+            std::vector<int32_t>((size_t)s.max_seqs * s.layers),
+            std::vector<int32_t>(s.max_tokens),
+            std::vector<float>((size_t)s.max_seqs * SKV_MAX_PARAMS)};
+  }
+  std::unique_ptr<Harness> harness;
+};
+
+using Filling = std::shared_ptr<Filled>;
+
+double slot_bytes(const Scale& s) { return 2.0 * s.head_dim * 2; }  // key and value of a slot, in bf16
+
+// One generated token of every sequence; `observe` measures the policy's pass after it instead.
+Case decode(const skv_policy* policy, const Scale& scale, int batch, int context, bool observe) {
+  Filling f = std::make_shared<Filled>(policy, scale, 1, batch, context, 16, batch);
+  Step step = f->empty();
+  for (int i = 0; i < batch; i++) {
+    step.rows.push_back(Filled::row(i, i, 1, context, context));
+    if (policy->states) step.rows[i].observe0 = context, step.rows[i].observe1 = context + 1;
+  }
+  f->harness->begin(step);
+  f->harness->append(0), f->harness->attend(0);
+  const double slots = (double)batch * (context + 1) * scale.kv_heads;
+  if (observe)
+    return {"accumulate",
+            policy->name,
+            batch,
+            context,
+            slots * (4.0 * scale.group + 8.0 * policy->states),
+            0,
+            {},
+            [f] { f->harness->observe(0); },
+            ""};
+  const double logits = policy->states ? slots * 4 * scale.group : 0;
+  return {"attend, decode",
+          policy->name,
+          batch,
+          context,
+          slots * slot_bytes(scale) + logits,
+          slots * 4.0 * scale.head_dim * scale.group,
+          {},
+          [f] { f->harness->attend(0); },
+          "decode"};
+}
+
+// A whole prompt; `observe` measures the observer's pass over it instead: all queries, or the last ones.
+Case prefill(const skv_policy* policy, const Scale& scale, int tokens, int observed, bool observe) {
+  Filling f = std::make_shared<Filled>(policy, scale, 1, 1, 0, tokens, tokens);
+  Step step = f->empty();
+  step.rows.push_back(Filled::row(0, 0, tokens, 0, tokens));
+  step.rows[0].observe0 = tokens - observed, step.rows[0].observe1 = tokens,
+  step.rows[0].observe_last = observed < tokens ? observed : 0;
+  f->harness->begin(step);
+  const size_t n = (size_t)tokens * scale.kv_heads * scale.head_dim;
+  f->harness->inputs(numbers(n * scale.group, 4), numbers(n, 5), numbers(n, 6));
+  f->harness->append(0);
+  f->harness->attend(0);
+  const double pairs = (double)tokens * (tokens + 1) / 2 * scale.kv_heads * scale.group;
+  if (observe) {
+    const double seen =
+        ((double)observed * tokens - (double)observed * (observed - 1) / 2) * scale.kv_heads * scale.group;
+    const std::string name = observed < tokens ? "observe, last " + std::to_string(observed) : "observe, every query";
+    return {name, policy->name, 1, tokens, 0, seen * 2 * scale.head_dim, {}, [f] { f->harness->observe(0); }, ""};
+  }
+  return {"attend, prefill", policy->name, 1, tokens, 0, pairs * 4 * scale.head_dim, {}, [f] { f->harness->attend(0); },
+          "prefill"};
+}
+
+// All layers and heads of one sequence, from `context` slots to a quarter.
+Case compact(const skv_policy* policy, const Scale& scale, int context, int observed) {
+  Filling f = std::make_shared<Filled>(policy, scale, scale.layers, 1, context, 16, 1, observed);
+  Step step = f->empty();
+  step.rows.push_back(Filled::row(0, 0, 1, context - 1, context));
+  step.rows[0].compact = 1, step.rows[0].window_last = context / 32;
+  std::fill(step.budgets.begin(), step.budgets.end(), context / 4);
+  f->harness->begin(step);
+  const double heads = (double)scale.layers * scale.kv_heads;
+  // reads the lanes of all, moves what stays: read once, written once
+  const double bytes =
+      heads * (context * 4.0 * policy->lanes + context / 4 * 2 * (slot_bytes(scale) + 4.0 * policy->lanes));
+  const std::vector<int32_t> lengths = f->harness->read_lengths();
+  auto backup = std::make_shared<device::Array<uint8_t>>(f->harness->pool().bytes());
+  device::copy(backup->data(), f->harness->pool().data(), backup->bytes());
+  return {"select-compact",
+          policy->name,
+          1,
+          context,
+          bytes,
+          0,
+          [f, backup, lengths] {
+            device::copy(f->harness->pool().data(), backup->data(), backup->bytes());
+            f->harness->write_lengths(lengths);
+          },
+          [f] { f->harness->compact(); },
+          ""};
+}
+
+struct Measured {
+  Case what;
+  Times ours, copy, peer;
+};
+
+class Bench {
+ public:
+  Bench(const Scale& scale, Peer peer)
+      : scale_(scale), peer_(peer), from_(scale.copy_bytes), to_(scale.copy_bytes), flush_(scale.cache_bytes) {
+    const auto noise = numbers(1 << 20, 9);
+    for (size_t at = 0; at + noise.size() * 4 <= from_.bytes(); at += noise.size() * 4)
+      device::upload(from_.data() + at, noise.data(), noise.size() * 4);
+  }
+
+  // Measures a case; says why on stderr when it cannot be.
+  void add(const std::string& label, const std::function<Case()>& make) {
+    try {
+      Case what = make();
+      Measured m{what, {}, {}, {}};
+      for (int run = -3; run < scale_.runs; run++) {  // three to warm up
+        if (what.reset) what.reset();
+        const double ours = timed(what.work),
+                     copied = timed([&] { device::copy(to_.data(), from_.data(), from_.bytes()); });
+        double other = NAN;
+        if (peer_ && !what.peer.empty())
+          other = peer_(what.peer.c_str(), what.batch, what.context, scale_.kv_heads, scale_.group, scale_.head_dim);
+        if (run < 0) continue;
+        m.ours.us.push_back(ours), m.copy.us.push_back(copied);
+        if (other == other) m.peer.us.push_back(other);
+      }
+      m.what.work = m.what.reset = nullptr;  // lets go of the memory
+      results.push_back(std::move(m));
+    } catch (const std::exception& error) {
+      fprintf(stderr, "not measured: %s: %s\n", label.c_str(), error.what());
+      left_out.push_back(label + ": " + error.what());
+    }
+  }
+  std::vector<Measured> results;
+  std::vector<std::string> left_out;
+  double copy_bytes() const { return 2.0 * from_.bytes(); }
+
+ private:
+  double timed(const std::function<void()>& work) {
+    device::fill(flush_.data(), run_++ & 0xff, flush_.bytes());
+    clock_.start();
+    work();
+    return clock_.stop();
+  }
+  const Scale scale_;
+  const Peer peer_;
+  device::Array<uint8_t> from_, to_, flush_;
+  device::Clock clock_;
+  int run_ = 0;
+};
+
+std::string number(double x, int digits) {
+  char text[32];
+  snprintf(text, sizeof text, "%.*f", digits, x);
+  return text;
+}
+
+void print(const Bench& bench, const std::string& device, double matmul, FILE* json) {
+  printf(
+      "%s; medians, n = %zu, times in µs with [least, most]; the copy and torch are of the same run, taking turns\n\n",
+      device.c_str(), bench.results.empty() ? 0 : bench.results[0].ours.us.size());
+  printf(
+      "| kernel | policy | batch × context | µs | GB/s | %% of copy | TFLOP/s | torch µs | torch / ours "
+      "|\n|---|---|---|---|---|---|---|---|---|\n");
+  std::string rows;
+  for (const Measured& m : bench.results) {
+    const double us = m.ours.median(), copy = bench.copy_bytes() / m.copy.median() / 1e3,
+                 rate = m.what.bytes / us / 1e3;
+    const bool peer = !m.peer.us.empty();
+    printf("| %s | %s | %d × %d | %.1f [%.1f, %.1f] | %s | %s | %s | %s | %s |\n", m.what.kernel.c_str(),
+           m.what.policy.c_str(), m.what.batch, m.what.context, us, m.ours.at(0), m.ours.at(1),
+           m.what.bytes ? number(rate, 0).c_str() : "–", m.what.bytes ? number(100 * rate / copy, 1).c_str() : "–",
+           m.what.flops ? number(m.what.flops / us / 1e6, 1).c_str() : "–",
+           peer ? number(m.peer.median(), 1).c_str() : "–", peer ? number(m.peer.median() / us, 2).c_str() : "–");
+    rows += (rows.empty() ? "" : ",\n  ") +
+            ("{\"kernel\": \"" + m.what.kernel + "\", \"policy\": \"" + m.what.policy + "\"") +
+            ", \"batch\": " + std::to_string(m.what.batch) + ", \"context\": " + std::to_string(m.what.context) +
+            ", \"n\": " + std::to_string(m.ours.us.size()) + ", \"us\": " + number(us, 2) +
+            ", \"least\": " + number(m.ours.at(0), 2) + ", \"most\": " + number(m.ours.at(1), 2) +
+            ", \"bytes\": " + number(m.what.bytes, 0) + ", \"flops\": " + number(m.what.flops, 0) +
+            ", \"copyGBs\": " + number(copy, 1) + ", \"torchUs\": " + (peer ? number(m.peer.median(), 2) : "null") +
+            "}";
+  }
+  Times copies;
+  for (const Measured& m : bench.results) copies.us.insert(copies.us.end(), m.copy.us.begin(), m.copy.us.end());
+  const double copy = copies.us.empty() ? NAN : bench.copy_bytes() / copies.median() / 1e3;
+  if (copy == copy)
+    printf("\ncopy of %.0f MiB: %.0f GB/s read and written (n = %zu)\n", bench.copy_bytes() / 2 / (1 << 20), copy,
+           copies.us.size());
+  if (matmul == matmul)
+    printf("matrix product of torch, bf16, 8192³: %.0f TFLOP/s\n", matmul);
+  else
+    printf("matrix product: not measured (it needs torch)\n");
+  for (const std::string& each : bench.left_out) printf("not measured: %s\n", each.c_str());
+  fflush(stdout);
+  if (json)
+    fprintf(json, "{\"device\": \"%s\", \"copyGBs\": %s, \"matmulTFLOPs\": %s, \"results\": [\n  %s\n]}\n",
+            device.c_str(), copy == copy ? number(copy, 1).c_str() : "null",
+            matmul == matmul ? number(matmul, 1).c_str() : "null", rows.c_str());
+}
+
+}  // namespace
+
+int bench_kernels(const std::string& folder, const std::string& json_path, bool tiny, Peer peer) {
+  const std::string device = device::describe();
+  Scale scale;
+  if (tiny)
+    scale.kv_heads = 2, scale.group = 2, scale.head_dim = 64, scale.layers = 2, scale.runs = 3,
+    scale.copy_bytes = scale.cache_bytes = 1 << 22, scale.divide = 64;
+  auto policy = [&](const char* name) { return open_policy(folder + "/" + name + "/policy.so"); };
+  const skv_policy *none = policy("none"), *h2o = policy("h2o"), *snapkv = policy("snapkv");
+  Bench bench(scale, peer);
+  for (const auto& [batch, context] :
+       {std::pair{1, 8192}, {8, 8192}, {64, 8192}, {1, 32768}, {16, 32768}, {64, 2048}}) {
+    const int n = context / scale.divide, b = tiny ? std::min(batch, 2) : batch;
+    const std::string at = std::to_string(b) + " × " + std::to_string(n);
+    bench.add("decode of none, " + at, [&] { return decode(none, scale, b, n, false); });
+    bench.add("decode of h2o, " + at, [&] { return decode(h2o, scale, b, n, false); });
+    bench.add("accumulate of h2o, " + at, [&] { return decode(h2o, scale, b, n, true); });
+  }
+  const int n = 8192 / scale.divide;
+  bench.add("select-compact of h2o", [&] { return compact(h2o, scale, n, n); });
+  bench.add("select-compact of snapkv", [&] { return compact(snapkv, scale, n, std::min(32, n / 2)); });
+  bench.add("select-compact of keydiff", [&] { return compact(policy("keydiff"), scale, n, 0); });
+  for (int context : {2048, 8192}) {
+    const int n = context / scale.divide, last = std::min(32, n / 2);
+    const std::string at = std::to_string(n);
+    bench.add("prefill of none, " + at, [&] { return prefill(none, scale, n, 0, false); });
+    bench.add("observer of snapkv, " + at, [&] { return prefill(snapkv, scale, n, last, true); });
+    bench.add("observer of h2o, " + at, [&] { return prefill(h2o, scale, n, n, true); });
+  }
+  const double us = peer ? peer("matmul", 8192, 0, 0, 0, 0) : NAN;
+  FILE* json = json_path.empty() ? nullptr : fopen(json_path.c_str(), "w");
+  print(bench, device, us == us ? 2.0 * 8192 * 8192 * 8192 / us / 1e6 : NAN, json);
+  if (json) fclose(json);
+  return bench.left_out.empty() ? 0 : 1;
+}

@@ -1,0 +1,215 @@
+// Holds a policy against test vectors (test/gpu/vectors.ts has the format), and attention against a peer where there is
+// one.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <tuple>
+
+#include "driver.h"
+
+namespace {
+
+// A file of words, read from front to back.
+class Words {
+ public:
+  explicit Words(const std::string& path) : path_(path) {
+    std::ifstream file(path, std::ios::binary);
+    bytes_.assign(std::istreambuf_iterator<char>(file), {});
+    if (!file && bytes_.empty()) throw std::runtime_error(path + " cannot be read");
+  }
+  const char* take(size_t bytes) {
+    if (at_ + bytes > bytes_.size()) throw std::runtime_error(path_ + " ends early");
+    at_ += bytes;
+    return bytes_.data() + at_ - bytes;
+  }
+  template <class T>
+  T one() {
+    T value;
+    memcpy(&value, take(sizeof(T)), sizeof(T));
+    return value;
+  }
+  int32_t word() { return one<int32_t>(); }
+  template <class T>
+  std::vector<T> list(size_t n) {
+    std::vector<T> out(n);
+    if (n) memcpy(out.data(), take(n * sizeof(T)), n * sizeof(T));
+    return out;
+  }
+  Words at(size_t from) const {
+    Words other = *this;
+    other.at_ = from;
+    return other;
+  }
+  size_t position() const { return at_; }
+  bool ended() const { return at_ == bytes_.size(); }
+
+ private:
+  std::string path_;
+  std::vector<char> bytes_;
+  size_t at_ = 0;
+};
+
+// The largest difference seen of each kind, beside what is allowed.
+struct Verdict {
+  double out = 0, lse = 0, states = 0;
+  std::string wrong;  // the first thing that is not as expected
+
+  void fail(const std::string& what) {
+    if (wrong.empty()) wrong = what;
+  }
+  void close(double* worst, const char* what, const std::vector<float>& found, const std::vector<float>& wanted,
+             double tolerance) {
+    for (size_t i = 0; i < wanted.size(); i++) {
+      const double off = std::fabs((double)found[i] - wanted[i]) / std::max(1.0, std::fabs((double)wanted[i]));
+      if (off == off) *worst = std::max(*worst, off);
+      if (!(off <= tolerance)) {
+        char text[160];
+        snprintf(text, sizeof text, "%s[%zu] is %g, expected %g", what, i, found[i], wanted[i]);
+        return fail(text);
+      }
+    }
+  }
+};
+
+// One head as the vector has it, in the order of positions.
+Slots expected(Words* words, const skv_shape& s) {
+  const int live = words->word();
+  std::vector<std::vector<int32_t>> lanes;
+  for (int l = 0; l < s.lanes; l++) lanes.push_back(words->list<int32_t>(live));
+  const auto keys = words->list<float>((size_t)live * s.head_dim),
+             values = words->list<float>((size_t)live * s.head_dim);
+  std::vector<int> order(live);
+  for (int i = 0; i < live; i++) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return lanes[0][a] < lanes[0][b]; });
+  Slots out{std::vector<std::vector<int32_t>>(s.lanes), {}, {}};
+  for (int slot : order) {
+    for (int l = 0; l < s.lanes; l++) out.lanes[l].push_back(lanes[l][slot]);
+    for (int d = 0; d < s.head_dim; d++) {
+      out.keys.push_back(keys[(size_t)slot * s.head_dim + d]);
+      out.values.push_back(values[(size_t)slot * s.head_dim + d]);
+    }
+  }
+  return out;
+}
+
+std::vector<float> floats(const std::vector<int32_t>& words) {
+  std::vector<float> out(words.size());
+  if (!words.empty()) memcpy(out.data(), words.data(), words.size() * 4);
+  return out;
+}
+
+// Lanes that are not states are whole numbers: position, shift, class.
+void compare(Verdict* verdict, const Slots& found, const Slots& wanted, int states, double tolerance) {
+  const int first_state = (int)wanted.lanes.size() - states;
+  for (int l = 0; l < (int)wanted.lanes.size(); l++) {
+    if (l >= first_state)
+      verdict->close(&verdict->states, "a state", floats(found.lanes[l]), floats(wanted.lanes[l]), tolerance);
+    else if (found.lanes[l] != wanted.lanes[l])
+      return verdict->fail(l ? "a lane of kept slots differs" : "other slots were kept");
+  }
+  if (found.keys != wanted.keys || found.values != wanted.values) verdict->fail("a kept slot has another key or value");
+}
+
+Verdict run(const skv_policy* policy, const std::string& path) {
+  Words problem(path);
+  if (std::string(problem.take(4), 4) != "SKVV" || problem.word() != 1)
+    throw std::runtime_error(path + " is no test vector of this version");
+  skv_shape shape{};
+  const double out_tolerance = problem.one<float>(), lse_tolerance = problem.one<float>(),
+               state_tolerance = problem.one<float>();
+  const int problem_bytes = problem.word();
+  Words answer = problem.at(problem.position() + problem_bytes);
+
+  shape.kv_type = problem.word(), shape.io_type = problem.word(), shape.layers = problem.word(),
+  shape.kv_heads = problem.word(), shape.group = problem.word();
+  shape.head_dim = problem.word(), shape.max_tokens = problem.word(), shape.max_slots = problem.word();
+  shape.rope_interleaved = problem.word(), shape.max_seqs = problem.word();
+  problem.word(), problem.word();  // workers, repeat
+  int ops = problem.word();
+  Harness harness(policy, shape, problem.list<float>(shape.head_dim / 2));
+  const skv_shape& s = harness.shape();
+  const size_t heads = (size_t)s.kv_heads * s.group;
+  Verdict verdict;
+  while (ops-- > 0) {
+    if (problem.word() == 1) {
+      const int rows = problem.word(), tokens = problem.word();
+      Step step{problem.list<skv_row>(rows), problem.list<int32_t>((size_t)s.max_seqs * s.layers),
+                problem.list<int32_t>(tokens), problem.list<float>((size_t)s.max_seqs * SKV_MAX_PARAMS)};
+      harness.begin(step);
+      for (int layer = 0; layer < s.layers; layer++) {
+        const auto q = problem.list<float>(tokens * heads * s.head_dim),
+                   k = problem.list<float>((size_t)tokens * s.kv_heads * s.head_dim),
+                   v = problem.list<float>((size_t)tokens * s.kv_heads * s.head_dim);
+        harness.inputs(q, k, v);
+        harness.append(layer), harness.attend(layer), harness.observe(layer);
+        verdict.close(&verdict.out, "out", harness.out(tokens), answer.list<float>(tokens * heads * s.head_dim),
+                      out_tolerance);
+        verdict.close(&verdict.lse, "lse", harness.lse(tokens), answer.list<float>(tokens * heads), lse_tolerance);
+      }
+      if (std::any_of(step.rows.begin(), step.rows.end(), [](const skv_row& row) { return row.compact; }))
+        harness.compact();
+      const auto lengths = answer.list<int32_t>((size_t)s.max_seqs * s.layers * s.kv_heads);
+      if (harness.read_lengths() != lengths) {
+        verdict.fail("other numbers of live slots");
+        return verdict;  // nothing after it can agree
+      }
+      continue;
+    }
+    const int seq = problem.word(), layer = problem.word(), head = problem.word();
+    const Slots wanted = expected(&answer, s);
+    compare(&verdict, harness.read(seq, layer, head), wanted, policy->states, state_tolerance);
+  }
+  if (!answer.ended()) throw std::runtime_error(path + " has more answers than the problem");
+  return verdict;
+}
+
+}  // namespace
+
+int check_vectors(const std::string& library, const std::vector<std::string>& paths) {
+  const skv_policy* policy = open_policy(library);
+  int failed = 0;
+  for (const std::string& path : paths) {
+    const std::string name = path.substr(path.rfind('/') + 1);
+    const Verdict v = run(policy, path);
+    printf("%s %-40s out %.1e  lse %.1e  states %.1e%s%s\n", v.wrong.empty() ? "ok  " : "FAIL", name.c_str(), v.out,
+           v.lse, v.states, v.wrong.empty() ? "" : "  ", v.wrong.c_str());
+    failed += !v.wrong.empty();
+  }
+  fflush(stdout);
+  return failed;
+}
+
+int check_attention(const std::string& library, Judge judge) {
+  const skv_policy* policy = open_policy(library);
+  int failed = 0;
+  for (const int type : {SKV_BF16, SKV_F16})
+    for (const auto& [dim, kv_heads, group, tokens] : {std::tuple{128, 8, 4, 1500}, {64, 3, 3, 700}, {64, 2, 1, 301}}) {
+      skv_shape s{};
+      s.layers = 1, s.kv_heads = kv_heads, s.group = group, s.head_dim = dim, s.kv_type = s.io_type = type;
+      s.max_tokens = s.max_slots = tokens, s.max_seqs = 1;
+      Harness harness(policy, s, std::vector<float>(dim / 2));
+      std::minstd_rand next(dim);
+      auto numbers = [&](size_t n) {
+        std::vector<float> x(n);
+        for (float& each : x) each = (float)((next() & 0xffff) + (next() & 0xffff)) / 32768.0f - 2.0f;
+        return decode(encode(x.data(), n, type).data(), n, type);
+      };
+      const size_t n = (size_t)tokens * kv_heads * dim;
+      const auto q = numbers(n * group), k = numbers(n), v = numbers(n);
+      Step step{{}, std::vector<int32_t>(1), std::vector<int32_t>(tokens), std::vector<float>(SKV_MAX_PARAMS)};
+      step.rows.resize(1);
+      step.rows[0].tokens = step.rows[0].prompt = tokens;
+      harness.begin(step), harness.inputs(q, k, v), harness.append(0), harness.attend(0);
+      const auto out = harness.out(tokens), lse = harness.lse(tokens);
+      const double off = judge(tokens, kv_heads, group, dim, q.data(), k.data(), v.data(), out.data(), lse.data());
+      const bool good = off < (type == SKV_BF16 ? 2e-2 : 4e-3);
+      printf("%s %s against the peer: %s, %d tokens, %d × %d heads of %d: %.1e\n", good ? "ok  " : "FAIL", policy->name,
+             type == SKV_BF16 ? "bf16" : "f16", tokens, kv_heads, group, dim, off);
+      failed += !good;
+    }
+  fflush(stdout);
+  return failed;
+}

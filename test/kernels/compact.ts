@@ -1,0 +1,374 @@
+/**
+ * Selection and compaction alone: what stays, where it moves with everything that belongs to it, which slot fills a hole,
+ * and positions as if evicted tokens had never been. The same cases for every target.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test as uvu } from 'uvu';
+import * as assert from 'uvu/assert';
+import { attention, bf16, normals, random, scaled } from './dense.ts';
+import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
+import type { Runner } from './runners.ts';
+
+const home = mkdtempSync(join(tmpdir(), 'skv-compact-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+const invFreq = (headDim: number) =>
+  Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
+const base = (kvType: Shape['kvType'], changes: Partial<Shape> = {}): Shape => ({
+  kvType,
+  layers: 1,
+  kvHeads: 2,
+  group: 2,
+  headDim: 64,
+  maxTokens: 256,
+  maxSlots: 320,
+  interleaved: true,
+  seqs: 1,
+  invFreq: invFreq(64),
+  ...changes,
+});
+
+/** A step of random tokens [from, to) of a prompt. */
+function chunk(shape: Shape, seed: number, from: number, to: number, row: Partial<Row>, budget = 0): Step {
+  const next = random(seed);
+  const n = to - from;
+  return {
+    rows: [{ seq: 0, tokens: n, pos0: from, prompt: to, ...row }],
+    layers: Array.from({ length: shape.layers }, () => ({
+      q: normals(next, n * shape.kvHeads * shape.group * shape.headDim),
+      k: normals(next, n * shape.kvHeads * shape.headDim),
+      v: normals(next, n * shape.kvHeads * shape.headDim),
+    })),
+    budgets: Array(shape.seqs * shape.layers).fill(budget),
+  };
+}
+
+const heads = (shape: Shape) => Array.from({ length: shape.kvHeads }, (_, head) => ({ seq: 0, layer: 0, head }));
+const vector = (x: Float32Array, slot: number, dim: number) => Array.from(x.subarray(slot * dim, (slot + 1) * dim));
+
+/** Every kept slot carries the key, value and lanes it had. */
+function carried(before: ReadAnswer, after: ReadAnswer, dim: number, lanes: number[]): void {
+  const at = new Map(Array.from(before.lanes[0], (pos, slot) => [pos, slot]));
+  assert.is(new Set(after.lanes[0]).size, after.live, 'no slot twice');
+  after.lanes[0].forEach((pos, slot) => {
+    const from = at.get(pos)!;
+    assert.equal(vector(after.keys, slot, dim), vector(before.keys, from, dim), `key of position ${pos}`);
+    assert.equal(vector(after.values, slot, dim), vector(before.values, from, dim), `value of position ${pos}`);
+    for (const lane of lanes)
+      assert.is(after.lanes[lane][slot], before.lanes[lane][from], `lane ${lane} of position ${pos}`);
+  });
+}
+
+/** Slots in the order in which they leave: by score, then the older first. */
+const ranked = (scores: ArrayLike<number>, slots: number[]) =>
+  [...slots].sort((a, b) => scores[a] - scores[b] || a - b);
+
+export function compactCases(runner: Runner): void {
+  const test = (name: string, body: () => Promise<void>) => uvu(`${runner.name}: ${name}`, body);
+  const run = (library: string, lanes: number, shape: Shape, ops: (Step | Read)[]) =>
+    drive(library, lanes, shape, ops, { order: runner.order });
+
+  /** Runs one prompt twice, with and without the compaction at its end. */
+  async function both(name: string, shape: Shape, length: number, row: Partial<Row>, budget: number) {
+    const { library, plan } = await runner.policy(name);
+    const run = (compact: boolean) =>
+      drive(
+        library,
+        plan.lanes.length,
+        shape,
+        [chunk(shape, length, 0, length, { ...row, compact }, budget), ...heads(shape)],
+        { workers: 2, order: runner.order },
+      );
+    return { before: run(false), after: run(true) };
+  }
+
+  /** Builds a policy from its text. */
+  const written = (name: string, text: string) => {
+    const file = join(home, `${name}.ts`);
+    writeFileSync(file, text);
+    return runner.file(file);
+  };
+
+  test('h2o keeps the heaviest and the window, in order, with everything they carry', async () => {
+    for (const kvType of ['bf16', 'f32'] as const)
+      for (const [length, budget, recent] of [
+        [40, 16, 5],
+        [17, 16, 8],
+        [100, 99, 3],
+        [256, 33, 33],
+        [50, 50, 4],
+        [60, 10, 20],
+      ]) {
+        const shape = base(kvType, { headDim: 80, invFreq: invFreq(80) });
+        const { before, after } = await both(
+          'h2o',
+          shape,
+          length,
+          { observe: [0, length], window: [0, recent] },
+          budget,
+        );
+        before.reads.forEach((head, i) => {
+          const old = Array.from({ length: length - recent }, (_, slot) => slot);
+          const count = Math.max(0, budget - recent);
+          const stay = new Set([
+            ...ranked(floats(head.lanes[1]), old).slice(Math.max(0, old.length - count)),
+            ...Array.from({ length: recent }, (_, k) => length - 1 - k),
+          ]);
+          const kept = Array.from(after.reads[i].lanes[0]);
+          assert.equal(
+            [...kept].sort((a, b) => a - b),
+            [...stay].sort((a, b) => a - b),
+            `length ${length}, budget ${budget}`,
+          );
+          if (length - kept.length !== 1)
+            assert.equal(
+              kept,
+              [...kept].sort((a, b) => a - b),
+              'a stable partition',
+            );
+          carried(head, after.reads[i], shape.headDim, [1]);
+        });
+      }
+  });
+
+  test('when one slot leaves, the newest fills its hole', async () => {
+    const shape = base('bf16');
+    const { before, after } = await both('h2o', shape, 50, { observe: [0, 50], window: [0, 10] }, 49);
+    before.reads.forEach((head, i) => {
+      const loser = ranked(
+        floats(head.lanes[1]),
+        Array.from({ length: 40 }, (_, slot) => slot),
+      )[0];
+      const expected = Array.from({ length: 49 }, (_, slot) => (slot === loser ? 49 : slot));
+      assert.equal(Array.from(after.reads[i].lanes[0]), expected);
+    });
+  });
+
+  test('equal scores: the older leaves first', async () => {
+    const shape = base('f32');
+    const { library } = await runner.policy('knorm');
+    const step = chunk(shape, 3, 0, 30, { compact: true }, 12);
+    step.layers[0].k.fill(0.5);
+    const { reads } = run(library, 1, shape, [step, ...heads(shape)]);
+    for (const head of reads)
+      assert.equal(
+        Array.from(head.lanes[0]),
+        Array.from({ length: 12 }, (_, i) => 18 + i),
+      );
+  });
+
+  test('NaN scores leave before any other', async () => {
+    const shape = base('f32');
+    const { library } = await runner.policy('knorm');
+    const step = chunk(shape, 4, 0, 30, { compact: true }, 27);
+    for (const slot of [4, 11, 29])
+      step.layers[0].k.fill(NaN, slot * shape.kvHeads * shape.headDim, (slot + 1) * shape.kvHeads * shape.headDim);
+    const { reads } = run(library, 1, shape, [step, ...heads(shape)]);
+    for (const head of reads)
+      assert.equal(
+        Array.from(head.lanes[0]),
+        Array.from({ length: 30 }, (_, i) => i).filter((i) => ![4, 11, 29].includes(i)),
+      );
+  });
+
+  test('tova keeps one set for the layer, snapkv a pooled one for each head, adakv lets budgets flow', async () => {
+    const shape = base('bf16', { kvHeads: 3 });
+    const length = 90;
+    const mean = (xs: number[]) => xs.reduce((sum, x) => Math.fround(sum + x), 0) / xs.length;
+    const tova = await both('tova', shape, length, { observe: [length - 1, length], observeLast: 1 }, 20);
+    const shared = Array.from({ length }, (_, slot) =>
+      Math.fround(mean(tova.before.reads.map((head) => floats(head.lanes[1])[slot]))),
+    );
+    const stay = ranked(
+      shared,
+      Array.from({ length }, (_, slot) => slot),
+    )
+      .slice(length - 20)
+      .sort((a, b) => a - b);
+    for (const head of tova.after.reads) assert.equal(Array.from(head.lanes[0]), stay);
+
+    const window = 6;
+    const candidates = Array.from({ length: length - window }, (_, slot) => slot);
+    const last = Array.from({ length: window }, (_, k) => length - window + k);
+    const snap = await both(
+      'snapkv',
+      shape,
+      length,
+      { observe: [length - window, length], observeLast: window, window: [0, window] },
+      25,
+    );
+    snap.before.reads.forEach((head, i) => {
+      const mass = floats(head.lanes[1]);
+      const pooled = candidates.map((slot) => {
+        let sum = mass[Math.max(0, slot - 2)];
+        for (let k = Math.max(0, slot - 2) + 1; k <= Math.min(candidates.length - 1, slot + 2); k++)
+          sum = Math.fround(sum + mass[k]);
+        return Math.fround(sum / 5);
+      });
+      const best = ranked(pooled, candidates)
+        .slice(candidates.length - 19)
+        .sort((a, b) => a - b);
+      assert.equal(Array.from(snap.after.reads[i].lanes[0]), [...best, ...last]);
+      carried(head, snap.after.reads[i], shape.headDim, [1]);
+    });
+
+    const ada = await both(
+      'adakv',
+      shape,
+      length,
+      { observe: [length - window, length], observeLast: window, window: [0, window] },
+      25,
+    );
+    const scores = ada.before.reads.map((head) =>
+      candidates.map((slot) =>
+        Math.max(...floats(head.lanes[1]).subarray(Math.max(0, slot - 3), Math.min(candidates.length, slot + 4))),
+      ),
+    );
+    const flat = scores
+      .flatMap((head, h) => head.map((score, slot) => ({ score, slot, h })))
+      .sort((a, b) => b.score - a.score || b.slot - a.slot || b.h - a.h);
+    scores.forEach((head, h) => {
+      const wins = flat.slice(0, 3 * 19).filter((each) => each.h === h).length;
+      const count = Math.floor(0.5 * wins + 0.5 * 19 + 0.5);
+      const best = ranked(head, candidates)
+        .slice(candidates.length - count)
+        .sort((a, b) => a - b);
+      assert.equal(Array.from(ada.after.reads[h].lanes[0]), [...best, ...last], `head ${h}: ${wins} wins`);
+    });
+  });
+
+  test('chunks stay or leave whole, best mean first; classes and the prompt are protected', async () => {
+    const { library, plan } = await written(
+      'byChunk',
+      `
+import { chunks, definePolicy, norm, over } from 'skv';
+export default definePolicy({
+  name: 'by-chunk', score: (slot) => norm(slot.key), keep: chunks(5, 24), window: { last: 3, classes: ['special'] }, when: over(0),
+});`,
+    );
+    assert.equal(plan.lanes, ['pos', 'class']);
+    const shape = base('f32');
+    const step = chunk(shape, 9, 0, 61, { compact: true, window: [0, 3] }, 24);
+    step.classes = Array.from({ length: 61 }, (_, i) => (i === 8 || i === 40 ? 1 : i % 7 === 0 ? 2 : 0));
+    const { reads } = run(library, 2, shape, [step, ...heads(shape)]);
+    reads.forEach((head, h) => {
+      const score = (slot: number) =>
+        Math.hypot(...step.layers[0].k.subarray((slot * 2 + h) * 64, (slot * 2 + h + 1) * 64));
+      const always = [8, 40, 58, 59, 60];
+      const groups = Array.from({ length: 12 }, (_, g) =>
+        [0, 1, 2, 3, 4].map((i) => 5 * g + i).filter((slot) => !always.includes(slot)),
+      );
+      const mean = (group: number[]) => group.reduce((sum, slot) => sum + score(slot), 0) / group.length;
+      const stay = [...always];
+      for (const group of [...groups].sort((x, y) => mean(y) - mean(x))) {
+        if (stay.length + group.length > 24) break;
+        stay.push(...group);
+      }
+      assert.equal(
+        Array.from(head.lanes[0]),
+        stay.sort((x, y) => x - y),
+      );
+    });
+  });
+
+  test('above keeps what scores more than its threshold, the prompt and the first', async () => {
+    const { library } = await written(
+      'loud',
+      `
+import { above, definePolicy, norm, over } from 'skv';
+export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), keep: above(7.8), window: { first: 2, prompt: true }, when: over(0) });`,
+    );
+    const shape = base('f32');
+    const row = { compact: true, prompt: 20, window: [2, 0] as [number, number] };
+    const step = chunk(shape, 10, 0, 70, row);
+    const { reads } = run(library, 1, shape, [step, ...heads(shape)]);
+    reads.forEach((head, h) => {
+      const stay = Array.from({ length: 70 }, (_, slot) => slot).filter(
+        (slot) =>
+          slot < 20 || Math.hypot(...step.layers[0].k.subarray((slot * 2 + h) * 64, (slot * 2 + h + 1) * 64)) > 7.8,
+      );
+      assert.ok(stay.length > 22 && stay.length < 68, `the threshold divides: ${stay.length}`);
+      assert.equal(
+        Array.from(head.lanes[0]).sort((x, y) => x - y),
+        stay,
+      );
+    });
+  });
+
+  test('cache positions: attention after eviction sees distances among the live, wherever the sequence is', async () => {
+    for (const interleaved of [true, false])
+      for (const kvType of ['bf16', 'f32'] as const)
+        for (const length of [60, 600]) {
+          const headDim = 64;
+          const shape = base(kvType, { kvHeads: 1, group: 2, interleaved });
+          const { library } = await runner.policy('streaming');
+          const [sinks, budget] = [4, 24];
+          const next = random(length);
+          /** R(angle) of a vector at a position, in doubles. */
+          const turn = (x: ArrayLike<number>, position: number) => {
+            const out = new Float64Array(headDim);
+            for (let i = 0; i < headDim / 2; i++) {
+              const [a, b] = interleaved ? [2 * i, 2 * i + 1] : [i, i + headDim / 2];
+              const [c, s] = [Math.cos(position * shape.invFreq[i]), Math.sin(position * shape.invFreq[i])];
+              out[a] = x[a] * c - x[b] * s;
+              out[b] = x[a] * s + x[b] * c;
+            }
+            return out;
+          };
+          const [q, k, v] = [
+            normals(next, length * 2 * headDim),
+            normals(next, length * headDim),
+            normals(next, length * headDim),
+          ];
+          const at = (x: Float32Array, i: number) => x.subarray(i * headDim, (i + 1) * headDim);
+          /** Vectors [token][per][dim], each turned by its token's position. */
+          const rotated = (x: Float32Array, per: number) => {
+            const out = new Float32Array(x.length);
+            for (let i = 0; i * headDim < x.length; i++) out.set(turn(at(x, i), Math.floor(i / per)), i * headDim);
+            return out;
+          };
+          const [rq, rk] = [rotated(q, 2), rotated(k, 1)];
+          const step = (from: number, to: number): Step => ({
+            rows: [{ seq: 0, tokens: to - from, pos0: from, prompt: 40, compact: true, window: [sinks, 0] }],
+            layers: [
+              {
+                q: rq.slice(from * 2 * headDim, to * 2 * headDim),
+                k: rk.slice(from * headDim, to * headDim),
+                v: v.slice(from * headDim, to * headDim),
+              },
+            ],
+            budgets: [budget],
+          });
+          const ops = [step(0, 40), ...Array.from({ length: length - 40 }, (_, i) => step(40 + i, 41 + i))];
+          const { steps, reads } = run(library, 2, shape, [...ops, { seq: 0, layer: 0, head: 0 }]);
+          const expectedSet = Array.from({ length: budget }, (_, i) => (i < sinks ? i : length - budget + i));
+          assert.equal(
+            Array.from(reads[0].lanes[0]).sort((a, b) => a - b),
+            expectedSet,
+          );
+          // the last query saw the sinks, the newest and itself at distances 0, 1, 2 …
+          const seen = [
+            ...Array.from({ length: sinks }, (_, i) => i),
+            ...Array.from({ length: budget - sinks + 1 }, (_, i) => length - 1 - (budget - sinks) + i),
+          ];
+          const effective = (i: number) => length - seen.length + i;
+          const keys = seen.map((pos, i) => {
+            const stored = at(rk, pos);
+            return turn(kvType === 'bf16' ? stored.map(bf16) : stored, effective(i) - pos);
+          });
+          const values = seen.map((pos) => (kvType === 'bf16' ? at(v, pos).map(bf16) : at(v, pos)));
+          const answer = steps[steps.length - 1].layers[0];
+          for (let g = 0; g < 2; g++) {
+            const expected = attention(scaled(at(rq, (length - 1) * 2 + g), kvType), keys, values);
+            for (let d = 0; d < headDim; d++) {
+              const error = Math.abs(expected.out[d] - answer.out[g * headDim + d]);
+              // bf16: probabilities are rounded, and a turned key may fall on the other side of a tie than in doubles
+              const allowed = kvType === 'f32' ? 1e-5 : 2 ** -8 * expected.spread[d] + 1e-3;
+              assert.ok(error < allowed, `${kvType}, length ${length}, dim ${d}: off by ${error}`);
+            }
+          }
+        }
+  });
+}

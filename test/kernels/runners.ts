@@ -1,0 +1,26 @@
+/** The targets that kernel tests run on: how each builds a policy, and in which order its threads run. */
+import { build, shipped } from '../../codegen/build.ts';
+import { emulate } from '../../codegen/emulate.ts';
+import type { CudaOptions, Plan } from '../../codegen/plan-types.ts';
+
+export interface Runner {
+  readonly name: string;
+  /** of the emulation's threads and blocks */
+  readonly order?: string;
+  policy(name: string): Promise<{ library: string; plan: Plan }>;
+  file(path: string): Promise<{ library: string; plan: Plan }>;
+}
+
+export const cpu: Runner = {
+  name: 'cpu',
+  policy: (name) => build(shipped(name)!),
+  file: (path) => build(path),
+};
+
+/** CUDA's text on this CPU; `options` says which kernels the library holds. */
+export const emulated = (order: string, options: CudaOptions): Runner => ({
+  name: `cuda, ${order}`,
+  order,
+  policy: (name) => emulate(shipped(name)!, options),
+  file: (path) => emulate(path, options),
+});
