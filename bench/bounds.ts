@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
+import type { RoleName } from '../runtime/native/index.ts';
 import { Child } from './child.ts';
 import { type Answer, startHelper } from './helper.ts';
 import { type Limits, limitRows, limitsOf, readLimits } from './limits.ts';
@@ -115,6 +116,22 @@ export function floorOf(
   };
 }
 
+/** The dense products of a step as the engine runs them: query, key and value together, gate and up together. */
+export function productsOf(model: LoadedModel): { type: number; rows: number; cols: number; isHead: boolean }[] {
+  const { tensors } = model.spec;
+  const head = tensors.some(({ role }) => role === 'output') ? 'output' : 'embed';
+  const together: RoleName[][] = [['q', 'k', 'v'], ['gate', 'up'], ['o'], ['down'], [head]];
+  const products = new Map<string, { type: number; rows: number; cols: number; isHead: boolean }>();
+  for (const { role, layer, type, rows, cols } of tensors) {
+    const group = together.findIndex((roles) => roles.includes(role));
+    if (group < 0) continue;
+    const key = `${layer} ${group} ${type}`; // another type is another product
+    const before = products.get(key)?.rows ?? 0;
+    products.set(key, { type, rows: before + rows, cols, isHead: role === head });
+  }
+  return [...products.values()];
+}
+
 /** Seconds of the parts of a job, each alone: all dense products, and all layers' attention. */
 async function parts(
   helper: Child,
@@ -124,20 +141,15 @@ async function parts(
   runs: number,
   products: Map<string, number>,
 ): Promise<{ dense: number; attention: number }> {
-  const { tensors, layers, kvHeads, heads, headDim } = model.spec;
+  const { layers, kvHeads, heads, headDim } = model.spec;
   const chunk = job.kind === 'prefill' ? Math.min(job.slots, 512) : job.batch;
-  const shapes = new Map<string, { line: string; times: number }>();
-  const tied = !tensors.some(({ role }) => role === 'output');
-  for (const { role, type, rows, cols } of tensors) {
-    if (rows === 1 || cols === 1 || (role === 'embed' && !tied)) continue;
-    const isHead = role === 'output' || role === 'embed';
-    const tokens = isHead && job.kind === 'prefill' ? 1 : chunk;
-    const line = `product ${type} ${rows} ${cols} ${tokens}`;
-    const times = isHead || job.kind === 'decode' ? 1 : job.slots / chunk;
-    shapes.set(line, { line, times: (shapes.get(line)?.times ?? 0) + times });
+  const shapes = new Map<string, number>();
+  for (const { type, rows, cols, isHead } of productsOf(model)) {
+    const line = `product ${type} ${rows} ${cols} ${isHead && job.kind === 'prefill' ? 1 : chunk}`;
+    shapes.set(line, (shapes.get(line) ?? 0) + (isHead || job.kind === 'decode' ? 1 : job.slots / chunk));
   }
   let dense = 0;
-  for (const { line, times } of shapes.values()) {
+  for (const [line, times] of shapes) {
     if (!products.has(line)) products.set(line, await repeated(helper, line, runs)); // jobs share most of them
     dense += times * products.get(line)!;
   }

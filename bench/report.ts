@@ -36,6 +36,7 @@ export interface ReportFlags {
 /** Whole numbers as they are, others with three significant digits or more; thousands apart. */
 export function figure(value: number): string {
   if (!Number.isFinite(value)) return '–';
+  if (Math.abs(value - Math.round(value)) < 1e-9) value = Math.round(value); // 3.0000000000000004 is 3
   const digits = Number.isInteger(value)
     ? 0
     : Math.abs(value) >= 100

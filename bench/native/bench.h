@@ -11,10 +11,12 @@
  * Answers: {"seconds": …} of one run, with "bytes" or "ops" where the command alone decides them; {"error": "…"}. */
 #ifndef SKV_BENCH_H
 #define SKV_BENCH_H
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include <sys/mman.h>
 
@@ -63,18 +65,27 @@ struct Block {
   Block(const Block&) = delete;
 };
 
-/* Seconds of one call, from as many calls as make a measurable time; the first call is warm-up. */
+inline double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+inline double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + long(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+/* Median seconds of a call, of as many calls as take `least` seconds, three or more; the first call is warm-up. Calls
+ * are timed one by one: one that another process interrupted is an outlier, and does not become everyone's time. */
 template <class Fn>
-double timed(Fn&& fn, double least = 0.02) {
-  using clock = std::chrono::steady_clock;
-  auto since = [](clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); };
-  auto start = clock::now();
+double timed(Fn&& fn, double least = 0.05) {
   fn();
-  const double first = since(start);
-  const int calls = first >= least ? 1 : int(least / (first > 1e-7 ? first : 1e-7)) + 1;
-  start = clock::now();
-  for (int i = 0; i < calls; i++) fn();
-  return since(start) / calls;
+  std::vector<double> times;
+  for (double total = 0; total < least || times.size() < 3; total += times.back()) {
+    const double start = seconds_now();
+    fn();
+    times.push_back(seconds_now() - start);
+  }
+  return median(times);
 }
 
 }  // namespace skv::bench

@@ -40,6 +40,7 @@ struct Pool {
     shape.page_bytes = (SKV_PAGE * (4 * s.dim + shape.lanes * 4) + 63) / 64 * 64;
     shape.table_stride = (s.slots + tokens + SKV_PAGE - 1) / SKV_PAGE + 1;
     shape.max_tokens = tokens, shape.max_slots = shape.table_stride * SKV_PAGE;
+    shape.max_rows = 1, shape.max_seqs = s.seqs, shape.io_type = SKV_F32;
     shape.scale = 1 / std::sqrt(float(s.dim)), shape.inv_freq = inv_freq.data();
 
     const size_t columns = size_t(s.seqs) * s.layers * s.kv_heads;
@@ -48,6 +49,7 @@ struct Pool {
     Random random(11);
     for (size_t i = table.size() - 1; i > 0; i--) std::swap(table[i], table[random.next() % (i + 1)]);
     lengths.assign(columns, 0);
+    shape.pages = int32_t(table.size() + 1);
     pages = std::make_unique<Block>((table.size() + 1) * size_t(shape.page_bytes));
     memset(pages->data, 0, shape.page_bytes);
     budgets.assign(size_t(s.seqs) * s.layers, 0);
@@ -111,8 +113,6 @@ struct Pool {
 
 std::unique_ptr<Pool> pool;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
 }  // namespace
 
 void open_pool(const PoolSpec& spec, Threads& threads) {
@@ -130,9 +130,10 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
   if (slots > p.spec.slots || tokens > p.spec.max_tokens || tokens > slots)
     throw std::runtime_error("more than the pool was opened for");
   const bool attends = name != "append" && name != "compact", observes = name == "observe" || name == "last";
-  double spent = 0;
+  std::vector<double> times; /* of each run; the first is warm-up */
   int runs = 0;
-  for (const double start = now(); runs < 2 || (now() - start < 0.1 && runs < 50); runs++) {
+  for (const double start = seconds_now(); runs < 2 || (seconds_now() - start < 0.1 && runs < 50); runs++) {
+    double spent = 0;
     const int seq = p.turn++ % p.spec.seqs;
     p.describe_row(seq, tokens, slots - tokens);
     if (tokens == 1) p.row.prompt = slots - 1; /* a generated token */
@@ -145,23 +146,24 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
     if (name == "compact") {
       p.row.compact = 1, p.row.window_last = window;
       std::fill(p.budgets.begin(), p.budgets.end(), keep);
-      const double before = now();
+      const double before = seconds_now();
       p.check(p.policy->compact(&p.step, &p.exec));
-      if (runs) spent += now() - before;
+      times.push_back(seconds_now() - before);
       continue;
     }
     for (int layer = 0; layer < p.spec.layers; layer++) {
-      const double t0 = now();
+      const double t0 = seconds_now();
       p.check(p.policy->append(&p.step, layer, &p.exec));
-      const double t1 = now();
+      const double t1 = seconds_now();
       if (attends) p.check(p.policy->attend(&p.step, layer, &p.exec));
-      const double t2 = now();
+      const double t2 = seconds_now();
       if (observes) p.check(p.policy->observe(&p.step, layer, &p.exec));
-      if (runs) spent += observes ? now() - t2 : attends ? t2 - t1 : t1 - t0;
+      spent += observes ? seconds_now() - t2 : attends ? t2 - t1 : t1 - t0;
     }
+    times.push_back(spent);
   }
-  p.set_length(0, p.spec.slots);
-  return {spent / (runs - 1), 0, 0};
+  times.erase(times.begin());
+  return {median(times), 0, 0};
 }
 
 }  // namespace skv::bench

@@ -1,9 +1,9 @@
 /** OpenVINO GenAI in a Python environment of the bench's own, in the user's cache. */
-import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cacheFolder } from '../../runtime/model/source.ts';
+import { run } from '../../codegen/process.ts';
+import { cacheFolder } from '../../codegen/toolchain.ts';
 import { requantise } from '../requantise.ts';
 
 /** The release that measure.md's numbers were taken with; NNCF writes its 8-bit model. */
@@ -11,20 +11,10 @@ const PACKAGES = ['openvino-genai==2026.4.*', 'nncf==3.4.*'];
 const here = dirname(fileURLToPath(import.meta.url));
 const folder = () => join(cacheFolder(), 'bench', 'openvino');
 
-/** A command's output; rejects with its last lines. */
-function run(command: string, args: string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args);
-    let output = '';
-    child.stdout.on('data', (chunk) => (output += chunk));
-    child.stderr.on('data', (chunk) => (output += chunk));
-    child.on('error', reject);
-    child.on('close', (code) =>
-      code === 0
-        ? resolve(output)
-        : reject(new Error(output.trim().split('\n').slice(-3).join('\n') || `${command} ended with ${code}`)),
-    );
-  });
+/** Runs a command; rejects with its last lines. */
+async function must(command: string, args: string[]): Promise<void> {
+  const { code, output } = await run(command, args);
+  if (code !== 0) throw new Error(output.trim().split('\n').slice(-3).join('\n') || `${command} ended with ${code}`);
 }
 
 /** Path of the Python that has OpenVINO GenAI, installed first if it is not there. Rejects with the reason and the command to try. */
@@ -36,8 +26,8 @@ export async function openvinoPython(progress: (line: string) => void): Promise<
   try {
     rmSync(folder(), { recursive: true, force: true });
     mkdirSync(dirname(folder()), { recursive: true });
-    await run(process.env.PYTHON ?? 'python3', ['-m', 'venv', folder()]);
-    await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES]);
+    await must(process.env.PYTHON ?? 'python3', ['-m', 'venv', folder()]);
+    await must(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...PACKAGES]);
     writeFileSync(whole, '');
     return python;
   } catch (error) {
@@ -52,6 +42,6 @@ export async function int8Model(gguf: string, python: string, progress: (line: s
   const target = join(dirname(source), basename(source).replace(/F16\.gguf$/, 'int8'));
   if (existsSync(target)) return target;
   progress(`writing ${target} (once)`);
-  await run(python, [join(here, 'int8.py'), source, target]);
+  await must(python, [join(here, 'int8.py'), source, target]);
   return target;
 }
