@@ -157,9 +157,9 @@ Answer dots(Threads& threads, const Dots& dots) {
     }
   }
   std::vector<uint64_t> sums(workers);
-  const double seconds = timed([&] {
-    threads.each(workers, [&](int32_t i, int32_t) { sums[i] += dots.sweeps(lines[i]->data, kRounds); });
-  }, ) sink = std::accumulate(sums.begin(), sums.end(), uint64_t(0));
+  const double seconds = timed(
+      [&] { threads.each(workers, [&](int32_t i, int32_t) { sums[i] += dots.sweeps(lines[i]->data, kRounds); }); });
+  sink = std::accumulate(sums.begin(), sums.end(), uint64_t(0));
   return {seconds, 0, dots.ops * kRounds * workers};
 }
 
