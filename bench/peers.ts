@@ -201,7 +201,7 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
         bytesPerToken: layers * kvHeads * headDim * 4,
       };
       const running = await startAll(
-        all.filter((subject) => phase.wants(subject)),
+        all.filter((subject) => (short && only.length > 0) || phase.wants(subject)),
         common,
         progress,
         missing,

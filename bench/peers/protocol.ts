@@ -1,6 +1,6 @@
 /**
  * How systems under test are asked: each is a process that gets one JSON object as its argument, loads its model, says
- * {"ready": …}, and then answers one JSON line per line. The three of them, skv.ts, llama.ts and openvino.py, speak
+ * {"ready": …}, and then answers one JSON line per line. The three of them, skv.ts, llama.ts and genai.py, speak
  * exactly this, so that nothing but the system differs.
  */
 

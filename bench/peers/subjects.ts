@@ -111,7 +111,7 @@ function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', 
       const model = weights === 'int8' ? await int8Model(common.model, python, progress) : common.model;
       const blocks = common.pool ? Math.floor(common.pool / (32 * common.bytesPerToken)) : 0;
       const setup = { ...base(common), model, kv, evict, blocks };
-      return ready(Child.start(name, python, [join(here, 'openvino.py'), JSON.stringify(setup)]));
+      return ready(Child.start(name, python, [join(here, 'genai.py'), JSON.stringify(setup)]));
     },
   };
 }
