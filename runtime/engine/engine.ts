@@ -50,6 +50,8 @@ export class Engine implements EngineApi {
   private readonly counters: PolicyStats[];
   private nextId = 1;
   private steps = 0;
+  private nativeSeconds = 0;
+  private betweenSeconds = 0;
   private promptTokens = 0;
   private generatedTokens = 0;
   /** to be ended before the next step */
@@ -211,6 +213,7 @@ export class Engine implements EngineApi {
   /** Steps until every sequence has ended. Each step is one native call off the event loop. */
   private async run(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
+    let returned = Number.NaN; // when the last native step ended
     try {
       for (;;) {
         for (const sequence of this.aborted.splice(0)) this.end(sequence, 'abort');
@@ -223,7 +226,11 @@ export class Engine implements EngineApi {
         }
         const start = performance.now();
         const counts = this.batch.write(rows, this.tables.copies);
+        const called = performance.now();
+        if (returned <= called) this.betweenSeconds += (called - returned) / 1000;
         await this.nativeEngine.step(counts);
+        returned = performance.now();
+        this.nativeSeconds += (returned - called) / 1000;
         this.postprocess(rows);
         this.steps++;
         if (this.options.check) this.scheduler.check();
@@ -335,6 +342,8 @@ export class Engine implements EngineApi {
       promptTokens: this.promptTokens,
       generatedTokens: this.generatedTokens,
       steps: this.steps,
+      nativeSeconds: this.nativeSeconds,
+      betweenSeconds: this.betweenSeconds,
       policies: this.policies.map(({ plan }, i) => ({ name: plan.name, ...this.counters[i] })),
     };
   }

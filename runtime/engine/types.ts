@@ -117,6 +117,9 @@ export interface EngineStats {
   promptTokens: number;
   generatedTokens: number;
   steps: number;
+  /** seconds inside native steps, and between one's end and the next one's start while there was work */
+  nativeSeconds: number;
+  betweenSeconds: number;
   policies: { name: string; requests: number; compactions: number; slotsEvicted: number; slotsSeen: number }[];
 }
 

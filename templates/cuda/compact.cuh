@@ -111,7 +111,8 @@ struct Unit {
     } else if (P::keep == Keep::chunks) {
       keep_chunks(h, c, count, m);
     } else if (count == c.candidates - 1) {  // one leaves
-      if (P::pool != Pool::none || P::heads != Heads::own) {
+      if (P::pool != Pool::none || P::heads != Heads::own) {  // scores have changed since they were computed
+        least = ~uint64_t{0};
         for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads)
           if (!c.has(slot)) least = min(least, rank(slot));
       }
@@ -147,7 +148,7 @@ struct Unit {
 };
 
 template <class P, class KV, int D>
-__global__ void __launch_bounds__(kBlockThreads) compact_kernel(Step s, uint32_t* scratch) {
+__global__ void __launch_bounds__(kBlockThreads, 1) compact_kernel(Step s, uint32_t* scratch) {
   Arena arena;
   const BlockMemory m(arena);
   const int floats = statistic_at<P>(P::statistics, D);

@@ -51,31 +51,38 @@ struct DecodeShape {
   static constexpr int tile = smaller(passes, (G > 4 ? 2 : 4) / mine);  // passes whose loads are under way together
 };
 
-// Turns a lane's elements of one slot's key; all lanes of the warp take part.
+// A lane's elements of one slot's key, turned; all lanes of the warp take part. Called, not inlined: turning is rare, and
+// its registers would be the loop's.
 template <class KV, int D, int G>
-SKV_INLINE void turn_lane(const Step& s, float* k, int shift, int sub) {
+struct Turn {
   using W = DecodeShape<KV, D, G>;
-  constexpr int e = Layout<KV, D>::per_chunk, half = W::chunks / 2;
-  float other[W::elements];
-  if (s.rope_interleaved) {
-    SKV_UNROLL for (int i = 0; i < W::elements; i++) other[i] = k[i ^ 1];
-  } else if (W::mine == 2) {  // the halves of a vector are the lane's two chunks
-    SKV_UNROLL for (int i = 0; i < W::elements; i++) other[i] = k[(i + e) % W::elements];
-  } else {
-    const int partner = sub < half ? sub + half : sub < W::chunks ? sub - half : sub;
-    const int from = threadIdx.x % 32 / W::lanes * W::lanes + partner;
-    SKV_UNROLL for (int i = 0; i < W::elements; i++) other[i] = __shfl_sync(kFull, k[i], from);
+  struct Elements {
+    float at[W::elements];
+  };
+  static __device__ __noinline__ Elements turn(Elements k, int shift, int sub, int interleaved, const float* inv_freq) {
+    constexpr int e = Layout<KV, D>::per_chunk, half = W::chunks / 2;
+    Elements other;
+    if (interleaved) {
+      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = k.at[i ^ 1];
+    } else if (W::mine == 2) {  // the halves of a vector are the lane's two chunks
+      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = k.at[(i + e) % W::elements];
+    } else {
+      const int partner = sub < half ? sub + half : sub < W::chunks ? sub - half : sub;
+      const int from = threadIdx.x % 32 / W::lanes * W::lanes + partner;
+      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = __shfl_sync(kFull, k.at[i], from);
+    }
+    SKV_UNROLL for (int i = 0; i < W::elements; i++) {
+      const int d = (i / e * W::lanes + sub) * e + i % e;
+      if (d >= D) continue;
+      bool first;
+      float c, n;
+      const int f = frequency_of(interleaved, d, D, &first);
+      turn_of(shift, global(inv_freq)[f], &c, &n);
+      k.at[i] = turned(k.at[i], other.at[i], first, c, n);
+    }
+    return k;
   }
-  SKV_UNROLL for (int i = 0; i < W::elements; i++) {
-    const int d = (i / e * W::lanes + sub) * e + i % e;
-    if (d >= D) continue;
-    bool first;
-    float c, n;
-    const int f = frequency_of(s, d, D, &first);
-    turn_of(shift, global(s.inv_freq)[f], &c, &n);
-    k[i] = turned(k[i], other[i], first, c, n);
-  }
-}
+};
 
 // The running softmax of up to G query heads, in a group of lanes: top and sum are the same in all of them.
 template <int G, int E>
@@ -163,15 +170,15 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_
         SKV_UNROLL for (int i = 0; i < W::tile; i++) {
           const int slot = (pass0 + i) * W::groups + which;
           const bool there = p * SKV_PAGE + slot < end;
-          float k[E];
-          SKV_UNROLL for (int c = 0; c < W::mine; c++) decode_chunk<KV>(keys[i][c], k + c * L::per_chunk);
+          typename Turn<KV, D, G>::Elements k;
+          SKV_UNROLL for (int c = 0; c < W::mine; c++) decode_chunk<KV>(keys[i][c], k.at + c * L::per_chunk);
           if (P::shift_lane) {
             const int shift = there ? (int)page[h.lanes + P::shift_lane * SKV_PAGE + slot] : 0;
-            if (__any_sync(kFull, shift != 0)) turn_lane<KV, D, G>(s, k, shift, sub);
+            if (__any_sync(kFull, shift != 0)) k = Turn<KV, D, G>::turn(k, shift, sub, s.rope_interleaved, s.inv_freq);
           }
           SKV_UNROLL for (int g = 0; g < G; g++) {
             float sum = 0;
-            SKV_UNROLL for (int e = 0; e < E; e++) sum = fmaf(q[g][e], k[e], sum);
+            SKV_UNROLL for (int e = 0; e < E; e++) sum = fmaf(q[g][e], k.at[e], sum);
             SKV_UNROLL for (int n = W::lanes / 2; n > 0; n /= 2) sum += __shfl_xor_sync(kFull, sum, n);
             x[i][g] = there ? sum : -INFINITY;
           }

@@ -21,7 +21,7 @@ SKV_BOTH constexpr int observe_shared() {
 }
 
 template <class P, class KV, int D>
-__global__ void __launch_bounds__(kTileThreads) observe_kernel(Step s) {
+__global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   using T = TileShape<KV, D>;
   constexpr int slots = observe_slots<KV, D>(), N = slots / 8, wide = slots + 4, lanes = next_lanes<P>();
   const skv_row row = load_row(s, blockIdx.z);

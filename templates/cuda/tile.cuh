@@ -51,7 +51,7 @@ SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot
       SKV_UNROLL for (int e = 0; e < n; e++) {
         bool first;
         float c, sine;
-        const int f = frequency_of(h.s, (w ? b : a) * n + e, D, &first);
+        const int f = frequency_of(h.s.rope_interleaved, (w ? b : a) * n + e, D, &first);
         turn_of(shift, global(h.s.inv_freq)[f], &c, &sine);
         y[w][e] = turned(x[w][e], across ? x[1 - w][e] : x[w][n - 1 - e], first, c, sine);
       }

@@ -10,10 +10,10 @@ SKV_INLINE void turn_of(int shift, float frequency, float* c, float* s) {
 }
 
 // Which frequency turns dim d, and whether d is the first of its pair.
-SKV_INLINE int frequency_of(const Step& s, int d, int dim, bool* first) {
+SKV_INLINE int frequency_of(bool interleaved, int d, int dim, bool* first) {
   const int half = dim / 2;
-  *first = s.rope_interleaved ? d % 2 == 0 : d < half;
-  return s.rope_interleaved ? d / 2 : d % half;
+  *first = interleaved ? d % 2 == 0 : d < half;
+  return interleaved ? d / 2 : d % half;
 }
 
 // An element after the turn, from itself and the other of its pair.
