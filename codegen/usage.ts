@@ -45,8 +45,9 @@ export function readUsage(output: string, launches = ''): KernelUsage[] {
     const number = (pattern: RegExp) => Number(line.match(pattern)?.[1] ?? 0);
     // a kernel's functions that were not inlined have lines of their own before its `Used` line
     kernel.stack = Math.max(kernel.stack, number(/(\d+) bytes stack frame/), number(/(\d+) bytes cumulative stack/));
-    kernel.spillStores += number(/(\d+) bytes spill stores/);
-    kernel.spillLoads += number(/(\d+) bytes spill loads/);
+    // (a spill is also an error, in a line that may come before another kernel's)
+    kernel.spillStores += number(/^\s+\d+ bytes stack frame, (\d+) bytes spill stores/);
+    kernel.spillLoads += number(/^\s+\d+ bytes stack frame,.* (\d+) bytes spill loads/);
     kernel.registers ||= number(/Used (\d+) registers/);
     kernel.shared ||= number(/(\d+) bytes smem/);
     kernel.milliseconds ||= number(/Compile time = ([\d.]+) ms/);

@@ -48,7 +48,7 @@ void probe(const std::string& path, const std::string& symbol) {
 
 }  // namespace
 
-const skv_policy* open_policy(const std::string& name) {
+const skv_policy* open_policy(const std::string& name, const std::string& target) {
   static std::mutex mutex;
   static std::map<std::string, const skv_policy*> opened;
   std::lock_guard<std::mutex> lock(mutex);
@@ -65,6 +65,9 @@ const skv_policy* open_policy(const std::string& name) {
     dlclose(handle);
     throw std::runtime_error(path + " is not a policy library: " + why);
   }
+  if (target != policy->target)
+    throw std::runtime_error(path + " was built for the target " + policy->target + "; this engine runs " + target +
+                             ": build the policy with --target " + target);
   return opened[name] = policy;
 }
 

@@ -13,8 +13,13 @@ export interface Request {
   decode: number;
 }
 
-/** Values in their stored type: then a page holds exactly what the problem says, whatever the type. */
-export type Round = (x: number) => number;
+/** Numbers as the target keeps them: then pages and products hold exactly what the problem says, whatever the type. */
+export interface Rounding {
+  /** keys and values in a page */
+  stored(x: number): number;
+  /** queries, which attention scales and rounds once more */
+  query(x: number): number;
+}
 
 /** Steps of all requests, one row each while it has work, and reads of every head when a request ends. */
 export function script(
@@ -23,7 +28,7 @@ export function script(
   shape: Shape,
   requests: readonly Request[],
   seed: number,
-  round: Round,
+  round: Rounding,
 ): (Step | Read)[] {
   const next = random(seed);
   const rules = new Rules(plan, params, undefined, shape.layers);
@@ -69,12 +74,12 @@ export function script(
       if (length === prompt + decode) ended.push(seq);
     });
     const count = rows.reduce((sum, { tokens }) => sum + tokens, 0);
-    const values = (heads: number) => normals(next, count * heads * shape.headDim).map(round);
+    const values = (heads: number) => normals(next, count * heads * shape.headDim);
     if (rows.length === 0) continue;
     const layers = Array.from({ length: shape.layers }, () => ({
-      q: values(shape.kvHeads * shape.group),
-      k: values(shape.kvHeads),
-      v: values(shape.kvHeads),
+      q: values(shape.kvHeads * shape.group).map(round.query),
+      k: values(shape.kvHeads).map(round.stored),
+      v: values(shape.kvHeads).map(round.stored),
     }));
     ops.push({ rows, layers, budgets });
     for (const seq of ended)

@@ -1,0 +1,164 @@
+/** The bundle for a GPU machine, as far as a machine without one can go: it is whole and small, compiles, and its driver passes the vectors under emulation. */
+import { spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { emulateSource } from '../../codegen/emulate.ts';
+import { installWheels } from '../../codegen/wheels.ts';
+import { shippedPolicies, writeBundle } from './bundle.ts';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const home = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
+process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+const folder = join(home, 'bundle');
+const size = await writeBundle(folder, shippedPolicies);
+const emulated = join(home, 'emulated');
+const driver = join(emulated, 'driver');
+const vectors = (policy: string) =>
+  readdirSync(join(folder, 'vectors'))
+    .filter((name) => name.startsWith(`${policy}-`))
+    .map((name) => join(folder, 'vectors', name));
+
+const run = (command: string, args: string[], options: { cwd?: string; env?: Record<string, string> } = {}) => {
+  const { status, stdout, stderr } = spawnSync(command, args, {
+    cwd: options.cwd,
+    env: { ...process.env, ...options.env },
+    encoding: 'utf8',
+  });
+  return { status, out: stdout, err: stderr };
+};
+
+test('it has every policy with vectors, is small, and names nothing of this machine', () => {
+  assert.ok(size < 30 * 2 ** 20, `${size} bytes`);
+  assert.equal(readdirSync(join(folder, 'policies')), shippedPolicies);
+  for (const policy of shippedPolicies) assert.ok(vectors(policy).length >= 2, policy);
+  for (const name of readdirSync(folder, { recursive: true }) as string[]) {
+    const path = join(folder, name);
+    if (!statSync(path).isFile() || name.endsWith('.vec')) continue;
+    assert.not.match(readFileSync(path, 'utf8'), root, name);
+    assert.not.match(name, /\.hbs$/);
+  }
+  assert.ok(statSync(join(folder, 'gpu.sh')).mode & 0o100);
+});
+
+test('a folder that holds something is left alone', async () => {
+  await writeBundle(folder, []).then(
+    () => assert.unreachable('it overwrites'),
+    (error: Error) => assert.match(error.message, /is not empty/),
+  );
+});
+
+test('the driver, built for the emulation', () => {
+  mkdirSync(emulated);
+  const sources = readdirSync(join(folder, 'driver')).filter((name) => name.endsWith('.cpp'));
+  const args = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-DSKV_EMULATED', `-I${join(folder, 'native')}`];
+  const { status, err } = run('c++', [...args, ...sources, '-ldl', '-o', driver], { cwd: join(folder, 'driver') });
+  assert.is(status, 0, err);
+});
+
+for (const policy of shippedPolicies)
+  test(`${policy}: the emulated kernels pass the vectors`, async () => {
+    const source = readFileSync(join(folder, 'policies', policy, 'policy.cu'), 'utf8');
+    mkdirSync(join(emulated, policy));
+    symlinkSync(await emulateSource(source), join(emulated, policy, 'policy.so'));
+    const { status, out, err } = run(driver, ['test', join(emulated, policy, 'policy.so'), ...vectors(policy)]);
+    assert.is(status, 0, `${out}${err}`);
+    assert.is(out.trim().split('\n').length, vectors(policy).length);
+  });
+
+test('a number that is off, and a slot that should not be kept, fail', () => {
+  const [vector] = vectors('h2o').filter((name) => /bf16-f32-64x2x2/.test(name));
+  const bytes = readFileSync(vector);
+  const answer = 24 + bytes.readInt32LE(20);
+  const check = (change: (copy: Buffer) => void, says: RegExp) => {
+    const copy = Buffer.from(bytes);
+    change(copy);
+    const path = join(home, 'wrong.vec');
+    writeFileSync(path, copy);
+    const { status, out, err } = run(driver, ['test', join(emulated, 'h2o', 'policy.so'), path]);
+    assert.is.not(status, 0);
+    assert.match(out + err, says);
+  };
+  check(
+    (copy) => copy.writeFloatLE(copy.readFloatLE(answer) + 0.1, answer),
+    /FAIL wrong\.vec .* out\[0\] is .*, expected/,
+  );
+  check((copy) => copy.write('nope'), /is no test vector/);
+  check((copy) => copy.writeInt32LE(bytes.readInt32LE(20) + 4, 20), /wrong\.vec|ends early|live slots/);
+  // the last read of all: the positions of the last head begin after its number of live slots
+  const [live, lanes, dim] = [20, 2, 64];
+  const positions = bytes.length - live * (lanes + 2 * dim) * 4;
+  assert.is(bytes.readInt32LE(positions - 4), live);
+  check(
+    (copy) => copy.writeInt32LE(copy.readInt32LE(positions) - 1, positions),
+    /FAIL wrong\.vec .* other slots were kept/,
+  );
+});
+
+test('bench goes through every case; under emulation its numbers mean nothing', () => {
+  const json = join(home, 'bench.json');
+  const { status, out, err } = run(driver, ['bench', emulated, json, 'tiny']);
+  assert.is(status, 0, `${out}${err}`);
+  const { results, matmulTFLOPs } = JSON.parse(readFileSync(json, 'utf8'));
+  assert.is(matmulTFLOPs, null, 'what was not measured is no number');
+  for (const kernel of ['attend, decode', 'accumulate', 'select-compact', 'attend, prefill', 'observe, every query'])
+    assert.ok(
+      results.some((each: { kernel: string }) => each.kernel === kernel),
+      kernel,
+    );
+  for (const { us, n, torchUs } of results) {
+    assert.ok(us > 0 && n === 3);
+    assert.is(torchUs, null);
+  }
+  assert.is(out.split('\n').filter((line) => line.startsWith('| ')).length, results.length + 1);
+});
+
+test('gpu.sh compiles with the wheels’ nvcc, and says that nothing can run here', async () => {
+  const small = join(home, 'small');
+  await writeBundle(small, ['knorm']);
+  const env = { CUDA_PATH: join(await installWheels(), 'nvidia', 'cu13'), ARCH: '90', JOBS: '2' };
+  const built = run('./gpu.sh', ['build'], { cwd: small, env });
+  assert.is(built.status, 0, built.err);
+  const { mtimeMs } = statSync(join(small, 'build', 'knorm', 'policy.so'));
+  const tested = run('./gpu.sh', ['test'], { cwd: small, env });
+  assert.is(tested.status, 1);
+  assert.match(tested.err, /there is no CUDA device to run on: .*Run this on a machine with an NVIDIA GPU/);
+  assert.is(statSync(join(small, 'build', 'knorm', 'policy.so')).mtimeMs, mtimeMs, 'compiled once');
+  if (!existsSync('/usr/local/cuda/bin/nvcc')) {
+    const bare = process.env.PATH!.split(':').filter((each) => !existsSync(join(each, 'nvcc')));
+    const copied = run('./gpu.sh', ['test'], { cwd: small, env: { PATH: bare.join(':'), CUDA_PATH: '' } });
+    assert.match(copied.err, /running build\/ as it was copied[\s\S]*there is no CUDA device/);
+  }
+  writeFileSync(join(small, 'policies', 'knorm', 'policy.cu'), 'not C++');
+  const broken = run('./gpu.sh', ['build'], { cwd: small, env });
+  assert.is(broken.status, 1);
+  assert.match(broken.err, /policy\.cu.*error[\s\S]*gpu\.sh: something does not compile/);
+});
+
+test('gpu.sh says what is missing', () => {
+  for (const [env, says] of [
+    [{ CUDA_PATH: '/nowhere' }, /CUDA_PATH \/nowhere has no bin\/nvcc/],
+    [{ CUDA_PATH: join(home, 'empty') }, /has no bin\/nvcc/],
+  ] as const) {
+    const { status, err } = run('./gpu.sh', ['test'], { cwd: folder, env });
+    assert.is(status, 1);
+    assert.match(err, says);
+  }
+  assert.match(run('./gpu.sh', [], { cwd: folder }).out, /\.\/gpu\.sh bench +the table of kernels/);
+  assert.is(run('python3', ['-m', 'py_compile', join(folder, 'torch_peer.py')]).status, 0);
+});
+
+test.run();
