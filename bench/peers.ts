@@ -1,157 +1,220 @@
 /**
- * skv beside llama.cpp on the same file, machine and run: prefill and decode by context, the two taking turns. Ratios of
- * medians are what counts; absolute numbers move with the machine.
+ * `skv bench peers`: the same work on skv, llama.cpp and OpenVINO GenAI, on the same model, machine and run, taking turns.
+ * Ratios of medians are what counts; absolute numbers move with the machine.
  */
-import { readFileSync } from 'node:fs';
-import { build, shipped } from '../codegen/build.ts';
-import { Engine } from '../runtime/engine/engine.ts';
-import { loadModel } from '../runtime/model/load.ts';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { native } from '../runtime/native/index.ts';
+import type { Child } from './child.ts';
+import { machine } from './machine.ts';
+import { type Spread, interleave, spread } from './measure.ts';
+import { ratios, reportOf } from './peers/report.ts';
+import type { Worked } from './peers/protocol.ts';
+import { type Common, type Subject, subjects } from './peers/subjects.ts';
+import type { Report } from './report.ts';
 import { mobyDick } from './text.ts';
 
 export interface PeerOptions {
-  model: string;
+  model: LoadedModel;
   runs: number;
-  quick?: boolean;
+  /** decode at 128, 1,024, 4,096 and prefill of 512 and 2,048 alone, three systems */
+  short?: boolean;
+  /** parts of the names of the systems wanted; default all */
+  only?: string[];
 }
 
-/** One system under test: tokens per second for a prompt of n, and for `count` tokens after a context of n. */
-interface Subject {
-  readonly name: string;
-  prefill(n: number): Promise<number>;
-  decode(context: number, count: number): Promise<number>;
-  close(): Promise<void>;
-}
-
-async function skvSubject(
-  name: string,
-  model: LoadedModel,
-  policy: string,
-  ratio: number | undefined,
-  tokens: Int32Array,
-): Promise<Subject> {
-  const engine = await Engine.create({
-    model,
-    policies: [await build(shipped(policy)!)],
-    ratio,
-    maxSeqs: 1,
-    prefixCache: false,
-    kvCacheBytes: 256 << 20,
-  });
-  const timed = async (n: number, count: number) => {
-    const generation = engine.submit({ prompt: tokens.subarray(0, n), maxTokens: count });
-    const { firstTokenSeconds = 0, totalSeconds, error } = await generation.finished;
-    if (error) throw error;
-    return { first: firstTokenSeconds, rest: totalSeconds - firstTokenSeconds };
-  };
-  return {
-    name,
-    prefill: async (n) => n / (await timed(n, 1)).first,
-    decode: async (n, count) => count / (await timed(n, count + 1)).rest,
-    close: () => engine.close(),
-  };
-}
-
-/** llama.cpp as node-llama-cpp ships it. Its threads cannot be pinned from outside without making it slower. */
-async function llamaSubject(file: string, cpus: readonly number[]): Promise<Subject> {
-  const { getLlama } = await import('node-llama-cpp');
-  const llama = await getLlama({ build: 'never', gpu: false, maxThreads: cpus.length });
-  const model = await llama.loadModel({ modelPath: file });
-  const context = await model.createContext({ contextSize: 4608, batchSize: 512, threads: cpus.length });
-  const sequence = context.getSequence();
-  const tokens = model.tokenize(mobyDick().slice(0, 40_000));
-  const read = async (n: number) => {
-    await sequence.clearHistory();
-    await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(0, n));
-  };
-  return {
-    name: 'llama.cpp',
-    async prefill(n) {
-      await sequence.clearHistory();
-      const start = performance.now();
-      await sequence.evaluateWithoutGeneratingNewTokens(tokens.slice(0, n));
-      return n / ((performance.now() - start) / 1000);
-    },
-    async decode(n, count) {
-      await read(n - 1);
-      const start = performance.now();
-      let first = start;
-      let got = 0;
-      for await (const _ of sequence.evaluate(tokens.slice(n - 1, n), { temperature: 0 })) {
-        if (got++ === 0) first = performance.now();
-        if (got > count) break;
-      }
-      return count / ((performance.now() - first) / 1000);
-    },
-    async close() {
-      await context.dispose();
-      await model.dispose();
-    },
-  };
-}
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
-
+/** One row of the table: tokens a second, or bytes, of every system that ran it. */
 export interface PeerRow {
   what: string;
-  subject: string;
-  runs: number;
-  median: number;
-  min: number;
-  max: number;
-  /** against llama.cpp in the same run, undefined when it is missing */
-  ratio?: number;
+  unit: 'tok/s' | 'MiB';
+  results: Map<string, Spread>;
 }
 
-/** Measures every subject at every size, taking turns, after one warm-up each. */
-export async function peers(
-  options: PeerOptions,
+/** Sizes of one phase: systems start with room for it, run everything in turns, and end. */
+interface Phase {
+  sequences: number;
+  context: number;
+  pool?: number;
+  wants(subject: Subject): boolean;
+  /** prompts, tokens to generate, and the rows that come out */
+  works: { prompts: [number, number][]; count: number; rows: { what: string; of(worked: Worked): number }[] }[];
+  /** row of the peak of resident memory at the phase's end */
+  memory?: string;
+}
+
+const single = (length: number, rows: ('prefill' | 'decode')[]): Phase['works'][number] => ({
+  prompts: [[0, length]],
+  count: rows.includes('decode') ? 32 : 1,
+  rows: rows.map((kind) =>
+    kind === 'prefill'
+      ? { what: `prefill ${length.toLocaleString('en-US')}`, of: ({ first }) => length / first[0] }
+      : { what: `decode at ${length.toLocaleString('en-US')}`, of: ({ steady }) => steady.tokens / steady.seconds },
+  ),
+});
+
+/** Different texts, so that no prompt is another's prefix. */
+const eight = (length: number): [number, number][] => Array.from({ length: 8 }, (_, i) => [1 + i * 700, length]);
+
+const shortPhase: Phase = {
+  sequences: 1,
+  context: 4096 + 64,
+  wants: ({ name, maker }) => maker === 'llama.cpp' || name === 'skv' || name === 'skv, h2o 20 %',
+  works: [
+    single(128, ['decode']),
+    single(512, ['prefill']),
+    single(1024, ['decode']),
+    single(2048, ['prefill']),
+    single(4096, ['decode']),
+  ],
+};
+
+const fullPhases: Phase[] = [
+  {
+    sequences: 1,
+    context: 8000 + 64,
+    wants: ({ name }) => name !== 'skv, h2o 20 %',
+    works: [...shortPhase.works, single(7000, ['prefill']), single(8000, ['decode'])],
+    memory: 'peak RSS at 8,000 tokens',
+  },
+  {
+    sequences: 8,
+    context: 4000 + 64,
+    wants: ({ name, matched, maker }) =>
+      matched === true || maker === 'OpenVINO' || name === 'skv' || name === 'skv, h2o 672',
+    works: [
+      {
+        prompts: eight(4000),
+        count: 32,
+        rows: [{ what: '8 × 4,000, decode', of: ({ steady }) => steady.tokens / steady.seconds }],
+      },
+    ],
+  },
+  {
+    sequences: 8,
+    context: 4000 + 128,
+    pool: 221e6,
+    wants: ({ pools, name, matched, evicts }) =>
+      pools === true && (matched === true || evicts === true || name === 'skv') && name !== 'skv, h2o 20 %',
+    works: [
+      {
+        prompts: eight(4000),
+        count: 127,
+        rows: [{ what: '8 × (4,000 + 128) in 221 MB, whole', of: ({ seconds }) => (8 * 128) / seconds }],
+      },
+    ],
+  },
+];
+
+/** Starts what can start; what cannot is named with its reason. */
+async function startAll(
+  wanted: readonly Subject[],
+  common: Common,
   progress: (line: string) => void,
-): Promise<{ rows: PeerRow[]; machine: string; missing?: string }> {
-  const model = await loadModel(options.model);
-  const cpus = native().processors().physical;
-  const tokens = model.tokenizer.encode(mobyDick().slice(0, 40_000));
-  const subjects: Subject[] = [
-    await skvSubject('skv full', model, 'none', undefined, tokens),
-    await skvSubject('skv h2o 20 %', model, 'h2o', 0.2, tokens),
-  ];
-  let missing: string | undefined;
-  try {
-    subjects.push(await llamaSubject(model.spec.files[0], cpus));
-  } catch (error) {
-    missing = `llama.cpp was not measured: ${(error as Error).message}`;
+  missing: Map<string, string>,
+) {
+  const running = new Map<Subject, Child>();
+  for (const subject of wanted) {
+    if (missing.has(subject.name)) continue;
+    progress(`starting ${subject.name}`);
+    try {
+      const child = await subject.start(common, progress);
+      child.rest();
+      running.set(subject, child);
+    } catch (error) {
+      missing.set(subject.name, (error as Error).message);
+      progress(`${subject.name} was not measured: ${(error as Error).message}`);
+    }
   }
-  const contexts = options.quick ? [128, 1024] : [128, 1024, 4096];
-  const prompts = options.quick ? [512] : [512, 2048];
-  const tests = [
-    ...prompts.map((n) => ({ what: `prefill ${n}`, run: (subject: Subject) => subject.prefill(n) })),
-    ...contexts.map((n) => ({ what: `decode at ${n}`, run: (subject: Subject) => subject.decode(n, 32) })),
-  ];
-  for (const subject of subjects) await subject.decode(128, 8);
-  const rows: PeerRow[] = [];
-  for (const { what, run } of tests) {
-    const seen = new Map(subjects.map((subject) => [subject.name, [] as number[]]));
-    for (let i = 0; i < options.runs; i++)
-      for (const subject of subjects) seen.get(subject.name)!.push(await run(subject));
-    const peer = seen.get('llama.cpp');
-    for (const [subject, values] of seen) {
-      const row = {
-        what,
-        subject,
-        runs: values.length,
-        median: median(values),
-        min: Math.min(...values),
-        max: Math.max(...values),
-        ratio: peer && subject !== 'llama.cpp' ? median(values) / median(peer) : undefined,
-      };
+  return running;
+}
+
+async function runPhase(
+  phase: Phase,
+  running: Map<Subject, Child>,
+  runs: number,
+  rows: PeerRow[],
+  missing: Map<string, string>,
+  progress: (line: string) => void,
+) {
+  const ask = async (subject: Subject, work: object): Promise<Worked | undefined> => {
+    if (missing.has(subject.name)) return undefined;
+    const child = running.get(subject)!;
+    child.wake();
+    try {
+      return await child.ask<Worked>(work);
+    } catch (error) {
+      missing.set(subject.name, (error as Error).message);
+      progress(`${subject.name} failed: ${(error as Error).message}`);
+      return undefined;
+    } finally {
+      child.rest();
+    }
+  };
+  for (const subject of running.keys()) await ask(subject, { prompts: [[0, 64]], count: 8 });
+  const peaks = new Map<string, number>();
+  for (const { prompts, count, rows: wanted } of phase.works) {
+    const seen = await interleave([...running.keys()], runs, (subject) => ask(subject, { prompts, count }));
+    for (const { what, of } of wanted) {
+      const results = new Map<string, Spread>();
+      for (const [{ name }, worked] of seen) {
+        const values = worked.filter((each) => each !== undefined);
+        if (values.length === 0) continue;
+        results.set(name, spread(values.map(of)));
+        peaks.set(name, Math.max(...values.map(({ peakRss }) => peakRss)));
+      }
+      const row: PeerRow = { what, unit: 'tok/s', results };
       rows.push(row);
       progress(
-        `${what.padEnd(16)} ${subject.padEnd(14)} ${row.median.toFixed(0).padStart(6)} tok/s  (${row.min.toFixed(0)} … ${row.max.toFixed(0)}, n = ${row.runs})${row.ratio ? `  ${row.ratio.toFixed(2)} × llama.cpp` : ''}`,
+        `${what}: ${[...results].map(([name, { median }]) => `${name} ${median.toFixed(0)}`).join(', ')} tok/s; ${ratios(row)}`,
       );
     }
   }
-  for (const subject of subjects) await subject.close();
-  const cpu = readFileSync('/proc/cpuinfo', 'utf8').match(/model name\s*:\s*(.*)/)?.[1] ?? 'unknown processor';
-  return { rows, machine: `${cpu}, ${cpus.length} cores, skv with one pinned thread each`, missing };
+  if (phase.memory)
+    rows.push({
+      what: phase.memory,
+      unit: 'MiB',
+      results: new Map([...peaks].map(([name, bytes]) => [name, spread([bytes / 2 ** 20])])),
+    });
+}
+
+export async function peers(options: PeerOptions, progress: (line: string) => void): Promise<Report> {
+  const { model, runs, short = false, only = [] } = options;
+  const { layers, kvHeads, headDim, files } = model.spec;
+  const folder = mkdtempSync(join(tmpdir(), 'skv-peers-'));
+  const about = machine();
+  const rows: PeerRow[] = [];
+  const missing = new Map<string, string>();
+  try {
+    const tokens = join(folder, 'tokens.json');
+    writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
+    const own = files[0].match(/\.([A-Z0-9_]+)\.gguf$/)?.[1] ?? 'as it is';
+    const all = subjects(own).filter(({ name }) => only.length === 0 || only.some((part) => name.includes(part)));
+    for (const phase of short ? [shortPhase] : fullPhases) {
+      const common: Common = {
+        model: files[0],
+        tokens,
+        cores: about.cores,
+        sequences: phase.sequences,
+        context: phase.context,
+        pool: phase.pool,
+        bytesPerToken: layers * kvHeads * headDim * 4,
+      };
+      const running = await startAll(
+        all.filter((subject) => (short && only.length > 0) || phase.wants(subject)),
+        common,
+        progress,
+        missing,
+      );
+      try {
+        await runPhase(phase, running, runs, rows, missing, progress);
+      } finally {
+        for (const child of running.values()) await child.close();
+      }
+    }
+    const command = `skv bench peers --runs ${runs}${short ? ' --short' : ''}${only.map((part) => ` --only '${part}'`).join('')}`;
+    return reportOf({ command, about, all, rows, missing });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }

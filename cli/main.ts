@@ -1,6 +1,7 @@
 /** The commands. Each loads its own code when it runs, so that help is quick. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { registerBench } from './bench.ts';
 import { main } from './output.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -137,7 +138,8 @@ command(
   .option('--max-num-seqs <n>', 'most running sequences')
   .option('--max-model-len <n>', 'most tokens of a request')
   .option('--no-enable-prefix-caching', 'do not keep prompts for later requests')
-  .option('--threads <n>', 'pinned to as many processors; default one per physical core')
+  .option('--threads <n>', 'pinned to as many processors; default one per physical core, within the cgroup’s quota')
+  .option('--cpu <list>', 'pin the threads to these processors, such as 0,2-4')
   .option('--api-key <key>', 'clients must send it (or set SKV_API_KEY)')
   .option('--served-model-name <name>', 'name in the API')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')
@@ -147,12 +149,7 @@ command(
   .option('--log-level <level>', 'pino’s level')
   .action((options) => main(async () => (await import('./commands/serve.ts')).serve(options)));
 
-command('bench [what]', 'Measure: peers (llama.cpp beside skv), matmul', 'skv bench peers --runs 5')
-  .option('--runs <n>', 'interleaved repetitions', '5')
-  .option(...model)
-  .option('--json', 'the result as JSON')
-  .option('--quick', 'small sizes only')
-  .action((what, options) => main(async () => (await import('../bench/main.ts')).bench(what ?? 'peers', options)));
+registerBench(program, model);
 
 command('pull <model>', 'Download a model', 'skv pull smollm2-135m')
   .option('--json', 'its path as JSON')

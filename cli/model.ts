@@ -3,8 +3,9 @@ import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import { Engine } from '../runtime/engine/engine.ts';
 import type { EngineOptions } from '../runtime/engine/types.ts';
 import { loadModel } from '../runtime/model/load.ts';
+import { parseList } from '../runtime/native/processors.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { UserError, progressLine } from './output.ts';
+import { UserError, note, progressLine } from './output.ts';
 
 export async function openModel(source: string): Promise<LoadedModel> {
   const line = progressLine(`fetching ${source}`);
@@ -22,6 +23,7 @@ export interface EngineFlags {
   maxNumSeqs?: string;
   maxModelLen?: string;
   threads?: string;
+  cpu?: string;
   sparseKvCacheRatio?: string;
   enablePrefixCaching?: boolean;
 }
@@ -40,6 +42,14 @@ export function parseBytes(flag: string, text: string | undefined): number | und
   if (number === undefined) throw new UserError(`--${flag} ${text}: write a size such as 512MiB or 2GiB.`);
   const power = { K: 1, M: 2, G: 3 }[unit[0]?.toUpperCase() as 'K'] ?? 0;
   return Math.floor(Number(number) * 1024 ** power);
+}
+
+/** 0,2-4 */
+function parseCpus(text: string | undefined): number[] | undefined {
+  const cpus = text === undefined ? undefined : parseList(text);
+  if (text !== undefined && cpus === undefined)
+    throw new UserError(`--cpu ${text}: write numbers of processors, such as 0,2-4.`);
+  return cpus;
 }
 
 export function parseRatio(text: string | undefined): number | undefined {
@@ -64,6 +74,8 @@ export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags
     maxSeqs: positive('max-num-seqs', flags.maxNumSeqs),
     maxModelLen: positive('max-model-len', flags.maxModelLen),
     threads: positive('threads', flags.threads),
+    cpus: parseCpus(flags.cpu),
+    note: (line) => note(`skv: ${line}`),
     prefixCache: flags.enablePrefixCaching,
   };
 }

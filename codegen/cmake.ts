@@ -5,7 +5,6 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CompileOptions, Compiler } from './compile.ts';
 import { DiskFullError, doesNotCompile, isFull, run } from './process.ts';
-import { templates } from './render.ts';
 import { missingTool } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -16,7 +15,7 @@ export function cmake(options: CompileOptions): Compiler {
 }
 
 async function compileFor(march: string, folder: string, policyFile: string): Promise<string> {
-  copyFileSync(join(templates, 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
+  copyFileSync(join(root, 'templates', 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
   // cmake-js looks here for the Node-API version; with one it needs no download of headers
   writeFileSync(join(folder, 'package.json'), '{"name":"policy","version":"0.0.0","binary":{"napi_versions":[8]}}\n');
   const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { INSTALL, devices, findCuda } from '../../codegen/cuda.ts';
 import { installWheels, wheelFolder } from '../../codegen/wheels.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
+import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
 import { json, note, say } from '../output.ts';
 
@@ -17,11 +18,22 @@ const firstLine = (command: string, args: string[]): string | null => {
   return status === 0 ? (stdout || stderr).trim().split('\n')[0] : null;
 };
 
+function processorFinding(): Finding {
+  const { physical, all, quota } = findProcessors();
+  const { threads } = chooseThreads({ physical, all, quota });
+  const parts = [
+    `${physical.length} physical core${physical.length === 1 ? '' : 's'} of ${all.length} processor${all.length === 1 ? '' : 's'}`,
+    ...(quota === undefined ? [] : [`the control group allows ${quota}`]),
+    `${threads} thread${threads === 1 ? '' : 's'} by default`,
+  ];
+  return { what: 'processors', found: parts.join('; ') };
+}
+
 function nativeFinding(): Finding {
   try {
     return {
       what: 'native addon',
-      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}; ${native().processors().physical.length} physical cores`,
+      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}`,
     };
   } catch (error) {
     return { what: 'native addon', found: null, fix: (error as Error).message };
@@ -67,6 +79,7 @@ export async function doctor(options: { json?: boolean; installCuda?: boolean; c
       found: firstLine(process.env.PYTHON ?? 'python3', ['-m', 'pip', '--version']),
       fix: 'apt-get install python3-pip; only packaged models need it',
     },
+    processorFinding(),
     nativeFinding(),
     cudaFinding(options.cudaPath),
     gpuFinding(),

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { openEngine, openModel } from '../model.ts';
+import { openModel } from '../model.ts';
+import { nll } from '../nll.ts';
 import { UserError, json, parseParams, say } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
 
@@ -30,22 +31,9 @@ export async function evaluate(measure: string, flags: EvalFlags): Promise<void>
   const results = [];
   for (const policy of policies) {
     const full = policy.plan.name === 'none';
-    const engine = await openEngine(model, [policy], {
-      sparseKvCacheRatio: full ? undefined : flags.ratio,
-      maxNumSeqs: '1',
-    });
-    const generation = engine.submit({
-      prompt: tokens.subarray(0, prefix),
-      forced: tokens.subarray(prefix, prefix + count),
-      maxTokens: count,
-      params: full ? {} : parseParams(flags.param),
-    });
-    let sum = 0;
-    for await (const { logprob } of generation) sum -= logprob!;
-    const { error, cacheBytes, peakCacheBytes } = await generation.finished;
-    await engine.close();
-    if (error) throw error;
-    results.push({ policy: policy.plan.name, nll: sum / count, cacheBytes, peakCacheBytes });
+    const params = full ? {} : parseParams(flags.param);
+    const ratio = full ? undefined : flags.ratio;
+    results.push({ policy: policy.plan.name, ...(await nll(model, policy, { tokens, prefix, count, ratio, params })) });
   }
   const [full, ...rest] = results;
   if (flags.json)

@@ -1,4 +1,5 @@
 import { build, compileSource } from '../../codegen/build.ts';
+import { cost } from '../../codegen/cost.ts';
 import { irText } from '../../codegen/irtext.ts';
 import type { Pass } from '../../codegen/plan-types.ts';
 import { CompileError } from '../../codegen/process.ts';
@@ -14,19 +15,6 @@ import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.
 const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: 2, layers: 30, kvHeads: 3 };
 
 const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
-
-/** A formula over d, g, b and s. */
-function evaluate(formula: string, s: number): number {
-  const { d, g, b } = shape;
-  return formula
-    .split('+')
-    .reduce(
-      (sum, term) =>
-        sum +
-        term.split('*').reduce((product, factor) => product * ({ d, g, b, s }[factor.trim()] ?? Number(factor)), 1),
-      0,
-    );
-}
 
 /** Slots of one KV head that a pass touches when it runs, and how often it runs. */
 function touched(pass: Pass['name'], length: number, steady: number, moved: number): [slots: number, per: string] {
@@ -63,7 +51,9 @@ export async function explain(
   const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
   const live = steady ?? length;
   const costs = plan.passes.map((pass) => {
-    const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) => evaluate(each, plan.states.length));
+    const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
+      cost(each, { ...shape, s: plan.states.length }),
+    );
     const [slots, per] = touched(pass.name, length, live, peak ?? length);
     const heads = slots * shape.layers * shape.kvHeads;
     return {

@@ -2,6 +2,7 @@
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
+import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
 import { GenerationQueue } from './generation.ts';
@@ -32,14 +33,29 @@ interface PolicyStats {
 const pageBytes = (headDim: number, element: number, lanes: number): number =>
   Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
 
+/** Threads and what they are pinned to. Throws RequestError for processors that are not ours. */
+function threadsOf(options: EngineOptions): ThreadsChoice {
+  try {
+    const choice = chooseThreads(findProcessors(), options);
+    if (choice.note) options.note?.(choice.note);
+    return choice;
+  } catch (error) {
+    throw new RequestError((error as Error).message, 'cpu');
+  }
+}
+
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
   private readonly counters: PolicyStats[];
   private nextId = 1;
   private steps = 0;
+  private nativeSeconds = 0;
+  private betweenSeconds = 0;
   private promptTokens = 0;
   private generatedTokens = 0;
+  /** to be ended before the next step */
+  private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
   private closing = false;
   private broken?: Error;
@@ -83,12 +99,7 @@ export class Engine implements EngineApi {
       throw new RequestError(
         `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`,
       );
-    const { physical, all } = native().processors();
-    const threads = Math.min(options.threads ?? physical.length, 256);
-    const cpus =
-      options.pin === false || threads > all.length
-        ? []
-        : (threads <= physical.length ? physical : all).slice(0, threads);
+    const { threads, cpus } = threadsOf(options);
     const maxCopies = heads * stride;
     const nativeEngine = await native().open(
       {
@@ -194,6 +205,7 @@ export class Engine implements EngineApi {
   }
 
   private abort(sequence: Sequence): void {
+    if (!sequence.aborted) this.aborted.push(sequence);
     sequence.aborted = true;
     this.loop ??= this.run();
   }
@@ -201,10 +213,10 @@ export class Engine implements EngineApi {
   /** Steps until every sequence has ended. Each step is one native call off the event loop. */
   private async run(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve)); // requests of the same tick run together
+    let returned = Number.NaN; // when the last native step ended
     try {
       for (;;) {
-        for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
-          if (sequence.aborted) this.end(sequence, 'abort');
+        for (const sequence of this.aborted.splice(0)) this.end(sequence, 'abort');
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
           const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
@@ -214,7 +226,11 @@ export class Engine implements EngineApi {
         }
         const start = performance.now();
         const counts = this.batch.write(rows, this.tables.copies);
+        const called = performance.now();
+        if (returned <= called) this.betweenSeconds += (called - returned) / 1000;
         await this.nativeEngine.step(counts);
+        returned = performance.now();
+        this.nativeSeconds += (returned - called) / 1000;
         this.postprocess(rows);
         this.steps++;
         if (this.options.check) this.scheduler.check();
@@ -228,6 +244,7 @@ export class Engine implements EngineApi {
       this.broken = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
       for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
         this.end(sequence, 'error', { error: this.broken });
+      this.aborted.length = 0;
     } finally {
       this.loop = undefined;
     }
@@ -325,6 +342,8 @@ export class Engine implements EngineApi {
       promptTokens: this.promptTokens,
       generatedTokens: this.generatedTokens,
       steps: this.steps,
+      nativeSeconds: this.nativeSeconds,
+      betweenSeconds: this.betweenSeconds,
       policies: this.policies.map(({ plan }, i) => ({ name: plan.name, ...this.counters[i] })),
     };
   }
@@ -342,7 +361,7 @@ export class Engine implements EngineApi {
   async close(options: { drain?: boolean } = {}): Promise<void> {
     this.closing = true;
     if (!options.drain)
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) sequence.aborted = true;
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.abort(sequence);
     await this.loop;
     this.nativeEngine.close();
   }

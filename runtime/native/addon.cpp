@@ -2,15 +2,11 @@
  */
 #include <dlfcn.h>
 #include <napi.h>
-#include <sched.h>
 
 #include <condition_variable>
-#include <fstream>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -82,9 +78,12 @@ struct Held {
   std::vector<int32_t> cpus;
   std::string backend_path, error;
   bool busy = false;
+  Napi::ThreadSafeFunction settle; /* steps report through it; it holds the event loop only while one runs */
   Runner runner;
 
   void close() {
+    if (settle) settle.Release();
+    settle = Napi::ThreadSafeFunction();
     if (engine) backend->close(engine);
     engine = nullptr;
   }
@@ -179,6 +178,8 @@ class Engine : public Napi::ObjectWrap<Engine> {
 
   void attach(std::shared_ptr<Held> held) {
     held_ = std::move(held);
+    held_->settle = Napi::ThreadSafeFunction::New(Env(), Napi::Function(), "skv step", 0, 1);
+    held_->settle.Unref(Env());
     const skv_buffers& b = held_->buffers;
     const skv_config& c = held_->config;
     const size_t tables = size_t(c.max_seqs) * c.model.layers * c.model.kv_heads;
@@ -247,21 +248,20 @@ class Engine : public Napi::ObjectWrap<Engine> {
     held_->busy = true;
     auto* keep = new std::shared_ptr<Held>(held_); /* dropped on the event loop: the runner must not destroy itself */
     Held* held = held_.get();
-    auto settle = std::make_shared<Napi::ThreadSafeFunction>(
-        Napi::ThreadSafeFunction::New(env, Napi::Function(), "skv step", 0, 1, [](Napi::Env) {}));
-    held->runner.post([held, keep, deferred, counts, settle] {
+    held->settle.Ref(env);
+    held->runner.post([held, keep, deferred, counts] {
       char error[1024] = "";
       const bool failed = held->backend->step(held->engine, &counts, error, sizeof error) != 0;
       const std::string message = error;
-      settle->BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
+      held->settle.BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
         held->busy = false;
+        held->settle.Unref(env);
         if (failed)
           deferred.Reject(Error::New(env, message).Value());
         else
           deferred.Resolve(env.Undefined());
         delete keep;
       });
-      settle->Release();
     });
     return deferred.Promise();
   }
@@ -425,28 +425,6 @@ Value isas(const CallbackInfo& info) {
   return names;
 }
 
-/* Processors this process may use, one per physical core first: siblings of a core follow at the end. */
-Value processors(const CallbackInfo& info) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  std::vector<int> cores, siblings;
-  std::set<std::string> seen;
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (!CPU_ISSET(cpu, &set)) continue;
-    std::string core;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::getline(file, core);
-    (core.empty() || seen.insert(core).second ? cores : siblings).push_back(cpu);
-  }
-  Array physical = Array::New(info.Env()), all = Array::New(info.Env());
-  for (int cpu : cores) physical.Set(physical.Length(), cpu), all.Set(all.Length(), cpu);
-  for (int cpu : siblings) all.Set(all.Length(), cpu);
-  Object o = Object::New(info.Env());
-  o.Set("physical", physical), o.Set("all", all);
-  return o;
-}
-
 Object init(Napi::Env env, Object exports) {
   skv::install_crash_handler();
   Engine::define(env);
@@ -456,7 +434,6 @@ Object init(Napi::Env env, Object exports) {
   exports.Set("probeScore", Napi::Function::New(env, probe<&skv_policy::probe_score>));
   exports.Set("testMatmul", Napi::Function::New(env, test_matmul));
   exports.Set("isas", Napi::Function::New(env, isas));
-  exports.Set("processors", Napi::Function::New(env, processors));
   return exports;
 }
 

@@ -226,8 +226,6 @@ export interface Native {
   ): Float32Array;
   /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avx2", "generic". */
   isas(backend: string): string[];
-  /** Processors this process may use: one of each physical core, and all with the cores' siblings last. */
-  processors(): { physical: number[]; all: number[] };
 }
 
 let loaded: Native | undefined;

@@ -32,8 +32,14 @@ static float bf16_to_f32(uint16_t h) {
   return out;
 }
 
+#if defined(__aarch64__) && !defined(__clang__)
+using Half = __fp16; /* _Float16 in C++ is newer there */
+#else
+using Half = _Float16;
+#endif
+
 static uint16_t f32_to_f16(float f) {
-  const _Float16 h = static_cast<_Float16>(f); /* rounds to nearest even */
+  const Half h = static_cast<Half>(f); /* rounds to nearest even */
   uint16_t bits;
   memcpy(&bits, &h, 2);
   return bits;

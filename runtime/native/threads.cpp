@@ -8,25 +8,21 @@ namespace skv {
 static inline void relax() {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb"); /* what a pause is on x86; "yield" does nothing on most processors */
 #else
   std::this_thread::yield();
 #endif
 }
-
-/* About 50 µs: longer than the gaps between the sections of a step, far shorter than the gaps between steps. */
-static constexpr int kSpins = 2000;
 
 Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)) {
   for (int worker = 1; worker < count_; worker++) threads_.emplace_back([this, worker] { work(worker); });
 }
 
 Threads::~Threads() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stop_.store(true);
-    round_.fetch_add(1);
-  }
-  wake_.notify_all();
+  stop_.store(true);
+  round_.fetch_add(1);
+  ring(start_, workers_asleep_);
   for (auto& thread : threads_) thread.join();
 }
 
@@ -36,6 +32,32 @@ void Threads::pin(int worker) const {
   CPU_ZERO(&set);
   CPU_SET(cpus_[worker], &set);
   pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a refused pin costs speed, not correctness */
+}
+
+/* Sleeping announces itself before it looks again, ringing stores before it looks for sleepers; all of it is
+ * sequentially consistent, so one of the two sees the other. */
+template <class Ready>
+void Threads::wait(std::condition_variable& bell, std::atomic<int32_t>& asleep, Ready ready) {
+  if (ready()) return;
+  const auto limit = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int spins = 0; spins < 32; spins++) {
+      if (ready()) return;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < limit);
+  std::unique_lock<std::mutex> lock(mutex_);
+  asleep.fetch_add(1);
+  bell.wait(lock, ready);
+  asleep.fetch_sub(1);
+}
+
+void Threads::ring(std::condition_variable& bell, const std::atomic<int32_t>& asleep) {
+  if (asleep.load() == 0) return;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+  } /* who has announced itself is asleep by now */
+  bell.notify_all();
 }
 
 void Threads::drain(int worker) {
@@ -53,33 +75,20 @@ void Threads::parallel(int32_t items, Run run, void* arg) {
   items_ = items;
   next_.store(0, std::memory_order_relaxed);
   busy_.store(count_ - 1, std::memory_order_relaxed);
-  round_.fetch_add(1); /* seq_cst: orders with sleepers_ below */
-  if (sleepers_.load() > 0) {
-    std::lock_guard<std::mutex> lock(mutex_);
-    wake_.notify_all();
-  }
+  round_.fetch_add(1);
+  ring(start_, workers_asleep_);
   drain(0);
-  for (int spins = 0; busy_.load(std::memory_order_acquire) > 0; spins++) {
-    relax();
-    if (spins > 20 * kSpins) std::this_thread::yield(); /* another process has the worker's processor */
-  }
+  wait(done_, caller_asleep_, [&] { return busy_.load() == 0; });
 }
 
 void Threads::work(int worker) {
   pin(worker);
-  uint32_t seen = 0;
-  for (;;) {
-    for (int spins = 0; round_.load(std::memory_order_acquire) == seen && spins < kSpins; spins++) relax();
-    if (round_.load() == seen) {
-      std::unique_lock<std::mutex> lock(mutex_);
-      sleepers_.fetch_add(1);
-      wake_.wait(lock, [&] { return round_.load() != seen; });
-      sleepers_.fetch_sub(1);
-    }
+  for (uint32_t seen = 0;;) {
+    wait(start_, workers_asleep_, [&] { return round_.load() != seen; });
     seen++;
     if (stop_.load()) return;
     drain(worker);
-    busy_.fetch_sub(1, std::memory_order_release);
+    if (busy_.fetch_sub(1) == 1) ring(done_, caller_asleep_);
   }
 }
 

@@ -1,8 +1,11 @@
-/* The engine's own threads: pinned, handed items one by one, spinning briefly between parallel sections and asleep when
- * there is nothing to do. Worker 0 is the thread that calls parallel(). */
+/* The engine's own threads: pinned, handed items one by one. Whoever waits (a worker for the next section, the caller
+ * for the last worker) spins for kSpin, which covers the gaps inside a step, and then sleeps: idle costs no processor,
+ * and somebody else's work on a pinned processor is not held up by waiting. Worker 0 is the thread that calls
+ * parallel(). */
 #ifndef SKV_THREADS_H
 #define SKV_THREADS_H
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -14,6 +17,7 @@ namespace skv {
 class Threads {
  public:
   using Run = void (*)(void* arg, int32_t item, int32_t worker);
+  static constexpr std::chrono::microseconds kSpin{60};
 
   /* cpus: what to pin workers to, `count` of them, or empty. */
   Threads(int count, std::vector<int> cpus);
@@ -30,14 +34,18 @@ class Threads {
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
   void each(int32_t items, Fn&& fn) {
-    parallel(
-        items, [](void* arg, int32_t item, int32_t worker) { (*static_cast<Fn*>(arg))(item, worker); }, &fn);
+    parallel(items, [](void* arg, int32_t item, int32_t worker) { (*static_cast<Fn*>(arg))(item, worker); }, &fn);
   }
 
  private:
   void pin(int worker) const;
   void work(int worker);
   void drain(int worker);
+  /* Returns when ready() is true: spins, then sleeps on `bell`, counted in `asleep`. */
+  template <class Ready>
+  void wait(std::condition_variable& bell, std::atomic<int32_t>& asleep, Ready ready);
+  /* Wakes who sleeps; what they wait for has been stored before. */
+  void ring(std::condition_variable& bell, const std::atomic<int32_t>& asleep);
 
   const int count_;
   const std::vector<int> cpus_;
@@ -49,10 +57,10 @@ class Threads {
   alignas(64) std::atomic<uint32_t> round_{0};
   alignas(64) std::atomic<int32_t> next_{0};
   alignas(64) std::atomic<int32_t> busy_{0};
-  std::atomic<int32_t> sleepers_{0};
+  std::atomic<int32_t> workers_asleep_{0}, caller_asleep_{0};
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable start_, done_;
 };
 
 }  // namespace skv

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -43,6 +44,12 @@ class Mapping {
   ~Mapping() { munmap(data_, bytes_); }
   Mapping(const Mapping&) = delete;
   const uint8_t* at(size_t offset) const { return static_cast<const uint8_t*>(data_) + offset; }
+  /* [offset, end) has been packed: its whole pages leave this process's memory, and stay in the system's file cache. */
+  void done(size_t offset, size_t end) const {
+    const size_t page = size_t(sysconf(_SC_PAGESIZE)), first = (offset + page - 1) / page * page;
+    if (end / page * page > first)
+      madvise(static_cast<uint8_t*>(data_) + first, end / page * page - first, MADV_DONTNEED);
+  }
   size_t bytes() const { return bytes_; }
 
  private:
@@ -184,7 +191,10 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
         }
       }
     } else {
-      pack(item.matrix, t.type, source, slices[i].group0, slices[i].group1);
+      const int group1 = slices[i].group1, row0 = slices[i].group0 * kRows, row1 = std::min(t.rows, group1 * kRows);
+      pack(item.matrix, t.type, source, slices[i].group0, group1);
+      const size_t row_bytes = source_bytes(t.type, 1, t.cols);
+      files[t.file]->done(size_t(t.offset) + row_bytes * row0, size_t(t.offset) + row_bytes * row1);
     }
     const int finished = done.fetch_add(1) + 1;
     if (worker == 0 && progress) progress(arg, float(finished) / float(slices.size()));

@@ -2,16 +2,30 @@
  * Tokenising off the event loop when it takes long. The tokenizer is plain JavaScript and synchronous: short prompts are
  * faster here, long ones go to a worker that loads the tokenizer once.
  */
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { LoadedModel, Tokenizer } from '../model/types.ts';
+
+/** Address of the bundle this runs from (cli/bundle.mjs); not defined when it runs from source. */
+declare const SKV_BUNDLE: string | undefined;
+
+const fromSource = () => `
+  import(${JSON.stringify(pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href)}).then(({ register }) => {
+    register();
+    return import(${JSON.stringify(new URL('./encode-worker.ts', import.meta.url).href)});
+  });`;
 
 type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
 
 /** Characters that take a few milliseconds; more would delay other requests. */
 const SHORT = 4096;
+/** Milliseconds after which a worker without work ends: its tokenizer takes tens of megabytes. */
+const IDLE = 2000;
 
 export class Encoder {
   private worker?: Worker;
+  private idle?: NodeJS.Timeout;
   private broken = false;
   private nextId = 1;
   private readonly waiting = new Map<
@@ -27,19 +41,23 @@ export class Encoder {
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject, here: () => this.model.tokenizer.encode(text, options) });
+      clearTimeout(this.idle);
       worker.postMessage({ id, text, options });
     });
   }
 
   private start(): Worker {
-    const worker = new Worker(new URL('./encode-worker.mjs', import.meta.url), {
-      workerData: { source: this.model.source },
-    });
+    const options = { workerData: { source: this.model.source }, resourceLimits: { maxYoungGenerationSizeMb: 6 } };
+    const worker =
+      typeof SKV_BUNDLE === 'undefined'
+        ? new Worker(fromSource(), { ...options, eval: true })
+        : new Worker(new URL(`${SKV_BUNDLE}/encode-worker.js`), options);
     worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
       const caller = this.waiting.get(id);
       this.waiting.delete(id);
       if (tokens) caller?.resolve(tokens);
       else caller?.reject(new Error(error));
+      if (this.waiting.size === 0) this.idle = setTimeout(() => this.close(), IDLE).unref();
     });
     // A model that no worker can load by its name (one made in memory) is tokenised here, slower for others.
     worker.on('error', () => {
@@ -52,6 +70,9 @@ export class Encoder {
   }
 
   async close(): Promise<void> {
-    await this.worker?.terminate();
+    clearTimeout(this.idle);
+    const { worker } = this;
+    this.worker = undefined;
+    await worker?.terminate();
   }
 }

@@ -98,6 +98,11 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
         for (const policy of stats().policies) this.inc({ policy: policy.name }, read(policy));
       },
     });
+  gauge('skv:kv_cache_bytes', 'Bytes of KV pages that requests hold', () => {
+    const { pagesUsed, pagesCached, pageBytes } = stats();
+    return (pagesUsed - pagesCached) * pageBytes;
+  });
+  gauge('skv:kv_cache_bytes_total', 'Bytes of the KV pool', () => stats().pagesTotal * stats().pageBytes);
   perPolicy(Counter, 'skv:requests_total', 'Requests', ({ requests }) => requests);
   perPolicy(Counter, 'skv:compactions_total', 'Compactions', ({ compactions }) => compactions);
   perPolicy(Counter, 'skv:slots_evicted_total', 'Slots evicted', ({ slotsEvicted }) => slotsEvicted);

@@ -3,7 +3,7 @@
 // A query's arithmetic is the same in every schedule: slots are taken in segments of SKV_SEGMENT; in a segment all
 // logits, their maximum, the exponentials, their sum (16 lanes, then a tree) and the weighted values in slot order;
 // segments are merged in order. Prefill walks the segments of a tile of queries; decode deals them to threads, and who
-// finishes a head's last one merges them.
+// finishes a head's last one merges them and, with the log-sum-exp at hand, lets the policy observe the query.
 //
 // Decode reads every key and value once: 4 * dim bytes a slot in bf16. Prefill is bound by arithmetic: per query head
 // and slot 2 * dim multiply-adds in bf16 pairs and one exponential.
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dots.hpp"
+#include "slots.hpp"
 
 constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
 constexpr int kBlockRows = 12;  // rows whose logits of a segment stay in the first-level cache together
@@ -206,6 +207,18 @@ struct Schedule {
 // The schedule of the attend under way: grown once, reused by every layer of every step.
 inline thread_local Schedule schedule;
 
+// `next` for every slot of a head, from the logits of its one decode query.
+template <class P, class KV>
+void observe_decode(const Head<KV>& h, const float* logits, int64_t stride) {
+  const int live = *h.length;
+  for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
+  for (int p = 0; p * SKV_PAGE < live; p++) {
+    call_lanes<P>(h, p + 8);
+    const int visible = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
+    advance<P>(h, p, visible, h.row->pos0, live, page_attn<P>(logits + p * SKV_PAGE, stride, h.lse(0), h.shape->group));
+  }
+}
+
 // Segments [seg0, seg1) of a decode row's head; who finishes the head's last ones merges them all, in order.
 template <class P, class KV>
 void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Split& split, const Tile<KV>& tile) {
@@ -237,6 +250,8 @@ void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Spl
     }
     finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
   }
+  if constexpr (P::observes)
+    if (observed) observe_decode<P>(h, split.row_logits(place, h.head), split.slots);
 }
 
 template <class P, class KV>

@@ -13,7 +13,7 @@ constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kSegmentPairs = SKV_SEGMEN
 // The way of a decode query over its pages: the keys of a segment's pages, their values, the next segment's keys …
 template <class KV>
 struct Way {
-  static constexpr int kAhead = 8;
+  static constexpr int kAhead = 16;
   const Head<KV>& h;
   int page0, last;  // first page of the segment; the last page of this way
   // Half j counted from the segment's first keys.

@@ -11,6 +11,8 @@
 #include "prelude.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 typedef float f32x16 __attribute__((vector_size(64), aligned(64)));
@@ -33,8 +35,12 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
   for (int i = 0; i < 2; i++) z.h[i] = _mm256_fmadd_ps(x.h[i], y.h[i], z.h[i]);
   return z.v;
 #elif defined(__aarch64__)
-  for (int i = 0; i < 16; i++) c[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return c;
+  union {
+    f32x16 v;
+    float32x4_t q[4];
+  } x = {a}, y = {b}, z = {c};
+  for (int i = 0; i < 4; i++) z.q[i] = vfmaq_f32(z.q[i], x.q[i], y.q[i]);
+  return z.v;
 #else
   return a * b + c;
 #endif
@@ -128,6 +134,12 @@ struct Bf16 {
   SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
     return *(const Line*)(values + 2 * (i * dim + d));
   }
+  // Dims d … d + 15 of a slot. The newest slot's neighbour is multiplied by 0 until it comes: no NaN may lie in wait.
+  SKV_INLINE void put_value(Word* values, int slot, int d, int dim, f32x16 x) {
+    auto* line = (Line*)(values + 2 * (slot / 2 * dim + d));
+    const f32x16 none = splat(0);
+    *line = slot % 2 ? (*line & 0xffffu) | (line_of(none, x) & 0xffff0000u) : line_of(x, none);
+  }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
@@ -162,6 +174,10 @@ struct F32 {
   }
   SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
     return {*(const f32x16*)(values + 2 * i * dim + d), *(const f32x16*)(values + (2 * i + 1) * dim + d)};
+  }
+  SKV_INLINE void put_value(Word* values, int slot, int d, int dim, f32x16 x) {
+    *(f32x16*)(values + slot * dim + d) = x;
+    if (slot % 2 == 0) *(f32x16*)(values + (slot + 1) * dim + d) = splat(0);
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
@@ -237,9 +253,7 @@ int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
       const float* v = step->v + (h.token(t) * heads + h.head) * h.dim;
       auto *keys = h.keys(p), *values = h.values(p);
       for (int d = 0; d < h.dim; d++) *KV::key_at(keys, d, s) = KV::encode(k[d]);
-      for (int d = 0; d < h.dim; d++) *KV::value_at(values, d, s, h.dim) = KV::encode(v[d]);
-      if (s % 2 == 0)  // its neighbour is multiplied by 0 until it is there: no NaN may lie in wait
-        for (int d = 0; d < h.dim; d++) *KV::value_at(values, d, s + 1, h.dim) = 0;
+      for (int d = 0; d < h.dim; d += 16) KV::put_value(values, s, d, h.dim, *(const f32x16u*)(v + d));
       h.lane(p, 0)[s] = row->pos0 + t;
       if (P::shift_lane) h.lane(p, P::shift_lane)[s] = 0;
       if (P::class_lane) h.lane(p, P::class_lane)[s] = step->classes[h.token(t)];

@@ -4,16 +4,10 @@
 //
 // Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything.
 // Survivors move down in ascending order, each move read before the slot it frees is written; no page is needed. A
-// policy whose slots need no order fills a single hole with the newest slot instead.
+// policy whose slots need no order fills a single hole with the newest slot instead (replace.hpp).
 #pragma once
 #include "observe.hpp"
-
-// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
-SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
-  const int32_t bits = skv_bits(score + 0.0f);
-  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
-  return (uint64_t)ordered << 32 | (uint32_t)pos;
-}
+#include "replace.hpp"
 
 // One head's slots while it is decided.
 struct Choice {
@@ -24,55 +18,8 @@ struct Choice {
   int* candidate;        // [candidates] slots that compete, in slot order
 };
 
-// Marks the window's slots of a page. Bounds are copied first: a byte that is written might be any of them.
-template <class P, class KV>
-SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {
-  const int32_t first = h.row->window_first, end = h.row->pos0 + h.row->tokens - h.row->window_last,
-                prompt = h.row->prompt;
-  const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
-  uint8_t kept[SKV_PAGE];
-  for (int s = 0; s < SKV_PAGE; s++) {
-    kept[s] = (pos[s] < first) | (pos[s] >= end);
-    if (P::window_prompt) kept[s] |= pos[s] < prompt;
-    if (P::window_classes) kept[s] |= (classes[s] & P::window_classes) != 0;
-  }
-  memcpy(stays, kept, SKV_PAGE);
-}
-
-// Adds a page's slots to a sum: a tree over the slots, as skv_tree; absent ones are 0.
-SKV_INLINE void add_tree(float* total, float* lanes, int) { *total += skv_tree(lanes); }
-SKV_INLINE void add_tree(Vec* total, Vec* lanes, int dim) {
-  for (int width = 8; width > 0; width /= 2)
-    for (int l = 0; l < width; l++)
-      for (int d = 0; d < dim; d++) lanes[l].at[d] += lanes[l + width].at[d];
-  for (int d = 0; d < dim; d++) total->at[d] += lanes[0].at[d];
-}
-
-// across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
-template <class P, class KV>
-void gather_across(const Head<KV>& h, typename P::Across* across) {
-  const int live = *h.length;
-  const int32_t query = h.row->pos0 + h.row->tokens - 1;
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
-  P::across_begin(across, h.dim);
-  for (int p = 0; p * SKV_PAGE < live; p++) {
-    const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
-    P::across_page_begin(across, h.dim);
-    if (P::across_reads_key) read_keys(h, p, keys);
-    if (P::across_reads_value) read_values(h, p, values);
-    for (int s = 0; s < slots; s++) {
-      float states[P::states + 1];
-      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, s);
-    }
-    P::across_page_end(across, slots, h.dim);
-  }
-  P::across_end(across, live, h.dim);
-}
-
 template <class P, class KV>
 void score_head(const Head<KV>& h, Choice* c) {
-  const int32_t query = h.row->pos0 + h.row->tokens - 1;
   typename P::Across across;
   if constexpr (P::has_across) gather_across<P>(h, &across);
   c->live = *h.length;
@@ -80,15 +27,7 @@ void score_head(const Head<KV>& h, Choice* c) {
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = c->live - slot0 < SKV_PAGE ? c->live - slot0 : SKV_PAGE;
-    call_lanes<P>(h, p + 8);
-    if (P::score_reads_key) read_keys(h, p, keys);
-    if (P::score_reads_value) read_values(h, p, values);
-    // all 16, present or not, so that the loop is one vector
-    for (int s = 0; s < SKV_PAGE; s++) {
-      float states[P::states + 1];
-      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      c->score[slot0 + s] = P::score(slot_at<P>(h, p, s, query, c->live, 0, &keys[s], &values[s]), states, across);
-    }
+    score_page<P>(h, p, across, keys, values, c->score + slot0);
     mark_window<P>(h, p, c->stays + slot0);
     for (int s = 0; s < slots; s++) {
       c->candidate[c->candidates] = slot0 + s;
@@ -170,15 +109,6 @@ void keep_chunks(const Head<KV>& h, Choice* c, int size, int count, uint64_t* or
   }
 }
 
-template <class P, class KV>
-SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
-  const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
-  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
-  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
-  for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
-}
-
 // Moves survivors down and sets the length. sorted [live] is scratch for the positions that leave.
 template <class P, class KV>
 void move_survivors(const Head<KV>& h, const Choice& c, int32_t* sorted) {
@@ -215,6 +145,9 @@ SKV_INLINE int64_t select_scratch(const skv_shape* s) {
 template <class P, class KV>
 void compact_layer(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
   const int n = head1 - head0;
+  const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
+  if constexpr (kReplaces<P>)
+    if (const Head<KV> h(step, row, layer, head0); *h.length == budget + 1) return replace_one<P>(h);
   Choice choices[64];
   uint64_t* order[64];
   float* extra[64];
@@ -229,7 +162,6 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
     score_head<P>(h, &c);
     if (P::pool != Pool::none) pool_scores<P>(&c, extra[i]);
   }
-  const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
   if (P::heads == Heads::shared)
     for (int i = 0; i < choices[0].candidates; i++) {
       const int s = choices[0].candidate[i];

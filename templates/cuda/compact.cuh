@@ -111,8 +111,8 @@ struct Unit {
     } else if (P::keep == Keep::chunks) {
       keep_chunks(h, c, count, m);
     } else if (count == c.candidates - 1) {  // one leaves
-      if (P::pool != Pool::none || P::heads != Heads::own) {  // scores have changed, or are another head's
-        least = ~(uint64_t)0;
+      if (P::pool != Pool::none || P::heads != Heads::own) {  // scores have changed since they were computed
+        least = ~uint64_t{0};
         for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads)
           if (!c.has(slot)) least = min(least, rank(slot));
       }

@@ -67,13 +67,14 @@ SKV_DEVICE_ONLY void store_chunk(uint32_t* to, int64_t i, const Chunk& chunk) {
 
 SKV_DEVICE_ONLY void copy_async(uint32_t* to, int i, const uint32_t* from, int64_t j, bool valid) {
   const uint32_t address = (uint32_t)__cvta_generic_to_shared(to + i);
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from + j), "r"(valid ? 16 : 0));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from + j), "r"(valid ? 16 : 0)
+               : "memory");
 }
-SKV_DEVICE_ONLY void commit_async() { asm volatile("cp.async.commit_group;"); }
+SKV_DEVICE_ONLY void commit_async() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 // Until at most `pending` of this thread's groups are under way. Other threads' copies need a barrier after it.
 template <int pending>
 SKV_DEVICE_ONLY void wait_async() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(pending));
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
 }
 
 SKV_DEVICE_ONLY int atomic_add(Shared<int> array, int i, int value) { return atomicAdd(array + i, value); }

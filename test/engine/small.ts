@@ -1,5 +1,6 @@
 /** Engines on a tiny random model, for tests of scheduling rather than of arithmetic. */
 import { build, shipped } from '../../codegen/build.ts';
+import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions, Finished, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
 import { type Tiny, random } from '../oracle/tiny.ts';
@@ -17,12 +18,13 @@ export const smallBudgets: Record<string, Record<string, number>> = {
   keydiff: { budget: 40 },
 };
 export const policyNames = Object.keys(smallBudgets);
-const built = Promise.all(policyNames.map((name) => build(shipped(name)!)));
+let built: Promise<BuiltPolicy[]> | undefined;
+const allPolicies = () => (built ??= Promise.all(policyNames.map((name) => build(shipped(name)!))));
 
 export async function smallEngine(model: Tiny, options: Partial<EngineOptions> = {}): Promise<Engine> {
   return Engine.create({
     model: model.loaded,
-    policies: await built,
+    policies: options.policies ?? (await allPolicies()),
     maxSeqs: 8,
     maxModelLen: 1024,
     kvCacheBytes: 64 << 20,

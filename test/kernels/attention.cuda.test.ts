@@ -60,6 +60,43 @@ for (const type of ['bf16', 'f16'] as const)
     wide.forEach((out, i) => assert.equal(narrow[i], out.map(rounded[type]), `step ${i}`));
   });
 
+test('a generated token has the same bits alone, beside others, and on a device of any size', () => {
+  const [length, long] = [530, { ...shape, kvHeads: 1, group: 1, maxTokens: 540, maxSlots: 560 }];
+  const next = random(11);
+  const layer = (n: number) => {
+    const [q, k, v] = [64, 64, 64].map((per) => normals(next, n * per));
+    return { q, k, v };
+  };
+  const prompts = [0, 1].map((seq) => ({
+    rows: [{ seq, tokens: length + seq * 9, pos0: 0, prompt: length + seq * 9 }],
+    layers: [layer(length + seq * 9)],
+  }));
+  const both = layer(2);
+  const token = (seq: number) => ({ seq, tokens: 1, pos0: length + seq * 9, prompt: length + seq * 9 });
+  const first = (x: Float32Array) => x.slice(0, 64);
+  const alone = { rows: [token(0)], layers: [{ q: first(both.q), k: first(both.k), v: first(both.v) }] };
+  const together = { rows: [token(0), token(1)], layers: [both] };
+  const run = (last: Step, workers: number) => {
+    const { steps: answers } = drive(library, 1, long, [...prompts, last], { workers });
+    return first(answers[2].layers[0].out);
+  };
+  const expected = run(alone, 1);
+  assert.ok(expected.every(Number.isFinite));
+  for (const workers of [1, 132]) {
+    assert.equal(run(alone, workers), expected);
+    assert.equal(run(together, workers), expected);
+  }
+});
+
+test('a head size that the library does not hold is refused with what to do', () => {
+  const other = { ...shape, headDim: 96, invFreq: new Float32Array(48) };
+  const layers = [{ q: new Float32Array(4 * 96), k: new Float32Array(2 * 96), v: new Float32Array(2 * 96) }];
+  assert.throws(
+    () => drive(library, 1, other, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),
+    /holds no kernel for this head size or type of keys and values: build it with --head-dim and --kv/,
+  );
+});
+
 test('a page is copied whole', () => {
   const [from, to] = [
     { seq: 0, layer: 0, head: 1 },

@@ -1,5 +1,6 @@
 /** Runs a policy library on a small problem through driver.cpp, the kernels alone: no model, no engine, no addon. */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -78,27 +79,37 @@ export interface ReadAnswer {
 
 export const floats = (lane: Int32Array): Float32Array => new Float32Array(lane.buffer, lane.byteOffset, lane.length);
 
-let program: string | undefined;
+/** A compiler for other processors, and what runs its programs here. */
+export interface Machine {
+  name: string;
+  cxx: string;
+  flags: string[];
+  run: string[];
+}
+const native: Machine = { name: 'this', cxx: 'c++', flags: [], run: [] };
 
-/** Compiles the driver once a process. */
-function driver(): string {
-  if (program) return program;
-  const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const out = join(folder, 'driver');
-  const args = [
-    '-O1',
-    '-std=c++17',
-    `-I${join(here, '../../runtime/native')}`,
-    join(here, 'driver.cpp'),
-    '-o',
-    out,
-    '-ldl',
-    '-lpthread',
-  ];
-  const { status, stderr } = spawnSync('c++', args, { encoding: 'utf8' });
+const programs = new Map<string, string>();
+const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+/** Compiles C++ for a machine; rejects with what the compiler says. */
+export async function compileFor({ cxx, flags }: Machine, args: string[]): Promise<void> {
+  const child = spawn(cxx, [...flags, '-std=c++17', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let errors = '';
+  child.stderr.on('data', (chunk) => (errors += chunk));
+  const [code] = await once(child, 'close');
+  if (code !== 0) throw new Error(errors);
+}
+
+/** The driver, compiled once a process and machine. */
+function driver(machine: Machine): string {
+  const out = programs.get(machine.name) ?? join(folder, `driver-${machine.name}`);
+  if (programs.has(machine.name)) return out;
+  const include = `-I${join(here, '../../runtime/native')}`;
+  const args = ['-O1', '-std=c++17', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread'];
+  const { status, stderr } = spawnSync(machine.cxx, [...machine.flags, ...args], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);
-  program = out;
+  programs.set(machine.name, out);
   return out;
 }
 
@@ -122,6 +133,8 @@ export interface Options {
   workers?: number;
   /** > 1: time this many runs of each attend on threads; the times are in `report` */
   repeat?: number;
+  /** where the library runs */
+  machine?: Machine;
 }
 
 /** The problem as driver.cpp reads it. */
@@ -188,8 +201,14 @@ export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Opti
 }
 
 /** What the library answers to a problem, in words, and what the driver reports. `order`: of the emulation's threads. */
-export function solve(library: string, input: Buffer, order = 'forward'): { stdout: Buffer; report: string } {
-  const { status, stdout, stderr, signal } = spawnSync(driver(), [library], {
+export function solve(
+  library: string,
+  input: Buffer,
+  order = 'forward',
+  machine = native,
+): { stdout: Buffer; report: string } {
+  const [command, ...args] = [...machine.run, driver(machine), library];
+  const { status, stdout, stderr, signal } = spawnSync(command, args, {
     input,
     env: { ...process.env, SKV_EMULATE: order },
     maxBuffer: 1 << 30,
@@ -206,7 +225,7 @@ export function drive(
   ops: (Step | Read | Copy)[],
   options: Options = {},
 ) {
-  const { stdout, report } = solve(library, problem(shape, ops, options), options.order);
+  const { stdout, report } = solve(library, problem(shape, ops, options), options.order, options.machine);
   return { ...answers(stdout, lanes, shape, ops), report };
 }
 

@@ -9,7 +9,7 @@ import { program } from './emulation.ts';
 
 const orders = ['forward', 'reverse', '1', '2', '3'];
 
-const right = program({
+const correct = {
   indices: 'out[blockIdx.x * blockDim.x + threadIdx.x] = blockIdx.x * 1000 + threadIdx.x;',
   turn: `
   const Shared<float> tile = arena.take<float>(64, "tile");
@@ -52,15 +52,17 @@ const right = program({
   tile[threadIdx.x] = in[threadIdx.x];
   __syncwarp();
   out[threadIdx.x] = tile[threadIdx.x ^ 1];`,
-});
+};
+const right = program(correct);
+const elsewhere = program(correct, ['-DSKV_EMULATE_UCONTEXT']);
 
 const each = (f: (i: number) => number, n = 64) => Array.from({ length: n }, (_, i) => f(i));
 const base = (i: number) => i - (i % 32);
 
-for (const order of orders)
-  test(`launches, barriers, shuffles, votes, atomics, copies: order ${order}`, () => {
+for (const [order, program] of [...orders.map((order) => [order, right] as const), ['4', elsewhere] as const])
+  test(`launches, barriers, shuffles, votes, atomics, copies: order ${order}, ${program === right ? 'own' : "the system's"} fibres`, () => {
     const run = (name: string, options = {}) => {
-      const { values, error } = right(name, { ...options, order });
+      const { values, error } = program(name, { ...options, order });
       assert.is(error, undefined, `${name}: ${error}`);
       return values;
     };

@@ -27,7 +27,7 @@ ${names.map((name) => `  if (!strcmp(argv[1], "${name}")) code = SKV_LAUNCH(${na
   return 0;
 }
 `;
-  const source = join(folder, `${names[0]}.cpp`);
+  const source = join(mkdtempSync(join(folder, 'program-')), `${names[0]}.cpp`);
   writeFileSync(source, text);
   const binary = source.replace('.cpp', '');
   const includes = [join(root, 'templates'), join(root, 'runtime/native')].map((path) => `-I${path}`);

@@ -1,6 +1,7 @@
 /** The whole forward pass against plain loops in doubles: every log-probability of the best 20 tokens at every position. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import { run } from '../oracle/forward.ts';
 import * as rules from '../oracle/rules.ts';
 import { tinyModel } from '../oracle/tiny.ts';
@@ -8,6 +9,8 @@ import { randomTokens, smallEngine } from '../engine/small.ts';
 
 /** f32 weights and cache: rounding over three layers. */
 const TOLERANCE = 2e-4;
+
+const none = await build(shipped('none')!);
 
 for (const ropeInterleaved of [true, false]) {
   for (const [kvHeads, group, headDim] of [
@@ -19,7 +22,7 @@ for (const ropeInterleaved of [true, false]) {
       const model = tinyModel(headDim + group, { layers: 3, kvHeads, group, headDim, ropeInterleaved });
       const tokens = randomTokens(5, 290, model.shape.vocab); // past the first segment of attention
       const { logits } = run(model, rules.none(), tokens, 1);
-      const engine = await smallEngine(model, { kvType: 'f32', maxBatchedTokens: 64 });
+      const engine = await smallEngine(model, { policies: [none], kvType: 'f32', maxBatchedTokens: 64 });
       const generation = engine.submit({
         prompt: tokens.subarray(0, 1),
         forced: tokens.subarray(1),

@@ -12,7 +12,9 @@
 #include <string>
 #include <utility>
 #include <vector>
-#if !defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SKV_EMULATE_UCONTEXT)
+#define EMULATE_OWN_SWITCH
+#else
 #include <ucontext.h>
 #endif
 
@@ -36,7 +38,7 @@ struct Copy {  // asynchronous, not yet done
 };
 
 struct Thread {
-#if defined(__x86_64__)
+#if defined(EMULATE_OWN_SWITCH)
   void* sp = nullptr;
 #else
   ucontext_t context;
@@ -78,7 +80,7 @@ inline Machine machine;
 
 constexpr size_t kStack = 96 * 1024;
 
-#if defined(__x86_64__)
+#if defined(EMULATE_OWN_SWITCH)
 // Saves the callee's registers on the stack, changes stacks, restores.
 extern "C" __attribute__((visibility("hidden"))) void skv_emulate_switch(void** from, void* to);
 asm(R"(
@@ -151,7 +153,7 @@ inline void prepare(Thread& t) {
   if (!t.stack) t.stack = (char*)malloc(kStack);
   t.state = State::ready, t.warp_epoch = 0;
   t.copies.clear(), t.group = 0;
-#if defined(__x86_64__)
+#if defined(EMULATE_OWN_SWITCH)
   void** top = (void**)(((uintptr_t)t.stack + kStack) & ~(uintptr_t)15);
   top[-1] = nullptr, top[-2] = (void*)fibre;
   for (int i = 3; i <= 8; i++) top[-i] = nullptr;

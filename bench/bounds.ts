@@ -1,0 +1,349 @@
+/**
+ * `skv bench bounds` (and `skv bench` alone): the table of docs/performance.md. For each kind of work: the bytes and
+ * operations it cannot do without, the time they take at this machine's limits, the time it takes, and where most of the
+ * difference goes.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import type { LoadedModel } from '../runtime/model/types.ts';
+import type { RoleName } from '../runtime/native/index.ts';
+import { Child } from './child.ts';
+import { type Answer, startHelper } from './helper.ts';
+import { type Limits, limitRows, limitsOf, readLimits } from './limits.ts';
+import { machine } from './machine.ts';
+import { type Spread, interleave, median, spread } from './measure.ts';
+import type { Work } from './peers/protocol.ts';
+import type { SkvSetup, SkvWorked } from './peers/skv.ts';
+import { type Report, figure, percent } from './report.ts';
+import { mobyDick } from './text.ts';
+
+export interface BoundOptions {
+  model: LoadedModel;
+  none: BuiltPolicy;
+  h2o: BuiltPolicy;
+  runs: number;
+  quick?: boolean;
+}
+
+/** A kind of work, for one step: a decode step of `batch` sequences, or the reading of one prompt. */
+export interface Job {
+  name: string;
+  kind: 'prefill' | 'decode';
+  /** live slots of each sequence, or tokens of the prompt */
+  slots: number;
+  batch: number;
+  policy: 'none' | 'h2o';
+  work: Work;
+}
+
+export const BUDGET = 672;
+
+export function jobsOf(quick: boolean): Job[] {
+  const eight = (length: number): [number, number][] => Array.from({ length: 8 }, (_, i) => [1 + i * 700, length]);
+  const prefill = (slots: number): Job => ({
+    name: `prefill ${slots}`,
+    kind: 'prefill',
+    slots,
+    batch: 1,
+    policy: 'none',
+    work: { prompts: [[0, slots]], count: 1 },
+  });
+  const decode = (slots: number): Job => ({
+    name: `decode at ${slots}`,
+    kind: 'decode',
+    slots,
+    batch: 1,
+    policy: 'none',
+    work: { prompts: [[0, slots]], count: 32 },
+  });
+  const many = (length: number, policy: 'none' | 'h2o'): Job => ({
+    name: `8 × ${length}, ${policy === 'none' ? 'full cache' : `h2o at ${BUDGET}`}`,
+    kind: 'decode',
+    slots: policy === 'none' ? length : BUDGET,
+    batch: 8,
+    policy,
+    work: { prompts: eight(length), count: 32 },
+  });
+  if (quick) return [prefill(512), decode(128), decode(1024), many(1000, 'none'), many(1000, 'h2o')];
+  return [
+    ...[512, 2048, 7000].map(prefill),
+    ...[128, 1024, 4096, 8000].map(decode),
+    many(4000, 'none'),
+    many(4000, 'h2o'),
+  ];
+}
+
+/** What a job cannot do without. Weights are read once a step; the head of a prompt's last token alone. */
+export function need(job: Job, model: LoadedModel): { bytes: number; denseOps: number; attentionOps: number } {
+  const { tensors, layers, heads, kvHeads, headDim } = model.spec;
+  const matrices = tensors.filter(({ role, rows, cols }) => role !== 'embed' && rows > 1 && cols > 1);
+  const tied = !tensors.some(({ role }) => role === 'output');
+  const head = tensors.find(({ role }) => role === (tied ? 'embed' : 'output'))!;
+  const inner = matrices.filter(({ role }) => role !== 'output');
+  const sum = (list: typeof tensors, of: (tensor: (typeof tensors)[number]) => number) =>
+    list.reduce((total, tensor) => total + of(tensor), 0);
+  const weights = sum(inner, ({ bytes }) => bytes) + head.bytes;
+  const perToken = 2 * sum(inner, ({ rows, cols }) => rows * cols);
+  const headOps = 2 * head.rows * head.cols;
+  const slotBytes = layers * kvHeads * headDim * 4;
+  const pairOps = 4 * layers * heads * headDim;
+  const { slots, batch } = job;
+  return job.kind === 'prefill'
+    ? {
+        bytes: weights + slots * slotBytes,
+        denseOps: slots * perToken + headOps,
+        attentionOps: (pairOps * slots * (slots + 1)) / 2,
+      }
+    : {
+        bytes: weights + batch * slots * slotBytes,
+        denseOps: batch * (perToken + headOps),
+        attentionOps: pairOps * batch * slots,
+      };
+}
+
+/** The least seconds: memory and arithmetic overlap at best. */
+export function floorOf(
+  { bytes, denseOps, attentionOps }: ReturnType<typeof need>,
+  { read, int8, bf16 }: ReturnType<typeof limitsOf>,
+) {
+  const [memory, arithmetic] = [bytes / read, denseOps / int8 + attentionOps / bf16];
+  return {
+    seconds: Math.max(memory, arithmetic),
+    bound: memory >= arithmetic ? ('memory' as const) : ('arithmetic' as const),
+  };
+}
+
+/** The dense products of a step as the engine runs them: query, key and value together, gate and up together. */
+export function productsOf(model: LoadedModel): { type: number; rows: number; cols: number; isHead: boolean }[] {
+  const { tensors } = model.spec;
+  const head = tensors.some(({ role }) => role === 'output') ? 'output' : 'embed';
+  const together: RoleName[][] = [['q', 'k', 'v'], ['gate', 'up'], ['o'], ['down'], [head]];
+  const products = new Map<string, { type: number; rows: number; cols: number; isHead: boolean }>();
+  for (const { role, layer, type, rows, cols } of tensors) {
+    const group = together.findIndex((roles) => roles.includes(role));
+    if (group < 0) continue;
+    const key = `${layer} ${group} ${type}`; // another type is another product
+    const before = products.get(key)?.rows ?? 0;
+    products.set(key, { type, rows: before + rows, cols, isHead: role === head });
+  }
+  return [...products.values()];
+}
+
+/** Seconds of the parts of a job, each alone: all dense products, and all layers' attention. */
+async function parts(
+  helper: Child,
+  job: Job,
+  model: LoadedModel,
+  policy: BuiltPolicy,
+  runs: number,
+  products: Map<string, number>,
+): Promise<{ dense: number; attention: number }> {
+  const { layers, kvHeads, heads, headDim } = model.spec;
+  const chunk = job.kind === 'prefill' ? Math.min(job.slots, 512) : job.batch;
+  const shapes = new Map<string, number>();
+  for (const { type, rows, cols, isHead } of productsOf(model)) {
+    const line = `product ${type} ${rows} ${cols} ${isHead && job.kind === 'prefill' ? 1 : chunk}`;
+    shapes.set(line, (shapes.get(line) ?? 0) + (isHead || job.kind === 'decode' ? 1 : job.slots / chunk));
+  }
+  let dense = 0;
+  for (const [line, times] of shapes) {
+    if (!products.has(line)) products.set(line, await repeated(helper, line, runs)); // jobs share most of them
+    dense += times * products.get(line)!;
+  }
+  // attention: of a step one sequence at a time; of a prompt the first and the last chunk, in between it grows with the slots
+  const open = (slots: number, tokens: number) =>
+    helper.ask(
+      `open ${layers} ${kvHeads} ${heads / kvHeads} ${headDim} ${slots + tokens} ${Math.max(64, tokens)} ${slots < 2048 ? 4 : 1} ${policy.library}`,
+    );
+  let attention = 0;
+  if (job.kind === 'decode') {
+    await open(job.slots, 1);
+    for (const pass of policy.plan.observe.decode ? ['attend', 'observe'] : ['attend'])
+      attention += job.batch * (await repeated(helper, `pass ${pass} 1 ${job.slots} 0 0`, runs));
+  } else {
+    await open(job.slots, chunk);
+    const at = async (slots: number) => repeated(helper, `pass attend ${chunk} ${slots} 0 0`, 1);
+    const chunks = job.slots / chunk;
+    const [first, last] = [await at(chunk), chunks > 1 ? await at(job.slots) : 0];
+    attention = chunks > 1 ? (chunks * (first + last)) / 2 : first;
+  }
+  await helper.ask('close');
+  return { dense, attention };
+}
+
+/** Median seconds of a command of the helper. */
+async function repeated(helper: Child, line: string, runs: number): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < runs; i++) times.push((await helper.ask<Answer>(line)).seconds);
+  return median(times);
+}
+
+export interface Bound {
+  name: string;
+  bytes: number;
+  ops: number;
+  floor: number;
+  bound: 'memory' | 'arithmetic';
+  seconds: Spread;
+  tokens: number;
+  /** measured seconds of the parts alone, and the least they could take */
+  parts: { name: string; seconds: number; floor: number }[];
+}
+
+/** The part with most seconds above its floor. */
+export function largestLoss({ parts: list, seconds }: Bound): string {
+  const rest = Math.max(0, seconds.median - list.reduce((sum, part) => sum + part.seconds, 0));
+  const losses = [
+    ...list.map(({ name, seconds: spent, floor }) => ({ name, lost: spent - floor })),
+    { name: 'everything else', lost: rest },
+  ];
+  const most = losses.reduce((a, b) => (b.lost > a.lost ? b : a));
+  return most.lost <= 0 ? 'none' : `${most.name}: ${figure(most.lost * 1e3)} ms of ${figure(seconds.median * 1e3)}`;
+}
+
+export async function bounds(
+  { model, none, h2o, runs, quick = false }: BoundOptions,
+  progress: (line: string) => void,
+): Promise<Report> {
+  const about = machine();
+  const folder = mkdtempSync(join(tmpdir(), 'skv-bounds-'));
+  const jobs = jobsOf(quick);
+  const helper = await startHelper();
+  const engines = new Map<string, Child>();
+  try {
+    const tokens = join(folder, 'tokens.json');
+    writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
+    const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
+    for (const policy of ['none', 'h2o'] as const) {
+      const mine = jobs.filter((job) => job.policy === policy);
+      const context = Math.max(...mine.map(({ work }) => work.prompts[0][1])) + 64;
+      const setup: SkvSetup = {
+        model: model.spec.files[0],
+        tokens,
+        cpus: about.cores,
+        threads: about.cores.length,
+        sequences: 8,
+        context,
+        policy,
+        params: policy === 'h2o' ? { budget: BUDGET, recent: 128 } : undefined,
+      };
+      const child = Child.start(`skv with ${policy}`, process.execPath, [
+        '--import',
+        'tsx',
+        script,
+        JSON.stringify(setup),
+      ]);
+      await child.hear();
+      await child.ask({ prompts: [[0, 64]], count: 4 });
+      engines.set(policy, child);
+    }
+    const seen: Limits = await readLimits(helper, 1);
+    const measured = await interleave(jobs, runs, async (job) => {
+      const limits = await readLimits(helper, 1);
+      for (const name of Object.keys(seen) as (keyof Limits)[]) seen[name].push(...limits[name]);
+      const { first, steady } = await engines.get(job.policy)!.ask<SkvWorked>(job.work);
+      return job.kind === 'prefill' ? first[0] : (steady.seconds / steady.tokens) * job.batch;
+    });
+    const limits = limitsOf(seen);
+    const rows: Bound[] = [];
+    const products = new Map<string, number>();
+    for (const job of jobs) {
+      const needed = need(job, model);
+      const { seconds, bound } = floorOf(needed, limits);
+      const spent = await parts(helper, job, model, job.policy === 'none' ? none : h2o, Math.min(runs, 3), products);
+      const cache = job.kind === 'prefill' ? 0 : needed.bytes - need({ ...job, slots: 0 }, model).bytes;
+      const row: Bound = {
+        name: job.name,
+        bytes: needed.bytes,
+        ops: needed.denseOps + needed.attentionOps,
+        floor: seconds,
+        bound,
+        seconds: spread(measured.get(job)!),
+        tokens: job.kind === 'prefill' ? job.slots : job.batch,
+        parts: [
+          {
+            name: 'dense products',
+            seconds: spent.dense,
+            floor: Math.max((needed.bytes - cache) / limits.read, needed.denseOps / limits.int8),
+          },
+          {
+            name: 'attention',
+            seconds: spent.attention,
+            floor: Math.max(cache / limits.read, needed.attentionOps / limits.bf16),
+          },
+        ],
+      };
+      rows.push(row);
+      progress(`${row.name}: ${percent(row.floor / row.seconds.median)} of the ${bound} bound; ${largestLoss(row)}`);
+    }
+    return {
+      name: 'bounds',
+      command: `skv bench bounds --runs ${runs}${quick ? ' --quick' : ''}`,
+      machine: about,
+      tables: [
+        { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },
+        {
+          title: `From the bound down: ${model.name}`,
+          head: [
+            'work',
+            'MB',
+            'GFLOP',
+            'floor, ms',
+            'floor, tok/s',
+            'bound by',
+            'here, ms (range)',
+            'here, tok/s',
+            'of the floor',
+            'dense, ms',
+            'attention, ms',
+            'largest loss',
+            'n',
+          ],
+          rows: rows.map((row) => [
+            row.name,
+            row.bytes / 1e6,
+            row.ops / 1e9,
+            row.floor * 1e3,
+            Math.round(row.tokens / row.floor),
+            row.bound,
+            `${figure(row.seconds.median * 1e3)} (${figure(row.seconds.min * 1e3)}–${figure(row.seconds.max * 1e3)})`,
+            Math.round(row.tokens / row.seconds.median),
+            percent(row.floor / row.seconds.median),
+            row.parts[0].seconds * 1e3,
+            row.parts[1].seconds * 1e3,
+            largestLoss(row),
+            row.seconds.n,
+          ]),
+        },
+      ],
+      plots: [
+        {
+          name: 'floor',
+          title: 'Part of the machine’s floor that is reached',
+          kind: 'bar',
+          x: 'work',
+          y: 'floor ÷ measured time',
+          values: rows.map((row) => ({
+            series: row.bound,
+            x: row.name,
+            y: row.floor / row.seconds.median,
+            low: row.floor / row.seconds.max,
+            high: row.floor / row.seconds.min,
+          })),
+        },
+      ],
+      notes: [
+        'Bytes: weights as the file has them, once a step, and keys and values of the live slots in 16 bits. Floor: bytes over read bandwidth, or dense operations over the int8 rate plus those of attention over the bf16 rate, whichever takes longer.',
+        'Dense and attention: the same kernels alone, in the bench helper, with cold memory; attention of a decode step includes what an observing policy adds. The largest loss is the part with most time above its own floor; everything else is norms, rotation, sampling, the scheduler and the gaps.',
+      ],
+      data: { limits: seen, rows },
+    };
+  } finally {
+    for (const child of engines.values()) await child.close();
+    await helper.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

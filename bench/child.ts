@@ -1,0 +1,82 @@
+/** A child process that answers each line it is sent with one line of JSON. Others rest while it works. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+export class Child {
+  private readonly waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
+  private readonly ended: Promise<void>;
+  private errors = '';
+  private over = false;
+
+  private constructor(
+    readonly name: string,
+    private readonly process: ChildProcess,
+  ) {
+    createInterface({ input: process.stdout! }).on('line', (line) => this.answer(line));
+    process.stderr!.on('data', (chunk) => {
+      this.errors = (this.errors + chunk).slice(-4000);
+    });
+    process.stdin!.on('error', () => {}); // it has ended: told below
+    this.ended = new Promise((resolve) => {
+      const end = (why: string) => {
+        this.over = true;
+        for (const each of this.waiting.splice(0))
+          each.reject(new Error(`${name} ${why}\n${this.errors.trim()}`.trim()));
+        resolve();
+      };
+      process.on('error', (error) => end(`did not start: ${error.message}`));
+      process.on('close', (code, signal) => end(`ended with ${code ?? signal}`));
+    });
+  }
+
+  static start(name: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): Child {
+    return new Child(name, spawn(command, args, { env: { ...process.env, ...env } }));
+  }
+
+  get pid(): number {
+    return this.process.pid!;
+  }
+
+  /** Lines that are no JSON are chatter of a library. */
+  private answer(line: string): void {
+    if (!line.startsWith('{')) {
+      this.errors = `${this.errors}${line}\n`.slice(-4000);
+      return;
+    }
+    const value = JSON.parse(line) as { error?: string };
+    const each = this.waiting.shift();
+    if (value.error === undefined) each?.resolve(value);
+    else each?.reject(new Error(`${this.name}: ${value.error}`));
+  }
+
+  /** Resolves to the next answer. */
+  hear<T>(): Promise<T> {
+    if (this.over) return Promise.reject(new Error(`${this.name} has ended\n${this.errors.trim()}`));
+    return new Promise((resolve, reject) =>
+      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject }),
+    );
+  }
+
+  /** Sends one line, or an object as JSON, and resolves to the answer. */
+  ask<T>(line: string | object): Promise<T> {
+    const answer = this.hear<T>();
+    if (!this.over) this.process.stdin!.write(`${typeof line === 'string' ? line : JSON.stringify(line)}\n`);
+    return answer;
+  }
+
+  /** Stops it where it stands, so that threads that spin take nothing from the others; `wake` goes on. */
+  rest(): void {
+    if (!this.over) this.process.kill('SIGSTOP');
+  }
+  wake(): void {
+    if (!this.over) this.process.kill('SIGCONT');
+  }
+
+  async close(): Promise<void> {
+    this.wake();
+    this.process.stdin!.end();
+    const timer = setTimeout(() => this.process.kill('SIGKILL'), 5000);
+    await this.ended;
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,66 @@
+/** Compiles bench/native on demand, from the very objects of skv_cpu.so, and runs it. */
+import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { missingTool } from '../codegen/toolchain.ts';
+import { ensureNative } from '../runtime/native/ensure.ts';
+import { Child } from './child.ts';
+import { machine } from './machine.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = dirname(here);
+
+/** Compiles once for each state of the sources; other processes may do the same at the same time. */
+export function compiled(name: string, sources: readonly string[], args: readonly string[]): string {
+  const hash = createHash('sha256').update(JSON.stringify(args));
+  for (const file of sources) hash.update(readFileSync(file));
+  const folder = join(root, 'build', 'bench');
+  const out = join(folder, `${name}-${hash.digest('hex').slice(0, 16)}`);
+  if (existsSync(out)) return out;
+  mkdirSync(folder, { recursive: true });
+  const draft = `${out}.${process.pid}`;
+  const compile = sources.filter((file) => !file.endsWith('.h'));
+  const { status, stderr } = spawnSync(process.env.CXX ?? 'c++', [...compile, ...args, '-o', draft], {
+    encoding: 'utf8',
+  });
+  if (status !== 0) throw new Error(`bench/native could not be built.\n${missingTool() ?? stderr}`);
+  renameSync(draft, out);
+  return out;
+}
+
+function program(): string {
+  ensureNative();
+  const objects = join(root, 'build', 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
+  const linked = readdirSync(objects)
+    .filter((name) => name.endsWith('.o'))
+    .map((name) => join(objects, name));
+  const sources = readdirSync(join(here, 'native'))
+    .filter((name) => /\.(h|cpp)$/.test(name))
+    .map((name) => join(here, 'native', name));
+  const flags = [
+    '-O3',
+    '-march=native',
+    '-std=c++17',
+    '-Wall',
+    `-I${join(root, 'runtime', 'native')}`,
+    '-ldl',
+    '-lpthread',
+  ];
+  return compiled('kernels', [...sources, ...linked], flags);
+}
+
+export interface Answer {
+  seconds: number;
+  bytes: number;
+  ops: number;
+}
+
+/** The helper with its threads pinned as the engine pins its own. */
+export async function startHelper(): Promise<Child> {
+  const { cores } = machine();
+  const child = Child.start('the kernel bench', program(), []);
+  await child.ask(`threads ${cores.length} ${cores.join(' ')}`);
+  return child;
+}

@@ -1,0 +1,168 @@
+/**
+ * `skv bench kernels`: each generated kernel and each dense product alone, beside what the machine can do at most, measured
+ * between the repetitions of the same run.
+ */
+import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import { WeightType } from '../runtime/native/index.ts';
+import { type Answer, startHelper } from './helper.ts';
+import type { Child } from './child.ts';
+import { type Limits, limitNames, limitRows, readLimits } from './limits.ts';
+import { machine } from './machine.ts';
+import { type Spread, spread } from './measure.ts';
+import { type PassCase, passCases } from './passes.ts';
+import { type Report, figure, percent } from './report.ts';
+
+/** The shape that kernels are measured for. */
+export interface KernelShape {
+  layers: number;
+  kvHeads: number;
+  group: number;
+  headDim: number;
+  width: number;
+  ffn: number;
+}
+
+export interface KernelOptions {
+  shape: KernelShape;
+  policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>;
+  runs: number;
+  quick?: boolean;
+}
+
+/** One measured thing: `open` prepares it, `line` runs it once. */
+export interface Case {
+  kernel: string;
+  size: string;
+  open?: string;
+  line: string;
+  /** what it must move and compute; a dense product says it itself */
+  bytes?: number;
+  ops?: number;
+  dot: keyof Limits;
+}
+
+export interface KernelRow {
+  kernel: string;
+  size: string;
+  seconds: Spread;
+  bytes: number;
+  ops: number;
+  bytesPerSecond: number;
+  opsPerSecond: number;
+  /** the larger of bytes over the read bandwidth and operations over the dot-product rate, as part of the time taken */
+  ofBound: number;
+  bound: 'memory' | 'arithmetic';
+}
+
+const formats = Object.entries(WeightType);
+const quantised = (name: string) => name.startsWith('Q');
+
+export function productCases({ width, ffn }: KernelShape, tokens: readonly number[]): Case[] {
+  return formats.flatMap(([name, type]) =>
+    tokens.map((n) => ({
+      kernel: `dense ${name}`,
+      size: `${ffn} × ${width}, ${n} token${n > 1 ? 's' : ''}`,
+      line: `product ${type} ${ffn} ${width} ${n}`,
+      dot: quantised(name) ? ('int8' as const) : ('f32' as const),
+    })),
+  );
+}
+
+/** Runs one case beside its limits, `runs` times in turn. */
+async function measure(
+  helper: Child,
+  { kernel, size, open, line, dot, ...known }: Case,
+  runs: number,
+  seen: Limits,
+): Promise<KernelRow> {
+  if (open) await helper.ask(open);
+  const times: number[] = [];
+  const [reads, dots]: [number[], number[]] = [[], []];
+  let last: Answer | undefined;
+  for (let i = 0; i < runs; i++) {
+    const read = await helper.ask<Answer>('limit read');
+    const rate = await helper.ask<Answer>(`limit ${seen[dot].length ? dot : 'f32'}`);
+    last = await helper.ask<Answer>(line);
+    times.push(last.seconds);
+    reads.push(read.bytes / read.seconds);
+    dots.push(rate.ops / rate.seconds);
+  }
+  const seconds = spread(times);
+  const bytes = known.bytes ?? last!.bytes;
+  const ops = known.ops ?? last!.ops;
+  const [memory, arithmetic] = [bytes / spread(reads).median, ops / spread(dots).median];
+  return {
+    kernel,
+    size,
+    seconds,
+    bytes,
+    ops,
+    bytesPerSecond: bytes / seconds.median,
+    opsPerSecond: ops / seconds.median,
+    ofBound: Math.max(memory, arithmetic) / seconds.median,
+    bound: memory >= arithmetic ? 'memory' : 'arithmetic',
+  };
+}
+
+const caseOf = (each: PassCase): Case => ({ ...each, dot: 'bf16' });
+
+export async function kernels(options: KernelOptions, progress: (line: string) => void): Promise<Report> {
+  const { shape, policies, runs, quick } = options;
+  const helper = await startHelper();
+  try {
+    const seen = await readLimits(helper, runs);
+    const cases = [
+      ...productCases(shape, quick ? [1, 64] : [1, 8, 64, 512]),
+      ...passCases(shape, policies, quick ?? false).map(caseOf),
+    ];
+    const rows: KernelRow[] = [];
+    for (const each of cases) {
+      const row = await measure(helper, each, runs, seen);
+      rows.push(row);
+      progress(`${row.kernel.padEnd(26)} ${row.size.padEnd(30)} ${percent(row.ofBound)} of the ${row.bound} bound`);
+    }
+    return {
+      name: 'kernels',
+      command: `skv bench kernels --runs ${runs}${quick ? ' --quick' : ''}`,
+      machine: machine(),
+      tables: [
+        { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },
+        {
+          title: 'Kernels alone',
+          head: ['kernel', 'size', 'µs', 'range', 'GB/s', 'Gop/s', 'of its bound', 'bound', 'n'],
+          rows: rows.map((row) => [
+            row.kernel,
+            row.size,
+            row.seconds.median * 1e6,
+            `${figure(row.seconds.min * 1e6)}–${figure(row.seconds.max * 1e6)}`,
+            row.bytes ? row.bytesPerSecond / 1e9 : undefined,
+            row.ops ? row.opsPerSecond / 1e9 : undefined,
+            percent(row.ofBound),
+            row.bound,
+            row.seconds.n,
+          ]),
+        },
+      ],
+      plots: [
+        {
+          name: 'bound',
+          title: 'Kernels: part of their bound, 1 = the machine’s limit',
+          kind: 'bar',
+          x: 'kernel',
+          y: 'of its bound',
+          values: rows.map((row) => ({ series: row.bound, x: `${row.kernel}, ${row.size}`, y: row.ofBound })),
+        },
+      ],
+      notes: [
+        'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise.',
+        'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions.',
+        ...limitNames
+          .filter((name) => seen[name].length === 0)
+          .map((name) => `This machine has no ${name} dot product.`),
+      ],
+      data: { limits: seen, rows },
+    };
+  } finally {
+    await helper.close();
+  }
+}

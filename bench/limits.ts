@@ -1,0 +1,46 @@
+/** What the machine can do at most, from bench/native/limits.cpp. */
+import type { Child } from './child.ts';
+import type { Answer } from './helper.ts';
+import { rate } from './machine.ts';
+import { median, spread } from './measure.ts';
+import type { Cell } from './report.ts';
+
+export const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32'] as const;
+type Name = (typeof limitNames)[number];
+
+/** Bytes or operations a second, once a repetition; empty when the machine has no such instruction. */
+export type Limits = Record<Name, number[]>;
+
+const titles: Record<Name, string> = {
+  read: 'read, 1 GiB in order',
+  pages: 'read, 1 GiB in scattered 4 KiB pages',
+  int8: 'int8 dot products (vpdpbusd)',
+  bf16: 'bf16 dot products (vdpbf16ps)',
+  f32: 'f32 multiply-add',
+};
+
+export async function readLimits(helper: Child, runs: number): Promise<Limits> {
+  const seen: Limits = { read: [], pages: [], int8: [], bf16: [], f32: [] };
+  for (let i = 0; i < runs; i++)
+    for (const name of limitNames) {
+      const { seconds, bytes, ops } = await helper.ask<Answer>(`limit ${name}`);
+      if (seconds > 0) seen[name].push((bytes || ops) / seconds);
+    }
+  return seen;
+}
+
+/** The medians: read bandwidth, and the fastest dot product for weights in integers and for 16-bit keys and values. */
+export function limitsOf(seen: Limits): { read: number; int8: number; bf16: number } {
+  const f32 = median(seen.f32);
+  const or = (values: number[]) => (values.length ? median(values) : f32);
+  return { read: median(seen.read), int8: or(seen.int8), bf16: or(seen.bf16) };
+}
+
+export const limitRows = (seen: Limits): Cell[][] =>
+  limitNames
+    .filter((name) => seen[name].length)
+    .map((name) => {
+      const { median: middle, min, max, n } = spread(seen[name]);
+      const unit = name === 'read' || name === 'pages' ? 'B' : 'op';
+      return [titles[name], rate(middle, unit), `${rate(min, unit)}–${rate(max, unit)}`, n];
+    });

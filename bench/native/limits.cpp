@@ -1,0 +1,183 @@
+/* What the machine can do at most, by loops of our own: reading memory, and dot products from the first-level cache. */
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <stdexcept>
+#include <vector>
+
+#include "bench.h"
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace skv::bench {
+namespace {
+
+constexpr size_t kBytes = size_t(1) << 30;
+constexpr size_t kPage = 4096;
+
+volatile uint64_t sink;
+
+/* Sum of 64-bit words, eight accumulators: vectorised by the compiler, and slower than no memory. */
+uint64_t read(const uint8_t* data, size_t bytes) {
+  uint64_t sum[32] = {};
+  const auto* words = reinterpret_cast<const uint64_t*>(data);
+  for (size_t i = 0; i < bytes / 8; i += 32)
+    for (int j = 0; j < 32; j++) sum[j] += words[i + j];
+  return std::accumulate(sum, sum + 32, uint64_t(0));
+}
+
+/* 1 GiB of random words, filled by the threads that will read it. */
+const uint8_t* gigabyte(Threads& threads) {
+  static std::unique_ptr<Block> block;
+  if (!block) {
+    block = std::make_unique<Block>(kBytes);
+    threads.each(64, [](int32_t item, int32_t) {
+      Random random(item + 1);
+      auto* words = reinterpret_cast<uint64_t*>(block->data + kBytes / 64 * item);
+      for (size_t i = 0; i < kBytes / 64 / 8; i++) words[i] = random.next();
+    });
+  }
+  return block->data;
+}
+
+Answer bandwidth(Threads& threads, bool scattered) {
+  const uint8_t* data = gigabyte(threads);
+  static std::vector<uint32_t> order;
+  if (order.empty()) {
+    order.resize(kBytes / kPage);
+    std::iota(order.begin(), order.end(), 0);
+    Random random(7);
+    for (size_t i = order.size() - 1; i > 0; i--) std::swap(order[i], order[random.next() % (i + 1)]);
+  }
+  /* in sections of 4 MiB, each timed: what interrupts one does not slow the gigabyte */
+  constexpr int kSections = 256;
+  const int pieces = threads.count() * 4;
+  std::vector<uint64_t> sums(pieces);
+  std::vector<double> times;
+  for (int section = 0; section < kSections; section++) {
+    const size_t first = order.size() / kSections * section, pages = order.size() / kSections;
+    const double start = seconds_now();
+    threads.each(pieces, [&](int32_t piece, int32_t) {
+      const size_t from = first + pages * piece / pieces, to = first + pages * (piece + 1) / pieces;
+      if (!scattered)
+        sums[piece] += read(data + from * kPage, (to - from) * kPage);
+      else
+        for (size_t i = from; i < to; i++) sums[piece] += read(data + order[i] * kPage, kPage);
+    });
+    times.push_back(seconds_now() - start);
+  }
+  sink = std::accumulate(sums.begin(), sums.end(), uint64_t(0));
+  return {median(times) * kSections, double(kBytes), 0};
+}
+
+/* Dot products of eight register-held vectors with a stream from the first-level cache, sixteen sums in flight: the
+ * inner loop of a matrix product without anything around it. Run(words, rounds) does `rounds` sweeps; ops counts
+ * multiply and add apart. */
+struct Dots {
+  double ops;                                          /* of one sweep */
+  uint64_t (*sweeps)(const uint8_t* line, int rounds); /* line: kLine random bytes, finite in every reading */
+};
+constexpr int kLine = 16384, kVectors = kLine / 64;
+
+#if defined(__AVX512F__)
+template <class Acc, class Step>
+inline uint64_t sweep512(const uint8_t* line, int rounds, Acc zero, Step&& step) {
+  Acc acc[16];
+  for (auto& a : acc) a = zero;
+  __m512i x[8];
+  for (int i = 0; i < 8; i++) x[i] = _mm512_load_si512(line + 64 * i);
+  for (int r = 0; r < rounds; r++)
+    for (int v = 0; v < kVectors; v += 2) {
+      const __m512i w0 = _mm512_load_si512(line + 64 * v), w1 = _mm512_load_si512(line + 64 * v + 64);
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) acc[i] = step(acc[i], w0, x[i]), acc[8 + i] = step(acc[8 + i], w1, x[i]);
+    }
+  uint64_t out[8], sum = 0;
+  for (auto& a : acc) {
+    memcpy(out, &a, 64);
+    for (uint64_t word : out) sum += word;
+  }
+  return sum;
+}
+#endif
+
+#if defined(__AVX512VNNI__)
+uint64_t int8_sweeps(const uint8_t* line, int rounds) {
+  return sweep512(line, rounds, _mm512_setzero_si512(),
+                  [](__m512i acc, __m512i w, __m512i x) { return _mm512_dpbusd_epi32(acc, w, x); });
+}
+constexpr Dots kInt8 = {kVectors * 8.0 * 64 * 2, int8_sweeps};
+#else
+constexpr Dots kInt8 = {0, nullptr};
+#endif
+
+#if defined(__AVX512BF16__)
+uint64_t bf16_sweeps(const uint8_t* line, int rounds) {
+  return sweep512(line, rounds, _mm512_setzero_ps(),
+                  [](__m512 acc, __m512i w, __m512i x) { return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x); });
+}
+constexpr Dots kBf16 = {kVectors * 8.0 * 32 * 2, bf16_sweeps};
+#else
+constexpr Dots kBf16 = {0, nullptr};
+#endif
+
+#if defined(__AVX512F__)
+uint64_t f32_sweeps(const uint8_t* line, int rounds) {
+  return sweep512(line, rounds, _mm512_setzero_ps(), [](__m512 acc, __m512i w, __m512i x) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(w), _mm512_castsi512_ps(x), acc);
+  });
+}
+constexpr Dots kF32 = {kVectors * 8.0 * 16 * 2, f32_sweeps};
+#else
+/* Sixteen lanes as plain loops: AVX2, NEON or SSE as the compiler finds them. */
+uint64_t f32_sweeps(const uint8_t* line, int rounds) {
+  const auto* w = reinterpret_cast<const float*>(line);
+  float acc[8][16] = {};
+  for (int r = 0; r < rounds; r++)
+    for (int v = 0; v < kLine / 4; v += 16)
+      for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 16; j++) acc[i][j] += w[v + j] * w[16 * i + j];
+  float sum = 0;
+  for (auto& row : acc) sum += std::accumulate(row, row + 16, 0.0f);
+  uint64_t bits = 0;
+  memcpy(&bits, &sum, 4);
+  return bits;
+}
+constexpr Dots kF32 = {kLine / 64 * 8.0 * 16 * 2, f32_sweeps};
+#endif
+
+Answer dots(Threads& threads, const Dots& dots) {
+  if (!dots.sweeps) return {}; /* the processor or compiler has no such instruction */
+  constexpr int kRounds = 400;
+  const int workers = threads.count();
+  std::vector<std::unique_ptr<Block>> lines;
+  for (int w = 0; w < workers; w++) {
+    lines.push_back(std::make_unique<Block>(kLine));
+    Random random(w + 1);
+    /* small f32 and bf16 numbers of both signs: exponents near zero, random mantissas */
+    for (int i = 0; i < kLine / 2; i++) {
+      const uint16_t bits = uint16_t((random.next() & 0x807f) | 0x3f00);
+      memcpy(lines[w]->data + 2 * i, &bits, 2);
+    }
+  }
+  std::vector<uint64_t> sums(workers);
+  const double seconds = timed(
+      [&] { threads.each(workers, [&](int32_t i, int32_t) { sums[i] += dots.sweeps(lines[i]->data, kRounds); }); });
+  sink = std::accumulate(sums.begin(), sums.end(), uint64_t(0));
+  return {seconds, 0, dots.ops * kRounds * workers};
+}
+
+}  // namespace
+
+Answer limit(const std::string& name, Threads& threads) {
+  if (name == "read") return bandwidth(threads, false);
+  if (name == "pages") return bandwidth(threads, true);
+  if (name == "int8") return dots(threads, kInt8);
+  if (name == "bf16") return dots(threads, kBf16);
+  if (name == "f32") return dots(threads, kF32);
+  throw std::runtime_error("no limit " + name);
+}
+
+}  // namespace skv::bench

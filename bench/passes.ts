@@ -1,0 +1,116 @@
+/** The generated kernels to measure: which pass, at which length, and what it must move and compute. */
+import { cost } from '../codegen/cost.ts';
+import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import type { KernelShape } from './kernels.ts';
+
+export interface PassCase {
+  kernel: string;
+  size: string;
+  open: string;
+  line: string;
+  bytes: number;
+  ops: number;
+}
+
+/** Bytes of pages beyond any cache: sequences take turns over them. */
+const COLD = 96 << 20;
+
+interface Wanted {
+  policy: BuiltPolicy;
+  pass: 'append' | 'attend' | 'observe' | 'last' | 'compact';
+  slots: number;
+  /** new tokens at the end of the slots */
+  tokens: number;
+  keep?: number;
+  window?: number;
+  shape?: Partial<KernelShape>;
+  /** of how many layers; default all */
+  layers?: number;
+}
+
+/** Pairs of a query and a slot it sees, when the last `tokens` of `slots` are new and `rows` of them ask. */
+const pairs = (slots: number, rows: number): number => rows * slots - (rows * (rows - 1)) / 2;
+
+function passCase(
+  base: KernelShape,
+  { policy: built, pass, slots, tokens, keep = 0, window = 0, ...rest }: Wanted,
+): PassCase {
+  const { plan, library } = built;
+  const shape = { ...base, ...rest.shape };
+  const layers = Math.min(rest.layers ?? shape.layers, shape.layers);
+  const { kvHeads, group, headDim } = shape;
+  const heads = layers * kvHeads;
+  const values = { d: headDim, g: group, b: 2, s: plan.states.length };
+  const formula = (name: string, kind: 'bytes' | 'flops') => {
+    const found = plan.passes.find((each) => each.name === name);
+    return found ? cost(found[kind], values) : 0;
+  };
+  const slotBytes = 4 * headDim + 4 * plan.lanes.length;
+  const seen = pairs(slots, pass === 'last' ? window : tokens);
+  const single = tokens === 1;
+  const observe = single ? 'accumulate' : 'observe';
+  const moved = slots - keep === 1 ? 1 : Math.min(keep, slots); // one newest slot fills one hole
+  const [bytes, ops] = {
+    append: [tokens * slotBytes, 0],
+    // the pages once for all new tokens; logits for the observer only where one is generated
+    attend: [slots * (single ? formula('attend', 'bytes') : 4 * headDim), seen * formula('attend', 'flops')],
+    observe: [slots * formula(observe, 'bytes'), seen * formula(observe, 'flops')],
+    last: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
+    compact: [
+      slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'),
+      slots * formula('select', 'flops'),
+    ],
+  }[pass];
+  const capacity = slots + tokens;
+  const seqs = Math.max(1, Math.min(64, Math.ceil(COLD / (capacity * heads * slotBytes))));
+  const chunk = Math.max(tokens, 64);
+  const what = {
+    append: 'append',
+    attend: single ? 'attend' : 'attend, prefill',
+    observe: single ? 'accumulate' : 'observe every',
+    last: `observe last ${window}`,
+    compact: slots - keep === 1 ? 'replace one slot' : 'select-compact',
+  }[pass];
+  const parts = [
+    ...(pass === 'compact' ? [`${slots} → ${keep} slots`] : [`${slots} slots`]),
+    ...(single || pass === 'compact' ? [] : [`${tokens} tokens`]),
+    ...(rest.shape ? [`${kvHeads} × ${group} heads`] : []),
+    ...(layers < shape.layers ? [`${layers} layer${layers > 1 ? 's' : ''}`] : []),
+  ];
+  return {
+    kernel: `${what} (${plan.name})`,
+    size: parts.join(', '),
+    open: `open ${layers} ${kvHeads} ${group} ${headDim} ${capacity} ${chunk} ${seqs} ${library}`,
+    line: `pass ${pass} ${tokens} ${slots} ${keep} ${window}`,
+    bytes: bytes * heads,
+    ops: ops * heads,
+  };
+}
+
+export function passCases(
+  shape: KernelShape,
+  policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>,
+  quick: boolean,
+): PassCase[] {
+  const { none, h2o, snapkv } = policies;
+  const lengths = quick ? [128, 1024] : [128, 1024, 4096, 8000];
+  const prompts = quick ? [512] : [512, 2048, 7000];
+  const [long, chunk, few] = [quick ? 1024 : 8000, quick ? 128 : 512, 2];
+  const wanted: Wanted[] = [
+    { policy: none, pass: 'append', slots: 1024, tokens: 1 },
+    { policy: none, pass: 'append', slots: 1024, tokens: chunk },
+    ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
+    ...[1, 8].map((group): Wanted => ({ policy: none, pass: 'attend', slots: long, tokens: 1, shape: { group } })),
+    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'attend', slots, tokens: 1 })),
+    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: 1 })),
+    ...prompts.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: chunk, layers: few })),
+    ...prompts.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: chunk, layers: few })),
+    ...prompts.map(
+      (slots): Wanted => ({ policy: snapkv, pass: 'last', slots, tokens: chunk, window: 32, layers: few }),
+    ),
+    { policy: h2o, pass: 'compact', slots: 673, tokens: 1, keep: 672, window: 128 },
+    { policy: h2o, pass: 'compact', slots: long, tokens: 1, keep: Math.round(long / 4), window: 128 },
+    { policy: snapkv, pass: 'compact', slots: long, tokens: 1, keep: Math.round(long / 4), window: 32 },
+  ];
+  return wanted.map((each) => passCase(shape, each));
+}

@@ -1,0 +1,35 @@
+/**
+ * How systems under test are asked: each is a process that gets one JSON object as its argument, loads its model, says
+ * {"ready": …}, and then answers one JSON line per line. The three of them, skv.ts, llama.ts and genai.py, speak
+ * exactly this, so that nothing but the system differs.
+ */
+
+/** Prompts as [first token, length] of the tokens in Setup.tokens; all start together. */
+export interface Work {
+  prompts: [number, number][];
+  /** tokens to generate for each, after its first */
+  count: number;
+}
+
+export interface Worked {
+  /** seconds from the start to each prompt's first token */
+  first: number[];
+  /** seconds from the moment when every prompt had its first token, and the tokens generated since */
+  steady: { seconds: number; tokens: number };
+  /** seconds of everything */
+  seconds: number;
+  /** peak resident bytes of the process so far */
+  peakRss: number;
+}
+
+export interface Setup {
+  model: string;
+  /** file with a JSON array of token ids */
+  tokens: string;
+  /** processors to pin threads to; empty: as the system ships, with `threads` of them */
+  cpus: number[];
+  threads: number;
+  /** most prompts at once, and most tokens of each */
+  sequences: number;
+  context: number;
+}

@@ -1,0 +1,90 @@
+/** skv as one of the systems under test. */
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { build, shipped } from '../../codegen/build.ts';
+import { Engine } from '../../runtime/engine/engine.ts';
+import { loadModel } from '../../runtime/model/load.ts';
+import { peakRss } from '../machine.ts';
+import type { EngineStats } from '../../runtime/engine/types.ts';
+import type { Setup, Work, Worked } from './protocol.ts';
+
+/** What skv tells beyond the others. */
+export interface SkvReady {
+  /** since the start of its process */
+  seconds: number;
+}
+export interface SkvWorked extends Worked {
+  stats: EngineStats;
+}
+
+/** Beside the common ones: the policy, and either a ratio or its parameters. */
+export interface SkvSetup extends Setup {
+  policy: string;
+  ratio?: number;
+  params?: Record<string, number>;
+  /** bytes of the pool; default: enough for all sequences in full */
+  pool?: number;
+}
+
+async function work(
+  engine: Engine,
+  tokens: number[],
+  { policy, params }: SkvSetup,
+  { prompts, count }: Work,
+): Promise<SkvWorked> {
+  const start = performance.now();
+  const since = () => (performance.now() - start) / 1000;
+  const first: number[] = [];
+  let steadyFrom = 0;
+  let generated = 0;
+  let before = 0;
+  await Promise.all(
+    prompts.map(async ([from, length], i) => {
+      const generation = engine.submit({
+        prompt: tokens.slice(from, from + length),
+        maxTokens: count + 1,
+        policy,
+        params,
+      });
+      for await (const _ of generation) {
+        generated++;
+        if (first[i] !== undefined) continue;
+        first[i] = since();
+        if (first.filter((each) => each !== undefined).length < prompts.length) continue;
+        steadyFrom = since();
+        before = generated;
+      }
+      const { error } = await generation.finished;
+      if (error) throw error;
+    }),
+  );
+  const seconds = since();
+  return {
+    first,
+    steady: { seconds: seconds - steadyFrom, tokens: generated - before },
+    seconds,
+    peakRss: peakRss(),
+    stats: engine.stats(),
+  };
+}
+
+const setup = JSON.parse(process.argv[2]) as SkvSetup;
+const model = await loadModel(setup.model);
+const { layers, kvHeads, headDim } = model.spec;
+const full = (setup.context + 64) * layers * kvHeads * headDim * 4 * setup.sequences;
+const engine = await Engine.create({
+  model,
+  policies: [await build(shipped(setup.policy)!)],
+  ratio: setup.ratio,
+  maxSeqs: setup.sequences,
+  prefixCache: false,
+  kvCacheBytes: setup.pool ?? full * 1.15,
+  threads: setup.threads,
+  pin: setup.cpus.length > 0,
+});
+const tokens = JSON.parse(readFileSync(setup.tokens, 'utf8')) as number[];
+const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
+answer({ ready: `skv, ${setup.policy}`, seconds: performance.now() / 1000 });
+for await (const line of createInterface({ input: process.stdin }))
+  await work(engine, tokens, setup, JSON.parse(line)).then(answer, (error: Error) => answer({ error: error.message }));
+await engine.close();

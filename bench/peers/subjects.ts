@@ -1,0 +1,133 @@
+/** The systems under test: what each is called, and how its process starts. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Child } from '../child.ts';
+import { compiled } from '../helper.ts';
+import { type Format, requantise } from '../requantise.ts';
+import type { Setup } from './protocol.ts';
+import type { SkvSetup } from './skv.ts';
+import { int8Model, openvinoPython } from './venv.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+
+/** What a phase of the run gives every system. */
+export interface Common {
+  /** the model's GGUF file */
+  model: string;
+  tokens: string;
+  cores: number[];
+  sequences: number;
+  context: number;
+  /** bytes of keys and values in all, for the phase in which memory is short */
+  pool?: number;
+  bytesPerToken: number;
+}
+
+export interface Subject {
+  name: string;
+  maker: 'skv' | 'llama.cpp' | 'OpenVINO';
+  /** comparable in quality with skv on the default file: 8-bit weights, 16-bit keys and values, pinned */
+  matched?: boolean;
+  evicts?: boolean;
+  /** can run with a fixed pool */
+  pools?: boolean;
+  start(common: Common, progress: (line: string) => void): Promise<Child>;
+}
+
+const base = ({ model, tokens, cores, sequences, context }: Common): Setup => ({
+  model,
+  tokens,
+  cpus: cores,
+  threads: cores.length,
+  sequences,
+  context,
+});
+
+/** Starts a process and waits until it has its model. */
+async function ready(child: Child): Promise<Child> {
+  await child.hear<{ ready: string }>();
+  return child;
+}
+
+const script = (file: string, setup: Setup): string[] => ['--import', 'tsx', join(here, file), JSON.stringify(setup)];
+
+function skv(name: string, more: Pick<SkvSetup, 'policy' | 'ratio' | 'params'>): Subject {
+  return {
+    name,
+    maker: 'skv',
+    evicts: more.policy !== 'none',
+    pools: true,
+    start: (common) => {
+      const setup: SkvSetup = { ...base(common), ...more, pool: common.pool };
+      return ready(Child.start(name, process.execPath, script('skv.ts', setup)));
+    },
+  };
+}
+
+let clocks = 0;
+let clockFolder: string | undefined;
+
+function llama(format: Format | 'as it is', pinned: boolean, label: string): Subject {
+  const name = `llama.cpp ${label}${pinned ? ', pinned' : ''}`;
+  return {
+    name,
+    maker: 'llama.cpp',
+    matched: format === 'Q8_0' && pinned,
+    start: async (common) => {
+      const model = format === 'as it is' ? common.model : requantise(common.model, format);
+      const preload = compiled(
+        'llama',
+        [join(here, 'llama-preload.cpp')],
+        ['-O2', '-std=c++17', '-shared', '-fPIC', '-ldl'],
+      );
+      if (!clockFolder) {
+        const made = (clockFolder = mkdtempSync(join(tmpdir(), 'skv-peer-')));
+        process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+      }
+      const env = {
+        LD_PRELOAD: preload,
+        SKV_PEER_CLOCK: join(clockFolder, `clock-${clocks++}`),
+        SKV_PEER_CPUS: pinned ? common.cores.join(',') : '',
+      };
+      return ready(Child.start(name, process.execPath, script('llama.ts', { ...base(common), model }), env));
+    },
+  };
+}
+
+/** Start, recent and most tokens as OpenVINO's documentation has them; its window of SnapKV included. */
+const EVICT = { start: 32, recent: 128, max: 672, snapkv: 8 };
+
+function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', evict: typeof EVICT | null): Subject {
+  return {
+    name,
+    maker: 'OpenVINO',
+    matched: weights === 'int8' && kv === 'f16',
+    evicts: evict !== null,
+    pools: true,
+    start: async (common, progress) => {
+      const python = await openvinoPython(progress);
+      const model = weights === 'int8' ? await int8Model(common.model, python, progress) : common.model;
+      const blocks = common.pool ? Math.floor(common.pool / (32 * common.bytesPerToken)) : 0;
+      const setup = { ...base(common), model, kv, evict, blocks };
+      return ready(Child.start(name, python, [join(here, 'genai.py'), JSON.stringify(setup)]));
+    },
+  };
+}
+
+/** In the order of the table. `own` names the model's file format. */
+export const subjects = (own: string): Subject[] => [
+  skv('skv', { policy: 'none' }),
+  skv('skv, h2o 20 %', { policy: 'h2o', ratio: 0.2 }),
+  skv('skv, h2o 672', { policy: 'h2o', params: { budget: 672, recent: 128 } }),
+  llama('Q8_0', true, 'Q8_0'),
+  llama('Q8_0', false, 'Q8_0'),
+  llama('Q4_0', true, 'Q4_0'),
+  llama('as it is', true, own),
+  llama('as it is', false, own),
+  openvino('OpenVINO int8', 'int8', 'f16', null),
+  openvino('OpenVINO int8, u8 KV', 'int8', 'u8', null),
+  openvino('OpenVINO int8, evicting to 672', 'int8', 'f16', EVICT),
+  openvino(`OpenVINO ${own}`, 'as it is', 'f16', null),
+];

@@ -1,0 +1,219 @@
+/**
+ * The same model in another weight format: peers read Q4_1 by slow paths, and quality is comparable only at 8 bits. Weights
+ * go through f32, so Q8_0 of a Q4_1 file means the Q4_1 file; the bytes and the work are those of a published Q8_0.
+ */
+import { createHash } from 'node:crypto';
+import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { type GgufTensor, readGguf } from '../runtime/model/gguf.ts';
+import { cacheFolder } from '../codegen/toolchain.ts';
+import { ModelError } from '../runtime/model/types.ts';
+import { WeightType } from '../runtime/native/index.ts';
+
+export type Format = 'F16' | 'Q4_0' | 'Q8_0';
+
+const BLOCK = 32;
+/** bytes of a block of 32 */
+const blockBytes: Record<number, number> = {
+  [WeightType.F32]: 128,
+  [WeightType.F16]: 64,
+  [WeightType.BF16]: 64,
+  [WeightType.Q4_0]: 18,
+  [WeightType.Q4_1]: 20,
+  [WeightType.Q8_0]: 34,
+};
+/** llama.cpp's general.file_type */
+const fileType: Record<Format, number> = { F16: 1, Q4_0: 2, Q8_0: 7 };
+
+const cell = new DataView(new ArrayBuffer(4));
+
+/** To half precision, to nearest even; weights are far from its ends, what is beyond becomes 0 or infinity. */
+export function toF16(x: number): number {
+  cell.setFloat32(0, x);
+  const bits = cell.getUint32(0);
+  const sign = (bits >>> 16) & 0x8000;
+  const exponent = ((bits >>> 23) & 255) - 112;
+  if (exponent >= 31) return sign | 0x7c00;
+  const mantissa = (bits & 0x7fffff) | 0x800000;
+  const shift = exponent > 0 ? 13 : 14 - exponent;
+  if (shift > 24) return sign;
+  const rest = mantissa & ((1 << shift) - 1);
+  const half = 1 << (shift - 1);
+  let value = (exponent > 0 ? exponent << 10 : 0) + ((mantissa >> shift) & (exponent > 0 ? 1023 : 2047));
+  if (rest > half || (rest === half && value & 1)) value++;
+  return sign | value;
+}
+
+export function fromF16(h: number): number {
+  const exponent = (h >> 10) & 31;
+  const fraction = h & 1023;
+  const value =
+    exponent === 31
+      ? fraction
+        ? Number.NaN
+        : Number.POSITIVE_INFINITY
+      : exponent
+        ? 2 ** (exponent - 15) * (1 + fraction / 1024)
+        : fraction * 2 ** -24;
+  return h & 0x8000 ? -value : value;
+}
+
+/** One block of any format as f32. */
+export function dequantise(type: number, bytes: Buffer, at: number, out: Float32Array): void {
+  const half = (offset: number) => fromF16(bytes.readUInt16LE(at + offset));
+  const nibble = (i: number, from: number) => (i < 16 ? bytes[at + from + i] & 15 : bytes[at + from + i - 16] >> 4);
+  for (let i = 0; i < BLOCK; i++)
+    switch (type) {
+      case WeightType.F32:
+        out[i] = bytes.readFloatLE(at + 4 * i);
+        break;
+      case WeightType.F16:
+        out[i] = half(2 * i);
+        break;
+      case WeightType.BF16:
+        cell.setUint32(0, bytes.readUInt16LE(at + 2 * i) << 16);
+        out[i] = cell.getFloat32(0);
+        break;
+      case WeightType.Q4_0:
+        out[i] = half(0) * (nibble(i, 2) - 8);
+        break;
+      case WeightType.Q4_1:
+        out[i] = half(0) * nibble(i, 4) + half(2);
+        break;
+      case WeightType.Q8_0:
+        out[i] = half(0) * bytes.readInt8(at + 2 + i);
+        break;
+    }
+}
+
+/** One block of f32 in another format. Q4_0 takes its scale from the value farthest from zero, as GGUF's writers do. */
+export function quantise(format: Format, x: Float32Array, bytes: Buffer, at: number): void {
+  if (format === 'F16') {
+    for (let i = 0; i < BLOCK; i++) bytes.writeUInt16LE(toF16(x[i]), at + 2 * i);
+    return;
+  }
+  let most = 0;
+  for (const value of x) if (Math.abs(value) > Math.abs(most)) most = value;
+  const scale = toF16(format === 'Q8_0' ? Math.abs(most) / 127 : most / -8);
+  const d = fromF16(scale);
+  bytes.writeUInt16LE(scale, at);
+  if (format === 'Q8_0')
+    for (let i = 0; i < BLOCK; i++)
+      bytes.writeInt8(Math.max(-127, Math.min(127, d ? Math.round(x[i] / d) : 0)), at + 2 + i);
+  else
+    for (let i = 0; i < 16; i++) {
+      const [low, high] = [x[i], x[i + 16]].map((value) =>
+        Math.max(0, Math.min(15, d ? Math.round(value / d) + 8 : 8)),
+      );
+      bytes[at + 2 + i] = low | (high << 4);
+    }
+}
+
+const aligned = (n: number) => Math.ceil(n / BLOCK) * BLOCK;
+
+/** The metadata of a GGUF file as it stands, general.file_type changed: [count, bytes]. */
+function metadataBytes(file: Buffer, format: Format): Buffer {
+  const widths = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
+  let at = 24;
+  const text = () => {
+    const n = Number(file.readBigUInt64LE(at));
+    at += 8 + n;
+    return file.toString('utf8', at - n, at);
+  };
+  const skip = (type: number) => {
+    if (type === 8) text();
+    else if (type === 9) {
+      const of = file.readUInt32LE(at);
+      const n = Number(file.readBigUInt64LE(at + 4));
+      at += 12;
+      if (of < 8 || of > 9) at += n * widths[of];
+      else for (let i = 0; i < n; i++) skip(of);
+    } else at += widths[type];
+  };
+  const keys = Number(file.readBigUInt64LE(16));
+  for (let i = 0; i < keys; i++) {
+    const key = text();
+    const type = file.readUInt32LE(at);
+    at += 4;
+    if (key === 'general.file_type') file.writeUInt32LE(fileType[format], at);
+    skip(type);
+  }
+  return file.subarray(24, at);
+}
+
+/** What a tensor becomes: matrices the wanted format, embeddings at least 8 bits, vectors as they are. */
+function typeOf({ name, dims, type }: GgufTensor, format: Format): number {
+  if (dims.length < 2) return type;
+  return format === 'Q4_0' && /^(token_embd|output)\.weight$/.test(name) ? WeightType.Q8_0 : WeightType[format];
+}
+
+function convert(file: number, tensor: GgufTensor, to: number): Buffer {
+  const count = tensor.dims.reduce((a, b) => a * b, 1);
+  const from = blockBytes[tensor.type];
+  if (!from) throw new ModelError(`${tensor.name} has the weight type ${tensor.type}, which cannot be requantised.`);
+  if (to === tensor.type) {
+    const same = Buffer.alloc((count / BLOCK) * from);
+    readSync(file, same, 0, same.length, tensor.offset);
+    return same;
+  }
+  const source = Buffer.alloc((count / BLOCK) * from);
+  readSync(file, source, 0, source.length, tensor.offset);
+  const out = Buffer.alloc((count / BLOCK) * blockBytes[to]);
+  const format = Object.keys(WeightType).find((name) => WeightType[name as Format] === to) as Format;
+  const values = new Float32Array(BLOCK);
+  for (let b = 0; b < count / BLOCK; b++) {
+    dequantise(tensor.type, source, b * from, values);
+    quantise(format, values, out, b * blockBytes[to]);
+  }
+  return out;
+}
+
+/** Path of a GGUF file's weights in another format; written once, into the user's cache. */
+export function requantise(path: string, format: Format, folder = join(cacheFolder(), 'bench')): string {
+  const { size, mtimeMs } = statSync(path);
+  const mark = createHash('sha256').update(`${path} ${size} ${mtimeMs}`).digest('hex').slice(0, 8);
+  const target = join(folder, `${basename(path).replace(/(\.[A-Z0-9_]+)?\.gguf$/, '')}-${mark}.${format}.gguf`);
+  if (existsSync(target)) return target;
+  mkdirSync(folder, { recursive: true });
+  const gguf = readGguf(path);
+  const u64 = (n: number) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(n));
+    return bytes;
+  };
+  const u32 = (n: number) => Buffer.from(Uint32Array.of(n).buffer);
+  const input = openSync(path, 'r');
+  const draft = `${target}.${process.pid}.tmp`;
+  const output = openSync(draft, 'w');
+  try {
+    const head = Buffer.alloc(Math.min(...gguf.tensors.map(({ offset }) => offset)));
+    readSync(input, head, 0, head.length, 0);
+    let offset = 0;
+    const infos = gguf.tensors.map((tensor) => {
+      const type = typeOf(tensor, format);
+      const info = [
+        u64(Buffer.byteLength(tensor.name)),
+        Buffer.from(tensor.name),
+        u32(tensor.dims.length),
+        ...tensor.dims.map(u64),
+        u32(type),
+        u64(offset),
+      ];
+      offset += aligned((tensor.dims.reduce((a, b) => a * b, 1) / BLOCK) * blockBytes[type]);
+      return Buffer.concat(info);
+    });
+    const header = Buffer.concat([head.subarray(0, 24), metadataBytes(head, format), ...infos]);
+    writeSync(output, header);
+    writeSync(output, Buffer.alloc(aligned(header.length) - header.length));
+    for (const tensor of gguf.tensors) {
+      const bytes = convert(input, tensor, typeOf(tensor, format));
+      writeSync(output, bytes);
+      writeSync(output, Buffer.alloc(aligned(bytes.length) - bytes.length));
+    }
+  } finally {
+    closeSync(input);
+    closeSync(output);
+  }
+  renameSync(draft, target);
+  return target;
+}

@@ -1,0 +1,43 @@
+/** A real server to load: started as a child, or one that runs already. */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const skv = join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'skv.mjs');
+
+export interface Target {
+  url: string;
+  /** seconds from the start of its process until it answered; undefined when it ran already */
+  readySeconds?: number;
+  pid?: number;
+  stop(): Promise<void>;
+}
+
+export const running = (url: string): Target => ({ url, stop: async () => {} });
+
+/** `skv serve --port 0 ARGS`; rejects with what it said when it does not come up. */
+export function startServer(args: readonly string[]): Promise<Target> {
+  const start = performance.now();
+  const child = spawn(process.execPath, [skv, 'serve', '--port', '0', ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+  return new Promise((resolve, reject) => {
+    let said = '';
+    createInterface({ input: child.stderr }).on('line', (line) => {
+      said = `${said}${line}\n`.slice(-4000);
+      const [url] = line.match(/http:\/\/\S+/) ?? [];
+      if (!url) return;
+      const stop = async () => {
+        child.kill('SIGTERM');
+        const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+        await ended;
+        clearTimeout(timer);
+      };
+      resolve({ url, readySeconds: (performance.now() - start) / 1000, pid: child.pid, stop });
+    });
+    child.on('error', reject);
+    child.on('close', (code) => reject(new Error(`skv serve ended with ${code}: ${said.trim()}`)));
+  });
+}

@@ -1,0 +1,100 @@
+/** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
+import type { Command } from 'commander';
+import { main } from './output.ts';
+
+const collect = (value: string, list: string[] = []) => [...list, value];
+
+/** Adds the command and what it can measure. */
+export function registerBench(program: Command, model: readonly [string, string, string]): void {
+  const bench = program
+    .command('bench')
+    .description('Measure: kernels, the engine, the server, and other systems beside it')
+    .usage('[what] [options]')
+    .addHelpText(
+      'after',
+      '\nAlone it prints the table of docs/performance.md (bounds).\n\nExample:\n  skv bench peers --runs 5 --out results',
+    );
+
+  const what = (name: string, description: string, example: string, runs?: string) => {
+    const command = bench
+      .command(name)
+      .description(description)
+      .option(...model)
+      .option('--quick', 'small sizes: to see that it works, not to quote')
+      .option('--json', 'everything as JSON on the standard output')
+      .option('--out <dir>', 'write NAME.json, NAME.md and SVG plots there')
+      .addHelpText('after', `\nExample:\n  ${example}`);
+    if (runs) command.option('--runs <n>', 'repetitions, in turns with what they are compared with', runs);
+    return command;
+  };
+  /** The code that runs a measurement, loaded late. */
+  const run = (name: 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies') => (options: object) =>
+    main(async () => ((await import('./commands/bench.ts'))[name] as (options: object) => Promise<void>)(options));
+
+  bench.action(() => main(async () => (await import('./commands/bench.ts')).bounds({ model: model[2], runs: '5' })));
+  what(
+    'bounds',
+    'For each kind of work: bytes, operations, the floor, where we are, the largest loss',
+    'skv bench bounds --runs 5',
+    '5',
+  ).action(run('bounds'));
+  what(
+    'kernels',
+    'Each generated kernel and each dense product alone, beside the machine’s limits',
+    'skv bench kernels --out results',
+    '5',
+  ).action(run('kernels'));
+  what(
+    'engine',
+    'Prefill, decode by context and batch, what policies cost, memory, time to ready',
+    'skv bench engine --runs 5',
+    '5',
+  ).action(run('engine'));
+  what(
+    'peers',
+    'The same work on skv, llama.cpp and OpenVINO GenAI, in turns',
+    'skv bench peers --short --only skv --only Q8_0',
+    '5',
+  )
+    .option('--short', 'decode at 128, 1,024 and 4,096 and prefill of 512 and 2,048, skv and llama.cpp alone')
+    .option('--only <part>', 'systems whose name holds this (repeatable)', collect, [])
+    .action(run('peers'));
+  what(
+    'serve',
+    'Open-loop load with Poisson arrivals against the HTTP server',
+    'skv bench serve --rate 1 --rate 2 --policy h2o --policy none --prompt lognormal:800,0.6,4000',
+  )
+    .option('--url <url>', 'a server that runs already; default: one is started')
+    .option('--api-key <key>', 'of that server')
+    .option('--rate <r>', 'requests a second (repeatable)', collect, [])
+    .option('--requests <n>', 'requests of each rate', '40')
+    .option('--prompt <lengths>', 'tokens: 512, 128-2048, or lognormal:MEDIAN,SIGMA,MOST', 'lognormal:512,0.7,3000')
+    .option('--output <lengths>', 'tokens to generate, likewise', 'lognormal:64,0.5,256')
+    .option('--policy <policy>', 'NAME, or NAME=WEIGHT; each request draws one (repeatable)', collect, [])
+    .option('--ratio <r>', 'of the server that is started: keep this fraction of each sequence')
+    .option('--kv-cache-memory <size>', 'of the server that is started: bytes of the pool')
+    .option('--seed <n>', 'of arrivals, lengths and policies', '1')
+    .option('--slo-ttft <s>', 'seconds until the first token that users accept', '2')
+    .option('--slo-itl <s>', 'mean seconds between tokens that users accept', '0.1')
+    .option(
+      '--saturate [part]',
+      'also search the highest rate at which this part of the requests meets the SLO (default 0.9)',
+    )
+    .action(run('serve'));
+  what(
+    'policies',
+    'What eviction buys: throughput in a fixed pool, requests held, and likelihood, by policy and budget',
+    'skv bench policies --policy h2o --policy ./mine.ts --model ./my-model.gguf',
+    '1',
+  )
+    .option('--policy <policy>', 'name or file (repeatable); default h2o, snapkv, tova and streaming', collect, [])
+    .option('--keep <r>', 'part of each sequence that is kept (repeatable); default 0.5, 0.2 and 0.1', collect, [])
+    .option('--kv-cache-memory <size>', 'bytes of the pool', '256MiB')
+    .option('--requests <n>', 'that arrive at once', '24')
+    .option('--prompt <n>', 'tokens of each prompt', '3000')
+    .option('--output <n>', 'tokens to generate for each', '128')
+    .option('--text <file>', 'a long text for the likelihood; default: Moby Dick')
+    .option('--prefix <n>', 'tokens before those that are judged', '3584')
+    .option('--continue <n>', 'tokens that are judged', '512')
+    .action(run('policies'));
+}

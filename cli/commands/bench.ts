@@ -1,0 +1,192 @@
+/** From the options of `skv bench` to a measurement and its report. */
+import { readFileSync } from 'node:fs';
+import { type Lengths, parseLengths } from '../../bench/load.ts';
+import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
+import type { LoadedModel } from '../../runtime/model/types.ts';
+import { openModel, parseBytes } from '../model.ts';
+import { UserError, note } from '../output.ts';
+import { buildPolicy } from '../policies.ts';
+
+interface Common extends ReportFlags {
+  model: string;
+  quick?: boolean;
+}
+
+interface Repeated extends Common {
+  runs: string;
+}
+
+function whole(flag: string, text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
+  return value;
+}
+
+function positive(flag: string, text: string, most = Number.POSITIVE_INFINITY): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= most))
+    throw new UserError(
+      `--${flag} ${text}: a number above 0${Number.isFinite(most) ? `, up to ${most},` : ''} is needed.`,
+    );
+  return value;
+}
+
+function lengths(flag: string, text: string): Lengths {
+  try {
+    return parseLengths(flag, text);
+  } catch (error) {
+    throw new UserError((error as Error).message);
+  }
+}
+
+/** Progress goes to the standard error, the report to the standard output. */
+async function measure(flags: Common, run: (progress: (line: string) => void) => Promise<Report>): Promise<void> {
+  await deliver(await run((line) => note(`skv: ${line}`)), flags);
+}
+
+export async function bounds(flags: Repeated): Promise<void> {
+  const runs = whole('runs', flags.runs);
+  const { bounds: run } = await import('../../bench/bounds.ts');
+  const [none, h2o] = [await buildPolicy('none'), await buildPolicy('h2o')];
+  const model = await openModel(flags.model);
+  await measure(flags, (progress) => run({ model, none, h2o, runs, quick: flags.quick }, progress));
+}
+
+export async function kernels(flags: Repeated): Promise<void> {
+  const runs = whole('runs', flags.runs);
+  const { kernels: run } = await import('../../bench/kernels.ts');
+  const policies = {
+    none: await buildPolicy('none'),
+    h2o: await buildPolicy('h2o'),
+    snapkv: await buildPolicy('snapkv'),
+  };
+  const { spec } = await openModel(flags.model);
+  const { layers, kvHeads, heads, headDim, width, ffn } = spec;
+  const shape = { layers, kvHeads, group: heads / kvHeads, headDim, width, ffn };
+  await measure(flags, (progress) => run({ shape, policies, runs, quick: flags.quick }, progress));
+}
+
+export async function engine(flags: Repeated): Promise<void> {
+  const runs = whole('runs', flags.runs);
+  const { engineBench } = await import('../../bench/engine.ts');
+  const model = await openModel(flags.model);
+  await measure(flags, (progress) => engineBench({ model, runs, quick: flags.quick }, progress));
+}
+
+export async function peers(flags: Repeated & { short?: boolean; only: string[] }): Promise<void> {
+  const runs = whole('runs', flags.runs);
+  const { peers: run } = await import('../../bench/peers.ts');
+  const model = await openModel(flags.model);
+  await measure(flags, (progress) =>
+    run({ model, runs, short: flags.short ?? flags.quick, only: flags.only }, progress),
+  );
+}
+
+interface ServeFlags extends Common {
+  url?: string;
+  apiKey?: string;
+  rate: string[];
+  requests: string;
+  prompt: string;
+  output: string;
+  policy: string[];
+  ratio?: string;
+  kvCacheMemory?: string;
+  seed: string;
+  sloTtft: string;
+  sloItl: string;
+  saturate?: string | true;
+}
+
+/** NAME or NAME=WEIGHT. */
+function weighted(text: string): { type: string; weight: number } {
+  const [, type, weight] = text.match(/^(.+?)(?:=([\d.]+))?$/)!;
+  return { type, weight: weight === undefined ? 1 : positive('policy', weight) };
+}
+
+export async function serve(flags: ServeFlags): Promise<void> {
+  const { serve: run } = await import('../../bench/serve.ts');
+  const wanted = (flags.policy.length ? flags.policy : ['none']).map(weighted);
+  const policies = [];
+  for (const { type, weight } of wanted) policies.push({ name: (await buildPolicy(type)).plan.name, weight });
+  const model: LoadedModel = await openModel(flags.model);
+  const serverArgs = ['--model', flags.model, ...wanted.flatMap(({ type }) => ['--sparse-kv-cache-type', type])];
+  if (flags.ratio) serverArgs.push('--sparse-kv-cache-ratio', String(positive('ratio', flags.ratio, 1)));
+  if (flags.kvCacheMemory)
+    serverArgs.push('--kv-cache-memory', String(parseBytes('kv-cache-memory', flags.kvCacheMemory)));
+  const quick = flags.quick ?? false;
+  const options = {
+    model,
+    url: flags.url,
+    apiKey: flags.apiKey ?? process.env.SKV_API_KEY,
+    serverArgs,
+    rates: (flags.rate.length ? flags.rate : quick ? ['4'] : ['0.5', '1', '2', '4']).map((rate) =>
+      positive('rate', rate),
+    ),
+    requests: quick ? Math.min(8, whole('requests', flags.requests)) : whole('requests', flags.requests),
+    prompt: lengths('prompt', flags.prompt),
+    output: lengths('output', flags.output),
+    policies,
+    seed: whole('seed', flags.seed),
+    slo: { ttft: positive('slo-ttft', flags.sloTtft), itl: positive('slo-itl', flags.sloItl) },
+    saturate:
+      flags.saturate === undefined
+        ? undefined
+        : flags.saturate === true
+          ? 0.9
+          : positive('saturate', flags.saturate, 1),
+  };
+  await measure(flags, (progress) => run(options, progress));
+}
+
+interface PolicyFlags extends Repeated {
+  policy: string[];
+  keep: string[];
+  kvCacheMemory: string;
+  requests: string;
+  prompt: string;
+  output: string;
+  text?: string;
+  prefix: string;
+  continue: string;
+}
+
+export async function policies(flags: PolicyFlags): Promise<void> {
+  const { policyBench } = await import('../../bench/policies.ts');
+  const quick = flags.quick ?? false;
+  const chosen = flags.policy.length ? flags.policy : quick ? ['h2o'] : ['h2o', 'snapkv', 'tova', 'streaming'];
+  const built: { name: string; built: BuiltPolicy }[] = [];
+  for (const name of ['none', ...chosen.filter((name) => name !== 'none' && name !== 'auto')])
+    built.push({ name, built: await buildPolicy(name) });
+  const text = flags.text
+    ? readFileSync(flags.text, 'utf8')
+    : (await import('../../bench/text.ts')).mobyDick().slice(0, 400_000);
+  const model = await openModel(flags.model);
+  const sizes = { prefix: whole('prefix', flags.prefix), count: whole('continue', flags.continue) };
+  const prompt = whole('prompt', flags.prompt);
+  const longest = Math.max(prompt + whole('output', flags.output), sizes.prefix + sizes.count);
+  if (longest > model.maxPosition)
+    throw new UserError(
+      `${longest} tokens are more than the context of ${model.maxPosition}: lower --prompt, --output, --prefix or --continue.`,
+    );
+  await measure(flags, (progress) =>
+    policyBench(
+      {
+        model,
+        policies: built,
+        ratios: (flags.keep.length ? flags.keep : quick ? ['0.2'] : ['0.5', '0.2', '0.1']).map((keep) =>
+          positive('keep', keep, 1),
+        ),
+        pool: parseBytes('kv-cache-memory', flags.kvCacheMemory)!,
+        requests: quick ? Math.min(6, whole('requests', flags.requests)) : whole('requests', flags.requests),
+        prompt,
+        output: whole('output', flags.output),
+        runs: whole('runs', flags.runs),
+        text,
+        ...sizes,
+      },
+      progress,
+    ),
+  );
+}

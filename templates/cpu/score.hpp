@@ -1,0 +1,73 @@
+// Scores of the slots of a head, and which of them the window protects.
+#pragma once
+#include "slots.hpp"
+
+// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
+SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
+  const int32_t bits = skv_bits(score + 0.0f);
+  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
+  return (uint64_t)ordered << 32 | (uint32_t)pos;
+}
+
+// Marks the window's slots of a page. Bounds are copied first: a byte that is written might be any of them.
+template <class P, class KV>
+SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {
+  const int32_t first = h.row->window_first, end = h.row->pos0 + h.row->tokens - h.row->window_last,
+                prompt = h.row->prompt;
+  const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
+  uint8_t kept[SKV_PAGE];
+  for (int s = 0; s < SKV_PAGE; s++) {
+    kept[s] = (pos[s] < first) | (pos[s] >= end);
+    if (P::window_prompt) kept[s] |= pos[s] < prompt;
+    if (P::window_classes) kept[s] |= (classes[s] & P::window_classes) != 0;
+  }
+  memcpy(stays, kept, SKV_PAGE);
+}
+
+// Adds a page's slots to a sum: a tree over the slots, as skv_tree; absent ones are 0.
+SKV_INLINE void add_tree(float* total, float* lanes, int) { *total += skv_tree(lanes); }
+SKV_INLINE void add_tree(Vec* total, Vec* lanes, int dim) {
+  for (int width = 8; width > 0; width /= 2)
+    for (int l = 0; l < width; l++)
+      for (int d = 0; d < dim; d++) lanes[l].at[d] += lanes[l + width].at[d];
+  for (int d = 0; d < dim; d++) total->at[d] += lanes[0].at[d];
+}
+
+// across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
+template <class P, class KV>
+void gather_across(const Head<KV>& h, typename P::Across* across) {
+  const int live = *h.length;
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  P::across_begin(across, h.dim);
+  for (int p = 0; p * SKV_PAGE < live; p++) {
+    const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
+    P::across_page_begin(across, h.dim);
+    if (P::across_reads_key) read_keys(h, p, keys);
+    if (P::across_reads_value) read_values(h, p, values);
+    for (int s = 0; s < slots; s++) {
+      float states[P::states + 1];
+      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, s);
+    }
+    P::across_page_end(across, slots, h.dim);
+  }
+  P::across_end(across, live, h.dim);
+}
+
+// Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values [16]
+// are scratch.
+template <class P, class KV>
+SKV_INLINE void score_page(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+                           float* out) {
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  const int live = *h.length;
+  call_lanes<P>(h, p + 8);
+  if (P::score_reads_key) read_keys(h, p, keys);
+  if (P::score_reads_value) read_values(h, p, values);
+  for (int s = 0; s < SKV_PAGE; s++) {
+    float states[P::states + 1];
+    for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+    out[s] = P::score(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, across);
+  }
+}

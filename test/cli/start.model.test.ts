@@ -1,0 +1,108 @@
+/** `skv serve` on the real model as a process: when it is ready, what memory it takes, what it costs while idle. */
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync, statSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
+import { start } from './skv.ts';
+
+const pool = 256 << 20;
+const weights = statSync(await resolveModel(DEFAULT_MODEL)).size;
+
+const running = new Set<ChildProcess>();
+
+interface Started {
+  child: ChildProcess;
+  url: string;
+  /** from the start of the process to the line that names the address */
+  milliseconds: number;
+  stop(): Promise<void>;
+}
+
+async function serve(...flags: string[]): Promise<Started> {
+  const from = performance.now();
+  const child = start(['serve', '--port', '0', '--kv-cache-memory', String(pool), ...flags]);
+  let errors = '';
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr!.on('data', (chunk) => {
+      errors += chunk;
+      const [address] = errors.match(/http:\/\/\S+/) ?? [];
+      if (address) resolve(address);
+    });
+    child.once('exit', () => reject(new Error(errors)));
+  });
+  const milliseconds = performance.now() - from;
+  running.add(child);
+  const stop = async () => {
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+    running.delete(child);
+  };
+  return { child, url, milliseconds, stop };
+}
+
+/**
+ * Most memory the process ever had, without the pages of Node's own file and of libraries, which every process of a machine
+ * shares: Node's heaps, weights, the pool's used pages, tables and scratch.
+ */
+function peak({ child }: Started): number {
+  const status = readFileSync(`/proc/${child.pid}/status`, 'utf8');
+  const field = (name: string) => Number(status.match(new RegExp(`${name}:\\s+(\\d+) kB`))![1]) * 1024;
+  return field('VmHWM') - field('RssFile');
+}
+
+/** Seconds of processor time, of all threads, so far (fields 14 and 15, in hundredths). */
+function processorSeconds({ child }: Started): number {
+  const fields = readFileSync(`/proc/${child.pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+const MB = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
+
+test('ready soon after the start', async () => {
+  await (await serve()).stop(); // whatever has to be built is built now
+  const times: number[] = [];
+  for (let run = 0; run < 5; run++) {
+    const server = await serve();
+    times.push(server.milliseconds);
+    await server.stop();
+  }
+  times.sort((a, b) => a - b);
+  console.log(`ready after ${times.map((time) => time.toFixed(0)).join(', ')} ms (median ${times[2].toFixed(0)})`);
+  // the goal is 1,500 ms on a quiet machine; the limit only finds a start that does something it should not
+  assert.ok(times[0] < 10_000);
+});
+
+test('memory stays near weights and pool, and idle costs no processor', async () => {
+  const server = await serve('--sparse-kv-cache-type', 'none', '--sparse-kv-cache-type', 'h2o');
+  const loaded = peak(server);
+  for (const policy of ['none', 'h2o']) {
+    const response = await fetch(`${server.url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ prompt: 'the whale rose '.repeat(2300), max_tokens: 16, sparse_kv: { policy } }),
+    });
+    const { usage } = (await response.json()) as { usage: { prompt_tokens: number } };
+    assert.ok(usage.prompt_tokens > 6000);
+  }
+  const busy = peak(server);
+  await sleep(500);
+  const before = processorSeconds(server);
+  await sleep(1000);
+  const idle = processorSeconds(server) - before;
+  console.log(
+    `weights ${MB(weights)}, pool ${MB(pool)}; peak ${MB(loaded)} after loading, ${MB(busy)} after two long requests, beside Node's own file; one idle second ${(idle * 1000).toFixed(0)} ms of processor`,
+  );
+  assert.ok(loaded < 1.3 * (weights + pool));
+  assert.ok(busy < 1.3 * (weights + pool), `${MB(busy)} is more than ${MB(1.3 * (weights + pool))}`);
+  assert.ok(idle <= 0.1);
+  await server.stop();
+});
+
+test.after(() => running.forEach((child) => child.kill('SIGKILL'))); // what a failed test left
+
+test.run();

@@ -1,0 +1,23 @@
+/** Machines other than this one: a cross-compiler and an emulator of its processor, where they are installed. */
+import { spawnSync } from 'node:child_process';
+import type { Machine } from './driver.ts';
+
+const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
+
+export const aarch64: Machine = {
+  name: 'aarch64',
+  cxx: 'aarch64-linux-gnu-g++',
+  flags: [],
+  run: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
+};
+
+/** The least that every x86-64 processor has. */
+export const plain: Machine = { name: 'x86-64', cxx: 'c++', flags: ['-march=x86-64'], run: [] };
+
+/** Why a machine cannot be had here; undefined when it can. */
+export function missing({ name, cxx, run }: Machine): string | undefined {
+  const tools = [cxx, ...run.slice(0, 1)].filter((tool) => !runs(tool));
+  return tools.length
+    ? `${name} is not tested: ${tools.join(' and ')} missing (Debian: apt-get install g++-aarch64-linux-gnu qemu-user)`
+    : undefined;
+}

@@ -1,0 +1,201 @@
+/**
+ * The generated kernels on other instruction sets: AVX2 and plain x86-64 by -march, aarch64 by a cross-compiler under
+ * emulation. Machines with fused multiply-adds give the same bits; without, the same kept slots and nearly the same numbers.
+ * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
+ * that share a budget).
+ */
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { build, compileSource, shipped } from '../../codegen/build.ts';
+import { normals, random } from './dense.ts';
+import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
+import { aarch64, missing, plain } from './machines.ts';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+interface Case {
+  policy: string;
+  budget: number;
+  window: [number, number];
+  observe: 'every' | 'last' | 'none';
+}
+const cases: Case[] = [
+  { policy: 'none', budget: 0, window: [0, 0], observe: 'none' },
+  { policy: 'h2o', budget: 120, window: [0, 40], observe: 'every' },
+  { policy: 'streaming', budget: 90, window: [4, 86], observe: 'none' },
+  { policy: 'adakv', budget: 100, window: [0, 8], observe: 'last' },
+];
+const PROMPT = 300; // past the first segment of attention
+const GENERATED = 6;
+
+const shapeOf = (kvType: Shape['kvType'], headDim: number, interleaved: boolean): Shape => ({
+  kvType,
+  layers: 2,
+  kvHeads: 2,
+  group: 3,
+  headDim,
+  maxTokens: 200,
+  maxSlots: 320,
+  interleaved,
+  seqs: 1,
+  invFreq: Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim)),
+});
+
+/** A prompt in two chunks, compacted at its end, then single tokens, each followed by a compaction. */
+function steps(shape: Shape, { budget, window, observe }: Case): Step[] {
+  const next = random(7);
+  const evicts = budget > 0;
+  const cuts = [0, 130, ...Array.from({ length: GENERATED + 1 }, (_, i) => PROMPT + i)];
+  return cuts.slice(1).map((to, i) => {
+    const from = cuts[i];
+    const n = to - from;
+    const first = observe === 'every' ? from : Math.max(from, PROMPT - 8);
+    const observed = observe === 'every' || (observe === 'last' && to === PROMPT);
+    return {
+      rows: [
+        {
+          seq: 0,
+          tokens: n,
+          pos0: from,
+          prompt: PROMPT,
+          observe: observed ? [first, to] : undefined,
+          observeLast: observe === 'last' ? 8 : 0,
+          compact: evicts && (to === PROMPT || (to > PROMPT && observe !== 'last')),
+          window,
+        },
+      ],
+      layers: Array.from({ length: shape.layers }, () => ({
+        q: normals(next, n * shape.kvHeads * shape.group * shape.headDim),
+        k: normals(next, n * shape.kvHeads * shape.headDim),
+        v: normals(next, n * shape.kvHeads * shape.headDim),
+      })),
+      budgets: Array(shape.layers).fill(budget),
+    };
+  });
+}
+
+interface Built {
+  library: string;
+  lanes: number;
+  machine?: Machine;
+}
+
+/** By `skv build`, for an instruction set of this processor. */
+async function built(policy: string, march?: string): Promise<Built> {
+  const { library, plan } = await build(shipped(policy)!, { march });
+  return { library, lanes: plan.lanes.length };
+}
+
+/** The same text by another compiler, hardly optimised to save time; kept beside the addon's build by content. */
+async function crossed(policy: string, machine: Machine): Promise<Built> {
+  const { plan, sources } = await compileSource(shipped(policy)!, { march: machine.name });
+  const folder = join(root, 'build', 'cross');
+  const library = join(folder, `${policy}-${machine.name}-${plan.hash}.so`);
+  if (!existsSync(library)) {
+    mkdirSync(folder, { recursive: true });
+    const draft = join(folder, `${policy}-${machine.name}-${process.pid}`);
+    writeFileSync(`${draft}.cpp`, sources['policy.cpp']);
+    const include = ['templates', 'runtime/native'].map((path) => `-I${join(root, path)}`);
+    const flags = ['-O1', '-fPIC', '-shared', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno'];
+    await compileFor(machine, [...flags, ...include, `${draft}.cpp`, '-o', `${draft}.so`]);
+    renameSync(`${draft}.so`, library);
+    rmSync(`${draft}.cpp`);
+  }
+  return { library, lanes: plan.lanes.length, machine };
+}
+
+const lacking = missing(aarch64);
+const is86 = process.arch === 'x64';
+
+/** All builds, two at a time: [policy][own, fused (AVX2), plain, arm]. */
+async function buildAll(): Promise<Map<string, Partial<Record<'own' | 'fused' | 'plain' | 'arm', Built>>>> {
+  const out = new Map(cases.map(({ policy }) => [policy, {} as Partial<Record<string, Built>>]));
+  const tasks = cases.flatMap(({ policy }) => {
+    const to = out.get(policy)!;
+    return [
+      async () => void (to.own = await built(policy)),
+      async () => void (to.fused = is86 ? await built(policy, 'x86-64-v3') : await built(policy)),
+      ...(is86 ? [async () => void (to.plain = await crossed(policy, plain))] : []),
+      ...(lacking ? [] : [async () => void (to.arm = await crossed(policy, aarch64))]),
+    ];
+  });
+  const work = async () => {
+    for (let task = tasks.shift(); task; task = tasks.shift()) await task();
+  };
+  await Promise.all([work(), work()]);
+  return out;
+}
+const builds = await buildAll();
+
+/** Everything a case leaves behind: outputs of every step and layer, lengths, and each head's lanes, keys and values. */
+function outcome({ library, lanes, machine }: Built, shape: Shape, each: Case) {
+  const reads = Array.from({ length: shape.layers * shape.kvHeads }, (_, i) => ({
+    seq: 0,
+    layer: Math.floor(i / shape.kvHeads),
+    head: i % shape.kvHeads,
+  }));
+  const answer = drive(library, lanes, shape, [...steps(shape, each), ...reads], { workers: 2, machine });
+  return {
+    lengths: answer.steps.map(({ lengths }) => [...lengths]),
+    outputs: answer.steps.flatMap(({ layers }) => layers.flatMap(({ out, lse }) => [out, lse])),
+    heads: answer.reads,
+  };
+}
+type Outcome = ReturnType<typeof outcome>;
+
+const bits = (arrays: readonly (Float32Array | Int32Array)[]) =>
+  Buffer.concat(arrays.map((array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength)));
+const all = ({ outputs, heads }: Outcome) => [
+  ...outputs,
+  ...heads.flatMap(({ lanes, keys, values }) => [...lanes, keys, values]),
+];
+
+function sameBits(a: Outcome, b: Outcome, what: string): void {
+  assert.equal(a.lengths, b.lengths, what);
+  assert.ok(bits(all(a)).equals(bits(all(b))), `${what}: not the same bits`);
+}
+
+/** The same slots, and numbers that differ by rounding alone. */
+function nearly(a: Outcome, b: Outcome, what: string): void {
+  assert.equal(a.lengths, b.lengths, what);
+  const positions = (head: ReadAnswer) => [...head.lanes[0]];
+  assert.equal(a.heads.map(positions), b.heads.map(positions), `${what}: the same slots`);
+  const close = (x: Float32Array, y: Float32Array, name: string) =>
+    x.forEach((value, i) =>
+      assert.ok(Math.abs(value - y[i]) <= 1e-4 * Math.max(1, Math.abs(value)), `${what}, ${name}: ${value}, ${y[i]}`),
+    );
+  a.outputs.forEach((out, i) => close(out, b.outputs[i], 'attention'));
+  a.heads.forEach((head, i) =>
+    head.lanes.slice(1).forEach((lane, l) => close(floats(lane), floats(b.heads[i].lanes[l + 1]), 'state')),
+  );
+}
+
+if (is86)
+  for (const each of cases)
+    test(`${each.policy}: AVX2 and plain x86-64`, () => {
+      const { own, fused, plain } = builds.get(each.policy)!;
+      for (const [headDim, interleaved] of [
+        [64, true],
+        [80, false],
+      ] as const) {
+        const shape = shapeOf('f32', headDim, interleaved);
+        const reference = outcome(fused!, shape, each);
+        nearly(reference, outcome(own!, shape, each), 'this processor');
+        nearly(reference, outcome(plain!, shape, each), 'plain');
+      }
+    });
+
+for (const each of cases)
+  (lacking ? test.skip : test)(`${each.policy}: aarch64, emulated`, () => {
+    const { fused, arm } = builds.get(each.policy)!;
+    for (const kvType of ['bf16', 'f32'] as const) {
+      const shape = shapeOf(kvType, 64, kvType === 'bf16');
+      sameBits(outcome(arm!, shape, each), outcome(fused!, shape, each), `aarch64, ${kvType}`);
+    }
+  });
+if (lacking) console.log(lacking);
+
+test.run();

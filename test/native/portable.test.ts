@@ -1,0 +1,101 @@
+/**
+ * The dense model on other instruction sets: the whole engine on each path that this processor has (SKV_ISA with SKV_MARCH
+ * for its policies), and the CPU backend compiled for aarch64, whose products have the same bits under emulation.
+ */
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { WeightType, cpuBackend, native } from '../../runtime/native/index.ts';
+import { compileFor } from '../kernels/driver.ts';
+import { aarch64, missing } from '../kernels/machines.ts';
+import { random } from '../oracle/tiny.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const sources = join(here, '../../runtime/native');
+const folder = mkdtempSync(join(tmpdir(), 'skv-portable-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+/** Weights as a file has them: anything goes but scales that are not numbers. */
+function fileWeights(type: number, rows: number, cols: number, next: () => number): Uint8Array {
+  const [block, halves] = {
+    [WeightType.Q4_0]: [18, 1],
+    [WeightType.Q4_1]: [20, 2],
+    [WeightType.Q8_0]: [34, 1],
+  }[type as 2] ?? [type === WeightType.F32 ? 128 : 64, 0];
+  const bytes = new Uint8Array((rows * cols * block) / 32).map(() => next() * 256);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += block)
+    for (let half = 0; half < halves; half++) view.setUint16(at + 2 * half, 0x2000 + next() * 0x800, true); // about 0.01
+  const width = type === WeightType.F32 ? 4 : 2;
+  if (halves === 0)
+    for (let at = 0; at < bytes.length; at += width)
+      if (type === WeightType.F32) view.setFloat32(at, next() - 0.5, true);
+      else view.setUint16(at, 0x3000 + next() * 0x800, true);
+  return bytes;
+}
+
+const lacking = missing(aarch64);
+(lacking ? test.skip : test)('aarch64: the backend compiles, and its products have this machine’s bits', async () => {
+  const files = readdirSync(sources).filter((name) => name.endsWith('.cpp') && !/^(addon|crash)/.test(name));
+  const flags = ['-O2', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Werror', `-I${sources}`];
+  // each source to an object, two at a time
+  const queue = [...files.map((name) => join(sources, name)), join(here, 'product.cpp')];
+  const objects: string[] = [];
+  const work = async () => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
+      const object = join(folder, `${objects.length}.o`);
+      objects.push(object);
+      await compileFor(aarch64, [...flags, '-c', file, '-o', object]);
+    }
+  };
+  await Promise.all([work(), work()]);
+  const program = join(folder, 'product');
+  await compileFor(aarch64, [...objects, '-o', program, '-ldl', '-lpthread']);
+
+  const next = random(3);
+  const input: Uint8Array[] = [];
+  const expected: Float32Array[] = [];
+  for (const type of Object.values(WeightType))
+    for (const [rows, cols, tokens] of [
+      [17, 96, 1],
+      [48, 576, 5],
+    ]) {
+      const weights = fileWeights(type, rows, cols, next);
+      const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
+      input.push(new Uint8Array(Int32Array.of(type, rows, cols, tokens).buffer), weights, new Uint8Array(x.buffer));
+      const [isa] = native().isas(cpuBackend());
+      expected.push(native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
+    }
+  const [command, ...args] = [...aarch64.run, program];
+  const { status, stdout, stderr } = spawnSync(command, args, { input: Buffer.concat(input), maxBuffer: 1 << 28 });
+  assert.is(status, 0, stderr.toString());
+  const answer = Buffer.concat(expected.map((each) => Buffer.from(each.buffer, each.byteOffset, each.byteLength)));
+  assert.ok(expected.every((each) => each.every(Number.isFinite)));
+  assert.ok(stdout.equals(answer), 'the same bits');
+});
+if (lacking) console.log(lacking);
+
+/** One of the engine's own tests with other instruction sets. */
+async function under(isa: string, march: string): Promise<void> {
+  const env = { ...process.env, SKV_ISA: isa, SKV_MARCH: march, FORCE_COLOR: '0' };
+  const child = spawn(process.execPath, ['--import', 'tsx', join(here, 'logits.test.ts')], { env });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk));
+  const [code] = await once(child, 'close');
+  assert.is(code, 0, output);
+}
+
+if (process.arch === 'x64')
+  for (const [isa, march] of [
+    ['avx2', 'x86-64-v3'],
+    ['generic', 'x86-64'],
+  ])
+    if (native().isas(cpuBackend()).includes(isa))
+      test(`the forward pass with ${isa} and -march=${march}`, () => under(isa, march));
+
+test.run();
