@@ -43,13 +43,15 @@ export function nvcc(options: CompileOptions): Compiler {
   };
 }
 
+/** What a generated source includes. */
+const includes = [join(root, 'templates'), join(root, 'runtime', 'native')].map((path) => `-I${path}`);
+
 async function compileWith(toolchain: CudaToolchain, code: string[], folder: string, file: string): Promise<string> {
   const library = join(folder, 'policy.so');
-  const includes = [join(root, 'templates'), join(root, 'runtime', 'native')].map((path) => `-I${path}`);
   const args = [...flags, ...code, ...includes, `-L${toolchain.libraries}`, '-o', library, 'policy.cu'];
   const [{ code: exit, output }, launched] = await Promise.all([
     run(toolchain.nvcc, args, { cwd: folder, env: { TMPDIR: folder } }),
-    launches(folder, includes),
+    launches(folder),
   ]);
   if (exit !== 0 || !existsSync(library)) {
     rmSync(library, { force: true });
@@ -62,7 +64,7 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
 }
 
 /** The same source as a program of the host that prints how its kernels are launched (templates/cuda/launches.hpp). */
-async function launches(folder: string, includes: readonly string[]): Promise<Finished> {
+export async function launches(folder: string): Promise<Finished> {
   const program = join(folder, 'launches');
   const args = ['-x', 'c++', '-std=c++17', '-O0', '-DSKV_LAUNCHES', ...includes, 'policy.cu', '-o', program];
   try {

@@ -144,6 +144,9 @@ template <class... Wanted, class... Given>
 int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes, void*,
                Given... given) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
+#ifdef SKV_LAUNCH_LOG  // what launches.hpp is held against
+  fprintf(stderr, "%s\t%d\t%d\n", name, threads, shared_bytes);
+#endif
   emulate::forget_meets(threads);
   const bool done = emulate::run(name, grid, dim3(threads), (size_t)shared_bytes, [&] { kernel(given...); });
   return done ? 0 : SKV_E_DEVICE;

@@ -1,0 +1,71 @@
+/** What launches.hpp says of threads and shared memory is what library.cuh launches: kernels' launches under emulation, one by one. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { compileSource, shipped } from '../../codegen/build.ts';
+import { emulateSource } from '../../codegen/emulate.ts';
+import { launches } from '../../codegen/nvcc.ts';
+import { type Shape, problem, solve } from '../kernels/driver.ts';
+import { script } from '../gpu/script.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'skv-launches-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+const shape = (headDim: number, group: number): Shape => ({
+  kvType: 'bf16',
+  layers: 1,
+  kvHeads: 1,
+  group,
+  headDim,
+  maxTokens: 40,
+  maxSlots: 64,
+  interleaved: false,
+  seqs: 1,
+  invFreq: new Float32Array(headDim / 2),
+});
+
+for (const [policy, headDim, params] of [
+  ['h2o', 64, { budget: 20, recent: 8 }],
+  ['keydiff', 80, { budget: 30 }],
+] as const)
+  test(`${policy}: threads and shared memory of every kernel that runs`, async () => {
+    const options = { target: 'cuda', headDims: [headDim], kvTypes: ['bf16'] } as const;
+    const { sources, plan } = await compileSource(shipped(policy)!, options);
+    writeFileSync(join(folder, 'policy.cu'), sources['policy.cu']);
+    const { code, output } = await launches(folder);
+    assert.is(code, 0, output);
+    const told = new Set(
+      output
+        .trim()
+        .split('\n')
+        .map((line) => line.replace(/<.*>/, '')),
+    );
+    const library = await emulateSource(`#define SKV_LAUNCH_LOG\n${sources['policy.cu']}`);
+    const same = { stored: (x: number) => x, query: (x: number) => x };
+    const seen = new Set<string>();
+    for (const group of [1, 2, 4, 8]) {
+      const ops = script(
+        plan,
+        params,
+        shape(headDim, group),
+        [{ start: 0, prompt: 40, chunk: 40, decode: 2 }],
+        1,
+        same,
+      );
+      for (const line of solve(library, problem(shape(headDim, group), ops))
+        .report.trim()
+        .split('\n'))
+        seen.add(line.replace(/^\(?(\w+_kernel)[^\t]*/, '$1'));
+    }
+    for (const line of seen) assert.ok(told.has(line), `${line}, of ${[...told].join('; ')}`);
+    for (const kernel of plan.cuda!.kernels)
+      assert.ok(
+        [...seen].some((line) => line.startsWith(`${kernel.name}_kernel\t${kernel.threads}\t`)),
+        `${kernel.name}: ${[...seen].join('; ')}`,
+      );
+    assert.is([...seen].filter((line) => line.startsWith('decode_kernel')).length, 4, 'one for each group size');
+  });
+
+test.run();
