@@ -39,7 +39,7 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
     kernels.push({
       name: 'observe',
       pass: 'observe',
-      grid: [`slots / ${tileSlots}`, 'kv_heads', 'rows'],
+      grid: [`slots / ${2 * tileSlots}`, 'kv_heads', 'rows'],
       threads: 128,
     });
   if (compacts)
@@ -50,6 +50,8 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
       threads: 256,
     });
   const heads = decides === 'head' ? '' : 'kv_heads * ';
+  // scores, and a bit a slot; a list of slots and one more number each where neighbours, chunks or shifts need it
+  const lists = policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.positions === 'cache';
   return {
     headDims: [...headDims],
     kvTypes: [...kvTypes],
@@ -63,7 +65,7 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
     scratch: {
       shares: `4 * rows * kv_heads * group * ${splits} * (head_dim + 2)`,
       ...(decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
-      ...(compacts ? { scores: `4 * blocks * ${heads}max_slots` } : {}),
+      ...(compacts ? { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` } : {}),
     },
     kernels,
   };

@@ -8,7 +8,7 @@
 // straight from memory to registers: four loads of K and four of V under way per lane, 4 KiB a warp. Each group
 // of L lanes keeps its own running softmax; groups, then warps, meet once at the end of the split.
 //
-//   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written and read (1.6 % at d = 128, g = 4);
+//   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written, and read again from L2 (1.6 % at d = 128, g = 4);
 //   a policy that observes adds 4 g per slot written. Bound by memory: about 125 instructions a warp for 1 KiB at g = 4.
 #pragma once
 #include "turn.cuh"

@@ -2,7 +2,10 @@
  * Attention and observers in CUDA's text, run by the emulation, every head size and type.
  */
 import { test } from 'uvu';
+import * as assert from 'uvu/assert';
 import { attentionCases } from './attention.ts';
+import { normals, random, rounded } from './dense.ts';
+import { type Shape, type Step, drive } from './driver.ts';
 import { emulated } from './runners.ts';
 
 for (const [i, headDim] of [64, 80, 96, 128, 256].entries())
@@ -21,4 +24,50 @@ for (const [i, headDim] of [64, 80, 96, 128, 256].entries())
       observedTolerance: { f32: 2e-5, bf16: 2e-5, f16: 2e-5 },
     },
   );
+/** A small problem: a prompt of 20 tokens and two generated ones. */
+const library = (await emulated('forward', { headDims: [64], kvTypes: ['f32', 'bf16', 'f16'] }).policy('none')).library;
+const shape: Shape = {
+  kvType: 'bf16',
+  layers: 1,
+  kvHeads: 2,
+  group: 2,
+  headDim: 64,
+  maxTokens: 20,
+  maxSlots: 32,
+  interleaved: true,
+  seqs: 2,
+  invFreq: new Float32Array(32),
+};
+const steps = (length: number, values: (x: number) => number): Step[] => {
+  const next = random(3);
+  const layer = (n: number) => {
+    const [q, k, v] = [256, 128, 128].map((per) => normals(next, n * per).map(values));
+    return { q, k, v };
+  };
+  const row = (tokens: number, pos0: number) => ({
+    rows: [{ seq: 0, tokens, pos0, prompt: length }],
+    layers: [layer(tokens)],
+  });
+  return [row(length, 0), row(1, length), row(1, length + 1)];
+};
+
+for (const type of ['bf16', 'f16'] as const)
+  test(`queries, keys, values and outputs in ${type}: the same attention, rounded once more`, () => {
+    const problem = steps(18, rounded[type]);
+    const outputs = (ioType: 'f32' | 'bf16' | 'f16') =>
+      drive(library, 1, { ...shape, kvType: type, ioType }, problem).steps.map(({ layers }) => layers[0].out);
+    const [wide, narrow] = [outputs('f32'), outputs(type)];
+    wide.forEach((out, i) => assert.equal(narrow[i], out.map(rounded[type]), `step ${i}`));
+  });
+
+test('a page is copied whole', () => {
+  const [from, to] = [
+    { seq: 0, layer: 0, head: 1 },
+    { seq: 1, layer: 0, head: 0 },
+  ];
+  const { reads } = drive(library, 1, shape, [steps(12, (x) => x)[0], from, { from, to }, to]);
+  assert.is(reads[0].live, 12);
+  assert.equal(reads[1], reads[0]);
+});
+
 test.run();

@@ -7,6 +7,7 @@
 //            f32 inv_freq[head_dim / 2]
 //            ops: 1 step  i32 rows tokens, skv_row[rows], budgets[seqs][layers], classes[tokens], f32 params[seqs][16],
 //                         per layer f32 q, k, v                    answer: per layer out, lse; then lengths
+//                 3 copy  i32 from (seq layer head) to (seq layer head): the first page of one becomes the other's; no answer
 //                 2 read  i32 seq layer head                       answer: i32 live, lanes[policy.lanes][live], f32 keys, values
 //
 // Items are dealt in an order that depends on `workers`, each worker with scratch of its own full of noise: nothing may
@@ -155,7 +156,19 @@ int main(int, char** argv) {
   auto fail = [&](int32_t code) { return fprintf(stderr, "%s\n", policy->error(code)), 3; };
 
   while (ops-- > 0) {
-    if (word() == 1) {
+    const int op = word();
+    if (op == 3) {
+      int at[2];
+      for (int& index : at) {
+        const int seq = word(), layer = word(), head = word();
+        index = (seq * shape.layers + layer) * shape.kv_heads + head;
+      }
+      const std::vector<int32_t> pair = {table[at[0] * shape.table_stride], table[at[1] * shape.table_stride]};
+      if (const int32_t failed = policy->copy(&step, pair.data(), 1, &exec)) return fail(failed);
+      lengths[at[1]] = lengths[at[0]];
+      continue;
+    }
+    if (op == 1) {
       const int rows = word(), tokens = word();
       const auto row = list<skv_row>(rows);
       const auto budgets = list<int32_t>(seqs * shape.layers);

@@ -57,6 +57,12 @@ export interface Read {
   head: number;
 }
 
+/** The first page of one head becomes that of another, with its length. CUDA only: on the CPU the backend copies. */
+export interface Copy {
+  from: Read;
+  to: Read;
+}
+
 export interface StepAnswer {
   layers: { out: Float32Array; lse: Float32Array }[];
   /** [seq][layer][kvHead] live slots after the step */
@@ -132,7 +138,7 @@ export interface Options {
 }
 
 /** The problem as driver.cpp reads it. */
-export function problem(shape: Shape, ops: (Step | Read)[], options: Options = {}): Buffer {
+export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Options = {}): Buffer {
   const { layers, kvHeads, group, headDim, seqs } = shape;
   const write = new Writer();
   write.words(
@@ -149,6 +155,10 @@ export function problem(shape: Shape, ops: (Step | Read)[], options: Options = {
   write.words(seqs, options.workers ?? 1, options.repeat ?? 1, ops.length);
   write.array(shape.invFreq);
   for (const op of ops) {
+    if ('from' in op) {
+      write.words(3, ...[op.from, op.to].flatMap(({ seq, layer, head }) => [seq, layer, head]));
+      continue;
+    }
     if (!('rows' in op)) {
       write.words(2, op.seq, op.layer, op.head);
       continue;
@@ -208,19 +218,26 @@ export function solve(
 }
 
 /** Runs steps and reads in order; answers in the same order. `lanes` is the plan's number of lanes. */
-export function drive(library: string, lanes: number, shape: Shape, ops: (Step | Read)[], options: Options = {}) {
+export function drive(
+  library: string,
+  lanes: number,
+  shape: Shape,
+  ops: (Step | Read | Copy)[],
+  options: Options = {},
+) {
   const { stdout, report } = solve(library, problem(shape, ops, options), options.order, options.machine);
   return { ...answers(stdout, lanes, shape, ops), report };
 }
 
 /** An answer's words as the arrays they are. */
-export function answers(stdout: Buffer, lanes: number, shape: Shape, ops: (Step | Read)[]) {
+export function answers(stdout: Buffer, lanes: number, shape: Shape, ops: (Step | Read | Copy)[]) {
   const { layers, kvHeads, group, headDim, seqs } = shape;
   const bytes = stdout.buffer.slice(stdout.byteOffset, stdout.byteOffset + stdout.byteLength);
   let at = 0;
   const ints = (n: number) => new Int32Array(bytes, (at += n * 4) - n * 4, n);
   const reals = (n: number) => new Float32Array(bytes, (at += n * 4) - n * 4, n);
-  const all = ops.map((op): StepAnswer | ReadAnswer => {
+  const all = ops.flatMap((op): StepAnswer | ReadAnswer | [] => {
+    if ('from' in op) return [];
     if ('rows' in op) {
       const tokens = op.rows.reduce((sum, row) => sum + row.tokens, 0);
       const answer = op.layers.map(() => ({
