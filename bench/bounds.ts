@@ -65,7 +65,7 @@ export function jobsOf(quick: boolean): Job[] {
     slots: policy === 'none' ? length : BUDGET,
     batch: 8,
     policy,
-    work: { prompts: eight(length), count: 32 },
+    work: { prompts: eight(length), count: Math.ceil((8 * length) / 512) + 32 }, // the steps that read the prompts, and more
   });
   if (quick) return [prefill(512), decode(128), decode(1024), many(1000, 'none'), many(1000, 'h2o')];
   return [
@@ -219,7 +219,7 @@ export async function bounds(
     const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
     for (const policy of ['none', 'h2o'] as const) {
       const mine = jobs.filter((job) => job.policy === policy);
-      const context = Math.max(...mine.map(({ work }) => work.prompts[0][1])) + 64;
+      const context = Math.max(...mine.map(({ work }) => work.prompts[0][1] + work.count)) + 16;
       const setup: SkvSetup = {
         model: model.spec.files[0],
         tokens,
