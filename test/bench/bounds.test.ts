@@ -1,7 +1,8 @@
 /** What work cannot do without, on a model small enough to count by hand. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Job, floorOf, jobsOf, largestLoss, need, productsOf } from '../../bench/bounds.ts';
+import { largestLoss } from '../../bench/bounds.ts';
+import { type Job, floorOf, jobsOf, need, productsOf } from '../../bench/need.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 
 const tiny = tinyModel(1, { layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 192 });
