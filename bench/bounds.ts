@@ -56,8 +56,8 @@ async function parts(
   let attention = 0;
   if (job.kind === 'decode') {
     await open(job.slots, 1);
-    for (const pass of policy.plan.observe.decode ? ['attend', 'observe'] : ['attend'])
-      attention += job.batch * (await repeated(helper, `pass ${pass} 1 ${job.slots} 0 0`, runs));
+    const pass = policy.plan.observe.decode ? 'both' : 'attend';
+    attention = job.batch * (await repeated(helper, `pass ${pass} 1 ${job.slots} 0 0`, runs));
   } else {
     await open(job.slots, chunk);
     const at = async (slots: number) => repeated(helper, `pass attend ${chunk} ${slots} 0 0`, 1);

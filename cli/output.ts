@@ -3,27 +3,62 @@ import { PolicyErrors } from '../codegen/diagnostics.ts';
 import { CompileError } from '../codegen/process.ts';
 import { RequestError } from '../runtime/engine/types.ts';
 import { ModelError } from '../runtime/model/types.ts';
+import { NativeBuildError } from '../runtime/native/ensure.ts';
 
 /** A mistake of the user's: told in one paragraph, exit code 1. */
 export class UserError extends Error {
   override name = 'UserError';
 }
 
-const isUsers = (error: unknown): error is Error =>
-  error instanceof UserError ||
-  error instanceof PolicyErrors ||
-  error instanceof RequestError ||
-  error instanceof ModelError ||
-  (error instanceof CompileError && !/internal:/.test(error.message)) ||
-  ['ENOENT', 'EACCES', 'EADDRINUSE', 'EISDIR'].includes((error as NodeJS.ErrnoException)?.code ?? '');
+/** What the system refuses, in a sentence that says what to do; undefined when it is none of the user's doing. */
+function refusal(error: NodeJS.ErrnoException & { address?: string; port?: number; hostname?: string }) {
+  const { code, path, address, port, hostname, syscall } = error;
+  const listening = syscall === 'listen';
+  switch (code) {
+    case 'ENOENT':
+      return `${path}: there is no such file.`;
+    case 'EISDIR':
+      return `${path ?? 'A path'}: is a folder; a file is needed.`;
+    case 'EADDRINUSE':
+      return `Port ${port} of ${address} is taken: stop what listens there, or choose another with --port (0 picks one).`;
+    case 'EADDRNOTAVAIL':
+      return `This machine has no address ${address}: choose another with --host (127.0.0.1, or 0.0.0.0 for all).`;
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return `The host ${hostname} is not known: check its name, and the network.`;
+    case 'EACCES':
+      return listening
+        ? `Port ${port} needs rights that this process does not have: choose one above 1023 with --port.`
+        : `${path ?? 'A file'}: permission denied.`;
+    case 'ENOSPC':
+      return `The disk${path ? ` of ${path}` : ''} is full. Free some space, then run the command again.`;
+    default:
+      return undefined;
+  }
+}
+
+/** A user's mistake in its words; undefined for a bug. */
+function mistake(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  if (error instanceof PolicyErrors) return error.message;
+  const users =
+    error instanceof UserError ||
+    error instanceof RequestError ||
+    error instanceof ModelError ||
+    error instanceof NativeBuildError ||
+    (error instanceof CompileError && !/internal:/.test(error.message));
+  const text = users ? error.message : refusal(error);
+  return text && `skv: ${text}`;
+}
 
 /** Runs a command and turns what it throws into a message and an exit code. */
 export async function main(command: () => Promise<unknown>): Promise<void> {
   try {
     await command();
   } catch (error) {
-    if (isUsers(error)) {
-      process.stderr.write(`${error instanceof PolicyErrors ? '' : 'skv: '}${error.message}\n`);
+    const told = mistake(error);
+    if (told !== undefined) {
+      process.stderr.write(`${told}\n`);
       process.exitCode = 1;
     } else {
       process.stderr.write(

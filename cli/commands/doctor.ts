@@ -20,10 +20,11 @@ const firstLine = (command: string, args: string[]): string | null => {
 
 function processorFinding(): Finding {
   const { physical, all, quota } = findProcessors();
+  const { threads } = chooseThreads({ physical, all, quota });
   const parts = [
     `${physical.length} physical core${physical.length === 1 ? '' : 's'} of ${all.length} processor${all.length === 1 ? '' : 's'}`,
     ...(quota === undefined ? [] : [`the control group allows ${quota}`]),
-    `${chooseThreads({ physical, all, quota }).threads} threads by default`,
+    `${threads} thread${threads === 1 ? '' : 's'} by default`,
   ];
   return { what: 'processors', found: parts.join('; ') };
 }

@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../../runtime/model/types.ts';
 import { openEngine, openModel } from '../model.ts';
-import { bytes, note, parseParams } from '../output.ts';
+import { UserError, bytes, note, parseParams } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface RunFlags {
@@ -15,6 +15,9 @@ interface RunFlags {
 }
 
 export async function run(prompt: string, flags: RunFlags): Promise<void> {
+  const temperature = Number(flags.temperature);
+  if (!(flags.temperature.trim() && temperature >= 0 && temperature <= 2))
+    throw new UserError(`--temperature ${flags.temperature}: a number from 0 (greedy) to 2 is needed.`);
   const policy = await buildPolicy(flags.policy);
   const model = await openModel(flags.model);
   const engine = await openEngine(model, [policy], { sparseKvCacheRatio: flags.ratio, maxNumSeqs: '1' });
@@ -32,7 +35,7 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
     maxTokens,
     params: parseParams(flags.param),
     stopTokens: model.tokenizer.eos,
-    sampling: { temperature: Number(flags.temperature) },
+    sampling: { temperature },
   });
   const text = model.detokenizer();
   for await (const { token } of generation) process.stdout.write(text.push(token));

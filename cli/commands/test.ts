@@ -9,7 +9,7 @@ import { policyFile } from '../policies.ts';
 export async function testPolicy(name: string, flags: { runs: string; seed: string; json?: boolean }): Promise<void> {
   const [runs, first] = [Number(flags.runs), Number(flags.seed)];
   if (!Number.isInteger(runs) || runs < 1 || !Number.isInteger(first))
-    throw new UserError('--runs and --seed are whole numbers.');
+    throw new UserError(`--runs ${flags.runs} --seed ${flags.seed}: whole numbers are needed, --runs from 1.`);
   const file = policyFile(name);
   const { library } = await build(file);
   const { policy } = await compileSource(file);

@@ -12,6 +12,11 @@ const output = join(root, 'build', 'Release', 'skv.node');
 const stamp = join(root, 'build', 'native.hash');
 const lock = join(root, 'build', 'native.lock');
 
+/** The addon's own build failed: what is missing, or what the compiler said. */
+export class NativeBuildError extends Error {
+  override name = 'NativeBuildError';
+}
+
 /** Hash of everything the addon is built from. */
 function sourceHash(): string {
   const hash = createHash('sha256').update(process.version).update(process.arch);
@@ -65,7 +70,7 @@ export function ensureNative(): string {
       );
       if (result.status !== 0) {
         const why = missingTool() ?? `${result.stdout}\n${result.stderr}`.trim().split('\n').slice(-40).join('\n');
-        throw new Error(`The native addon could not be built.\n${why}`);
+        throw new NativeBuildError(`The native addon could not be built.\n${why}`);
       }
       writeFileSync(stamp, hash);
       process.stderr.write(`skv: native addon built in ${((Date.now() - start) / 1000).toFixed(0)} s\n`);

@@ -42,7 +42,7 @@ test('the engine’s products: four a layer, what shares its input together, and
 });
 
 test('the floor is the longer of memory and arithmetic', () => {
-  const limits = { read: 1e9, int8: 1e12, bf16: 1e11 };
+  const limits = { read: 1e9, int8: 1e12, bf16: 1e11, f32: 1e11 };
   assert.equal(floorOf({ bytes: 2e9, denseOps: 1e12, attentionOps: 5e10 }, limits), { seconds: 2, bound: 'memory' });
   assert.equal(floorOf({ bytes: 1e9, denseOps: 1e12, attentionOps: 5e10 }, limits), {
     seconds: 1.5,

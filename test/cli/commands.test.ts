@@ -1,4 +1,5 @@
 /** The commands that need no model: help, exit codes, and a policy from `init` to `test` outside the repository. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -89,6 +90,9 @@ test('mistakes of the user end with 1 and say what to do', async () => {
     [['trace', 'h2o'], /--prompt-file FILE or as --tokens FILE/],
     [['trace', 'h2o', '--tokens', 'none.json', '--model', 'none.gguf'], /none/],
     [['serve', '--port', '99999'], /0 to 65535/],
+    [['serve', '--threads', '0'], /--threads 0: a whole number from 1/],
+    [['serve', '--cpu', 'a'], /--cpu a: .* such as 0,2-4/],
+    [['run', '--temperature', 'hot', 'Hello'], /--temperature hot: a number from 0/],
     [['serve', '--sparse-kv-cache-type', 'bad.ts'], /unsupported-syntax/],
     [['eval', 'bleu', '--text', 'x'], /nll is possible/],
     [['pull', 'hf:nonsense'], /hf:owner\/repo/],
@@ -141,6 +145,22 @@ test('serve refuses a limit that is none, before it opens the model', async () =
     assert.is(code, 1, flag);
     assert.match(err, new RegExp(`^skv: ${flag} ${value}: .*(needed|a size)`), flag);
   }
+});
+
+test('what the system refuses is told in a sentence, with 1', async () => {
+  const said = (error: object) => {
+    const text = `import { main } from ${JSON.stringify(new URL('../../cli/output.ts', import.meta.url).href)};
+      await main(async () => { throw Object.assign(new Error('raw'), ${JSON.stringify(error)}); });`;
+    const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', text], {
+      encoding: 'utf8',
+    });
+    return `${status} ${stderr.trim().split('\n')[0]}`;
+  };
+  assert.is(said({ code: 'ENOENT', path: '/nope' }), '1 skv: /nope: there is no such file.');
+  assert.match(said({ code: 'EADDRINUSE', address: '127.0.0.1', port: 80 }), /^1 skv: Port 80 .* is taken: .*--port/);
+  assert.match(said({ code: 'EADDRNOTAVAIL', address: '203.0.113.7' }), /^1 skv: .* no address 203.0.113.7: .*--host/);
+  assert.match(said({ code: 'EACCES', syscall: 'listen', port: 80 }), /^1 skv: Port 80 .* above 1023/);
+  assert.match(said({}), /^2 skv: internal error: Error: raw/);
 });
 
 test.run();

@@ -2,13 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import type { Engine } from '../../runtime/engine/engine.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, randomTokens, smallEngine } from './small.ts';
 
 const tiny = tinyModel(4);
 const { vocab } = tiny.loaded.spec;
-const options = { kvCacheBytes: 8 << 20, check: false };
+const options = { policies: [await build(shipped('none')!)], kvCacheBytes: 8 << 20, check: false };
 
 /** Steps a second over `seconds` of one sequence after the other. */
 async function rate(engine: Engine, seconds: number): Promise<number> {

@@ -1,6 +1,7 @@
 /** What a step costs outside native code: time and memory, by batch and by context. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import type { NativeEngine } from '../../runtime/native/index.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, randomTokens, smallEngine } from './small.ts';
@@ -9,13 +10,14 @@ const tiny = tinyModel(4);
 const { vocab } = tiny.loaded.spec;
 const LONG = 3600;
 const STEPS = 300;
+const policies = await Promise.all(['none', 'h2o'].map((name) => build(shipped(name)!)));
 
 const median = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1];
 
 /** Medians over decode steps: microseconds between two native steps, and bytes of heap taken by a whole step. */
 async function overhead(policy: string, batch: number, context: number): Promise<{ us: number; bytes: number }> {
   const maxModelLen = LONG + STEPS;
-  const engine = await smallEngine(tiny, { maxSeqs: 32, maxModelLen, check: false, prefixCache: false });
+  const engine = await smallEngine(tiny, { policies, maxSeqs: 32, maxModelLen, check: false, prefixCache: false });
   const open = engine as unknown as { nativeEngine: NativeEngine };
   const real = open.nativeEngine;
   const times: number[] = [];

@@ -248,6 +248,37 @@ std::string number(double x, int digits) {
   return text;
 }
 
+// What the table says in one number: medians of the same sizes, one over the other.
+void print_ratios(const std::vector<Measured>& results) {
+  auto find = [&](const std::string& kernel, const char* policy, const Measured& like) -> const Measured* {
+    for (const Measured& m : results)
+      if (m.what.kernel == kernel && m.what.policy == policy && m.what.batch == like.what.batch &&
+          m.what.context == like.what.context)
+        return &m;
+    return nullptr;
+  };
+  for (const Measured& m : results) {
+    const double us = m.ours.median();
+    const std::string at = std::to_string(m.what.batch) + " × " + std::to_string(m.what.context);
+    if (m.what.kernel == "attend, decode" && m.what.policy == "h2o")
+      if (const Measured* none = find(m.what.kernel, "none", m)) {
+        const Measured* accumulate = find("accumulate", "h2o", m);
+        printf("h2o over none, decode, %s: %+.1f %%", at.c_str(), 100 * (us / none->ours.median() - 1));
+        if (accumulate)
+          printf("; with accumulate %+.1f %%", 100 * ((us + accumulate->ours.median()) / none->ours.median() - 1));
+        printf("\n");
+      }
+    if (m.what.kernel.rfind("observe", 0) == 0)
+      if (const Measured* prefill = find("attend, prefill", "none", m))
+        printf("%s, of prefill attention, %s: %.1f %%\n", m.what.kernel.c_str(), at.c_str(),
+               100 * us / prefill->ours.median());
+    if (m.what.kernel == "select-compact")
+      if (const Measured* step = find("attend, decode", "none", m))
+        printf("select-compact of %s over decode attention of one layer, %s: %.1f\n", m.what.policy.c_str(), at.c_str(),
+               us / step->ours.median());
+  }
+}
+
 void print(const Bench& bench, const std::string& device, double matmul, FILE* json) {
   printf(
       "%s; medians, n = %zu, times in µs with [least, most]; the copy and torch are of the same run, taking turns\n\n",
@@ -274,6 +305,8 @@ void print(const Bench& bench, const std::string& device, double matmul, FILE* j
             ", \"copyGBs\": " + number(copy, 1) + ", \"torchUs\": " + (peer ? number(m.peer.median(), 2) : "null") +
             "}";
   }
+  printf("\n");
+  print_ratios(bench.results);
   Times copies;
   for (const Measured& m : bench.results) copies.us.insert(copies.us.end(), m.copy.us.begin(), m.copy.us.end());
   const double copy = copies.us.empty() ? NAN : bench.copy_bytes() / copies.median() / 1e3;

@@ -1,0 +1,60 @@
+/** The command line's bundle: made once, made again when a source changes, done without where it cannot be written. */
+import { spawnSync } from 'node:child_process';
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const copy = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
+process.on('exit', () => rmSync(copy, { recursive: true, force: true }));
+for (const part of ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'policies', 'package.json', 'tsconfig.json'])
+  cpSync(join(root, part), join(copy, part), { recursive: true });
+symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+
+const bundles = () =>
+  readdirSync(join(copy, 'build', 'js')).filter((name) => existsSync(join(copy, 'build', 'js', name, 'main.js')));
+
+/** `skv build nowhere`, which loads a command and lists the policies beside it. */
+function skv(): void {
+  const { status, stderr } = spawnSync(process.execPath, [join(copy, 'cli', 'skv.mjs'), 'build', 'nowhere'], {
+    encoding: 'utf8',
+    cwd: tmpdir(),
+  });
+  assert.is(status, 1, stderr);
+  assert.match(stderr, /^skv: There is no policy nowhere: .*streaming, tova\./);
+}
+
+test('the second start finds the bundle of the first, a changed source makes another', () => {
+  skv();
+  const [first, ...others] = bundles();
+  assert.equal(others, []);
+  skv();
+  assert.equal(bundles(), [first]);
+  appendFileSync(join(copy, 'cli', 'output.ts'), '\n// changed\n');
+  skv();
+  assert.is(bundles().length, 2);
+  assert.equal(
+    readdirSync(join(copy, 'build', 'js')).filter((name) => name.endsWith('.tmp')),
+    [],
+  );
+});
+
+test('where it cannot be written, the sources run', () => {
+  rmSync(join(copy, 'build'), { recursive: true });
+  writeFileSync(join(copy, 'build'), 'a file in the way');
+  skv();
+});
+
+test.run();
