@@ -6,7 +6,7 @@ import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import { WeightType } from '../runtime/native/index.ts';
 import { type Answer, startHelper } from './helper.ts';
 import type { Child } from './child.ts';
-import { type Limits, limitNames, limitRows, readLimits } from './limits.ts';
+import { type Limits, limitNames, limitRows, limitsOf, readLimit, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, spread } from './measure.ts';
 import { type PassCase, passCases } from './passes.ts';
@@ -38,7 +38,7 @@ export interface Case {
   /** what it must move and compute; a dense product says it itself */
   bytes?: number;
   ops?: number;
-  dot: keyof Limits;
+  dot: 'int8' | 'bf16' | 'f32';
 }
 
 export interface KernelRow {
@@ -68,7 +68,7 @@ export function productCases({ width, ffn }: KernelShape, tokens: readonly numbe
   );
 }
 
-/** Runs one case beside its limits, `runs` times in turn. */
+/** Runs one case beside its limits, `runs` times in turn. The limits are those of the whole run so far. */
 async function measure(
   helper: Child,
   { kernel, size, open, line, dot, ...known }: Case,
@@ -76,21 +76,16 @@ async function measure(
   seen: Limits,
 ): Promise<KernelRow> {
   if (open) await helper.ask(open);
-  const times: number[] = [];
-  const [reads, dots]: [number[], number[]] = [[], []];
-  let last: Answer | undefined;
+  const answers: Answer[] = [];
   for (let i = 0; i < runs; i++) {
-    const read = await helper.ask<Answer>('limit read');
-    const rate = await helper.ask<Answer>(`limit ${seen[dot].length ? dot : 'f32'}`);
-    last = await helper.ask<Answer>(line);
-    times.push(last.seconds);
-    reads.push(read.bytes / read.seconds);
-    dots.push(rate.ops / rate.seconds);
+    await readLimit(helper, 'read', seen);
+    await readLimit(helper, dot, seen);
+    answers.push(await helper.ask<Answer>(line));
   }
-  const seconds = spread(times);
-  const bytes = known.bytes ?? last!.bytes;
-  const ops = known.ops ?? last!.ops;
-  const [memory, arithmetic] = [bytes / spread(reads).median, ops / spread(dots).median];
+  const seconds = spread(answers.map((answer) => answer.seconds));
+  const { bytes, ops } = { ...answers[0], ...known };
+  const limits = limitsOf(seen);
+  const [memory, arithmetic] = [bytes / limits.read, ops / limits[dot]];
   return {
     kernel,
     size,
@@ -155,7 +150,7 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
       ],
       notes: [
         'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise.',
-        'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions.',
+        'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions of the same run.',
         ...limitNames
           .filter((name) => seen[name].length === 0)
           .map((name) => `This machine has no ${name} dot product.`),

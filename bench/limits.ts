@@ -19,21 +19,23 @@ const titles: Record<Name, string> = {
   f32: 'f32 multiply-add',
 };
 
+/** Measures one limit once more. */
+export async function readLimit(helper: Child, name: Name, seen: Limits): Promise<void> {
+  const { seconds, bytes, ops } = await helper.ask<Answer>(`limit ${name}`);
+  if (seconds > 0) seen[name].push((bytes || ops) / seconds);
+}
+
 export async function readLimits(helper: Child, runs: number): Promise<Limits> {
   const seen: Limits = { read: [], pages: [], int8: [], bf16: [], f32: [] };
-  for (let i = 0; i < runs; i++)
-    for (const name of limitNames) {
-      const { seconds, bytes, ops } = await helper.ask<Answer>(`limit ${name}`);
-      if (seconds > 0) seen[name].push((bytes || ops) / seconds);
-    }
+  for (let i = 0; i < runs; i++) for (const name of limitNames) await readLimit(helper, name, seen);
   return seen;
 }
 
-/** The medians: read bandwidth, and the fastest dot product for weights in integers and for 16-bit keys and values. */
-export function limitsOf(seen: Limits): { read: number; int8: number; bf16: number } {
+/** The medians; a dot product that the machine has no instruction for runs at the rate of f32. */
+export function limitsOf(seen: Limits): { read: number; int8: number; bf16: number; f32: number } {
   const f32 = median(seen.f32);
   const or = (values: number[]) => (values.length ? median(values) : f32);
-  return { read: median(seen.read), int8: or(seen.int8), bf16: or(seen.bf16) };
+  return { read: median(seen.read), int8: or(seen.int8), bf16: or(seen.bf16), f32 };
 }
 
 export const limitRows = (seen: Limits): Cell[][] =>

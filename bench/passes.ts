@@ -17,7 +17,8 @@ const COLD = 96 << 20;
 
 interface Wanted {
   policy: BuiltPolicy;
-  pass: 'append' | 'attend' | 'observe' | 'last' | 'compact';
+  /** both: attend, and what a generated token adds to the states, wherever the policy does it */
+  pass: 'append' | 'attend' | 'both' | 'observe' | 'last' | 'compact';
   slots: number;
   /** new tokens at the end of the slots */
   tokens: number;
@@ -48,13 +49,16 @@ function passCase(
   const slotBytes = 4 * headDim + 4 * plan.lanes.length;
   const seen = pairs(slots, pass === 'last' ? window : tokens);
   const single = tokens === 1;
-  const observe = single ? 'accumulate' : 'observe';
   const moved = slots - keep === 1 ? 1 : Math.min(keep, slots); // one newest slot fills one hole
   const [bytes, ops] = {
     append: [tokens * slotBytes, 0],
-    // the pages once for all new tokens; logits for the observer only where one is generated
-    attend: [slots * (single ? formula('attend', 'bytes') : 4 * headDim), seen * formula('attend', 'flops')],
-    observe: [slots * formula(observe, 'bytes'), seen * formula(observe, 'flops')],
+    // keys and values once for all new tokens; states are read and written
+    attend: [slots * 4 * headDim, seen * formula('attend', 'flops')],
+    both: [
+      slots * (4 * headDim + 8 * plan.states.length),
+      seen * (formula('attend', 'flops') + formula('accumulate', 'flops')),
+    ],
+    observe: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
     last: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
     compact: [
       slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'),
@@ -67,7 +71,8 @@ function passCase(
   const what = {
     append: 'append',
     attend: single ? 'attend' : 'attend, prefill',
-    observe: single ? 'accumulate' : 'observe every',
+    both: 'attend and accumulate',
+    observe: 'observe every',
     last: `observe last ${window}`,
     compact: slots - keep === 1 ? 'replace one slot' : 'select-compact',
   }[pass];
@@ -101,8 +106,7 @@ export function passCases(
     { policy: none, pass: 'append', slots: 1024, tokens: chunk },
     ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
     ...[1, 8].map((group): Wanted => ({ policy: none, pass: 'attend', slots: long, tokens: 1, shape: { group } })),
-    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'attend', slots, tokens: 1 })),
-    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: 1 })),
+    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'both', slots, tokens: 1 })),
     ...prompts.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: chunk, layers: few })),
     ...prompts.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: chunk, layers: few })),
     ...prompts.map(

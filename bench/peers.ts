@@ -79,13 +79,13 @@ const fullPhases: Phase[] = [
   },
   {
     sequences: 8,
-    context: 4000 + 64,
+    context: 4000 + 128,
     wants: ({ name, matched, maker }) =>
       matched === true || maker === 'OpenVINO' || name === 'skv' || name === 'skv, h2o 672',
     works: [
       {
         prompts: eight(4000),
-        count: 32,
+        count: 127, // more than the steps that read the prompts, so that all eight run together for a while
         rows: [{ what: '8 × 4,000, decode', of: ({ steady }) => steady.tokens / steady.seconds }],
       },
     ],

@@ -52,7 +52,7 @@ export function figure(value: number): string {
 /** `123 (110–140)`: median and range. */
 export const ranged = ({ median, min, max }: Spread): string => `${figure(median)} (${figure(min)}–${figure(max)})`;
 
-export const percent = (part: number): string => (Number.isFinite(part) ? `${(100 * part).toFixed(0)} %` : '–');
+export const percent = (part: number): string => (Number.isFinite(part) ? `${Math.round(100 * part) || 0} %` : '–');
 
 const cell = (value: Cell): string =>
   value === undefined ? '–' : (typeof value === 'number' ? figure(value) : value).replace(/\|/g, '\\|');

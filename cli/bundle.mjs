@@ -95,7 +95,7 @@ export async function bundled() {
       mkdirSync(home, { recursive: true });
       await bundle(folder);
       for (const older of readdirSync(home).map((name) => join(home, name)))
-        if (Date.now() - statSync(older).mtimeMs > 86_400_000) rmSync(older, { recursive: true, force: true }); // no server still reads it
+        if (Date.now() - statSync(older).mtimeMs > 86_400_000) rmSync(older, { recursive: true, force: true }); // a server that old has loaded what it needs
     }
     return pathToFileURL(join(folder, 'main.js')).href;
   } catch {

@@ -22,6 +22,11 @@ const arch = [
 const headDim = ['--head-dim <list>', 'cuda: head sizes to build for: 64, 80, 96, 128, 256 (default 64,128)'] as const;
 const kv = ['--kv <list>', 'cuda: types of keys and values to build for: bf16, f16, f32 (default bf16)'] as const;
 const cudaPath = ['--cuda-path <folder>', 'cuda: toolkit to use before CUDA_PATH, the PATH and skv’s own'] as const;
+const threads = [
+  '--threads <n>',
+  'pinned to as many processors; default one per physical core, within the cgroup’s quota',
+] as const;
+const cpu = ['--cpu <list>', 'pin the threads to these processors, such as 0,2-4'] as const;
 
 const program = new Command('skv')
   .description('Compiles KV-cache policies written in TypeScript into fused kernels, and serves models with them.')
@@ -100,6 +105,8 @@ command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What 
   .option('--temperature <t>', '0 is greedy', '0')
   .option('--system <text>', 'a system message')
   .option('--raw', 'no chat template')
+  .option(...threads)
+  .option(...cpu)
   .action((prompt, options) => main(async () => (await import('./commands/run.ts')).run(prompt, options)));
 
 command(
@@ -138,8 +145,8 @@ command(
   .option('--max-num-seqs <n>', 'most running sequences')
   .option('--max-model-len <n>', 'most tokens of a request')
   .option('--no-enable-prefix-caching', 'do not keep prompts for later requests')
-  .option('--threads <n>', 'pinned to as many processors; default one per physical core, within the cgroup’s quota')
-  .option('--cpu <list>', 'pin the threads to these processors, such as 0,2-4')
+  .option(...threads)
+  .option(...cpu)
   .option('--api-key <key>', 'clients must send it (or set SKV_API_KEY)')
   .option('--served-model-name <name>', 'name in the API')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')

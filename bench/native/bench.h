@@ -5,8 +5,8 @@
  *   limit NAME                               read | pages | int8 | bf16 | f32
  *   product TYPE ROWS COLS TOKENS            one dense product, weights cold
  *   open LAYERS KV_HEADS GROUP DIM SLOTS MAX_TOKENS SEQS PATH     a policy library and a pool filled with random data
- *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | last | compact, over all layers of one
- * sequence close                                    frees the pool
+ *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | both (attend, observe) | last | compact, over
+ * all layers of one sequence close                                    frees the pool
  *
  * Answers: {"seconds": …} of one run, with "bytes" or "ops" where the command alone decides them; {"error": "…"}. */
 #ifndef SKV_BENCH_H

@@ -129,7 +129,8 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
   Pool& p = *pool;
   if (slots > p.spec.slots || tokens > p.spec.max_tokens || tokens > slots)
     throw std::runtime_error("more than the pool was opened for");
-  const bool attends = name != "append" && name != "compact", observes = name == "observe" || name == "last";
+  const bool attends = name != "append" && name != "compact",
+             observes = name == "observe" || name == "last" || name == "both";
   std::vector<double> times; /* of each layer, or of compact over all of them; the first run is warm-up */
   int runs = 0;
   for (const double start = seconds_now(); runs < 2 || (seconds_now() - start < 0.1 && runs < 50); runs++) {
@@ -158,7 +159,10 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
       if (attends) p.check(p.policy->attend(&p.step, layer, &p.exec));
       const double t2 = seconds_now();
       if (observes) p.check(p.policy->observe(&p.step, layer, &p.exec));
-      times.push_back(observes ? seconds_now() - t2 : attends ? t2 - t1 : t1 - t0);
+      times.push_back(name == "both" ? seconds_now() - t1
+                      : observes     ? seconds_now() - t2
+                      : attends      ? t2 - t1
+                                     : t1 - t0);
     }
   }
   return {median(times) * (name == "compact" ? 1 : p.spec.layers), 0, 0};

@@ -6,7 +6,7 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { peakRss } from '../machine.ts';
-import type { Setup, Work, Worked } from './protocol.ts';
+import { type Setup, type Work, type Worked, steadyOf } from './protocol.ts';
 
 const setup = JSON.parse(process.argv[2]) as Setup;
 const { getLlama } = await import('node-llama-cpp');
@@ -35,24 +35,25 @@ async function work({ prompts, count }: Work): Promise<Worked> {
   const start = decoding();
   const since = () => decoding() - start;
   const first: number[] = [];
-  let [steadyFrom, generated, before] = [0, 0, 0];
+  let generated = 0;
+  let [from, to]: ([number, number] | undefined)[] = [];
   await Promise.all(
-    prompts.map(async ([from, length], i) => {
+    prompts.map(async ([at, length], i) => {
       // greedy, and on through ends of text, so that the count is kept
-      const stream = sequences[i].evaluate(tokens.slice(from, from + length), { temperature: 0, yieldEogToken: true });
+      const stream = sequences[i].evaluate(tokens.slice(at, at + length), { temperature: 0, yieldEogToken: true });
       let mine = 0;
       for await (const _ of stream) {
+        generated++;
         if (first[i] === undefined) {
           first[i] = since();
-          if (Object.keys(first).length === prompts.length) [steadyFrom, before] = [since(), generated + 1];
+          if (Object.keys(first).length === prompts.length) from = [since(), generated];
         }
-        generated++;
         if (++mine > count) break;
       }
+      to ??= [since(), generated];
     }),
   );
-  const seconds = since();
-  return { first, steady: { seconds: seconds - steadyFrom, tokens: generated - before }, seconds, peakRss: peakRss() };
+  return { first, steady: steadyOf(from!, to!), seconds: since(), peakRss: peakRss() };
 }
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);

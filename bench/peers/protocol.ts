@@ -14,12 +14,17 @@ export interface Work {
 export interface Worked {
   /** seconds from the start to each prompt's first token */
   first: number[];
-  /** seconds from the moment when every prompt had its first token, and the tokens generated since */
+  /** from the moment when every prompt has its first token until the first of them is done: seconds, tokens of all */
   steady: { seconds: number; tokens: number };
   /** seconds of everything */
   seconds: number;
   /** peak resident bytes of the process so far */
   peakRss: number;
+}
+
+/** Both moments as [seconds, tokens so far]; when one was done before all had begun, there was no steady time. */
+export function steadyOf(from: [number, number], to: [number, number]): Worked['steady'] {
+  return to[0] > from[0] ? { seconds: to[0] - from[0], tokens: to[1] - from[1] } : { seconds: Number.NaN, tokens: 0 };
 }
 
 export interface Setup {

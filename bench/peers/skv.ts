@@ -6,7 +6,7 @@ import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { peakRss } from '../machine.ts';
 import type { EngineStats } from '../../runtime/engine/types.ts';
-import type { Setup, Work, Worked } from './protocol.ts';
+import { type Setup, type Work, type Worked, steadyOf } from './protocol.ts';
 
 /** What skv tells beyond the others. */
 export interface SkvReady {
@@ -35,37 +35,30 @@ async function work(
   const start = performance.now();
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
-  let steadyFrom = 0;
   let generated = 0;
-  let before = 0;
+  /** when all had begun, and when the first was done: seconds and tokens so far */
+  let [from, to]: ([number, number] | undefined)[] = [];
   await Promise.all(
-    prompts.map(async ([from, length], i) => {
+    prompts.map(async ([at, length], i) => {
       const generation = engine.submit({
-        prompt: tokens.slice(from, from + length),
+        prompt: tokens.slice(at, at + length),
         maxTokens: count + 1,
         policy,
         params,
       });
       for await (const _ of generation) {
         generated++;
-        if (first[i] !== undefined) continue;
-        first[i] = since();
-        if (first.filter((each) => each !== undefined).length < prompts.length) continue;
-        steadyFrom = since();
-        before = generated;
+        if (first[i] === undefined) {
+          first[i] = since();
+          if (Object.keys(first).length === prompts.length) from = [since(), generated];
+        }
       }
+      to ??= [since(), generated];
       const { error } = await generation.finished;
       if (error) throw error;
     }),
   );
-  const seconds = since();
-  return {
-    first,
-    steady: { seconds: seconds - steadyFrom, tokens: generated - before },
-    seconds,
-    peakRss: peakRss(),
-    stats: engine.stats(),
-  };
+  return { first, steady: steadyOf(from!, to!), seconds: since(), peakRss: peakRss(), stats: engine.stats() };
 }
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;

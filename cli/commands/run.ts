@@ -12,6 +12,8 @@ interface RunFlags {
   temperature: string;
   system?: string;
   raw?: boolean;
+  threads?: string;
+  cpu?: string;
 }
 
 export async function run(prompt: string, flags: RunFlags): Promise<void> {
@@ -20,7 +22,12 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
     throw new UserError(`--temperature ${flags.temperature}: a number from 0 (greedy) to 2 is needed.`);
   const policy = await buildPolicy(flags.policy);
   const model = await openModel(flags.model);
-  const engine = await openEngine(model, [policy], { sparseKvCacheRatio: flags.ratio, maxNumSeqs: '1' });
+  const engine = await openEngine(model, [policy], {
+    sparseKvCacheRatio: flags.ratio,
+    maxNumSeqs: '1',
+    threads: flags.threads,
+    cpu: flags.cpu,
+  });
   const messages: ChatMessage[] = [
     ...(flags.system ? [{ role: 'system', content: flags.system }] : []),
     { role: 'user', content: prompt },

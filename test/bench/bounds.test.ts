@@ -1,7 +1,8 @@
 /** What work cannot do without, on a model small enough to count by hand. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type Job, floorOf, jobsOf, largestLoss, need, productsOf } from '../../bench/bounds.ts';
+import { largestLoss } from '../../bench/bounds.ts';
+import { type Job, floorOf, jobsOf, need, productsOf } from '../../bench/need.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 
 const tiny = tinyModel(1, { layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 192 });
@@ -41,7 +42,7 @@ test('the engine’s products: four a layer, what shares its input together, and
 });
 
 test('the floor is the longer of memory and arithmetic', () => {
-  const limits = { read: 1e9, int8: 1e12, bf16: 1e11 };
+  const limits = { read: 1e9, int8: 1e12, bf16: 1e11, f32: 1e11 };
   assert.equal(floorOf({ bytes: 2e9, denseOps: 1e12, attentionOps: 5e10 }, limits), { seconds: 2, bound: 'memory' });
   assert.equal(floorOf({ bytes: 1e9, denseOps: 1e12, attentionOps: 5e10 }, limits), {
     seconds: 1.5,

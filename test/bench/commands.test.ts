@@ -34,8 +34,7 @@ test('kernels: every pass and every weight format, beside limits of the same run
   for (const name of [
     'append (none)',
     'attend (none)',
-    'attend (h2o)',
-    'accumulate (h2o)',
+    'attend and accumulate (h2o)',
     'attend, prefill (none)',
     'observe every (h2o)',
     'observe last 32 (snapkv)',
