@@ -42,11 +42,16 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
       grid: [`slots / ${2 * tileSlots}`, 'kv_heads', 'rows'],
       threads: 128,
     });
+  const units = `layers${decides === 'head' ? ' * kv_heads' : ''}`;
+  // one slot leaves, no order, no budgets that flow: the newest takes its place
+  const ordered = policy.pool !== undefined || policy.across.length > 0;
+  if (policy.keep.kind === 'topK' && policy.heads.kind !== 'pooled' && !ordered)
+    kernels.push({ name: 'replace', pass: 'compact', grid: [units, 'rows', '1'], threads: 128 });
   if (compacts)
     kernels.push({
       name: 'compact',
       pass: 'compact',
-      grid: [`blocks <= rows * layers${decides === 'head' ? ' * kv_heads' : ''}`, '1', '1'],
+      grid: [`blocks <= rows * ${units}`, '1', '1'],
       threads: 256,
     });
   const heads = decides === 'head' ? '' : 'kv_heads * ';

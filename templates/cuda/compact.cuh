@@ -3,9 +3,10 @@
 //
 //   grid (blocks), 256 threads
 //   bytes: 4 + 4 states (+ d b per vector the score reads) per slot, 4 d b per slot that moves. Bound by memory; where
-//   one slot leaves (replace in place), by the latency of one pass over the lanes.
+//   nothing leaves, by the latency of a look at the lengths: a block looks at 256 units at once.
 #pragma once
 #include "move.cuh"
+#include "replace.cuh"
 
 constexpr int kCompactBlocks = 288;                  // two a multiprocessor, on the largest device
 constexpr int64_t kCompactBytes = (int64_t)64 << 20;  // of scratch, unless sixteen blocks need more
@@ -23,7 +24,7 @@ SKV_BOTH int compact_blocks(int kv_heads, int max_slots) {
 
 template <class P>
 SKV_BOTH int compact_shared(int dim) {
-  return across_shared<P>(dim) + BlockMemory::bytes + 3 * kMostHeads * 4 + 128;
+  return across_shared<P>(dim) + BlockMemory::bytes + (3 * kMostHeads + kBlockThreads) * 4 + 128;
 }
 
 // One unit: heads [head0, head0 + n) of a layer of a row.
@@ -147,6 +148,20 @@ struct Unit {
   }
 };
 
+// Whether a unit has slots that must leave, as far as lengths tell.
+template <class P>
+SKV_INLINE bool has_work(const Step& s, int item, int units, int together) {
+  const skv_row row = load_row(s, item / (s.layers * units));
+  if (row.policy != s.self || !row.compact) return false;
+  if (P::keep != Keep::topK || P::heads == Heads::pooled) return true;
+  const int64_t layer = (int64_t)row.seq * s.layers + item / units % s.layers;
+  const int budget = global(s.budgets)[layer];
+  bool over = false;
+  for (int i = 0; i < together; i++)
+    over |= global((const int32_t*)s.lengths)[layer * s.kv_heads + item % units * together + i] > budget;
+  return over;
+}
+
 template <class P, class KV, int D>
 __global__ void __launch_bounds__(kBlockThreads, 1) compact_kernel(Step s, uint32_t* scratch) {
   Arena arena;
@@ -155,15 +170,25 @@ __global__ void __launch_bounds__(kBlockThreads, 1) compact_kernel(Step s, uint3
   const Shared<float> tile = arena.take<float>(P::has_across ? SKV_PAGE * floats : 0, "across tile");
   const Shared<float> totals = arena.take<float>(P::has_across ? floats : 0, "across totals");
   const Shared<int> live = arena.take<int>(kMostHeads, "live"), candidates = arena.take<int>(kMostHeads, "candidates"),
-                    wins = arena.take<int>(kMostHeads, "wins");
+                    wins = arena.take<int>(kMostHeads, "wins"), queue = arena.take<int>(kBlockThreads, "queue");
   const int together = P::heads == Heads::own ? 1 : s.kv_heads, units = s.kv_heads / together;
+  const int items = s.rows * s.layers * units;
   uint32_t* mine = scratch + blockIdx.x * unit_words<P>(s.kv_heads, s.max_slots);
-  SKV_LOOP for (int item = blockIdx.x; item < s.rows * s.layers * units; item += gridDim.x) {
-    const skv_row row = load_row(s, item / (s.layers * units));
-    if (row.policy != s.self || !row.compact) continue;
-    const Unit<P, KV, D> unit = {s,    row,        item / units % s.layers, item % units * together, together,
-                                 ChoiceLayout<P>::of(s.max_slots), mine, live, candidates, wins, m};
-    unit.compact(tile, totals);
+  SKV_LOOP for (int base = blockIdx.x; base < items; base += kBlockThreads * gridDim.x) {
+    const int item = base + threadIdx.x * gridDim.x;
+    const bool works = item < items && has_work<P>(s, item, units, together);
+    int total;
+    const int at = block_scan(m, works, &total);
+    if (works) queue[at] = item;
+    __syncthreads();
+    SKV_LOOP for (int k = 0; k < total; k++) {
+      const int next = queue[k];
+      const skv_row row = load_row(s, next / (s.layers * units));
+      const Unit<P, KV, D> unit = {s,    row,        next / units % s.layers, next % units * together, together,
+                                   ChoiceLayout<P>::of(s.max_slots), mine, live, candidates, wins, m};
+      unit.compact(tile, totals);
+      __syncthreads();
+    }
     __syncthreads();
   }
 }

@@ -122,10 +122,16 @@ int32_t compact_rows(const skv_step* s, const skv_exec* exec) {
     if (s->hints.compact_rows == 0) return 0;
     expose(exec->scratch, exec->scratch_bytes, "scratch");
     const Step step = step_of(s, 0);
-    const int units = s->rows * step.layers * (P::heads == Heads::own ? step.kv_heads : 1);
-    return SKV_LAUNCH((compact_kernel<P, typename V::KV, V::D>),
-                      dim3(smaller(units, compact_blocks<P>(step.kv_heads, step.max_slots))), kBlockThreads,
-                      compact_shared<P>(V::D), exec->stream, step, (uint32_t*)exec->scratch);
+    const int units = step.layers * (P::heads == Heads::own ? step.kv_heads : 1);
+    const int blocks = smaller(s->rows * units, compact_blocks<P>(step.kv_heads, step.max_slots));
+    int32_t code = 0;
+    if constexpr (replaces<P>())
+      code = SKV_LAUNCH((replace_kernel<P, typename V::KV, V::D>), dim3(units, s->rows), kReplaceThreads,
+                        kReplaceShared, exec->stream, step);
+    if (!code)
+      code = SKV_LAUNCH((compact_kernel<P, typename V::KV, V::D>), dim3(blocks), kBlockThreads,
+                        compact_shared<P>(V::D), exec->stream, step, (uint32_t*)exec->scratch);
+    return code;
   }
 }
 
