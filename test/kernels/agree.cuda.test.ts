@@ -85,10 +85,25 @@ const close = (a: Float32Array, b: Float32Array, label: string) => {
 
 const options = { headDims: [64], kvTypes: ['f32'] } as const;
 
+type Build = (runner: typeof cpu) => Promise<{ library: string; plan: Plan }>;
+
+const begun: Promise<unknown>[] = [];
+/** Builds a policy for both targets, ahead of its test and two policies at a time. */
+async function both(build: Build) {
+  const turn = begun.length;
+  const made = Promise.allSettled([begun[turn - 2]]).then(async () => [
+    await build(cpu),
+    await build(emulated('5', options)),
+  ]);
+  begun.push(made);
+  made.catch(() => undefined); // told by its own test
+  return made;
+}
+
 /** Runs a policy on both targets and compares everything there is. */
-async function agree(build: (runner: typeof cpu) => Promise<{ library: string; plan: Plan }>, interleaved: boolean) {
+async function agree(libraries: ReturnType<typeof both>, interleaved: boolean) {
   const shape = shapeOf(interleaved);
-  const [above, below] = [await build(cpu), await build(emulated('5', options))];
+  const [above, below] = await libraries;
   const { plan } = above;
   const heads = [0, 1].flatMap((seq) => [0, 1].flatMap((layer) => [0, 1].map((head) => ({ seq, layer, head }))));
   const ops = [...steps(plan, shape), ...heads];
@@ -114,12 +129,14 @@ async function agree(build: (runner: typeof cpu) => Promise<{ library: string; p
   return expected;
 }
 
-for (const name of readdirSync(dirname(shipped('none')!)).map((file) => file.replace(/\.ts$/, '')))
+for (const name of readdirSync(dirname(shipped('none')!)).map((file) => file.replace(/\.ts$/, ''))) {
+  const libraries = both((runner) => runner.policy(name));
   test(`${name}: CUDA's text keeps what the CPU keeps`, async () => {
-    const { steps: answers } = await agree((runner) => runner.policy(name), true);
+    const { steps: answers } = await agree(libraries, true);
     const last = answers[answers.length - 1].lengths;
     assert.ok(name === 'none' ? last.every((n) => n > PROMPT) : last.some((n) => n < PROMPT), String(last));
   });
+}
 
 /** Policies that read what no shipped one does. */
 const written: Record<string, string> = {
@@ -154,12 +171,14 @@ export default definePolicy({
   score: (slot) => slot.mass, keep: chunks(4, 28), window: { first: 2, last: 3 }, positions: 'cache', when: every(1),
 });`,
 };
-for (const [name, text] of Object.entries(written))
+for (const [name, text] of Object.entries(written)) {
+  const file = join(home, `${name}.ts`);
+  writeFileSync(file, text);
+  const libraries = both((runner) => runner.file(file));
   for (const interleaved of [true, false])
     test(`${name}: the same, RoPE ${interleaved ? 'interleaved' : 'in halves'}`, async () => {
-      const file = join(home, `${name}.ts`);
-      writeFileSync(file, text);
-      await agree((runner) => runner.file(file), interleaved);
+      await agree(libraries, interleaved);
     });
+}
 
 test.run();

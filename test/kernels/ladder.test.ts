@@ -87,6 +87,7 @@ function emulated(batch: typeof policies): Promise<string> {
     const body = text
       .slice(start)
       .replaceAll('skv_policy_entry', `skv_policy_entry_${seed}`)
+      .replace('"cuda"', '"cpu"') // emulated, it takes the addon's arrays, as no library for a GPU could
       .replace(/return BY_SHAPE\(.*?;/g, 'return (void)step, (void)exec, 0;');
     return `namespace seed_${seed} {\n${body}}\n`;
   });
