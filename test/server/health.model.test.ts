@@ -22,7 +22,7 @@ const paragraph =
   'The lighthouse keeper wrote down the weather, the ships and the birds of the day, and then he slept. ';
 
 test('the client gets a sensible answer, with eviction too', async () => {
-  const messages = [{ role: 'user' as const, content: 'What is the capital of France?' }];
+  const messages = [{ role: 'user' as const, content: 'What is the capital city of Japan?' }];
   for (const sparse_kv of [undefined, { policy: 'h2o', budget: 256, recent: 128 }]) {
     const answer = await client.chat.completions.create({
       model: model.name,
@@ -31,7 +31,7 @@ test('the client gets a sensible answer, with eviction too', async () => {
       max_tokens: 20,
       ...{ sparse_kv },
     });
-    assert.match(answer.choices[0].message.content!, /Paris/);
+    assert.match(answer.choices[0].message.content!, /Tokyo/);
   }
 });
 
