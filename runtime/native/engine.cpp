@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "elementwise.h"
+#include "forward.h"
 #include "policy.h"
 
 namespace skv {
@@ -65,7 +66,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             model_.rope_interleaved};
 
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
-  const int widest = std::max({model_.width, q, model_.ffn});
+  widest_ = std::max({model_.width, q, model_.ffn});
   x_.resize(size_t(tokens) * model_.width);
   h_.resize(size_t(tokens) * std::max(model_.width, q));
   q_.resize(size_t(tokens) * q);
@@ -78,8 +79,8 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   cos_.resize(size_t(tokens) * model_.head_dim / 2);
   sin_.resize(cos_.size());
   const int rows = std::max(tokens, SKV_KEPT_LOGITS);
-  int8_.resize(size_t(rows) * widest);
-  scale_.resize(size_t(rows) * (widest / kBlock + 1));
+  int8_.resize(size_t(rows) * widest_);
+  scale_.resize(size_t(rows) * (widest_ / kBlock + 1));
   scaled_sum_.resize(scale_.size());
   sum_.resize(scale_.size());
   last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
@@ -120,7 +121,6 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   buffers_.max_copies = c.max_copies;
   *buffers = buffers_;
 
-  activations_ = {0, nullptr, 0, int8_.data(), scale_.data(), scaled_sum_.data(), sum_.data()};
   exec_ = {threads_.count(), &threads_, run_parallel, nullptr, nullptr, 0};
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
 }
@@ -208,9 +208,16 @@ void Engine::step(const skv_step_counts& counts) {
            reinterpret_cast<float*>(step_floats_->data())};
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
-    attention(counts, layer);
-    feed_forward(counts.tokens, layer);
+    dense(counts.tokens, [&](const Tokens& some) {
+      if (layer > 0) finish_layer(layer - 1, some);
+      start_layer(layer, some);
+    });
+    run_policies(counts, layer);
   }
+  dense(counts.tokens, [&](const Tokens& some) {
+    finish_layer(model_.layers - 1, some);
+    add_residual(some);
+  });
   sample(counts.samplers);
   compact(counts);
 }
@@ -239,87 +246,6 @@ void Engine::embed(int tokens) {
       sin_[size_t(t) * half + i] = float(std::sin(angle));
     }
   });
-}
-
-void Engine::normalise(const float* from, int n, const float* gain, bool quantised) {
-  activations_.x = h_.data();
-  activations_.cols = activations_.stride = model_.width;
-  threads_.each(n, [&](int32_t t, int32_t) {
-    rms_norm(from + size_t(t) * model_.width, gain, model_.norm_eps, model_.width, &h_[size_t(t) * model_.width]);
-    if (quantised) quantize(activations_, t, t + 1);
-  });
-}
-
-void Engine::quantise(const float* x, int cols, int n) {
-  activations_.x = x;
-  activations_.cols = activations_.stride = cols;
-  if (cols % kBlock == 0) threads_.each(n, [&](int32_t t, int32_t) { quantize(activations_, t, t + 1); });
-}
-
-/* The products of n tokens with several matrices of the same input. `prepared`: activations_ holds x already. Row
- * groups are dealt out in pieces small enough to balance (at most a quarter of a MiB when there are many) and large
- * enough to stream. */
-void Engine::project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs) {
-  if (!prepared) quantise(x, cols, n);
-  int groups = 0;
-  size_t bytes = 0;
-  for (const Out& out : outs) groups += out.w->groups(), bytes += out.w->bytes();
-  const int pieces = std::min(groups, std::max(threads_.count() * 8, int(bytes >> 18)));
-  const int size = (groups + pieces - 1) / pieces;
-  threads_.each((groups + size - 1) / size, [&](int32_t piece, int32_t) {
-    int first = piece * size, last = std::min(groups, first + size), base = 0;
-    for (const Out& out : outs) {
-      const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
-      if (g0 < g1) isa_->product(*out.w, activations_, 0, n, g0, g1, out.to, out.stride);
-      base += out.w->groups();
-    }
-  });
-}
-
-void Engine::rotate(int tokens) {
-  const int dim = model_.head_dim, half = dim / 2;
-  threads_.each(tokens, [&](int32_t t, int32_t) {
-    const float *c = &cos_[size_t(t) * half], *s = &sin_[size_t(t) * half];
-    for (int h = 0; h < model_.heads; h++)
-      rope(&q_[(size_t(t) * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
-    for (int h = 0; h < model_.kv_heads; h++)
-      rope(&k_[(size_t(t) * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
-  });
-}
-
-void Engine::attention(const skv_step_counts& counts, int l) {
-  const Layer& layer = weights_.layer[l];
-  const int n = counts.tokens, q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
-  normalise(x_.data(), n, layer.attn_norm, model_.width % kBlock == 0);
-  project(h_.data(), model_.width, n, true,
-          {{&layer.q, q_.data(), q}, {&layer.k, k_.data(), kv}, {&layer.v, v_.data(), kv}});
-  rotate(n);
-  run_policies(counts, l);
-  project(attended_.data(), q, n, false, {{&layer.o, h_.data(), model_.width}});
-}
-
-void Engine::feed_forward(int n, int l) {
-  const Layer& layer = weights_.layer[l];
-  /* the residual of attention, then the norm, one pass over each token */
-  activations_.x = h_.data();
-  activations_.cols = activations_.stride = model_.width;
-  threads_.each(n, [&](int32_t t, int32_t) {
-    float *x = &x_[size_t(t) * model_.width], *h = &h_[size_t(t) * model_.width];
-    add(x, h, model_.width);
-    rms_norm(x, layer.ffn_norm, model_.norm_eps, model_.width, h);
-    if (model_.width % kBlock == 0) quantize(activations_, t, t + 1);
-  });
-  project(h_.data(), model_.width, n, true,
-          {{&layer.gate, gate_.data(), model_.ffn}, {&layer.up, up_.data(), model_.ffn}});
-  activations_.x = gate_.data();
-  activations_.cols = activations_.stride = model_.ffn;
-  threads_.each(n, [&](int32_t t, int32_t) {
-    silu_multiply(&gate_[size_t(t) * model_.ffn], &up_[size_t(t) * model_.ffn], model_.ffn);
-    if (model_.ffn % kBlock == 0) quantize(activations_, t, t + 1);
-  });
-  project(gate_.data(), model_.ffn, n, true, {{&layer.down, h_.data(), model_.width}});
-  threads_.each(
-      n, [&](int32_t t, int32_t) { add(&x_[size_t(t) * model_.width], &h_[size_t(t) * model_.width], model_.width); });
 }
 
 void Engine::run_policies(const skv_step_counts& counts, int layer) {
@@ -361,7 +287,10 @@ void Engine::sample(int samplers) {
     for (int i = 0; i < n; i++)
       rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width,
                normed + size_t(i) * model_.width);
-    project(normed, model_.width, n, false, {{&weights_.output, logits_.data(), model_.vocab}});
+    const Tokens drawn = {0, n, false};
+    const Activations a = part(drawn, normed, model_.width);
+    quantise(drawn, a);
+    project(drawn, a, {{&weights_.output, logits_.data(), model_.vocab}});
     threads_.each(n, [&](int32_t i, int32_t worker) {
       sampling_[worker].draw(buffers_.sampler[first + i], buffers_, &logits_[size_t(i) * model_.vocab], model_.vocab,
                              &buffers_.sampled[first + i]);

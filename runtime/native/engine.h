@@ -25,6 +25,12 @@ class Engine {
   std::string describe() const;
 
  private:
+  /* Tokens [first, first + n) of a step. Alone: one worker takes them from product to product; else all workers share
+   * each product. */
+  struct Tokens {
+    int first, n;
+    bool alone;
+  };
   struct Out { /* one of the products of a projection */
     const Matrix* w;
     float* to;
@@ -33,14 +39,19 @@ class Engine {
   void check(const skv_step_counts& counts) const;
   void copy_pages(int copies);
   void embed(int tokens);
-  void attention(const skv_step_counts& counts, int layer);
-  void feed_forward(int tokens, int layer);
   void sample(int samplers);
-  /* Normalises rows of `from` [n][width] into h_ and quantises them when `quantised`. */
-  void normalise(const float* from, int n, const float* gain, bool quantised);
-  void project(const float* x, int cols, int n, bool prepared, std::initializer_list<Out> outs);
-  void quantise(const float* x, int cols, int n);
-  void rotate(int tokens);
+
+  /* forward.cpp */
+  template <class Fn>
+  void dense(int tokens, Fn&& fn);
+  void start_layer(int layer, const Tokens& some);
+  void finish_layer(int layer, const Tokens& some);
+  void add_residual(const Tokens& some);
+  template <class Fn>
+  void over(const Tokens& some, int32_t items, Fn&& fn);
+  Activations part(const Tokens& some, const float* x, int cols) const;
+  void quantise(const Tokens& some, const Activations& a);
+  void project(const Tokens& some, const Activations& a, std::initializer_list<Out> outs);
   void run_policies(const skv_step_counts& counts, int layer);
   void compact(const skv_step_counts& counts);
   void size_scratch();
@@ -48,7 +59,7 @@ class Engine {
   skv_model model_;
   std::vector<float> inv_freq_;
   skv_shape shape_{};
-  int max_rows_, max_seqs_, max_copies_, pages_;
+  int max_rows_, max_seqs_, max_copies_, pages_, widest_;
   Threads threads_;
   Weights weights_;
   Arena pool_;
@@ -65,7 +76,6 @@ class Engine {
   Array<int8_t> int8_;
   Array<float> scale_, scaled_sum_;
   Array<int32_t> sum_;
-  Activations activations_;
   Array<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
   int kept_logits_ = 0;
   std::vector<Sampling> sampling_; /* one per worker */

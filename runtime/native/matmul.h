@@ -59,7 +59,8 @@ struct Activations {
 
 /* Quantises tokens [token0, token1): symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks.
  */
-void quantize(const Activations& a, int token0, int token1);
+using Quantize = void (*)(const Activations& a, int token0, int token1);
+void quantize(const Activations& a, int token0, int token1); /* in plain loops */
 
 /* One row-group range of a product for tokens [token0, token1): out[token * out_stride + row]. */
 using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1,
@@ -70,6 +71,7 @@ struct Isa {
   const char* name;
   bool (*supported)();
   Product product;
+  Quantize quantize; /* the same bits as quantize() */
 };
 /* Paths this binary was built with, best first; the last, "generic", always runs. */
 extern const Isa* const kIsas[];

@@ -131,7 +131,7 @@ bool supported() {
 
 }  // namespace
 
-extern const Isa kAvx2 = {"avx2", supported, product};
+extern const Isa kAvx2 = {"avx2", supported, product, quantize};
 
 }  // namespace skv
 #endif

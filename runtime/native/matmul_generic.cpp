@@ -73,6 +73,6 @@ bool always() { return true; }
 
 }  // namespace
 
-extern const Isa kGeneric = {"generic", always, product};
+extern const Isa kGeneric = {"generic", always, product, quantize};
 
 }  // namespace skv

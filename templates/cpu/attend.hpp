@@ -108,12 +108,12 @@ SKV_INLINE int segments_of(int slots) { return (slots + SKV_SEGMENT - 1) / SKV_S
 template <class KV>
 int tile_queries(const Head<KV>& h, int t0, int t1, typename KV::Pair* q, int* sees) {
   const int g = h.shape->group, half = h.dim / 2, before = *h.length - h.row->tokens;
-  const float scale = h.shape->scale;
+  const f32x16 scale = splat(h.shape->scale);
   for (int t = t0; t < t1; t++)
     for (int i = 0; i < g; i++) {
       const int r = (t - t0) * g + i;
       const float* from = h.query(t) + i * h.dim;
-      for (int j = 0; j < half; j++) q[r * half + j] = KV::pair(from[2 * j] * scale, from[2 * j + 1] * scale);
+      for (int d = 0; d < h.dim; d += 16) KV::put_pairs(*(const f32x16u*)(from + d) * scale, q + r * half + d / 2);
       sees[r] = before + t + 1;
     }
   return (t1 - t0) * g;
