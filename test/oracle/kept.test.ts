@@ -125,6 +125,11 @@ function tokensFor(seed: number, count: number, vocab: number): Int32Array {
   return tokens.slice(0, count);
 }
 
+/** Around the borders of pages, and longer than any budget. */
+const LENGTHS = [15, 16, 17, 31, 33, 48, 65, 150];
+/** Tokens of a step: each length meets another in each shape. */
+const CHUNKS = [1, 5, 13, 16, 17];
+
 const shapes: Partial<TinyShape>[] = [
   { kvHeads: 1, group: 1, headDim: 64 },
   { kvHeads: 2, group: 3, headDim: 80, ropeInterleaved: false },
@@ -136,23 +141,18 @@ for (const [i, shape] of shapes.entries()) {
   test(`kept sets: ${shape.kvHeads} KV heads × ${shape.group}, head size ${shape.headDim}`, async () => {
     const model = tinyModel(100 + i, shape);
     try {
-      const chunked = [await engineFor(model, 512), await engineFor(model, [1, 5, 13, 16][i])];
-      const lengths = [
-        [15, 33],
-        [16, 40],
-        [17, 65],
-        [31, 48],
-      ][i].concat([150]);
-      for (const prompt of lengths) {
+      const whole = await engineFor(model, 512);
+      const cut = await Promise.all(CHUNKS.map((tokens) => engineFor(model, tokens)));
+      for (const [k, prompt] of LENGTHS.entries()) {
         const tokens = tokensFor(prompt * 7 + i, prompt + 21, model.shape.vocab);
         for (const each of cases) {
           const label = `${each.policy}, seed ${100 + i}, prompt ${prompt}`;
           const expected = run(model, each.rule(model.shape.layers), tokens, prompt).compactions;
-          for (const engine of chunked)
+          for (const engine of [whole, cut[(i + k) % CHUNKS.length]])
             compare(label, expected, await compactions(engine, each, tokens, prompt), tokens.length - 1);
         }
       }
-      for (const engine of chunked) await engine.close();
+      for (const engine of [whole, ...cut]) await engine.close();
     } finally {
       model.remove();
     }
