@@ -22,7 +22,13 @@ export interface PeerOptions {
   short?: boolean;
   /** parts of the names of the systems wanted; default all */
   only?: string[];
+  /** parts of the measurement wanted, see `PEER_PARTS`; default all */
+  parts?: PeerPart[];
 }
+
+/** One sequence at several lengths; eight sequences at once; eight in a pool too small for them. */
+export const PEER_PARTS = ['one', 'batch', 'pool'] as const;
+export type PeerPart = (typeof PEER_PARTS)[number];
 
 /** One row of the table: tokens a second, or bytes, of every system that ran it. */
 export interface PeerRow {
@@ -33,6 +39,7 @@ export interface PeerRow {
 
 /** Sizes of one phase: systems start with room for it, run everything in turns, and end. */
 interface Phase {
+  part: PeerPart;
   sequences: number;
   context: number;
   pool?: number;
@@ -57,6 +64,7 @@ const single = (length: number, rows: ('prefill' | 'decode')[]): Phase['works'][
 const eight = (length: number): [number, number][] => Array.from({ length: 8 }, (_, i) => [1 + i * 700, length]);
 
 const shortPhase: Phase = {
+  part: 'one',
   sequences: 1,
   context: 4096 + 64,
   wants: ({ name, maker }) => maker === 'llama.cpp' || name === 'skv' || name === 'skv, h2o 20 %',
@@ -71,6 +79,7 @@ const shortPhase: Phase = {
 
 const fullPhases: Phase[] = [
   {
+    part: 'one',
     sequences: 1,
     context: 8000 + 64,
     wants: ({ name }) => name !== 'skv, h2o 20 %',
@@ -78,6 +87,7 @@ const fullPhases: Phase[] = [
     memory: 'peak RSS at 8,000 tokens',
   },
   {
+    part: 'batch',
     sequences: 8,
     context: 4000 + 128,
     wants: ({ name, matched, maker }) =>
@@ -91,6 +101,7 @@ const fullPhases: Phase[] = [
     ],
   },
   {
+    part: 'pool',
     sequences: 8,
     context: 4000 + 128,
     pool: 221e6,
@@ -179,7 +190,7 @@ async function runPhase(
 }
 
 export async function peers(options: PeerOptions, progress: (line: string) => void): Promise<Report> {
-  const { model, runs, short = false, only = [] } = options;
+  const { model, runs, short = false, only = [], parts = PEER_PARTS } = options;
   const { layers, kvHeads, headDim, files } = model.spec;
   const folder = mkdtempSync(join(tmpdir(), 'skv-peers-'));
   const about = machine();
@@ -190,7 +201,7 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
     writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
     const own = files[0].match(/\.([A-Z0-9_]+)\.gguf$/)?.[1] ?? 'as it is';
     const all = subjects(own).filter(({ name }) => only.length === 0 || only.some((part) => name.includes(part)));
-    for (const phase of short ? [shortPhase] : fullPhases) {
+    for (const phase of short ? [shortPhase] : fullPhases.filter(({ part }) => parts.includes(part))) {
       const common: Common = {
         model: files[0],
         tokens,
@@ -212,7 +223,7 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
         for (const child of running.values()) await child.close();
       }
     }
-    const command = `skv bench peers --runs ${runs}${short ? ' --short' : ''}${only.map((part) => ` --only '${part}'`).join('')}`;
+    const command = `skv bench peers --runs ${runs}${short ? ' --short' : ''}${only.map((part) => ` --only '${part}'`).join('')}${parts === PEER_PARTS ? '' : parts.map((part) => ` --part ${part}`).join('')}`;
     return reportOf({ command, about, all, rows, missing });
   } finally {
     rmSync(folder, { recursive: true, force: true });

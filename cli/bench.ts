@@ -1,5 +1,5 @@
 /** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { main } from './output.ts';
 
 const collect = (value: string, list: string[] = []) => [...list, value];
@@ -58,6 +58,11 @@ export function registerBench(program: Command, model: readonly [string, string,
   )
     .option('--short', 'decode at 128, 1,024 and 4,096 and prefill of 512 and 2,048, skv and llama.cpp alone')
     .option('--only <part>', 'systems whose name holds this (repeatable)', collect, [])
+    .addOption(
+      new Option('--part <part...>', 'one sequence, eight at once, or eight in a pool too small for them')
+        .choices(['one', 'batch', 'pool'])
+        .default([], 'all'),
+    )
     .action(run('peers'));
   what(
     'serve',

@@ -1,6 +1,7 @@
 /** From the options of `skv bench` to a measurement and its report. */
 import { readFileSync } from 'node:fs';
 import { type Lengths, parseLengths } from '../../bench/load.ts';
+import type { PeerPart } from '../../bench/peers.ts';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
@@ -74,12 +75,21 @@ export async function engine(flags: Repeated): Promise<void> {
   await measure(flags, (progress) => engineBench({ model, runs, quick: flags.quick }, progress));
 }
 
-export async function peers(flags: Repeated & { short?: boolean; only: string[] }): Promise<void> {
+export async function peers(flags: Repeated & { short?: boolean; only: string[]; part: PeerPart[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { peers: run } = await import('../../bench/peers.ts');
   const model = await openModel(flags.model);
   await measure(flags, (progress) =>
-    run({ model, runs, short: flags.short ?? flags.quick, only: flags.only }, progress),
+    run(
+      {
+        model,
+        runs,
+        short: flags.short ?? flags.quick,
+        only: flags.only,
+        ...(flags.part.length ? { parts: flags.part } : {}),
+      },
+      progress,
+    ),
   );
 }
 
