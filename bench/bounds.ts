@@ -56,7 +56,7 @@ async function parts(
   let attention = 0;
   if (job.kind === 'decode') {
     await open(job.slots, 1);
-    const pass = policy.plan.observe.decode ? 'both' : 'attend';
+    const pass = policy.plan.observe.decode ? 'observe' : 'attend';
     attention = job.batch * (await repeated(helper, `pass ${pass} 1 ${job.slots} 0 0`, runs));
   } else {
     await open(job.slots, chunk);

@@ -17,8 +17,8 @@ const COLD = 96 << 20;
 
 interface Wanted {
   policy: BuiltPolicy;
-  /** both: attend, and what a generated token adds to the states, wherever the policy does it */
-  pass: 'append' | 'attend' | 'both' | 'observe' | 'last' | 'compact';
+  /** observe, last: attend with all new tokens observed, or the last `window` */
+  pass: 'append' | 'attend' | 'observe' | 'last' | 'compact';
   slots: number;
   /** new tokens at the end of the slots */
   tokens: number;
@@ -47,19 +47,21 @@ function passCase(
     return found ? cost(found[kind], values) : 0;
   };
   const slotBytes = 4 * headDim + 4 * plan.lanes.length;
-  const seen = pairs(slots, pass === 'last' ? window : tokens);
+  const seen = pairs(slots, tokens);
   const single = tokens === 1;
   const moved = slots - keep === 1 ? 1 : Math.min(keep, slots); // one newest slot fills one hole
   const [bytes, ops] = {
     append: [tokens * slotBytes, 0],
     // keys and values once for all new tokens; states are read and written
     attend: [slots * 4 * headDim, seen * formula('attend', 'flops')],
-    both: [
+    observe: [
       slots * (4 * headDim + 8 * plan.states.length),
-      seen * (formula('attend', 'flops') + formula('accumulate', 'flops')),
+      seen * (formula('attend', 'flops') + formula(single ? 'accumulate' : 'observe', 'flops')),
     ],
-    observe: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
-    last: [slots * formula('observe', 'bytes'), seen * formula('observe', 'flops')],
+    last: [
+      slots * (4 * headDim + 8 * plan.states.length),
+      seen * formula('attend', 'flops') + pairs(slots, window) * formula('observe', 'flops'),
+    ],
     compact: [
       slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'),
       slots * formula('select', 'flops'),
@@ -71,9 +73,8 @@ function passCase(
   const what = {
     append: 'append',
     attend: single ? 'attend' : 'attend, prefill',
-    both: 'attend and accumulate',
-    observe: 'observe every',
-    last: `observe last ${window}`,
+    observe: single ? 'attend and observe' : 'attend and observe every, prefill',
+    last: `attend and observe last ${window}, prefill`,
     compact: slots - keep === 1 ? 'replace one slot' : 'select-compact',
   }[pass];
   const parts = [
@@ -106,7 +107,7 @@ export function passCases(
     { policy: none, pass: 'append', slots: 1024, tokens: chunk },
     ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
     ...[1, 8].map((group): Wanted => ({ policy: none, pass: 'attend', slots: long, tokens: 1, shape: { group } })),
-    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'both', slots, tokens: 1 })),
+    ...lengths.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: 1 })),
     ...prompts.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: chunk, layers: few })),
     ...prompts.map((slots): Wanted => ({ policy: h2o, pass: 'observe', slots, tokens: chunk, layers: few })),
     ...prompts.map(

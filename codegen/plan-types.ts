@@ -61,7 +61,7 @@ export interface CudaPlan {
 }
 
 export interface Plan {
-  readonly abi: 2;
+  readonly abi: 3;
   readonly name: string;
   readonly doc: string;
   /** content hash of the simplified policy, templates, preludes, compiler flags and target */

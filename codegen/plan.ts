@@ -25,7 +25,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
   const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
-    abi: 2,
+    abi: 3,
     name: policy.name,
     doc: policy.doc,
     hash,
@@ -46,13 +46,27 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     store: policy.store,
     ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
-    passes: passes(policy, reads),
+    passes: passes(policy, reads, target),
     ...additions[target](policy, options),
   };
 }
 
+/** What it takes to observe a query of a prompt, whose log-sum-exp is known only after all its slots. */
+const observing: Record<Target, Pick<Pass, 'why' | 'bytes' | 'flops'>> = {
+  cpu: {
+    why: 'attend’s logits, kept in the cache until their log-sum-exp is final',
+    bytes: '8*g + 8*s',
+    flops: '16*g + 2*s',
+  },
+  cuda: {
+    why: 'recomputes the logits of observed queries against their final log-sum-exp',
+    bytes: 'd*b + 8*s',
+    flops: '2*d*g + 16*g + 2*s',
+  },
+};
+
 /** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
-function passes(policy: Policy, reads: Plan['reads']): Pass[] {
+function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
   const list: Pass[] = [
     {
       name: 'append',
@@ -79,13 +93,7 @@ function passes(policy: Policy, reads: Plan['reads']): Pass[] {
     });
   if (policy.observe.prompt !== 'none') {
     const which = policy.observe.prompt === 'every' ? 'every prompt token' : 'each of the last prompt tokens';
-    list.push({
-      name: 'observe',
-      when: which,
-      why: 'recomputes the logits of observed queries against their final log-sum-exp',
-      bytes: 'd*b + 8*s',
-      flops: '2*d*g + 16*g + 2*s',
-    });
+    list.push({ name: 'observe', when: which, ...observing[target] });
   }
   if (policy.keep.kind !== 'all') {
     const vectors = (reads.keys ? 1 : 0) + (reads.values ? 1 : 0);

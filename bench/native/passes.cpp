@@ -121,16 +121,16 @@ void open_pool(const PoolSpec& spec, Threads& threads) {
 }
 void close_pool() { pool.reset(); }
 
-/* One sequence, all layers: `slots` live ones, the last `tokens` of them new. Sequences take turns, so that the next
- * one's pages are cold. What is not measured (append before attend, attend before observe) runs, and its time is left
- * out. */
+/* One sequence, all layers: `slots` live ones, the last `tokens` of them new. `observe` and `last` are attend with
+ * queries observed: all new ones, or the last `window`. Sequences take turns, so that the next one's pages are cold.
+ * append before attend runs, and its time is left out. */
 Answer pass(const std::string& name, int tokens, int slots, int keep, int window, Threads&) {
   if (!pool) throw std::runtime_error("open a policy first");
   Pool& p = *pool;
   if (slots > p.spec.slots || tokens > p.spec.max_tokens || tokens > slots)
     throw std::runtime_error("more than the pool was opened for");
   const bool attends = name != "append" && name != "compact",
-             observes = name == "observe" || name == "last" || name == "both";
+             observes = name == "observe" || name == "last";
   std::vector<double> times; /* of each layer, or of compact over all of them; the first run is warm-up */
   int runs = 0;
   for (const double start = seconds_now(); runs < 2 || (seconds_now() - start < 0.1 && runs < 50); runs++) {
@@ -157,12 +157,7 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
       p.check(p.policy->append(&p.step, layer, &p.exec));
       const double t1 = seconds_now();
       if (attends) p.check(p.policy->attend(&p.step, layer, &p.exec));
-      const double t2 = seconds_now();
-      if (observes) p.check(p.policy->observe(&p.step, layer, &p.exec));
-      times.push_back(name == "both" ? seconds_now() - t1
-                      : observes     ? seconds_now() - t2
-                      : attends      ? t2 - t1
-                                     : t1 - t0);
+      times.push_back(attends ? seconds_now() - t1 : t1 - t0);
     }
   }
   return {median(times) * (name == "compact" ? 1 : p.spec.layers), 0, 0};

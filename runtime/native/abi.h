@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define SKV_ABI_VERSION 2
+#define SKV_ABI_VERSION 3
 #define SKV_PAGE 16
 #define SKV_SEGMENT 256
 #define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
@@ -102,9 +102,10 @@ typedef struct skv_step {
   float* logits;  /* [device] policy's own use between attend and observe of one layer: step_floats() floats */
 } skv_step;
 
-/* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done. On
- * CUDA functions launch on `stream` and return; `parallel` is null, `workers` counts the device's multiprocessors, and
- * scratch is one [device] array of scratch_bytes for all of them. */
+/* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done;
+ * items begin in their order, so one may wait for an earlier one. On CUDA functions launch on `stream` and return;
+ * `parallel` is null, `workers` counts the device's multiprocessors, and scratch is one [device] array of scratch_bytes
+ * for all of them. */
 typedef struct skv_exec {
   int32_t workers;
   void* self;
@@ -154,8 +155,9 @@ typedef struct skv_policy {
   int64_t (*scratch_bytes)(const skv_shape*);
   int64_t (*step_floats)(const skv_shape*);
   /* One layer of one step, in this order. append stores K, V and lanes of the new tokens and raises lengths. attend
-   * fills out and lse for every token of its rows. observe runs `next` for observed queries; it may use logits that
-   * attend left behind. compact runs once after the last layer, over all layers, for rows with compact = 1. */
+   * fills out and lse for every token of its rows. observe runs `next` for observed queries; it is null where attend
+   * has done that already (on the CPU, where the logits are still in the cache). compact runs once after the last
+   * layer, over all layers, for rows with compact = 1. */
   int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*);
   int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*);
   int32_t (*observe)(const skv_step*, int32_t layer, const skv_exec*);

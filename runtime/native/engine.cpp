@@ -256,7 +256,7 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     step_.self = int32_t(p);
     int32_t code = policies_[p]->append(&step_, layer, &exec_);
     if (!code) code = policies_[p]->attend(&step_, layer, &exec_);
-    if (!code) code = policies_[p]->observe(&step_, layer, &exec_);
+    if (!code && policies_[p]->observe) code = policies_[p]->observe(&step_, layer, &exec_);
     if (code)
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " +
                                std::to_string(code) + ": " + policies_[p]->error(code));

@@ -3,21 +3,23 @@
 // A query's arithmetic is the same in every schedule: slots are taken in segments of SKV_SEGMENT; in a segment all
 // logits, their maximum, the exponentials, their sum (16 lanes, then a tree) and the weighted values in slot order;
 // segments are merged in order. Prefill walks the segments of a tile of queries; decode deals them to threads, and who
-// finishes a head's last one merges them and, with the log-sum-exp at hand, lets the policy observe the query.
+// finishes a head's last one merges them. Then, with the log-sum-exp at hand, the policy observes the queries.
 //
 // Decode reads every key and value once: 4 * dim bytes a slot in bf16. Prefill is bound by arithmetic: per query head
-// and slot 2 * dim multiply-adds in bf16 pairs and one exponential.
+// and slot 2 * dim multiply-adds in bf16 pairs and one exponential; an observed query needs one exponential more.
 #pragma once
 #include <algorithm>
 #include <atomic>
+#include <thread>
 #include <vector>
 
 #include "dots.hpp"
-#include "slots.hpp"
+#include "observe.hpp"
 
 constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
 constexpr int kBlockRows = 12;  // rows whose logits of a segment stay in the first-level cache together
 constexpr int kSplitRows = 64;  // most rows of a step whose segments are dealt out separately
+constexpr int kKept = 1 << 17;  // logits a tile keeps for the policy to observe: they stay in the second-level cache
 
 // A worker's buffers for one tile.
 template <class KV>
@@ -79,10 +81,9 @@ SKV_INLINE void soften(float* x, int visible, int pages, typename KV::Pair* p, P
 }
 
 // One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
-// first row (earlier ones see nothing of it) in part[]; raw logits go to `keep` [row][keep_stride] when it is not null.
+// first row (earlier ones see nothing of it) in part[], and the logits in `kept` unless it is null.
 template <class P, class KV, bool kDecode>
-int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, Partial* part, float* keep,
-            int64_t keep_stride) {
+int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, Partial* part, const Kept* kept) {
   const int slot0 = way.page0 * SKV_PAGE;
   int first = 0;
   while (first < rows && tile.sees[first] <= slot0) first++;
@@ -94,7 +95,8 @@ int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& til
     for (int r = r0; r < r0 + n; r++) {
       float* x = tile.logits + (r - r0) * SKV_SEGMENT;
       const int visible = tile.sees[r] - slot0 < slots ? tile.sees[r] - slot0 : slots;
-      if (keep) memcpy(keep + r * keep_stride + slot0, x, pages * SKV_PAGE * sizeof(float));
+      for (int i = 0; kept && i < pages; i++)
+        memcpy(kept->row(way.page0 + i, r), x + i * SKV_PAGE, SKV_PAGE * sizeof(float));
       soften<KV>(x, visible, pages, tile.p + (r - r0) * kSegmentPairs, part + r);
     }
     weigh_rows<KV, kDecode>(h, way, slots, n, tile.p, part[r0].values, h.dim);
@@ -125,80 +127,104 @@ SKV_INLINE void finish(Partial& whole, int dim, float* out, float* lse) {
   *lse = whole.top + skv_log(whole.sum);
 }
 
-// A tile of a prompt chunk, segment after segment.
+// A tile of a prompt chunk, segment after segment. Observed tokens of a head take their turn: `turn` is the next one.
 template <class P, class KV>
-void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
+void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float* logits, std::atomic<int32_t>* turn) {
   const int rows = tile_queries(h, t0, t1, tile.q, tile.sees), g = h.shape->group;
+  const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
+  const bool observed = P::observes && first < last;
+  const Kept kept = {logits, rows};
   Partial total[kTileRows], share[kTileRows];
   for (int r = 0; r < rows; r++) {
     total[r] = {-INFINITY, 0, tile.totals + r * h.dim};
     share[r] = {0, 0, tile.shares + r * h.dim};
     memset(total[r].values, 0, h.dim * sizeof(float));
   }
-  for (int seg = 0; seg < segments_of(tile.sees[rows - 1]); seg++)
-    for (int r = segment<P, KV, false>(h, {h, seg * kSegmentPages, 0}, rows, tile, share, nullptr, 0); r < rows; r++)
-      merge(&total[r], share[r], h.dim);
+  for (int seg = 0; seg < segments_of(tile.sees[rows - 1]); seg++) {
+    const Way<KV> way = {h, seg * kSegmentPages, 0};
+    int r = segment<P, KV, false>(h, way, rows, tile, share, observed ? &kept : nullptr);
+    for (; r < rows; r++) merge(&total[r], share[r], h.dim);
+  }
   for (int r = 0; r < rows; r++) finish(total[r], h.dim, h.out(t0 + r / g) + r % g * h.dim, h.lse(t0 + r / g) + r % g);
+  if constexpr (P::observes)
+    if (observed) {
+      while (turn->load(std::memory_order_acquire) < first) std::this_thread::yield();
+      observe<P>(h, first, last, kept, (first - t0) * g);
+      turn->store(last, std::memory_order_release);
+    }
 }
 
-// Where decode keeps its segments' shares and, for a policy that observes, its logits.
-//   shares [split row][kv_head][segment][group][dim + 2]    logits [split row][kv_head][group][max_slots]
-//   left   [split row][kv_head] segments that are not done yet
+// What items of a step share.
+//   left   [row][kv_head] of a split row: its segments that are not done yet; of others: the token to be observed next
+//   shares [split row][kv_head][segment][group][dim + 2]    logits [split row][kv_head], kept for all slots
 struct Split {
-  float *shares, *logits;
   std::atomic<int32_t>* left;
-  int64_t segments, group, dim, slots, heads;
+  float *shares, *logits;
+  int64_t segments, group, dim, heads;
   explicit Split(const skv_step* step)
       : segments(segments_of(step->shape->max_slots)),
         group(step->shape->group),
         dim(step->shape->head_dim),
-        slots(step->shape->max_slots),
         heads(step->shape->kv_heads) {
     left = (std::atomic<int32_t>*)step->logits;
-    shares = step->logits + kSplitRows * heads;
+    shares = step->logits + counters(step->shape);
     logits = shares + kSplitRows * heads * segments * group * (dim + 2);
   }
+  static int64_t counters(const skv_shape* s) { return (int64_t(s->max_rows) * s->kv_heads + 15) / 16 * 16; }
   static int64_t floats(const skv_shape* s, bool observes) {
     const int64_t segments = segments_of(s->max_slots), rows = (int64_t)kSplitRows * s->kv_heads * s->group;
-    return kSplitRows * s->kv_heads + rows * segments * (s->head_dim + 2) + (observes ? rows * s->max_slots : 0);
+    return counters(s) + rows * segments * (s->head_dim + 2 + (observes ? SKV_SEGMENT : 0));
   }
   float* share(int split, int head, int seg, int g) const {
     return shares + (((split * heads + head) * segments + seg) * group + g) * (dim + 2);
   }
-  float* row_logits(int split, int head) const { return logits + (split * heads + head) * group * slots; }
+  Kept kept(int split, int head) const {
+    return {logits + (split * heads + head) * group * segments * SKV_SEGMENT, int(group)};
+  }
 };
 
-SKV_INLINE int64_t attend_scratch(const skv_shape* s) { return Tile<F32>::bytes(s->head_dim); }
+// Tokens of a tile of a prompt that is observed, when `slots` are live: their logits are at most kKept, or one block.
+SKV_INLINE int observed_width(const skv_shape* s, int slots) {
+  const int block = std::max(1, kBlockRows / s->group), most = kTileRows / s->group / block;
+  return block * std::clamp(kKept / (block * s->group * ((slots + 15) / 16 * 16)), 1, std::max(1, most));
+}
+
+SKV_INLINE int64_t attend_scratch(const skv_shape* s, bool observes) {
+  const int64_t block = (int64_t)std::max(kBlockRows, s->group) * ((s->max_slots + 15) / 16 * 16);
+  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, block) * 4 : 0);
+}
 
 // Which rows are split, and where each row's items start. A row is split when it has one query; it gets the next of
 // kSplitRows places, or -1 when they are taken. An item of it is a run of segments of one head: long enough that
-// calling pages ahead pays, short enough that the threads end together.
+// calling pages ahead pays, short enough that the threads end together. An item of another row is a tile of tokens.
 struct Schedule {
-  std::vector<int> place, start;  // [rows], [rows + 1]
+  std::vector<int> place, width, start;  // [rows], [rows] tokens of a tile, [rows + 1]
   int run;
-  template <class KV>
-  void plan(const skv_step* step, int layer, int tile, int workers) {
+  template <class P, class KV>
+  void plan(const skv_step* step, int layer, int workers) {
+    const skv_shape* s = step->shape;
     place.assign(step->rows, -1);
+    width.assign(step->rows, kTileRows / s->group);
     start.assign(step->rows + 1, 0);
     int places = 0, all = 0;
     for (int r = 0; r < step->rows; r++) {
       const skv_row* row = step->row + r;
       if (row->policy != step->self) continue;
-      if (row->tokens == 1 && places < kSplitRows) {
-        place[r] = places++;
-        for (int h = 0; h < step->shape->kv_heads; h++) {
-          const int n = segments_of(*Head<KV>(step, row, layer, h).length);
-          start[r + 1] = n > start[r + 1] ? n : start[r + 1];
-          all += n;
-        }
-      } else {
-        start[r + 1] = (row->tokens + tile - 1) / tile;
+      int most = 0;
+      const bool split = row->tokens == 1 && places < kSplitRows;
+      for (int h = 0; h < s->kv_heads; h++) {
+        const int slots = *Head<KV>(step, row, layer, h).length;
+        most = std::max(most, slots);
+        if (split) all += segments_of(slots);
       }
+      if (split) place[r] = places++;
+      if (P::observes && row->observe1 > row->observe0) width[r] = observed_width(s, most);
+      start[r + 1] = split ? segments_of(most) : (row->tokens + width[r] - 1) / width[r];
     }
     run = std::clamp(all / (6 * workers), 1, 8);
     for (int r = 0; r < step->rows; r++) {
       const int items = place[r] >= 0 ? (start[r + 1] + run - 1) / run : start[r + 1];
-      start[r + 1] = start[r] + items * step->shape->kv_heads;
+      start[r + 1] = start[r] + items * s->kv_heads;
     }
   }
   int row_of(int item) const { return int(std::upper_bound(start.begin(), start.end(), item) - start.begin()) - 1; }
@@ -207,21 +233,10 @@ struct Schedule {
 // The schedule of the attend under way: grown once, reused by every layer of every step.
 inline thread_local Schedule schedule;
 
-// `next` for every slot of a head, from the logits of its one decode query.
-template <class P, class KV>
-void observe_decode(const Head<KV>& h, const float* logits, int64_t stride) {
-  const int live = *h.length;
-  for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
-  for (int p = 0; p * SKV_PAGE < live; p++) {
-    call_lanes<P>(h, p + 8);
-    const int visible = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
-    advance<P>(h, p, visible, h.row->pos0, live, page_attn<P>(logits + p * SKV_PAGE, stride, h.lse(0), h.shape->group));
-  }
-}
-
 // Segments [seg0, seg1) of a decode row's head; who finishes the head's last ones merges them all, in order.
 template <class P, class KV>
-void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Split& split, const Tile<KV>& tile) {
+void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Split& split, const Tile<KV>& tile,
+                     std::atomic<int32_t>* left) {
   const int g = h.shape->group, segments = segments_of(*h.length);
   const int last = ((seg1 < segments ? seg1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE;
   const Way<KV> start = {h, seg0 * kSegmentPages, last};
@@ -230,17 +245,17 @@ void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Spl
   tile_queries(h, 0, 1, tile.q, tile.sees);
   Partial share[kTileRows];
   const bool observed = P::observes && h.row->observe1 > h.row->observe0;
+  const Kept kept = split.kept(place, h.head);
   for (int seg = seg0; seg < seg1; seg++) {
     for (int i = 0; i < g; i++) share[i] = {0, 0, tile.shares + i * h.dim};
-    segment<P, KV, true>(h, {h, seg * kSegmentPages, last}, g, tile, share,
-                         observed ? split.row_logits(place, h.head) : nullptr, split.slots);
+    segment<P, KV, true>(h, {h, seg * kSegmentPages, last}, g, tile, share, observed ? &kept : nullptr);
     for (int i = 0; i < g; i++) {
       float* to = split.share(place, h.head, seg, i);
       to[0] = share[i].top, to[1] = share[i].sum;
       memcpy(to + 2, share[i].values, h.dim * sizeof(float));
     }
   }
-  if (split.left[place * split.heads + h.head].fetch_sub(seg1 - seg0, std::memory_order_acq_rel) > seg1 - seg0) return;
+  if (left->fetch_sub(seg1 - seg0, std::memory_order_acq_rel) > seg1 - seg0) return;
   for (int i = 0; i < g; i++) {
     Partial whole = {-INFINITY, 0, tile.totals};
     memset(whole.values, 0, h.dim * sizeof(float));
@@ -251,34 +266,40 @@ void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Spl
     finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
   }
   if constexpr (P::observes)
-    if (observed) observe_decode<P>(h, split.row_logits(place, h.head), split.slots);
+    if (observed) observe<P>(h, 0, 1, kept, 0);
 }
 
 template <class P, class KV>
 int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  const int heads = step->shape->kv_heads, g = step->shape->group;
-  if (g > kTileRows) return 1;
-  const int width = kTileRows / g;  // tokens of a tile
+  const int heads = step->shape->kv_heads;
+  if (step->shape->group > kTileRows) return 1;
   const Split split(step);
   Schedule& plan = schedule;
-  plan.plan<KV>(step, layer, width, exec->workers);
+  plan.plan<P, KV>(step, layer, exec->workers);
   for (int r = 0; r < step->rows; r++)
-    for (int h = 0; plan.place[r] >= 0 && h < heads; h++)
-      split.left[plan.place[r] * heads + h] = segments_of(*Head<KV>(step, step->row + r, layer, h).length);
+    for (int h = 0; h < heads; h++) {
+      const skv_row* row = step->row + r;
+      split.left[r * heads + h] =
+          plan.place[r] >= 0 ? segments_of(*Head<KV>(step, row, layer, h).length) : row->observe0 - row->pos0;
+    }
   each(exec, plan.start[step->rows], [&](int32_t item, int32_t worker) {
     const int r = plan.row_of(item), place = plan.place[r], index = (item - plan.start[r]) / heads;
     const Head<KV> h(step, step->row + r, layer, (item - plan.start[r]) % heads);
+    auto* left = split.left + r * heads + h.head;
     Scratch scratch(exec, worker);
     const Tile<KV> tile(&scratch, h.dim);
     if (place >= 0) {
       const int seg0 = index * plan.run, segments = segments_of(*h.length);
       const int seg1 = seg0 + plan.run < segments ? seg0 + plan.run : segments;
-      if (seg0 < seg1) attend_segments<P>(h, seg0, seg1, place, split, tile);
+      if (seg0 < seg1) attend_segments<P>(h, seg0, seg1, place, split, tile, left);
       return;
     }
-    // the last tiles see the most slots: they go first
-    const int tiles = (h.row->tokens + width - 1) / width, t0 = (tiles - 1 - index) * width;
-    attend_tile<P>(h, t0, t0 + width < h.row->tokens ? t0 + width : h.row->tokens, tile);
+    // the last tiles see the most slots and go first; not so where tokens are observed in turn
+    const bool in_turn = P::observes && h.row->observe1 > h.row->observe0;
+    const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
+    const int t0 = (in_turn ? index : tiles - 1 - index) * width;
+    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, P::observes ? scratch.take<float>(0) : nullptr,
+                   left);
   });
   return 0;
 }

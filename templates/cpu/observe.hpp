@@ -1,54 +1,61 @@
-// Observing a prompt: for a page of slots the observed queries are walked in order and their logits computed again, the
-// same bits as attend's, against the final log-sum-exp. (A decode query is observed by attend, which has its logits.)
+// `next`: what observed queries do to the states of a head's slots.
+//
+// It runs where attention has just ended: the queries' logits are still in the cache and their log-sum-exp is final, so
+// that no product is computed twice, and a slot sees its queries in order however a prompt was cut.
 #pragma once
-#include "attend.hpp"
+#include "slots.hpp"
 
-// Observed queries of a prompt chunk against the slots of one page.
-template <class P, class KV>
-void observe_page(const Head<KV>& h, int p, Scratch scratch) {
-  const int g = h.shape->group, tile = kTileRows / g;
-  const Tile<KV> buffers(&scratch, h.dim);
-  const int before = *h.length - h.row->tokens, slot0 = p * SKV_PAGE;
-  int t = h.row->observe0 - h.row->pos0;
-  const int end = h.row->observe1 - h.row->pos0;
-  if (before + t + 1 <= slot0) t = slot0 - before;  // earlier queries see nothing of this page
-  for (; t < end; t += tile) {
-    const int t1 = t + tile < end ? t + tile : end;
-    const int rows = tile_queries(h, t, t1, buffers.q, buffers.sees);
-    logits_of<P>(h, p, buffers.q, rows, buffers.logits, SKV_PAGE, buffers.turned);
-    for (int i = t; i < t1; i++) {
-      const int live = before + i + 1, visible = live - slot0 < SKV_PAGE ? live - slot0 : SKV_PAGE;
-      advance<P>(h, p, visible, h.row->pos0 + i, live,
-                 page_attn<P>(buffers.logits + (i - t) * g * SKV_PAGE, SKV_PAGE, h.lse(i), g));
-    }
+// Logits that attention keeps for it: [page][query row][SKV_PAGE].
+struct Kept {
+  float* at;
+  int rows;
+  float* row(int page, int r) const { return at + ((int64_t)page * rows + r) * SKV_PAGE; }
+};
+
+// exp(logit - lse) of one query's heads for the slots of a page, reduced over the group in head order.
+template <class P>
+SKV_INLINE f32x16 page_attn(const float* logits, const float* lse, int group) {
+  f32x16 total = exp16(*(const f32x16*)logits - splat(lse[0]));
+  for (int g = 1; g < group; g++) {
+    const f32x16 p = exp16(*(const f32x16*)(logits + g * SKV_PAGE) - splat(lse[g]));
+    total = P::group == Group::max ? (p > total ? p : total) : total + p;
   }
+  return P::group == Group::mean ? total / splat((float)group) : total;
 }
 
+// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them; t0 is row `first` of kept.
 template <class P, class KV>
-int32_t observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  if constexpr (P::observes) {
-    const int heads = step->shape->kv_heads;
-    const Schedule& plan = schedule;  // of the attend just before, on this thread
-    constexpr int kPages = 16;        // pages of an item
-    const auto observed = [&](int r) {
-      const skv_row* row = step->row + r;
-      return row->policy == step->self && row->observe1 > row->observe0 && plan.place[r] < 0;
-    };
-    int most = 0;
-    for (int r = 0; r < step->rows; r++)
-      for (int h = 0; observed(r) && h < heads; h++) {
-        const int pages = (*Head<KV>(step, step->row + r, layer, h).length + SKV_PAGE - 1) / SKV_PAGE;
-        most = pages > most ? pages : most;
-      }
-    const int pieces = (most + kPages - 1) / kPages;
-    each(exec, step->rows * heads * pieces, [&](int32_t item, int32_t worker) {
-      const int r = item / (heads * pieces), piece = item % pieces;
-      if (!observed(r)) return;
-      const Head<KV> h(step, step->row + r, layer, item / pieces % heads);
-      const int pages = (*h.length + SKV_PAGE - 1) / SKV_PAGE;
-      const int page1 = (piece + 1) * kPages < pages ? (piece + 1) * kPages : pages;
-      for (int p = piece * kPages; p < page1; p++) observe_page<P>(h, p, Scratch(exec, worker));
-    });
+SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kept& kept, int first) {
+  f32x16 now[P::states], next[P::states];
+  for (int i = 0; i < P::states; i++) now[i] = *(f32x16*)h.state(p, P::first_state, i);
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  if (P::next_reads_key) read_keys(h, p, keys);
+  if (P::next_reads_value) read_values(h, p, values);
+  const int before = *h.length - h.row->tokens, g = h.shape->group;
+  for (int t = t0; t < t1; t++) {
+    const int live = before + t + 1, visible = live - p * SKV_PAGE;
+    if (visible <= 0) continue;
+    const f32x16 attn = page_attn<P>(kept.row(p, first + (t - t0) * g), h.lse(t), g);
+#pragma GCC unroll 1  // or it is unrolled before it can be vectorised
+    for (int s = 0; s < SKV_PAGE; s++) {
+      const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, ((float*)&attn)[s], &keys[s], &values[s]);
+      float states[P::states], after[P::states];
+      for (int i = 0; i < P::states; i++) states[i] = ((float*)&now[i])[s];
+      P::next(slot, states, after);
+      for (int i = 0; i < P::states; i++) ((float*)&next[i])[s] = after[i];
+    }
+    for (int i = 0; i < P::states; i++) now[i] = first_of(visible, next[i], now[i]);
   }
-  return 0;
+  for (int i = 0; i < P::states; i++) *(f32x16*)h.state(p, P::first_state, i) = now[i];
+}
+
+// All slots of a head.
+template <class P, class KV>
+void observe(const Head<KV>& h, int t0, int t1, const Kept& kept, int first) {
+  const int pages = (*h.length - h.row->tokens + t1 + SKV_PAGE - 1) / SKV_PAGE;
+  for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
+  for (int p = 0; p < pages; p++) {
+    call_lanes<P>(h, p + 8);
+    observe_page<P>(h, p, t0, t1, kept, first);
+  }
 }

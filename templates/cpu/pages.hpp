@@ -46,6 +46,13 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
 #endif
 }
 
+// Lanes [0, n) of one, the rest of another.
+SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) {
+  typedef int32_t i32x16 __attribute__((vector_size(64)));
+  const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return lane < n - (i32x16){} ? one : other;
+}
+
 SKV_INLINE float top_of(f32x16 v) {
   float top = v[0];
   for (int l = 1; l < 16; l++) top = v[l] > top ? v[l] : top;

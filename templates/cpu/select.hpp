@@ -6,7 +6,7 @@
 // Survivors move down in ascending order, each move read before the slot it frees is written; no page is needed. A
 // policy whose slots need no order fills a single hole with the newest slot instead (replace.hpp).
 #pragma once
-#include "observe.hpp"
+#include "attend.hpp"
 #include "replace.hpp"
 
 // One head's slots while it is decided.

@@ -1,4 +1,4 @@
-// What a policy's expressions read of a slot, and `next`: what one observed query does to the states of a page.
+// What a policy's expressions read of a slot.
 #pragma once
 #include "pages.hpp"
 
@@ -66,38 +66,6 @@ SKV_INLINE void read_values(const Head<KV>& h, int p, Vec* out) {
       const auto line = KV::value_line(h.values(p), i, d, h.dim);
       *(f32x16u*)(out[2 * i].at + d) = KV::even_of(line), *(f32x16u*)(out[2 * i + 1].at + d) = KV::odd_of(line);
     }
-}
-
-// exp(logit - lse) of one query's heads for the slots of a page, reduced over the group in head order.
-template <class P>
-SKV_INLINE f32x16 page_attn(const float* logits, int64_t stride, const float* lse, int group) {
-  f32x16 total = exp16(*(const f32x16u*)logits - splat(lse[0]));
-  for (int g = 1; g < group; g++) {
-    const f32x16 p = exp16(*(const f32x16u*)(logits + g * stride) - splat(lse[g]));
-    total = P::group == Group::max ? (p > total ? p : total) : total + p;
-  }
-  return P::group == Group::mean ? total / splat((float)group) : total;
-}
-
-// `next` for the first `visible` slots of page p.
-template <class P, class KV>
-SKV_INLINE void advance(const Head<KV>& h, int p, int visible, int32_t query, int live, f32x16 attn) {
-  float old[P::states][SKV_PAGE], fresh[P::states][SKV_PAGE];
-  for (int i = 0; i < P::states; i++) memcpy(old[i], h.state(p, P::first_state, i), sizeof old[i]);
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
-  if (P::next_reads_key) read_keys(h, p, keys);
-  if (P::next_reads_value) read_values(h, p, values);
-  for (int s = 0; s < SKV_PAGE; s++) {
-    const Slot slot = slot_at<P>(h, p, s, query, live, attn[s], &keys[s], &values[s]);
-    float states[P::states], after[P::states];
-    for (int i = 0; i < P::states; i++) states[i] = old[i][s];
-    P::next(slot, states, after);
-    for (int i = 0; i < P::states; i++) fresh[i][s] = after[i];
-  }
-  for (int i = 0; i < P::states; i++) {
-    float* state = h.state(p, P::first_state, i);
-    for (int s = 0; s < SKV_PAGE; s++) state[s] = s < visible ? fresh[i][s] : old[i][s];
-  }
 }
 
 // Calls a page's lanes into the cache, ahead of a walk that reads little else.

@@ -76,7 +76,8 @@ struct Policy {
 };
 
 int64_t scratch_bytes(const skv_shape* s) {
-  const int64_t attend = attend_scratch(s), select = Policy::keep == Keep::all ? 0 : select_scratch(s);
+  const int64_t attend = attend_scratch(s, Policy::observes);
+  const int64_t select = Policy::keep == Keep::all ? 0 : select_scratch(s);
   return attend > select ? attend : select;
 }
 int64_t step_floats(const skv_shape* s) { return Split::floats(s, Policy::observes); }
@@ -86,12 +87,11 @@ int64_t step_floats(const skv_shape* s) { return Split::floats(s, Policy::observ
   (step->shape->kv_type == SKV_BF16 ? pass<Policy, Bf16> : pass<Policy, F32>)
 int32_t run_append(const skv_step* step, int32_t layer, const skv_exec* exec) { return BY_TYPE(append)(step, layer, exec); }
 int32_t run_attend(const skv_step* step, int32_t layer, const skv_exec* exec) { return BY_TYPE(attend)(step, layer, exec); }
-int32_t run_observe(const skv_step* step, int32_t layer, const skv_exec* exec) { return BY_TYPE(observe)(step, layer, exec); }
 int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_TYPE(compact)(step, exec); }
 
 const skv_policy kPolicy = { SKV_ABI_VERSION,     sizeof(skv_policy), "snapkv",  "0123456789abcdef",  "cpu",       Policy::lanes,
                              Policy::states,      1u << SKV_BF16 | 1u << SKV_F32, scratch_bytes, step_floats, run_append,
-                             run_attend,          run_observe,        run_compact, probe_next<Policy>, probe_score<Policy>,
+                             run_attend,          nullptr,            run_compact, probe_next<Policy>, probe_score<Policy>,
                              error_of,            nullptr };
 
 }  // namespace
