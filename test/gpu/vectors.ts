@@ -39,6 +39,7 @@ const params: Record<string, Record<string, number>> = {
   snapkv: { budget: 24, window: 7 },
   pyramidkv: { budget: 25, window: 4 },
   adakv: { budget: 22, window: 5 },
+  chunkkv: { budget: 30, window: 6 },
   knorm: { budget: 18 },
   keydiff: { budget: 30 },
 };
@@ -51,6 +52,7 @@ const larger: Record<string, Record<string, number>> = {
   snapkv: { budget: 200, window: 32 },
   pyramidkv: { budget: 200, window: 8 },
   adakv: { budget: 170, window: 32 },
+  chunkkv: { budget: 190, window: 32 },
   knorm: { budget: 257 },
   keydiff: { budget: 150 },
 };

@@ -1,5 +1,5 @@
 /**
- * What the engine keeps, against plain loops written from the papers' rules: nine policies, random models, awkward lengths,
+ * What the engine keeps, against plain loops written from the papers' rules: ten policies, random models, awkward lengths,
  * prompts in one chunk and in chunks of every size. Sets may differ only where two scores are closer than TIE.
  */
 import { test } from 'uvu';
@@ -39,6 +39,11 @@ const cases: Case[] = [
     policy: 'adakv',
     params: { budget: 22, window: 5 },
     rule: () => rules.adakv({ budget: 22, window: 5, pool: { kind: 'max', width: 7 }, alpha: 0.5 }),
+  },
+  {
+    policy: 'chunkkv',
+    params: { budget: 60, window: 5 },
+    rule: () => rules.chunkkv({ budget: 60, window: 5, size: 20 }),
   },
   { policy: 'knorm', params: { budget: 18 }, rule: () => rules.knorm({ budget: 18 }) },
   { policy: 'keydiff', params: { budget: 30 }, rule: () => rules.keydiff({ budget: 30, block: 128 }) },

@@ -1,5 +1,5 @@
 /**
- * The nine shipped policies once more, from their papers' rules, in plain loops over plain lists. `generated` counts the
+ * The ten shipped policies once more, from their papers' rules, in plain loops over plain lists. `generated` counts the
  * tokens fed after the prompt; it is -1 while the prompt is still being read.
  */
 import type { Cache, Entry, Kept, Rule } from './forward.ts';
@@ -126,6 +126,38 @@ export function snapkv(snap: Snap): Rule {
         : each(cache, (entries) => {
             const { candidates, always } = snapScores(entries, snap, length);
             return best(candidates, snap.budget - always.length, always);
+          }),
+  };
+}
+
+/** SnapKV's mass, averaged over the layer's heads and over chunks of `size` positions: whole chunks, until one does not fit. */
+export function chunkkv({ budget, window, size }: { budget: number; window: number; size: number }): Rule {
+  return {
+    observe: snapObserve(window),
+    keep: (cache, { length, generated }) =>
+      generated !== 0
+        ? undefined
+        : cache.map((heads) => {
+            const { old, always } = split(heads[0], window, length);
+            const scores = old.map((_, j) => mean(heads.map((entries) => entries[j].mass)));
+            const numbers = [...new Set(old.map(({ pos }) => Math.floor(pos / size)))];
+            const chunks = numbers.map((number) => {
+              const members = old.map((_, j) => j).filter((j) => Math.floor(old[j].pos / size) === number);
+              return { members, score: mean(members.map((j) => scores[j])) };
+            });
+            const ranked = chunks.sort((a, b) => b.score - a.score || b.members[0] - a.members[0]);
+            let room = budget - always.length;
+            const fits = ranked.findIndex(({ members }) => (room -= members.length) < 0);
+            const count = fits < 0 ? ranked.length : fits;
+            const border = count > 0 && fits > 0 ? (ranked[count - 1].score + ranked[count].score) / 2 : undefined;
+            const margin = new Map(
+              ranked.flatMap(({ members, score }) =>
+                members.map((j) => [old[j].pos, border === undefined ? Infinity : Math.abs(score - border)] as const),
+              ),
+            );
+            const stay = ranked.slice(0, count).flatMap(({ members }) => members.map((j) => old[j].pos));
+            const chosen = { positions: [...stay, ...always].sort(byPosition), margin };
+            return heads.map(() => chosen);
           }),
   };
 }
