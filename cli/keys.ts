@@ -51,9 +51,9 @@ export const ANSWER = 16;
 
 const things = ['lighthouse', 'harbour gate', 'old library', 'boat house', 'wine cellar', 'bell tower', 'garden shed'];
 const told = (thing: string, key: string) =>
-  `\n\nThe pass key of the ${thing} is ${key}. Remember it: ${key} is the pass key of the ${thing}.\n\n`;
+  `\n\nThe pass key of the ${thing} is the number ${key}. Remember it: ${key} is the pass key of the ${thing}.\n\n`;
 const asked = (thing: string) => `\n\nWhat is the pass key of the ${thing}?`;
-const begun = (thing: string) => `The pass key of the ${thing} is`;
+const begun = (thing: string) => `The pass key of the ${thing} is the number`;
 
 /** The key of trial i lies at depth (i + ½) / trials of its text, or at the end of a sentence shortly before that. */
 export function keyPrompts(model: Speaker, { text, length, trials, seed }: PromptSpec): KeyPrompt[] {

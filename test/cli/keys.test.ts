@@ -22,7 +22,7 @@ const chatty = speaker(true);
 const decode = (tokens: ArrayLike<number>) => chatty.tokenizer.decode(tokens);
 const book = Array.from({ length: 1000 }, (_, i) => `Wave ${i} broke on the shore. `).join('');
 const spec = { text: chatty.tokenizer.encode(book), length: 1500, trials: 10, seed: 1 };
-const NEEDLE = /\n\nThe pass key of the ([a-z ]+) is (\d+)\. Remember it: (\d+) is the pass key of the ([a-z ]+)\.\n\n/;
+const NEEDLE = /\n\nThe pass key of the ([a-z ]+) is the number (\d+)\. Remember it: (\d+) is the pass key of the ([a-z ]+)\.\n\n/;
 
 test('every prompt has its length, a stretch of text of its own, the key, the question and the start of the answer', () => {
   keyPrompts(chatty, spec).forEach(({ tokens, read, key }, i) => {
@@ -33,7 +33,7 @@ test('every prompt has its length, a stretch of text of its own, the key, the qu
     assert.match(key, /^[1-9]\d{4,6}$/);
     const text = decode(tokens.subarray('[user] '.length, read)).replace(needle, '');
     assert.is(text, book.slice(i * spec.length, i * spec.length + text.length));
-    const end = `\n\nWhat is the pass key of the ${thing}? [assistant] The pass key of the ${thing} is`;
+    const end = `\n\nWhat is the pass key of the ${thing}? [assistant] The pass key of the ${thing} is the number`;
     assert.is(prompt, `[user] ${decode(tokens.subarray('[user] '.length, read))}${end}`);
   });
 });
@@ -62,7 +62,7 @@ test('without a chat template the prompt begins as a text does, and a length tha
   const [{ tokens }] = keyPrompts(speaker(false), { ...spec, trials: 1 });
   assert.is(tokens[0], BOS);
   assert.is(tokens.length, spec.length);
-  assert.match(decode(tokens.subarray(1)), /^Wave 0 [\s\S]*\?\n\nThe pass key of the [a-z ]+ is$/);
+  assert.match(decode(tokens.subarray(1)), /^Wave 0 [\s\S]*\?\n\nThe pass key of the [a-z ]+ is the number$/);
   assert.throws(() => keyPrompts(chatty, { ...spec, length: 200 }), /200 tokens are too few/);
 });
 
