@@ -22,7 +22,8 @@ const chatty = speaker(true);
 const decode = (tokens: ArrayLike<number>) => chatty.tokenizer.decode(tokens);
 const book = Array.from({ length: 1000 }, (_, i) => `Wave ${i} broke on the shore. `).join('');
 const spec = { text: chatty.tokenizer.encode(book), length: 1500, trials: 10, seed: 1 };
-const NEEDLE = /\n\nThe pass key of the ([a-z ]+) is the number (\d+)\. Remember it: (\d+) is the pass key of the ([a-z ]+)\.\n\n/;
+const NEEDLE =
+  /\n\nThe pass key of the ([a-z ]+) is the number (\d+)\. Remember it: (\d+) is the pass key of the ([a-z ]+)\.\n\n/;
 
 test('every prompt has its length, a stretch of text of its own, the key, the question and the start of the answer', () => {
   keyPrompts(chatty, spec).forEach(({ tokens, read, key }, i) => {
