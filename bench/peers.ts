@@ -9,8 +9,9 @@ import type { LoadedModel } from '../runtime/model/types.ts';
 import type { Child } from './child.ts';
 import { machine } from './machine.ts';
 import { type Spread, interleave, spread } from './measure.ts';
+import { type KeyRow, keySet, runKeys } from './peers/keys.ts';
+import type { Work, Worked } from './peers/protocol.ts';
 import { ratios, reportOf } from './peers/report.ts';
-import type { Worked } from './peers/protocol.ts';
 import { type Common, type Subject, subjects } from './peers/subjects.ts';
 import type { Report } from './report.ts';
 import { mobyDick } from './text.ts';
@@ -26,9 +27,12 @@ export interface PeerOptions {
   parts?: PeerPart[];
 }
 
-/** One sequence at several lengths; eight sequences at once; eight in a pool too small for them. */
-export const PEER_PARTS = ['one', 'batch', 'pool'] as const;
+/** One sequence at several lengths; eight at once; eight in a pool too small for them; keys hidden in long prompts. */
+export const PEER_PARTS = ['one', 'batch', 'pool', 'keys'] as const;
 export type PeerPart = (typeof PEER_PARTS)[number];
+
+/** Systems that most phases leave out. */
+const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672'];
 
 /** One row of the table: tokens a second, or bytes, of every system that ran it. */
 export interface PeerRow {
@@ -82,7 +86,7 @@ const fullPhases: Phase[] = [
     part: 'one',
     sequences: 1,
     context: 8000 + 64,
-    wants: ({ name }) => name !== 'skv, h2o 20 %',
+    wants: ({ name }) => !ASIDE.includes(name),
     works: [...shortPhase.works, single(7000, ['prefill']), single(8000, ['decode'])],
     memory: 'peak RSS at 8,000 tokens',
   },
@@ -106,7 +110,7 @@ const fullPhases: Phase[] = [
     context: 4000 + 128,
     pool: 221e6,
     wants: ({ pools, name, matched, evicts }) =>
-      pools === true && (matched === true || evicts === true || name === 'skv') && name !== 'skv, h2o 20 %',
+      pools === true && (matched === true || evicts === true || name === 'skv') && !ASIDE.includes(name),
     works: [
       {
         prompts: eight(4000),
@@ -114,6 +118,13 @@ const fullPhases: Phase[] = [
         rows: [{ what: '8 × (4,000 + 128) in 221 MB, whole', of: ({ seconds }) => (8 * 128) / seconds }],
       },
     ],
+  },
+  {
+    part: 'keys',
+    sequences: 1,
+    context: 4096 + 64,
+    wants: ({ name, matched, maker }) => matched === true || (maker === 'skv' && name !== 'skv, h2o 20 %'),
+    works: [], // `runKeys` asks
   },
 ];
 
@@ -140,15 +151,11 @@ async function startAll(
   return running;
 }
 
-async function runPhase(
-  phase: Phase,
-  running: Map<Subject, Child>,
-  runs: number,
-  rows: PeerRow[],
-  missing: Map<string, string>,
-  progress: (line: string) => void,
-) {
-  const ask = async (subject: Subject, work: object): Promise<Worked | undefined> => {
+type Ask = (subject: Subject, work: Work) => Promise<Worked | undefined>;
+
+/** Wakes a system for one piece of work; one that fails is named with its reason, and is asked no more. */
+function asking(running: Map<Subject, Child>, missing: Map<string, string>, progress: (line: string) => void): Ask {
+  return async (subject, work) => {
     if (missing.has(subject.name)) return undefined;
     const child = running.get(subject)!;
     child.wake();
@@ -162,6 +169,16 @@ async function runPhase(
       child.rest();
     }
   };
+}
+
+async function runPhase(
+  phase: Phase,
+  running: Map<Subject, Child>,
+  ask: Ask,
+  runs: number,
+  rows: PeerRow[],
+  progress: (line: string) => void,
+) {
   for (const subject of running.keys()) await ask(subject, { prompts: [[0, 64]], count: 8 });
   const peaks = new Map<string, number>();
   for (const { prompts, count, rows: wanted } of phase.works) {
@@ -195,13 +212,16 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
   const folder = mkdtempSync(join(tmpdir(), 'skv-peers-'));
   const about = machine();
   const rows: PeerRow[] = [];
+  const keys: KeyRow[] = [];
   const missing = new Map<string, string>();
   try {
     const tokens = join(folder, 'tokens.json');
-    writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
+    const text = [...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000);
     const own = files[0].match(/\.([A-Z0-9_]+)\.gguf$/)?.[1] ?? 'as it is';
     const all = subjects(own).filter(({ name }) => only.length === 0 || only.some((part) => name.includes(part)));
     for (const phase of short ? [shortPhase] : fullPhases.filter(({ part }) => parts.includes(part))) {
+      const keyed = phase.part === 'keys' ? keySet(model) : undefined;
+      writeFileSync(tokens, JSON.stringify(keyed?.tokens ?? text));
       const common: Common = {
         model: files[0],
         tokens,
@@ -218,13 +238,15 @@ export async function peers(options: PeerOptions, progress: (line: string) => vo
         missing,
       );
       try {
-        await runPhase(phase, running, runs, rows, missing, progress);
+        const ask = asking(running, missing, progress);
+        if (keyed) keys.push(...(await runKeys(model, keyed, [...running.keys()], ask, progress)));
+        else await runPhase(phase, running, ask, runs, rows, progress);
       } finally {
         for (const child of running.values()) await child.close();
       }
     }
     const command = `skv bench peers --runs ${runs}${short ? ' --short' : ''}${only.map((part) => ` --only '${part}'`).join('')}${parts === PEER_PARTS ? '' : parts.map((part) => ` --part ${part}`).join('')}`;
-    return reportOf({ command, about, all, rows, missing });
+    return reportOf({ command, about, all, rows, keys, missing });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -59,8 +59,11 @@ export function registerBench(program: Command, model: readonly [string, string,
     .option('--short', 'decode at 128, 1,024 and 4,096 and prefill of 512 and 2,048, skv and llama.cpp alone')
     .option('--only <part>', 'systems whose name holds this (repeatable)', collect, [])
     .addOption(
-      new Option('--part <part...>', 'one sequence, eight at once, or eight in a pool too small for them')
-        .choices(['one', 'batch', 'pool'])
+      new Option(
+        '--part <part...>',
+        'one sequence, eight at once, eight in a pool too small for them, or keys hidden in long prompts',
+      )
+        .choices(['one', 'batch', 'pool', 'keys'])
         .default([], 'all'),
     )
     .action(run('peers'));

@@ -111,13 +111,16 @@ command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What 
 
 command(
   'eval <measure>',
-  'nll: mean negative log-likelihood of a continuation after a compressed prefix',
-  'skv eval nll --text book.txt --prefix 2048 --continue 256 --policy h2o --ratio 0.2',
+  'nll: mean negative log-likelihood of a continuation after a compressed prefix; keys: numbers found in long prompts',
+  'skv eval nll --text book.txt --prefix 2048 --continue 256 --policy h2o --ratio 0.2\n  skv eval keys --text book.txt --prefix 4096 --policy h2o --param budget=672',
 )
   .option(...model)
   .requiredOption('--text <file>', 'a long text')
-  .option('--prefix <tokens>', 'tokens of the prefix', '2048')
-  .option('--continue <tokens>', 'tokens to judge', '256')
+  .option('--prefix <tokens>', 'tokens of the prefix, or of each prompt with a key', '2048')
+  .option('--continue <tokens>', 'nll: tokens to judge', '256')
+  .option('--trials <n>', 'keys: prompts, each with a text of its own and its key at another depth', '10')
+  .option('--seed <n>', 'keys: of the numbers', '1')
+  .option('--blind', 'keys: ask when the prompt has been compressed, so that no policy sees the question')
   .option('--policy <policy>', 'name or file (repeatable)', collect, [])
   .option(...param)
   .option(...ratio)

@@ -53,7 +53,7 @@ def work(pipe, tokens, prompts, count):
     handles = [pipe.add_request(i, ov.Tensor(tokens[:, at:at + length]), config)
                for i, (at, length) in enumerate(prompts)]
     first = [None] * len(handles)
-    counts = [0] * len(handles)
+    generated = [[] for _ in handles]
     begun = done = None  # when all had begun, and when the first was done: seconds and tokens so far
     while pipe.has_non_finished_requests():
         pipe.step()
@@ -61,9 +61,11 @@ def work(pipe, tokens, prompts, count):
         for i, handle in enumerate(handles):
             if not handle.can_read():
                 continue
-            counts[i] += sum(len(output.generated_ids) for output in handle.read().values())
+            for output in handle.read().values():
+                generated[i] += output.generated_ids
             if first[i] is None:
                 first[i] = now
+        counts = [len(ids) for ids in generated]
         if begun is None and None not in first:
             begun = (now, sum(counts))
         if done is None and max(counts) > count:
@@ -72,7 +74,7 @@ def work(pipe, tokens, prompts, count):
     if counts != [count + 1] * len(prompts):
         raise RuntimeError(f"{counts} tokens came, {count + 1} of each were asked for")
     steady = {"seconds": done[0] - begun[0], "tokens": done[1] - begun[1]} if done > begun else {"seconds": 0, "tokens": 0}
-    return {"first": first, "steady": steady, "seconds": seconds, "peakRss": peak_rss()}
+    return {"first": first, "steady": steady, "seconds": seconds, "generated": generated, "peakRss": peak_rss()}
 
 
 def main():

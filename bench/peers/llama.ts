@@ -35,25 +35,25 @@ async function work({ prompts, count }: Work): Promise<Worked> {
   const start = decoding();
   const since = () => decoding() - start;
   const first: number[] = [];
-  let generated = 0;
+  const generated: number[][] = prompts.map(() => []);
+  const total = () => generated.reduce((sum, { length }) => sum + length, 0);
   let [from, to]: ([number, number] | undefined)[] = [];
   await Promise.all(
     prompts.map(async ([at, length], i) => {
       // greedy, and on through ends of text, so that the count is kept
       const stream = sequences[i].evaluate(tokens.slice(at, at + length), { temperature: 0, yieldEogToken: true });
-      let mine = 0;
-      for await (const _ of stream) {
-        generated++;
+      for await (const token of stream) {
+        generated[i].push(token);
         if (first[i] === undefined) {
           first[i] = since();
-          if (Object.keys(first).length === prompts.length) from = [since(), generated];
+          if (Object.keys(first).length === prompts.length) from = [since(), total()];
         }
-        if (++mine > count) break;
+        if (generated[i].length > count) break;
       }
-      to ??= [since(), generated];
+      to ??= [since(), total()];
     }),
   );
-  return { first, steady: steadyOf(from!, to!), seconds: since(), peakRss: peakRss() };
+  return { first, steady: steadyOf(from!, to!), seconds: since(), generated, peakRss: peakRss() };
 }
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);

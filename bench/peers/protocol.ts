@@ -18,6 +18,8 @@ export interface Worked {
   steady: { seconds: number; tokens: number };
   /** seconds of everything */
   seconds: number;
+  /** token ids of each answer */
+  generated: number[][];
   /** peak resident bytes of the process so far */
   peakRss: number;
 }

@@ -1,10 +1,11 @@
 /** The table of systems beside each other. */
 import type { Machine } from '../machine.ts';
 import type { PeerRow } from '../peers.ts';
-import { type Report, figure, ranged } from '../report.ts';
+import { type Report, type Table, figure, ranged } from '../report.ts';
+import type { KeyRow } from './keys.ts';
 import type { Subject } from './subjects.ts';
 
-const SKV = ['skv', 'skv, h2o 20 %', 'skv, h2o 672'];
+const SKV = ['skv', 'skv, h2o 20 %', 'skv, h2o 672', 'skv, snapkv 672'];
 
 /** `1.23 × NAME`: skv's median over the median of each other system in the row, lowest first. */
 export function ratios({ results }: PeerRow): string {
@@ -40,50 +41,61 @@ export function missingNotes(missing: ReadonlyMap<string, string>): string[] {
   });
 }
 
+function keyTable(all: readonly Subject[], keys: readonly KeyRow[]): Table {
+  const named = all.filter(({ name }) => keys.some(({ found }) => found.has(name)));
+  return {
+    title: 'Keys found',
+    head: ['', ...keys.map(({ what }) => what)],
+    rows: named.map(({ name }) => [name, ...keys.map(({ found }) => found.get(name)?.found)]),
+  };
+}
+
 interface Parts {
   command: string;
   about: Machine;
   all: Subject[];
   rows: PeerRow[];
+  keys: KeyRow[];
   missing: Map<string, string>;
 }
 
-export function reportOf({ command, about, all, rows, missing }: Parts): Report {
+export function reportOf({ command, about, all, rows, keys, missing }: Parts): Report {
   const named = all.filter(({ name }) => rows.some(({ results }) => results.has(name)));
   const matched = (name: string) => all.some((subject) => subject.name === name && subject.matched && !subject.evicts);
   const evicting = (name: string) =>
     all.some((subject) => subject.name === name && subject.maker !== 'skv' && subject.evicts);
   const shown = (best: ReturnType<typeof bestRatio>) => best && `${figure(best.ratio)} × ${best.name}`;
   const counts = rows.flatMap(({ results }) => [...results.values()].map(({ n }) => n)).filter((n) => n > 1);
+  const timed: Table[] = [
+    {
+      title: 'Systems, medians and ranges (tokens a second; memory in MiB)',
+      head: ['', ...rows.map(({ what }) => what)],
+      rows: named.map(({ name }) => [
+        name,
+        ...rows.map(({ results }) => (results.has(name) ? ranged(results.get(name)!) : undefined)),
+      ]),
+    },
+    {
+      title: 'skv against the best of the others',
+      head: [
+        '',
+        'full cache ÷ best 8-bit peer, pinned',
+        'h2o at 672 ÷ best evicting peer',
+        'h2o at 672 ÷ own full cache',
+      ],
+      rows: rows.map((row) => [
+        row.what,
+        shown(bestRatio(row, 'skv', matched)),
+        shown(bestRatio(row, 'skv, h2o 672', evicting)),
+        shown(bestRatio(row, 'skv, h2o 672', (name) => name === 'skv')),
+      ]),
+    },
+  ];
   return {
     name: 'peers',
     command,
     machine: about,
-    tables: [
-      {
-        title: 'Systems, medians and ranges (tokens a second; memory in MiB)',
-        head: ['', ...rows.map(({ what }) => what)],
-        rows: named.map(({ name }) => [
-          name,
-          ...rows.map(({ results }) => (results.has(name) ? ranged(results.get(name)!) : undefined)),
-        ]),
-      },
-      {
-        title: 'skv against the best of the others',
-        head: [
-          '',
-          'full cache ÷ best 8-bit peer, pinned',
-          'h2o at 672 ÷ best evicting peer',
-          'h2o at 672 ÷ own full cache',
-        ],
-        rows: rows.map((row) => [
-          row.what,
-          shown(bestRatio(row, 'skv', matched)),
-          shown(bestRatio(row, 'skv, h2o 672', evicting)),
-          shown(bestRatio(row, 'skv, h2o 672', (name) => name === 'skv')),
-        ]),
-      },
-    ],
+    tables: [...(rows.length ? timed : []), ...(keys.length ? [keyTable(all, keys)] : [])],
     plots: [
       {
         name: 'decode',
@@ -114,6 +126,7 @@ export function reportOf({ command, about, all, rows, missing }: Parts): Report 
     ],
     data: {
       rows: rows.map(({ what, unit, results }) => ({ what, unit, results: Object.fromEntries(results) })),
+      keys: keys.map(({ what, found }) => ({ what, found: Object.fromEntries(found) })),
       missing: Object.fromEntries(missing),
     },
   };

@@ -35,7 +35,8 @@ async function work(
   const start = performance.now();
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
-  let generated = 0;
+  const generated: number[][] = prompts.map(() => []);
+  const total = () => generated.reduce((sum, { length }) => sum + length, 0);
   /** when all had begun, and when the first was done: seconds and tokens so far */
   let [from, to]: ([number, number] | undefined)[] = [];
   await Promise.all(
@@ -46,19 +47,20 @@ async function work(
         policy,
         params,
       });
-      for await (const _ of generation) {
-        generated++;
+      for await (const { token } of generation) {
+        generated[i].push(token);
         if (first[i] === undefined) {
           first[i] = since();
-          if (Object.keys(first).length === prompts.length) from = [since(), generated];
+          if (Object.keys(first).length === prompts.length) from = [since(), total()];
         }
       }
-      to ??= [since(), generated];
+      to ??= [since(), total()];
       const { error } = await generation.finished;
       if (error) throw error;
     }),
   );
-  return { first, steady: steadyOf(from!, to!), seconds: since(), peakRss: peakRss(), stats: engine.stats() };
+  const steady = steadyOf(from!, to!);
+  return { first, steady, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats() };
 }
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;

@@ -36,6 +36,10 @@ for (const name of ['skv', 'skv, h2o 20 %', 'llama.cpp Q4_1', 'llama.cpp Q4_1, p
     });
     const wall = (performance.now() - start) / 1000;
     assert.is(worked.first.length, 2);
+    assert.equal(
+      worked.generated.map(({ length }) => length),
+      [7, 7],
+    );
     for (const first of worked.first) assert.ok(first > 0 && first <= worked.seconds);
     assert.ok(worked.seconds <= wall, `${worked.seconds} of ${wall} s`);
     assert.ok(worked.steady.tokens >= 6 && worked.steady.tokens <= 12, `${worked.steady.tokens} after both had one`);

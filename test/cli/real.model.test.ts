@@ -100,6 +100,27 @@ test('eval nll compares with the full cache', async () => {
   assert.ok(Math.abs(policies[0].difference) < 0.5);
 });
 
+test('eval keys counts what was found', async () => {
+  const args = [
+    'eval',
+    'keys',
+    '--text',
+    'book.txt',
+    '--prefix',
+    '512',
+    '--policy',
+    'streaming',
+    '--param',
+    'budget=64',
+  ];
+  const { code, out, err } = await skv(...args, '--trials', '2');
+  assert.is(code, 0, err);
+  assert.match(out, /^2 keys in 512 tokens each\nnone +2 found .*\nstreaming +0 found .* missed at \d+ %, \d+ %\n$/);
+  const short = await skv(...args, '--trials', '5');
+  assert.is(short.code, 1);
+  assert.match(short.err, /book\.txt has \d+ tokens; 2560 are needed/);
+});
+
 test('serve answers, and SIGTERM ends it with 0', async () => {
   const child = start([
     'serve',
