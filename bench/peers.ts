@@ -32,7 +32,7 @@ export const PEER_PARTS = ['one', 'batch', 'pool', 'keys'] as const;
 export type PeerPart = (typeof PEER_PARTS)[number];
 
 /** Systems that most phases leave out. */
-const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672'];
+const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672'];
 
 /** One row of the table: tokens a second, or bytes, of every system that ran it. */
 export interface PeerRow {

@@ -5,7 +5,7 @@ import { type Report, type Table, figure, ranged } from '../report.ts';
 import type { KeyRow } from './keys.ts';
 import type { Subject } from './subjects.ts';
 
-const SKV = ['skv', 'skv, h2o 20 %', 'skv, h2o 672', 'skv, snapkv 672'];
+const SKV = ['skv', 'skv, h2o 20 %', 'skv, h2o 672', 'skv, snapkv 672', 'skv, chunkkv 672'];
 
 /** `1.23 × NAME`: skv's median over the median of each other system in the row, lowest first. */
 export function ratios({ results }: PeerRow): string {

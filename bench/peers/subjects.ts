@@ -122,6 +122,7 @@ export const subjects = (own: string): Subject[] => [
   skv('skv, h2o 20 %', { policy: 'h2o', ratio: 0.2 }),
   skv('skv, h2o 672', { policy: 'h2o', params: { budget: 672, recent: 128 } }),
   skv('skv, snapkv 672', { policy: 'snapkv', params: { budget: 672 } }),
+  skv('skv, chunkkv 672', { policy: 'chunkkv', params: { budget: 672 } }),
   llama('Q8_0', true, 'Q8_0'),
   llama('Q8_0', false, 'Q8_0'),
   llama('Q4_0', true, 'Q4_0'),
