@@ -1,7 +1,9 @@
 /**
  * `skv bench policies`: what eviction buys. For each policy and share of the cache that is kept: tokens a second when more
- * requests wait than a fixed pool can hold, how many it holds, and what the text's likelihood loses.
+ * requests wait than a fixed pool can hold, how many it holds, what the text's likelihood loses, and how many keys hidden in
+ * long prompts are found.
  */
+import { keyPrompts, keys } from '../cli/keys.ts';
 import { nll } from '../cli/nll.ts';
 import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
@@ -46,7 +48,11 @@ interface Bought {
   preemptions: number;
   nll: number;
   difference: number;
+  keys: number;
 }
+
+/** Keys to find: prompts, and tokens of each. */
+const [TRIALS, LENGTH] = [10, 2048];
 
 /** A server for one measurement. Its context is as long as the requests, so that nothing else is reserved. */
 function start(variant: Variant, { model, pool, prompt, output }: PolicyBenchOptions): Promise<Target> {
@@ -102,6 +108,8 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
   const seen = await interleave(variants, runs, run);
   const bought: Bought[] = [];
   const tokens = model.tokenizer.encode(options.text, { addBos: true });
+  const length = Math.min(LENGTH, Math.floor(tokens.length / TRIALS), model.maxPosition - 32);
+  const hidden = keyPrompts(model, { text: tokens, length, trials: TRIALS, seed: 1 });
   for (const variant of variants) {
     const ratio = variant.ratio === undefined ? undefined : String(variant.ratio);
     const quality = await nll(model, variant.policy.built, {
@@ -110,6 +118,7 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
       count: options.count,
       ratio,
     });
+    const { found } = await keys(model, variant.policy.built, hidden, { ratio });
     const results = seen.get(variant)!;
     bought.push({
       variant: variant.name,
@@ -119,15 +128,17 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
       preemptions: Math.max(...results.map(({ preemptions }) => preemptions)),
       nll: quality.nll,
       difference: bought.length ? quality.nll - bought[0].nll : 0,
+      keys: found,
     });
-    progress(`${variant.name}: ${quality.nll.toFixed(4)} nats`);
+    progress(`${variant.name}: ${quality.nll.toFixed(4)} nats, ${found} of ${TRIALS} keys`);
   }
-  return reportOf(options, bought, about);
+  return reportOf(options, bought, length, about);
 }
 
 function reportOf(
   { model, requests, prompt, output, pool, prefix, count, runs }: PolicyBenchOptions,
   bought: Bought[],
+  length: number,
   about: ReturnType<typeof machine>,
 ): Report {
   const full = bought[0];
@@ -147,6 +158,7 @@ function reportOf(
           'preemptions',
           'NLL, nats',
           'difference',
+          `keys of ${TRIALS}`,
           'n',
         ],
         rows: bought.map((each) => [
@@ -157,6 +169,7 @@ function reportOf(
           each.preemptions,
           each.nll.toFixed(3),
           each === full ? undefined : signed(each.difference),
+          each.keys,
           each.throughput.n,
         ]),
       },
@@ -192,6 +205,7 @@ function reportOf(
     notes: [
       `All requests arrive at once at \`skv serve\`; tokens a second count generated tokens from the first request to the last answer, reading the prompts included. n = ${runs}.`,
       `NLL: mean over ${count} tokens after ${prefix} tokens of prefix whose cache the policy has thinned; deterministic.`,
+      `Keys: numbers hidden in ${TRIALS} prompts of ${length} tokens, found by greedy answers (see skv eval keys).`,
     ],
     data: bought,
   };

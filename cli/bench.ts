@@ -91,11 +91,11 @@ export function registerBench(program: Command, model: readonly [string, string,
     .action(run('serve'));
   what(
     'policies',
-    'What eviction buys: throughput in a fixed pool, requests held, and likelihood, by policy and budget',
+    'What eviction buys: throughput in a fixed pool, requests held, likelihood and hidden keys, by policy and budget',
     'skv bench policies --policy h2o --policy ./mine.ts --model ./my-model.gguf',
     '1',
   )
-    .option('--policy <policy>', 'name or file (repeatable); default h2o, snapkv, tova and streaming', collect, [])
+    .option('--policy <policy>', 'name or file (repeatable); default h2o, snapkv, chunkkv and streaming', collect, [])
     .option('--keep <r>', 'part of each sequence that is kept (repeatable); default 0.5, 0.2 and 0.1', collect, [])
     .option('--kv-cache-memory <size>', 'bytes of the pool', '256MiB')
     .option('--requests <n>', 'that arrive at once', '16')

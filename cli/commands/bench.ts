@@ -165,7 +165,7 @@ interface PolicyFlags extends Repeated {
 export async function policies(flags: PolicyFlags): Promise<void> {
   const { policyBench } = await import('../../bench/policies.ts');
   const quick = flags.quick ?? false;
-  const chosen = flags.policy.length ? flags.policy : quick ? ['h2o'] : ['h2o', 'snapkv', 'tova', 'streaming'];
+  const chosen = flags.policy.length ? flags.policy : quick ? ['h2o'] : ['h2o', 'snapkv', 'chunkkv', 'streaming'];
   const built: { name: string; built: BuiltPolicy }[] = [];
   for (const name of ['none', ...chosen.filter((name) => name !== 'none' && name !== 'auto')])
     built.push({ name, built: await buildPolicy(name) });

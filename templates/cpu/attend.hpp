@@ -63,12 +63,12 @@ SKV_INLINE void merge(Partial* into, const Partial& segment, int dim) {
 template <class KV>
 SKV_INLINE void soften(float* x, int visible, int pages, typename KV::Pair* p, Partial* part) {
   for (int s = visible; s < pages * SKV_PAGE; s++) x[s] = -INFINITY;
-  f32x16 top = splat(-INFINITY), sum = splat(0);
+  f32x16 top = splat(-INFINITY), other = top, sum = splat(0);
   for (int i = 0; i < pages; i++) {
-    const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);
-    top = at > top ? at : top;
+    top = larger(*(f32x16*)(x + i * SKV_PAGE), top);
+    if (++i < pages) other = larger(*(f32x16*)(x + i * SKV_PAGE), other);
   }
-  part->top = top_of(top);
+  part->top = top_of(larger(top, other));
   const f32x16 peak = splat(part->top);
   for (int i = 0; i < pages; i++) {
     const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);

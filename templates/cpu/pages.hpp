@@ -53,16 +53,31 @@ SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) {
   return lane < n - (i32x16){} ? one : other;
 }
 
+// The larger of each lane; of a NaN in a, b.
+SKV_INLINE f32x16 larger(f32x16 a, f32x16 b) {
+#if defined(__AVX512F__)
+  return (f32x16)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+  return a > b ? a : b;
+#endif
+}
+
+// Lane l with lane l ^ W.
+template <int W>
+SKV_INLINE f32x16 crossed(f32x16 v) {
+  u32x16 lane;
+  for (uint32_t l = 0; l < 16; l++) lane[l] = l ^ W;
+  return __builtin_shuffle(v, lane);
+}
+
 SKV_INLINE float top_of(f32x16 v) {
-  float top = v[0];
-  for (int l = 1; l < 16; l++) top = v[l] > top ? v[l] : top;
-  return top;
+  v = larger(v, crossed<8>(v)), v = larger(v, crossed<4>(v)), v = larger(v, crossed<2>(v));
+  return larger(v, crossed<1>(v))[0];
 }
 
 // e^x for x <= 0 within 2^-21, never below e^-87: attention's own, with fused multiply-adds.
 SKV_INLINE f32x16 exp16(f32x16 x) {
-  const f32x16 low = splat(-87.0f);
-  x = x > low ? x : low;
+  x = larger(x, splat(-87.0f));
   const f32x16 t = fma(x, splat(1.44269504f), splat(12582912.0f)), k = t - splat(12582912.0f);
   const f32x16 r = fma(k, splat(-0.693147182f), x);
   f32x16 p = splat(8.29022937e-3f);
