@@ -298,8 +298,8 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     const bool in_turn = P::observes && h.row->observe1 > h.row->observe0;
     const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
     const int t0 = (in_turn ? index : tiles - 1 - index) * width;
-    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, P::observes ? scratch.take<float>(0) : nullptr,
-                   left);
+    float* rest = scratch.take<float>(0);  // what attend_scratch adds for a policy that observes
+    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, left);
   });
   return 0;
 }
