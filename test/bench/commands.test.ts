@@ -34,10 +34,10 @@ test('kernels: every pass and every weight format, beside limits of the same run
   for (const name of [
     'append (none)',
     'attend (none)',
-    'attend and accumulate (h2o)',
+    'attend and observe (h2o)',
     'attend, prefill (none)',
-    'observe every (h2o)',
-    'observe last 32 (snapkv)',
+    'attend and observe every, prefill (h2o)',
+    'attend and observe last 32, prefill (snapkv)',
     'replace one slot (h2o)',
     'select-compact (snapkv)',
   ])

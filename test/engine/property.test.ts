@@ -21,6 +21,7 @@ const budgets: Record<string, Record<string, number>> = {
   snapkv: { budget: 20, window: 4 },
   pyramidkv: { budget: 20, window: 4 },
   adakv: { budget: 20, window: 4 },
+  chunkkv: { budget: 26, window: 4 },
   knorm: { budget: 20 },
   keydiff: { budget: 20 },
 };

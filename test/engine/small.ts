@@ -14,6 +14,7 @@ export const smallBudgets: Record<string, Record<string, number>> = {
   snapkv: { budget: 40, window: 8 },
   pyramidkv: { budget: 40, window: 8 },
   adakv: { budget: 40, window: 8 },
+  chunkkv: { budget: 50, window: 8 },
   knorm: { budget: 40 },
   keydiff: { budget: 40 },
 };
