@@ -10,6 +10,7 @@ import type { Child } from './child.ts';
 import { machine } from './machine.ts';
 import { type Spread, interleave, spread } from './measure.ts';
 import { type KeyRow, keySet, runKeys } from './peers/keys.ts';
+import { PEER_PARTS, type PeerPart } from './peers/parts.ts';
 import type { Work, Worked } from './peers/protocol.ts';
 import { ratios, reportOf } from './peers/report.ts';
 import { type Common, type Subject, subjects } from './peers/subjects.ts';
@@ -24,12 +25,8 @@ export interface PeerOptions {
   /** parts of the names of the systems wanted; default all */
   only?: string[];
   /** parts of the measurement wanted, see `PEER_PARTS`; default all */
-  parts?: PeerPart[];
+  parts?: readonly PeerPart[];
 }
-
-/** One sequence at several lengths; eight at once; eight in a pool too small for them; keys hidden in long prompts. */
-export const PEER_PARTS = ['one', 'batch', 'pool', 'keys'] as const;
-export type PeerPart = (typeof PEER_PARTS)[number];
 
 /** Systems that most phases leave out. */
 const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672'];

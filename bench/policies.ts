@@ -3,7 +3,7 @@
  * requests wait than a fixed pool can hold, how many it holds, what the text's likelihood loses, and how many keys hidden in
  * long prompts are found.
  */
-import { keyPrompts, keys } from '../cli/keys.ts';
+import { ANSWER, keyPrompts, keys } from '../cli/keys.ts';
 import { nll } from '../cli/nll.ts';
 import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
@@ -105,11 +105,11 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
       await target.stop();
     }
   };
+  const tokens = model.tokenizer.encode(options.text, { addBos: true });
+  const length = Math.min(LENGTH, Math.floor(tokens.length / TRIALS), model.maxPosition - ANSWER);
+  const hidden = keyPrompts(model, { text: tokens, length, trials: TRIALS, seed: 1 });
   const seen = await interleave(variants, runs, run);
   const bought: Bought[] = [];
-  const tokens = model.tokenizer.encode(options.text, { addBos: true });
-  const length = Math.min(LENGTH, Math.floor(tokens.length / TRIALS), model.maxPosition - 32);
-  const hidden = keyPrompts(model, { text: tokens, length, trials: TRIALS, seed: 1 });
   for (const variant of variants) {
     const ratio = variant.ratio === undefined ? undefined : String(variant.ratio);
     const quality = await nll(model, variant.policy.built, {

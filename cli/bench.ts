@@ -1,5 +1,6 @@
 /** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
 import { type Command, Option } from 'commander';
+import { PEER_PARTS } from '../bench/peers/parts.ts';
 import { main } from './output.ts';
 
 const collect = (value: string, list: string[] = []) => [...list, value];
@@ -63,7 +64,7 @@ export function registerBench(program: Command, model: readonly [string, string,
         '--part <part...>',
         'one sequence, eight at once, eight in a pool too small for them, or keys hidden in long prompts',
       )
-        .choices(['one', 'batch', 'pool', 'keys'])
+        .choices(PEER_PARTS)
         .default([], 'all'),
     )
     .action(run('peers'));

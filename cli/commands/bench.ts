@@ -1,7 +1,7 @@
 /** From the options of `skv bench` to a measurement and its report. */
 import { readFileSync } from 'node:fs';
 import { type Lengths, parseLengths } from '../../bench/load.ts';
-import type { PeerPart } from '../../bench/peers.ts';
+import type { PeerPart } from '../../bench/peers/parts.ts';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';

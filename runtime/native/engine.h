@@ -50,6 +50,7 @@ class Engine {
   template <class Fn>
   void over(const Tokens& some, int32_t items, Fn&& fn);
   Activations part(const Tokens& some, const float* x, int cols) const;
+  void quantise(const Activations& a, int32_t t) const;
   void quantise(const Tokens& some, const Activations& a);
   void project(const Tokens& some, const Activations& a, std::initializer_list<Out> outs);
   void run_policies(const skv_step_counts& counts, int layer);

@@ -18,8 +18,13 @@ Activations Engine::part(const Tokens& some, const float* x, int cols) const {
   return {cols, x + first * cols, cols, &int8_[first * widest_], &scale_[blocks], &scaled_sum_[blocks], &sum_[blocks]};
 }
 
+/* One token's activations, when they come in whole blocks. */
+void Engine::quantise(const Activations& a, int32_t t) const {
+  if (a.cols % kBlock == 0) isa_->quantize(a, t, t + 1);
+}
+
 void Engine::quantise(const Tokens& some, const Activations& a) {
-  if (a.cols % kBlock == 0) over(some, some.n, [&](int32_t t) { isa_->quantize(a, t, t + 1); });
+  over(some, some.n, [&](int32_t t) { quantise(a, t); });
 }
 
 /* Products with several matrices of the same input. Shared ones are dealt out in pieces of row groups small enough to
@@ -56,7 +61,7 @@ void Engine::start_layer(int l, const Tokens& some) {
     const size_t t = some.first + i;
     if (l > 0) add(&x_[t * width], &h_[t * width], width);
     rms_norm(&x_[t * width], layer.attn_norm, model_.norm_eps, width, &h_[t * width]);
-    if (width % kBlock == 0) isa_->quantize(a, i, i + 1);
+    quantise(a, i);
   });
   project(some, a,
           {{&layer.q, q_.data(), heads * dim},
@@ -82,14 +87,14 @@ void Engine::finish_layer(int l, const Tokens& some) {
     const size_t t = some.first + i;
     add(&x_[t * width], &h_[t * width], width);
     rms_norm(&x_[t * width], layer.ffn_norm, model_.norm_eps, width, &h_[t * width]);
-    if (width % kBlock == 0) isa_->quantize(normed, i, i + 1);
+    quantise(normed, i);
   });
   project(some, normed, {{&layer.gate, gate_.data(), ffn}, {&layer.up, up_.data(), ffn}});
   const Activations gated = part(some, gate_.data(), ffn);
   over(some, some.n, [&](int32_t i) {
     const size_t t = some.first + i;
     silu_multiply(&gate_[t * ffn], &up_[t * ffn], ffn);
-    if (ffn % kBlock == 0) isa_->quantize(gated, i, i + 1);
+    quantise(gated, i);
   });
   project(some, gated, {{&layer.down, h_.data(), width}});
 }

@@ -90,7 +90,7 @@ int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& til
   for (int r0 = first; r0 < rows; r0 += kBlockRows) {
     const int n = rows - r0 < kBlockRows ? rows - r0 : kBlockRows;
     const int most = tile.sees[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
-    const int pages = (slots + SKV_PAGE - 1) / SKV_PAGE;
+    const int pages = pages_of(slots);
     segment_logits<P, KV, kDecode>(h, way, pages, tile.q + r0 * h.dim / 2, n, tile.logits, tile.turned);
     for (int r = r0; r < r0 + n; r++) {
       float* x = tile.logits + (r - r0) * SKV_SEGMENT;
@@ -186,11 +186,11 @@ struct Split {
 // Tokens of a tile of a prompt that is observed, when `slots` are live: their logits are at most kKept, or one block.
 SKV_INLINE int observed_width(const skv_shape* s, int slots) {
   const int block = std::max(1, kBlockRows / s->group), most = kTileRows / s->group / block;
-  return block * std::clamp(kKept / (block * s->group * ((slots + 15) / 16 * 16)), 1, std::max(1, most));
+  return block * std::clamp(kKept / (block * s->group * pages_of(slots) * SKV_PAGE), 1, std::max(1, most));
 }
 
 SKV_INLINE int64_t attend_scratch(const skv_shape* s, bool observes) {
-  const int64_t block = (int64_t)std::max(kBlockRows, s->group) * ((s->max_slots + 15) / 16 * 16);
+  const int64_t block = (int64_t)std::max(kBlockRows, s->group) * pages_of(s->max_slots) * SKV_PAGE;
   return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, block) * 4 : 0);
 }
 

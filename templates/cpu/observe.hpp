@@ -18,7 +18,7 @@ SKV_INLINE f32x16 page_attn(const float* logits, const float* lse, int group) {
   f32x16 total = exp16(*(const f32x16*)logits - splat(lse[0]));
   for (int g = 1; g < group; g++) {
     const f32x16 p = exp16(*(const f32x16*)(logits + g * SKV_PAGE) - splat(lse[g]));
-    total = P::group == Group::max ? (p > total ? p : total) : total + p;
+    total = P::group == Group::max ? larger(p, total) : total + p;
   }
   return P::group == Group::mean ? total / splat((float)group) : total;
 }
@@ -52,7 +52,7 @@ SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kep
 // All slots of a head.
 template <class P, class KV>
 void observe(const Head<KV>& h, int t0, int t1, const Kept& kept, int first) {
-  const int pages = (*h.length - h.row->tokens + t1 + SKV_PAGE - 1) / SKV_PAGE;
+  const int pages = pages_of(*h.length - h.row->tokens + t1);
   for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
   for (int p = 0; p < pages; p++) {
     call_lanes<P>(h, p + 8);

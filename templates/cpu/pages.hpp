@@ -205,6 +205,8 @@ struct F32 {
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 };
 
+SKV_INLINE int pages_of(int slots) { return (slots + SKV_PAGE - 1) / SKV_PAGE; }
+
 // One KV head of one layer of one row: its pages and counts.
 template <class KV>
 struct Head {

@@ -155,7 +155,7 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
     const Head<KV> h(step, row, layer, head0 + i);
     const int live = *h.length;
     Choice& c = choices[i];
-    const int padded = (live + SKV_PAGE - 1) / SKV_PAGE * SKV_PAGE;
+    const int padded = pages_of(live) * SKV_PAGE;
     c.score = scratch.take<float>(padded), c.rank = scratch.take<uint64_t>(padded);
     c.stays = scratch.take<uint8_t>(padded), c.candidate = scratch.take<int>(padded);
     order[i] = scratch.take<uint64_t>(live), extra[i] = scratch.take<float>(live);

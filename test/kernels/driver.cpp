@@ -52,6 +52,7 @@ void put(const std::vector<T>& v) {
 
 int workers = 1;
 bool threaded = false;
+bool backwards = false;  // items from the last to the first: nothing but observing may depend on their order
 
 void parallel(void*, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
   if (threaded) {
@@ -63,7 +64,7 @@ void parallel(void*, int32_t items, void (*run)(void*, int32_t, int32_t), void* 
     for (auto& thread : threads) thread.join();
     return;
   }
-  for (int i = 0; i < items; i++) run(arg, i, i % workers);  // in order, as the ABI promises
+  for (int i = 0; i < items; i++) run(arg, backwards ? items - 1 - i : i, i % workers);
 }
 
 // 16-bit numbers: bf16, and f16 as far as numbers of ordinary size go.
@@ -175,8 +176,8 @@ int main(int, char** argv) {
       const auto classes = list<int32_t>(tokens);
       const auto params = list<float>(seqs * SKV_MAX_PARAMS);
       step.rows = rows, step.row = row.data(), step.budgets = budgets.data(), step.classes = classes.data(), step.params = params.data();
-      bool compacts = false;
-      for (const auto& r : row) compacts |= r.compact != 0;
+      bool compacts = false, observes = false;
+      for (const auto& r : row) compacts |= r.compact != 0, observes |= r.observe1 > r.observe0;
       for (int layer = 0; layer < shape.layers; layer++) {
         const auto q = stored(list<float>((size_t)tokens * heads * dim), shape.io_type),
                    k = stored(list<float>((size_t)tokens * shape.kv_heads * dim), shape.io_type),
@@ -185,7 +186,9 @@ int main(int, char** argv) {
         if (cuda) shape.max_tokens = tokens;  // the arrays' true sizes, for the emulation's checks
         step.hints = hints_of(row, shape, lengths);
         step.q = q.data(), step.k = k.data(), step.v = v.data(), step.out = out.data(), step.lse = lse.data();
+        backwards = workers > 1;
         int32_t failed = policy->append(&step, layer, &exec);
+        backwards = workers > 1 && !observes;
         if (!failed) failed = policy->attend(&step, layer, &exec);
         if (threaded) {
           std::vector<double> times;
@@ -203,6 +206,7 @@ int main(int, char** argv) {
           for (size_t i = out.size(); i-- > 0;) out[i] = widen(((uint16_t*)out.data())[i], shape.io_type);
         put(out), put(lse);
       }
+      backwards = workers > 1;
       if (compacts)
         if (const int32_t failed = policy->compact(&step, &exec)) return fail(failed);
       put(lengths);

@@ -141,23 +141,17 @@ export function chunkkv({ budget, window, size }: { budget: number; window: numb
             const { old, always } = split(heads[0], window, length);
             const scores = old.map((_, j) => mean(heads.map((entries) => entries[j].mass)));
             const numbers = [...new Set(old.map(({ pos }) => Math.floor(pos / size)))];
-            const chunks = numbers.map((number) => {
-              const members = old.map((_, j) => j).filter((j) => Math.floor(old[j].pos / size) === number);
-              return { members, score: mean(members.map((j) => scores[j])) };
+            const chunks = numbers.map((pos) => {
+              const members = scores.filter((_, j) => Math.floor(old[j].pos / size) === pos);
+              return { pos, score: mean(members), members: members.length };
             });
-            const ranked = chunks.sort((a, b) => b.score - a.score || b.members[0] - a.members[0]);
+            const ranked = [...chunks].sort((a, b) => b.score - a.score || b.pos - a.pos);
             let room = budget - always.length;
-            const fits = ranked.findIndex(({ members }) => (room -= members.length) < 0);
-            const count = fits < 0 ? ranked.length : fits;
-            const border = count > 0 && fits > 0 ? (ranked[count - 1].score + ranked[count].score) / 2 : undefined;
-            const margin = new Map(
-              ranked.flatMap(({ members, score }) =>
-                members.map((j) => [old[j].pos, border === undefined ? Infinity : Math.abs(score - border)] as const),
-              ),
-            );
-            const stay = ranked.slice(0, count).flatMap(({ members }) => members.map((j) => old[j].pos));
-            const chosen = { positions: [...stay, ...always].sort(byPosition), margin };
-            return heads.map(() => chosen);
+            const fits = ranked.findIndex(({ members }) => (room -= members) < 0);
+            const chosen = best(chunks, fits < 0 ? ranked.length : fits, []);
+            const stay = old.map(({ pos }) => pos).filter((pos) => chosen.positions.includes(Math.floor(pos / size)));
+            const margin = new Map(old.map(({ pos }) => [pos, chosen.margin.get(Math.floor(pos / size))!]));
+            return heads.map(() => ({ positions: [...stay, ...always].sort(byPosition), margin }));
           }),
   };
 }
