@@ -1,5 +1,5 @@
 /** The systems under test: what each is called, and how its process starts. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -85,9 +85,10 @@ function llama(format: Format | 'as it is', pinned: boolean, label: string): Sub
       if (!clockFolder) {
         const made = (clockFolder = mkdtempSync(join(tmpdir(), 'skv-peer-')));
         process.on('exit', () => rmSync(made, { recursive: true, force: true }));
+        symlinkSync(preload, join(made, 'preload.so')); // LD_PRELOAD takes a blank for the end of a name
       }
       const env = {
-        LD_PRELOAD: preload,
+        LD_PRELOAD: join(clockFolder, 'preload.so'),
         SKV_PEER_CLOCK: join(clockFolder, `clock-${clocks++}`),
         SKV_PEER_CPUS: pinned ? common.cores.join(',') : '',
       };
