@@ -21,7 +21,8 @@ async function start(shutdownTimeout = 30): Promise<Child> {
   const started = Date.now();
   let errors = '';
   child.stderr.on('data', (data) => (errors += data));
-  const exit = once(child, 'exit').then(([code, signal]) => ({ code, signal, seconds: (Date.now() - started) / 1000 }));
+  // 'close', not 'exit': by then all that it wrote has been read
+  const exit = once(child, 'close').then(([code, signal]) => ({ code, signal, seconds: (Date.now() - started) / 1000 }));
   const line = await Promise.race([
     once(child.stdout, 'data').then(([data]) => String(data)),
     exit.then(() => {
@@ -51,15 +52,18 @@ async function begun({ ask }: Child, body: object): Promise<{ rest(): Promise<st
   };
 }
 
+/** The signal has arrived: nothing that is asked from here on runs. */
+async function draining(server: Child): Promise<void> {
+  while (!/finishing/.test(server.errors())) await new Promise((done) => setTimeout(done, 5));
+}
+
 for (const signal of ['SIGTERM', 'SIGINT'] as const)
   test(`${signal} drains: the running stream ends whole, new requests get 503, exit 0`, async () => {
     const server = await start();
     const stream = await begun(server, long);
     server.child.kill(signal);
-    let refused: Response;
-    do refused = await server.ask({ prompt: 'Hi', max_tokens: 1 });
-    while (refused.status === 200); // the signal is on its way
-    assert.is(refused.status, 503);
+    await draining(server);
+    assert.is((await server.ask({ prompt: 'Hi', max_tokens: 1 })).status, 503);
     assert.is((await fetch(`${server.url}/health`)).status, 503);
     const text = await stream.rest();
     assert.match(text, /"finish_reason":"length"/);
@@ -96,7 +100,7 @@ for (const [signal, code] of [
     const server = await start();
     const stream = await begun(server, { ...long, max_tokens: 1000 });
     server.child.kill('SIGTERM');
-    while (!/finishing/.test(server.errors())) await new Promise((done) => setTimeout(done, 5));
+    await draining(server);
     const before = Date.now();
     server.child.kill(signal);
     assert.is((await server.exit).code, code);
