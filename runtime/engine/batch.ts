@@ -80,27 +80,27 @@ export class Batch {
     floats[at + Sampler.presence] = options.presencePenalty ?? 0;
     floats[at + Sampler.frequency] = options.frequencyPenalty ?? 0;
     ints[at + Sampler.topK] = options.topK ?? 0;
-    const seed = BigInt.asUintN(64, BigInt(Math.trunc(options.seed ?? sequence.id)));
-    ints[at + Sampler.seedLo] = Number(BigInt.asIntN(32, seed));
-    ints[at + Sampler.seedHi] = Number(BigInt.asIntN(32, seed >> 32n));
+    ints[at + Sampler.seedLo] = sequence.seed[0];
+    ints[at + Sampler.seedHi] = sequence.seed[1];
     ints[at + Sampler.position] = position;
     ints[at + Sampler.target] = target;
     ints[at + Sampler.source] = source;
     ints[at + Sampler.logprobs] = options.logprobs ?? (target >= 0 ? 0 : -1);
     this.penalties(sequence, at);
     ints[at + Sampler.bias0] = this.biases;
-    const early = sequence.generated < (sequence.request.minTokens ?? 0);
-    const add = (token: number, value: number) => {
-      if (this.biases === this.buffers.biasToken.length) return;
-      this.buffers.biasToken[this.biases] = token;
-      this.buffers.biasValue[this.biases++] = value;
-    };
     if (target < 0) {
-      for (const [token, value] of options.logitBias ?? []) add(token, value);
-      if (early) for (const token of sequence.stops) add(token, Number.NEGATIVE_INFINITY);
+      if (options.logitBias) for (const [token, value] of options.logitBias) this.bias(token, value);
+      if (sequence.generated < (sequence.request.minTokens ?? 0))
+        for (const token of sequence.stops) this.bias(token, Number.NEGATIVE_INFINITY);
     }
     ints[at + Sampler.bias1] = this.biases;
     this.draws.push({ sequence });
+  }
+
+  private bias(token: number, value: number): void {
+    if (this.biases === this.buffers.biasToken.length) return;
+    this.buffers.biasToken[this.biases] = token;
+    this.buffers.biasValue[this.biases++] = value;
   }
 
   /** Tokens so far, when a penalty counts them. */

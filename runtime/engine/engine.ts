@@ -269,7 +269,7 @@ export class Engine implements EngineApi {
   /** `before`: slots of all heads when the compaction began. */
   private compacted(sequence: Sequence, before: number): void {
     const counters = this.counters[sequence.policy];
-    const live = this.tables.trim(sequence);
+    const live = this.tables.trim(sequence, 1); // the next token's page would be taken again at once
     sequence.pristine = false;
     sequence.compactions++;
     counters.compactions++;

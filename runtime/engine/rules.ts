@@ -4,9 +4,24 @@ import type { Plan } from '../../codegen/plan-types.ts';
 import { PAGE } from '../native/index.ts';
 import { RequestError } from './types.ts';
 
+/** A size with its parameter's value in place: a number of tokens, or a fraction of the logical length. */
+interface Amount {
+  readonly tokens: number;
+  readonly fraction: number;
+}
+
+const amountAt = ({ tokens, fraction }: Amount, length: number): number =>
+  fraction > 0 ? Math.max(1, Math.round(fraction * length)) : tokens;
+
 export class Rules {
   /** [declared parameters] values of this request */
   readonly params: Float32Array;
+  readonly evicts: boolean;
+  /** w of observe { last: w }, else 0 */
+  readonly observeLast: number;
+  private readonly keeps?: Amount;
+  private readonly first: Amount;
+  private readonly last: Amount;
   private readonly values = new Map<string, number>();
   private readonly chunk: number;
   private readonly slack: number;
@@ -40,6 +55,12 @@ export class Rules {
       this.values.set(name, value);
     }
     this.params = Float32Array.from(plan.params, (param) => this.values.get(param.name)!);
+    this.evicts = plan.keep.kind !== 'all';
+    this.keeps = 'budget' in plan.keep ? this.amount(plan.keep.budget) : undefined;
+    this.first = this.amount(plan.window.first);
+    this.last = this.amount(plan.window.last);
+    const { prompt } = plan.observe;
+    this.observeLast = typeof prompt === 'object' ? amountAt(this.amount(prompt.last), 0) : 0;
     const trigger = <K extends string>(kind: K) =>
       plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
     this.chunk = trigger('promptChunk')?.n ?? 0;
@@ -49,43 +70,31 @@ export class Rules {
     if (every) this.everyN = every.n === 'auto' ? -1 : every.n;
     const { first, last } = this.window(1 << 20);
     const budget = this.budget(1 << 20);
-    if (this.evicts && ratio === undefined && 'budget' in plan.keep && first + last > budget)
+    if (this.evicts && ratio === undefined && this.keeps && first + last > budget)
       throw new RequestError(
         `The window of ${first + last} slots (${first} first, ${last} last) exceeds the budget of ${budget}. Ask for a budget of at least ${first + last}, or for a window of at most ${budget}.`,
         'budget',
       );
   }
 
-  get evicts(): boolean {
-    return this.plan.keep.kind !== 'all';
-  }
-
-  private size(size: Size, length: number): number {
-    if ('tokens' in size) return size.tokens;
+  private amount(size: Size): Amount {
+    if ('tokens' in size) return { tokens: size.tokens, fraction: 0 };
     const value = this.values.get(size.param)!;
-    const fraction = this.plan.params.find((param) => param.name === size.param)!.kind === 'fraction';
-    return fraction ? Math.max(1, Math.round(value * length)) : value;
+    const { kind } = this.plan.params.find((param) => param.name === size.param)!;
+    return kind === 'fraction' ? { tokens: 0, fraction: value } : { tokens: value, fraction: 0 };
   }
 
   /** Slots of one KV head to keep at a logical length, protected ones included, before layers are shaped. */
   budget(length: number): number {
-    if (!('budget' in this.plan.keep)) return length;
-    return this.ratio === undefined
-      ? this.size(this.plan.keep.budget, length)
-      : Math.max(1, Math.round(this.ratio * length));
+    if (!this.keeps) return length;
+    return this.ratio === undefined ? amountAt(this.keeps, length) : Math.max(1, Math.round(this.ratio * length));
   }
 
   /** Protected slots; with a ratio the recent ones take at most half of the budget. */
   window(length: number): { first: number; last: number } {
-    const first = this.size(this.plan.window.first, length);
-    const last = this.size(this.plan.window.last, length);
+    const first = amountAt(this.first, length);
+    const last = amountAt(this.last, length);
     return { first, last: this.ratio === undefined ? last : Math.min(last, Math.floor(this.budget(length) / 2)) };
-  }
-
-  /** w of observe { last: w }, else 0. */
-  get observeLast(): number {
-    const { prompt } = this.plan.observe;
-    return typeof prompt === 'object' ? this.size(prompt.last, 0) : 0;
   }
 
   /** Budgets by layer at a logical length. PyramidKV: an arithmetic progression around the budget. */

@@ -163,14 +163,11 @@ export class Scheduler {
   /** Cuts a sequence's next tokens at its next possible compaction and provides their pages, preempting later sequences if it must. */
   private provide(sequence: Sequence, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
     const { rules, computed, prompt } = sequence;
-    const { kvHeads } = this.limits;
-    rules.budgets(computed, this.budgets);
-    const until = rules.until(computed, prompt, this.tables.over(sequence, kvHeads, 0, this.budgets));
+    const until = rules.until(computed, prompt, this.over(sequence, computed, 0));
     let tokens = Math.min(this.room, sequence.known - computed, until);
     if (tokens <= 0) return undefined;
     const length = computed + tokens;
-    rules.budgets(length, this.budgets);
-    const compacts = rules.compacts(length, prompt, this.tables.over(sequence, kvHeads, tokens, this.budgets));
+    const compacts = rules.compacts(length, prompt, this.over(sequence, length, tokens));
     const observe = this.observed(sequence, computed, length);
     const writes =
       observe[1] > observe[0] ? 0 : compacts ? Math.floor(rules.window(length).first / PAGE) : Number.POSITIVE_INFINITY;
@@ -193,6 +190,13 @@ export class Scheduler {
       observe,
       slots: compacts ? this.tables.slots(sequence) + tokens * sequence.heads : 0,
     };
+  }
+
+  /** Slots of a head over its budget at a logical length, the worst layer's mean, when `tokens` more have been appended. */
+  private over({ rules, slot }: Sequence, length: number, tokens: number): number {
+    if (!rules.evicts) return Number.NEGATIVE_INFINITY;
+    rules.budgets(length, this.budgets);
+    return this.tables.over(slot, this.limits.kvHeads, this.budgets) + tokens;
   }
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {

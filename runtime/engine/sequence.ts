@@ -31,6 +31,8 @@ export class Sequence {
   firstTokenAt?: number;
   readonly submittedAt = performance.now();
   readonly stops: ReadonlySet<number>;
+  /** the sampler's seed, low and high 32 bits */
+  readonly seed: readonly [number, number];
 
   constructor(
     readonly id: number,
@@ -48,6 +50,8 @@ export class Sequence {
     this.known = this.prompt + forced.length;
     this.held = new Int32Array(heads);
     this.stops = new Set(request.stopTokens ?? []);
+    const seed = BigInt.asUintN(64, BigInt(Math.trunc(request.sampling?.seed ?? id)));
+    this.seed = [Number(BigInt.asIntN(32, seed)), Number(BigInt.asIntN(32, seed >> 32n))];
     if (rules.params.length > MAX_PARAMS) throw new Error('too many parameters');
   }
 

@@ -26,23 +26,16 @@ export class Tables {
     return this.buffers.length[sequence.slot * this.heads + head];
   }
 
-  /** Slots of a head over its budget, the worst layer's mean, when `tokens` more have been appended. */
-  over(sequence: Sequence, kvHeads: number, tokens: number, budgets: Int32Array): number {
+  /** Slots of a head over its budget, the worst layer's mean. */
+  over(slot: number, kvHeads: number, budgets: Int32Array): number {
+    const { length } = this.buffers;
     let worst = Number.NEGATIVE_INFINITY;
-    for (let head = 0, layer = 0; head < this.heads; layer++) {
+    for (let layer = 0, at = slot * this.heads; layer < budgets.length; layer++) {
       let live = 0;
-      for (let i = 0; i < kvHeads; i++, head++) live += this.length(sequence, head) + tokens;
+      for (let i = 0; i < kvHeads; i++) live += length[at++];
       worst = Math.max(worst, live / kvHeads - budgets[layer]);
     }
     return worst;
-  }
-
-  /** Pages that `tokens` more slots in every head would need now. */
-  needed(sequence: Sequence, tokens: number): number {
-    let pages = 0;
-    for (let head = 0; head < this.heads; head++)
-      pages += Math.max(0, pagesFor(this.length(sequence, head) + tokens) - sequence.held[head]);
-    return pages;
   }
 
   /** A free page, from the prefix cache if need be; 0 when there is none. */
@@ -115,14 +108,14 @@ export class Tables {
     return Int32Array.from({ length: this.heads }, (_, head) => this.buffers.table[this.at(sequence, head) + p]);
   }
 
-  /** Gives back the pages behind the live slots, the last first; returns how many slots are live. */
-  trim(sequence: Sequence): number {
+  /** Gives back the pages behind the live slots and room for `tokens` more, the last first; returns how many slots are live. */
+  trim(sequence: Sequence, tokens = 0): number {
     let live = 0;
     for (let head = this.heads - 1; head >= 0; head--) {
       const length = this.length(sequence, head);
       live += length;
       const table = this.at(sequence, head);
-      while (sequence.held[head] > pagesFor(length)) {
+      while (sequence.held[head] > pagesFor(length + tokens)) {
         const p = --sequence.held[head];
         this.pool.release(this.buffers.table[table + p]);
         this.buffers.table[table + p] = 0;

@@ -22,7 +22,11 @@ async function start(shutdownTimeout = 30): Promise<Child> {
   let errors = '';
   child.stderr.on('data', (data) => (errors += data));
   // 'close', not 'exit': by then all that it wrote has been read
-  const exit = once(child, 'close').then(([code, signal]) => ({ code, signal, seconds: (Date.now() - started) / 1000 }));
+  const exit = once(child, 'close').then(([code, signal]) => ({
+    code,
+    signal,
+    seconds: (Date.now() - started) / 1000,
+  }));
   const line = await Promise.race([
     once(child.stdout, 'data').then(([data]) => String(data)),
     exit.then(() => {
