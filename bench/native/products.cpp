@@ -94,7 +94,7 @@ Answer product(int type, int rows, int cols, int tokens, Threads& threads) {
     const Matrix& w = c.copies[c.turn++ % c.copies.size()];
     const int groups = w.groups(), pieces = std::min(groups, std::max(threads.count() * 8, int(w.bytes() >> 18)));
     const int size = (groups + pieces - 1) / pieces;
-    threads.each((groups + size - 1) / size, [&](int32_t piece, int32_t) {
+    threads.each_near((groups + size - 1) / size, [&](int32_t piece, int32_t) {
       isa->product(w, c.x, 0, tokens, piece * size, std::min(groups, (piece + 1) * size), out, rows);
     });
   });

@@ -35,14 +35,16 @@ void Engine::project(const Tokens& some, const Activations& a, std::initializer_
   for (const Out& out : outs) groups += out.w->groups(), bytes += out.w->bytes();
   const int pieces = some.alone ? 1 : std::min(groups, std::max(threads_.count() * 8, int(bytes >> 18)));
   const int size = (groups + pieces - 1) / pieces;
-  over(some, (groups + size - 1) / size, [&](int32_t piece) {
+  auto run = [&](int32_t piece, int32_t) {
     int first = piece * size, last = std::min(groups, first + size), base = 0;
     for (const Out& out : outs) {
       const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
       if (g0 < g1) isa_->product(*out.w, a, 0, some.n, g0, g1, out.to + size_t(some.first) * out.stride, out.stride);
       base += out.w->groups();
     }
-  });
+  };
+  if (some.alone) return run(0, 0);
+  threads_.each_near((groups + size - 1) / size, run);
 }
 
 /* x += h: what the last product added to the residual stream. */

@@ -55,13 +55,14 @@ inline void store(float* out, int row, int rows, __m512 value) {
     _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
 }
 
-/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead bytes later into
+/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead blocks later into
  * the second-level cache, where a single stream does not reach the memory's rate by itself. */
-constexpr int kAhead = 6144;
+constexpr int kAhead = 20;
 
-inline void call(const uint8_t* at, int bytes) {
-  for (int line = 0; line < bytes; line += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(at + kAhead + line), _MM_HINT_T1);
+template <int kBytes>
+inline void call(const uint8_t* group, int block) {
+  for (int line = 0; line < kBytes; line += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(group + kBytes * (block + kAhead) + line), _MM_HINT_T1);
 }
 
 /* T tokens of one row group; kFirst: the weights come from memory. */
@@ -76,7 +77,7 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const float* scaled_sum = a.scaled_sum + size_t(t0) * blocks;
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 320 * b;
-    if (kFirst) call(at, 320);
+    if (kFirst) call<320>(group, b);
     const Q4Block block(at);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -99,7 +100,7 @@ inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const int32_t* sum = a.sum + size_t(t0) * blocks;
   for (int b = 0; b < blocks; b++) {
     const uint8_t* at = group + 512 * b;
-    if (kFirst) call(at, 512);
+    if (kFirst) call<544>(group, b); /* blocks and, behind them, their scales */
     const Q8Block block(at, group + 512 * blocks + 32 * b);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {

@@ -15,7 +15,7 @@ static inline void relax() {
 #endif
 }
 
-Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)) {
+Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)), share_(count) {
   for (int worker = 1; worker < count_; worker++) threads_.emplace_back([this, worker] { work(worker); });
 }
 
@@ -61,10 +61,14 @@ void Threads::ring(std::condition_variable& bell, const std::atomic<int32_t>& as
 }
 
 void Threads::drain(int worker) {
-  for (int32_t item; (item = next_.fetch_add(1, std::memory_order_relaxed)) < items_;) run_(arg_, item, worker);
+  for (int32_t turn = 0; turn < shares_; turn++) {
+    const int32_t share = (worker + turn) % shares_, end = int32_t(int64_t(items_) * (share + 1) / shares_);
+    for (int32_t item; (item = share_[share].next.fetch_add(1, std::memory_order_relaxed)) < end;)
+      run_(arg_, item, worker);
+  }
 }
 
-void Threads::parallel(int32_t items, Run run, void* arg) {
+void Threads::section(int32_t items, int32_t shares, Run run, void* arg) {
   if (items <= 0) return;
   if (count_ == 1 || items == 1) {
     for (int32_t item = 0; item < items; item++) run(arg, item, 0);
@@ -73,7 +77,9 @@ void Threads::parallel(int32_t items, Run run, void* arg) {
   run_ = run;
   arg_ = arg;
   items_ = items;
-  next_.store(0, std::memory_order_relaxed);
+  shares_ = shares;
+  for (int32_t share = 0; share < shares; share++)
+    share_[share].next.store(int32_t(int64_t(items) * share / shares), std::memory_order_relaxed);
   busy_.store(count_ - 1, std::memory_order_relaxed);
   round_.fetch_add(1);
   ring(start_, workers_asleep_);

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <mutex>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace skv {
@@ -28,16 +29,28 @@ class Threads {
   /* Pins the calling thread as worker 0. */
   void adopt_caller() const { pin(0); }
 
-  /* Runs items [0, items) and returns when all are done. Not reentrant. */
-  void parallel(int32_t items, Run run, void* arg);
+  /* Runs items [0, items), which begin in order, and returns when all are done. Not reentrant. */
+  void parallel(int32_t items, Run run, void* arg) { section(items, 1, run, arg); }
 
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
   void each(int32_t items, Fn&& fn) {
-    parallel(items, [](void* arg, int32_t item, int32_t worker) { (*static_cast<Fn*>(arg))(item, worker); }, &fn);
+    section(items, 1, call<std::remove_reference_t<Fn>>, &fn);
+  }
+  /* The same for items that lie side by side in memory: each worker takes neighbours, one after the other, and then
+   * what others have left. */
+  template <class Fn>
+  void each_near(int32_t items, Fn&& fn) {
+    section(items, count_, call<std::remove_reference_t<Fn>>, &fn);
   }
 
  private:
+  template <class Fn>
+  static void call(void* arg, int32_t item, int32_t worker) {
+    (*static_cast<Fn*>(arg))(item, worker);
+  }
+  /* Items in `shares` runs of neighbours; a worker begins with its own. */
+  void section(int32_t items, int32_t shares, Run run, void* arg);
   void pin(int worker) const;
   void work(int worker);
   void drain(int worker);
@@ -52,10 +65,13 @@ class Threads {
   std::vector<std::thread> threads_;
   Run run_ = nullptr;
   void* arg_ = nullptr;
-  int32_t items_ = 0;
-  /* round: raised to start a section; next: the next item to take; busy: workers still inside */
+  int32_t items_ = 0, shares_ = 1;
+  struct alignas(64) Share {
+    std::atomic<int32_t> next{0}; /* the next of its items to take */
+  };
+  std::vector<Share> share_;
+  /* round: raised to start a section; busy: workers still inside */
   alignas(64) std::atomic<uint32_t> round_{0};
-  alignas(64) std::atomic<int32_t> next_{0};
   alignas(64) std::atomic<int32_t> busy_{0};
   std::atomic<int32_t> workers_asleep_{0}, caller_asleep_{0};
   std::atomic<bool> stop_{false};
