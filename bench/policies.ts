@@ -27,8 +27,8 @@ export interface PolicyBenchOptions {
   prompt: number;
   output: number;
   runs: number;
-  /** of the likelihood: a long text, tokens before and tokens judged */
-  text: string;
+  /** of the likelihood: a long text's, of which `prefix` come before the `count` that are judged */
+  tokens: Int32Array;
   prefix: number;
   count: number;
 }
@@ -70,7 +70,7 @@ function start(variant: Variant, { model, pool, prompt, output }: PolicyBenchOpt
 }
 
 export async function policyBench(options: PolicyBenchOptions, progress: (line: string) => void): Promise<Report> {
-  const { model, policies, ratios, runs, requests, prompt, output } = options;
+  const { model, policies, ratios, runs, requests, prompt, output, tokens } = options;
   const about = machine();
   const none = policies.find(({ name }) => name === 'none')!;
   const variants: Variant[] = [
@@ -105,7 +105,6 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
       await target.stop();
     }
   };
-  const tokens = model.tokenizer.encode(options.text, { addBos: true });
   const length = Math.min(LENGTH, Math.floor(tokens.length / TRIALS), model.maxPosition - ANSWER);
   const hidden = keyPrompts(model, { text: tokens, length, trials: TRIALS, seed: 1 });
   const seen = await interleave(variants, runs, run);

@@ -1,7 +1,7 @@
 /** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
 import { type Command, Option } from 'commander';
 import { PEER_PARTS } from '../bench/peers/parts.ts';
-import { main } from './output.ts';
+import { UserError, main } from './output.ts';
 
 const collect = (value: string, list: string[] = []) => [...list, value];
 
@@ -13,12 +13,12 @@ export function registerBench(program: Command, model: readonly [string, string,
     .usage('[what] [options]')
     .addHelpText(
       'after',
-      '\nAlone it prints the table of docs/performance.md (bounds).\n\nExample:\n  skv bench peers --runs 5 --out results',
+      '\nWithout WHAT: bounds, the table of docs/performance.md.\n\nExample:\n  skv bench peers --runs 5 --out results',
     );
 
   const what = (name: string, description: string, example: string, runs?: string) => {
     const command = bench
-      .command(name)
+      .command(name, { isDefault: name === 'bounds' })
       .description(description)
       .option(...model)
       .option('--quick', 'small sizes: to see that it works, not to quote')
@@ -31,14 +31,23 @@ export function registerBench(program: Command, model: readonly [string, string,
   /** The code that runs a measurement, loaded late. */
   const run = (name: 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies') => (options: object) =>
     main(async () => ((await import('./commands/bench.ts'))[name] as (options: object) => Promise<void>)(options));
+  /** The default command gets what is none of the others. */
+  const alone = (options: object, { args }: Command) =>
+    args.length
+      ? main(async () => {
+          const possible = bench.commands.map((command) => command.name()).join(', ');
+          throw new UserError(`skv bench ${args[0]}: the measurements ${possible} are possible.`);
+        })
+      : run('bounds')(options);
 
-  bench.action(() => main(async () => (await import('./commands/bench.ts')).bounds({ model: model[2], runs: '5' })));
   what(
     'bounds',
     'For each kind of work: bytes, operations, the floor, where we are, the largest loss',
     'skv bench bounds --runs 5',
     '5',
-  ).action(run('bounds'));
+  )
+    .allowExcessArguments()
+    .action(alone);
   what(
     'kernels',
     'Each generated kernel and each dense product alone, beside the machine’s limits',

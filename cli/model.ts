@@ -1,4 +1,5 @@
 /** Loading a model and an engine from command-line options. */
+import { readFileSync } from 'node:fs';
 import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import { Engine } from '../runtime/engine/engine.ts';
 import type { EngineOptions } from '../runtime/engine/types.ts';
@@ -14,6 +15,19 @@ export async function openModel(source: string): Promise<LoadedModel> {
   } finally {
     line.end();
   }
+}
+
+/** Tokens of --text FILE, which must have `needed` of them. */
+export function longText({ tokenizer }: LoadedModel, file: string, needed: number, addBos: boolean): Int32Array {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UserError(`--text ${file}: it cannot be read (${(error as Error).message}).`);
+  }
+  const tokens = tokenizer.encode(text, { addBos });
+  if (tokens.length < needed) throw new UserError(`${file} has ${tokens.length} tokens; ${needed} are needed.`);
+  return tokens;
 }
 
 export interface EngineFlags {

@@ -1,6 +1,6 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
 import { randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CompileOptions, type Compiler, compilers } from './compile.ts';
@@ -77,6 +77,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
       await produce(folder, compiled, compiler);
     });
     writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
+    tidy(directory, `${plan.name}-${target}-`);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new DiskFullError(directory);
     throw error;
@@ -117,6 +118,24 @@ async function produce(folder: string, compiled: Compiled, compiler: Compiler): 
     rmSync(draft, { recursive: true, force: true });
     throw error;
   }
+}
+
+const HOUR = 3_600_000;
+/** Builds of one policy and target that stay whatever their age. */
+const NEWEST = 8;
+
+/** Takes away what nobody will ask for: drafts of killed builds, and yesterday's builds of a policy edited many times since. */
+function tidy(directory: string, prefix: string): void {
+  const entries = readdirSync(directory).flatMap((name) => {
+    const stats = statSync(join(directory, name), { throwIfNoEntry: false });
+    return stats ? [{ name, age: Date.now() - stats.mtimeMs }] : [];
+  });
+  const drafts = entries.filter(({ name, age }) => name.endsWith('.tmp') && age > HOUR);
+  const builds = entries
+    .filter(({ name }) => name.startsWith(prefix) && /^[0-9a-f]{16}$/.test(name.slice(prefix.length)))
+    .sort((a, b) => a.age - b.age);
+  for (const { name } of [...drafts, ...builds.slice(NEWEST).filter(({ age }) => age > 24 * HOUR)])
+    rmSync(join(directory, name), { recursive: true, force: true });
 }
 
 function writeAtomically(path: string, text: string): void {

@@ -1,11 +1,10 @@
 /** From the options of `skv bench` to a measurement and its report. */
-import { readFileSync } from 'node:fs';
 import { type Lengths, parseLengths } from '../../bench/load.ts';
 import type { PeerPart } from '../../bench/peers/parts.ts';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { openModel, parseBytes } from '../model.ts';
+import { longText, openModel, parseBytes } from '../model.ts';
 import { UserError, note } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
 
@@ -169,9 +168,6 @@ export async function policies(flags: PolicyFlags): Promise<void> {
   const built: { name: string; built: BuiltPolicy }[] = [];
   for (const name of ['none', ...chosen.filter((name) => name !== 'none' && name !== 'auto')])
     built.push({ name, built: await buildPolicy(name) });
-  const text = flags.text
-    ? readFileSync(flags.text, 'utf8')
-    : (await import('../../bench/text.ts')).mobyDick().slice(0, 400_000);
   const model = await openModel(flags.model);
   const sizes = { prefix: whole('prefix', flags.prefix), count: whole('continue', flags.continue) };
   const prompt = whole('prompt', flags.prompt);
@@ -180,6 +176,10 @@ export async function policies(flags: PolicyFlags): Promise<void> {
     throw new UserError(
       `${longest} tokens are more than the context of ${model.maxPosition}: lower --prompt, --output, --prefix or --continue.`,
     );
+  const needed = sizes.prefix + sizes.count;
+  const tokens = flags.text
+    ? longText(model, flags.text, needed, true)
+    : model.tokenizer.encode((await import('../../bench/text.ts')).mobyDick().slice(0, 400_000), { addBos: true });
   await measure(flags, (progress) =>
     policyBench(
       {
@@ -193,7 +193,7 @@ export async function policies(flags: PolicyFlags): Promise<void> {
         prompt,
         output: whole('output', flags.output),
         runs: whole('runs', flags.runs),
-        text,
+        tokens,
         ...sizes,
       },
       progress,

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { keyPrompts, keys } from '../keys.ts';
-import { openModel } from '../model.ts';
+import { longText, openModel } from '../model.ts';
 import { nll } from '../nll.ts';
 import { UserError, bytes, json, parseParams, say } from '../output.ts';
 import { buildPolicy } from '../policies.ts';
@@ -48,8 +47,7 @@ async function open(flags: EvalFlags, needed: number, addBos: boolean): Promise<
   for (const name of ['none', ...flags.policy.filter((name) => name !== 'none' && name !== 'auto')])
     policies.push(await buildPolicy(name));
   const model = await openModel(flags.model);
-  const tokens = model.tokenizer.encode(readFileSync(flags.text, 'utf8'), { addBos });
-  if (tokens.length < needed) throw new UserError(`${flags.text} has ${tokens.length} tokens; ${needed} are needed.`);
+  const tokens = longText(model, flags.text, needed, addBos);
   const how: How = { params: parseParams(flags.param), ratio: flags.ratio };
   return {
     model,

@@ -101,12 +101,18 @@ test('serve: latencies of a server that runs already, and the search for its lim
 });
 
 test('mistakes end with 1 and say what to do', async () => {
+  const short = join(folder, 'short.txt');
+  writeFileSync(short, 'Once upon a time.');
+  const small = ['--prompt', '64', '--output', '8', '--prefix', '32', '--continue', '16'];
   const wrong: [string[], RegExp][] = [
-    [['nothing'], /unknown command|too many arguments/],
+    [['nothing'], /skv bench nothing: the measurements bounds, kernels, .*policies are possible/],
+    [['--runs', '0'], /--runs 0: a whole number from 1/],
     [['peers', '--runs', '0'], /--runs 0: a whole number from 1/],
     [['serve', '--prompt', 'long'], /--prompt long: write 512/],
     [['serve', '--rate', '-1', '--model', model], /--rate -1: a number above 0/],
     [['policies', '--model', model], /more than the context of 1024/],
+    [['policies', '--model', model, ...small, '--text', short], /short\.txt has \d+ tokens; 48 are needed/],
+    [['policies', '--model', model, ...small, '--text', `${short}.not`], /--text .*short\.txt\.not: it cannot be read/],
   ];
   for (const [args, message] of wrong) {
     const { code, err } = await skv('bench', ...args);

@@ -8,10 +8,11 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -64,6 +65,31 @@ test('three processes build the same policy: all succeed, one compiles', async (
     [],
     'nothing is left behind',
   );
+});
+
+test('old builds and the drafts of killed ones go, recent ones and other policies stay', async () => {
+  const directory = fresh();
+  const aged = (name: string, days: number) => {
+    mkdirSync(join(directory, name), { recursive: true });
+    const then = Date.now() / 1000 - days * 86_400;
+    utimesSync(join(directory, name), then, then);
+  };
+  const builds = Array.from({ length: 10 }, (_, i) => `knorm-cpu-${i}`.padEnd(26, '0'));
+  builds.forEach((name, i) => aged(name, i < 2 ? 0.5 : i));
+  aged('knorm-cuda-0000000000000000', 30);
+  aged('other-cpu-0000000000000000', 30);
+  aged('knorm-cpu-0000000000000000.1234.tmp', 1);
+  aged('knorm-cpu-1111111111111111.5678.tmp', 0);
+  const { directory: built } = await build(knorm, { directory });
+  const left = readdirSync(directory).filter((name) => !/^index/.test(name));
+  const stay = [
+    ...builds.slice(0, 7), // with the new one eight
+    basename(built),
+    'knorm-cuda-0000000000000000',
+    'other-cpu-0000000000000000',
+    'knorm-cpu-1111111111111111.5678.tmp',
+  ];
+  assert.equal(left.sort(), stay.sort());
 });
 
 test('an unchanged policy is found without the compiler, a changed one is built again', async () => {
