@@ -6,7 +6,7 @@
 // finishes a head's last one merges them. Then, with the log-sum-exp at hand, the policy observes the queries.
 //
 // Decode reads every key and value once: 4 * dim bytes a slot in bf16. Prefill is bound by arithmetic: per query head
-// and slot 2 * dim multiply-adds in bf16 pairs and one exponential; an observed query needs one exponential more.
+// and slot 2 * dim multiply-adds in bf16 pairs and one exponential; observing adds one multiplication.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -16,10 +16,11 @@
 #include "dots.hpp"
 #include "observe.hpp"
 
-constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
-constexpr int kBlockRows = 12;  // rows whose logits of a segment stay in the first-level cache together
-constexpr int kSplitRows = 64;  // most rows of a step whose segments are dealt out separately
-constexpr int kKept = 1 << 17;  // logits a tile keeps for the policy to observe: they stay in the second-level cache
+constexpr int kTileRows = 48;      // most query rows (tokens x group) of a tile
+constexpr int kBlockRows = 24;     // rows that go from logits to weighted values together
+constexpr int kObservedRows = 12;  // of observed ones, whose exponentials are kept beside
+constexpr int kSplitRows = 64;     // most rows of a step whose segments are dealt out separately
+constexpr int kKept = 1 << 17;     // exponentials a tile keeps to be observed: they stay in the second-level cache
 
 // A worker's buffers for one tile.
 template <class KV>
@@ -59,47 +60,66 @@ SKV_INLINE void merge(Partial* into, const Partial& segment, int dim) {
   for (int d = 0; d < dim; d++) into->values[d] = into->values[d] * a + segment.values[d] * b;
 }
 
-// Exponentials of a row's logits x relative to their maximum, as pairs; slots from `visible` on count nothing.
-template <class KV>
-SKV_INLINE void soften(float* x, int visible, int pages, typename KV::Pair* p, Partial* part) {
+// A row's largest logit; slots from `visible` on are made to count nothing.
+SKV_INLINE float top_logit(float* x, int visible, int pages) {
   for (int s = visible; s < pages * SKV_PAGE; s++) x[s] = -INFINITY;
-  f32x16 top = splat(-INFINITY), other = top, sum = splat(0);
+  f32x16 top = splat(-INFINITY), other = top;
   for (int i = 0; i < pages; i++) {
     top = larger(*(f32x16*)(x + i * SKV_PAGE), top);
     if (++i < pages) other = larger(*(f32x16*)(x + i * SKV_PAGE), other);
   }
-  part->top = top_of(larger(top, other));
-  const f32x16 peak = splat(part->top);
+  return top_of(larger(top, other));
+}
+
+// Exponentials of a row's logits x relative to the largest, as pairs, and in `kept` [page][stride] unless it is null;
+// returns their sum.
+template <class KV>
+SKV_INLINE float soften(const float* x, float top, int visible, int pages, typename KV::Pair* p, float* kept,
+                        int stride) {
+  f32x16 sum = splat(0);
+  const f32x16 peak = splat(top);
   for (int i = 0; i < pages; i++) {
     const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);
     f32x16 e = exp16(at - peak);
     if ((i + 1) * SKV_PAGE > visible) e = at > splat(-INFINITY) ? e : splat(0);
     sum += e;
     KV::put_pairs(e, p + i * (SKV_PAGE / 2));
+    if (kept) *(f32x16*)(kept + (int64_t)i * stride) = e;
   }
-  part->sum = skv_tree((float*)&sum);
+  return sum_of(sum);
 }
 
 // One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
-// first row (earlier ones see nothing of it) in part[], and the logits in `kept` unless it is null.
-template <class P, class KV, bool kDecode>
+// first row (earlier ones see nothing of it) in part[], and what is observed in `kept` unless it is null. With kAhead
+// the first block calls the pages that follow.
+template <class P, class KV, bool kAhead>
 int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, Partial* part, const Kept* kept) {
   const int slot0 = way.page0 * SKV_PAGE;
   int first = 0;
   while (first < rows && tile.sees[first] <= slot0) first++;
-  for (int r0 = first; r0 < rows; r0 += kBlockRows) {
-    const int n = rows - r0 < kBlockRows ? rows - r0 : kBlockRows;
+  const int block = kept ? kObservedRows : kBlockRows;
+  for (int r0 = first; r0 < rows; r0 += block) {
+    const int n = std::min(rows - r0, block);
     const int most = tile.sees[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
     const int pages = pages_of(slots);
-    segment_logits<P, KV, kDecode>(h, way, pages, tile.q + r0 * h.dim / 2, n, tile.logits, tile.turned);
-    for (int r = r0; r < r0 + n; r++) {
-      float* x = tile.logits + (r - r0) * SKV_SEGMENT;
-      const int visible = tile.sees[r] - slot0 < slots ? tile.sees[r] - slot0 : slots;
-      for (int i = 0; kept && i < pages; i++)
-        memcpy(kept->row(way.page0 + i, r), x + i * SKV_PAGE, SKV_PAGE * sizeof(float));
-      soften<KV>(x, visible, pages, tile.p + (r - r0) * kSegmentPairs, part + r);
+    const auto* q = tile.q + r0 * h.dim / 2;
+    const bool ahead = kAhead && r0 == first;
+    ahead ? segment_logits<P, KV, kAhead>(h, way, pages, q, n, tile.logits, tile.turned)
+          : segment_logits<P, KV, false>(h, way, pages, q, n, tile.logits, tile.turned);
+    int visible[kBlockRows];
+    for (int i = 0; i < n; i++) {
+      visible[i] = std::min(tile.sees[r0 + i] - slot0, slots);
+      part[r0 + i].top = top_logit(tile.logits + i * SKV_SEGMENT, visible[i], pages);
     }
-    weigh_rows<KV, kDecode>(h, way, slots, n, tile.p, part[r0].values, h.dim);
+    for (int i = 0, r = r0; i < n; i++, r++) {
+      part[r].sum =
+          soften<KV>(tile.logits + i * SKV_SEGMENT, part[r].top, visible[i], pages, tile.p + i * kSegmentPairs,
+                     kept ? kept->row(way.page0, r) : nullptr, kept ? kept->rows * SKV_PAGE : 0);
+      if (kept) *kept->factor(way.page0 / kSegmentPages, r) = part[r].top;
+    }
+    float* values = part[r0].values;
+    ahead ? weigh_rows<KV, kAhead>(h, way, slots, n, tile.p, values, h.dim)
+          : weigh_rows<KV, false>(h, way, slots, n, tile.p, values, h.dim);
   }
   return first;
 }
@@ -129,25 +149,31 @@ SKV_INLINE void finish(Partial& whole, int dim, float* out, float* lse) {
 
 // A tile of a prompt chunk, segment after segment. Observed tokens of a head take their turn: `turn` is the next one.
 template <class P, class KV>
-void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float* logits, std::atomic<int32_t>* turn) {
+void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float* rest, std::atomic<int32_t>* turn) {
   const int rows = tile_queries(h, t0, t1, tile.q, tile.sees), g = h.shape->group;
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
   const bool observed = P::observes && first < last;
-  const Kept kept = {logits, rows};
+  const Kept kept = {rest, rows}, *keep = observed ? &kept : nullptr;
   Partial total[kTileRows], share[kTileRows];
   for (int r = 0; r < rows; r++) {
     total[r] = {-INFINITY, 0, tile.totals + r * h.dim};
     share[r] = {0, 0, tile.shares + r * h.dim};
     memset(total[r].values, 0, h.dim * sizeof(float));
   }
-  for (int seg = 0; seg < segments_of(tile.sees[rows - 1]); seg++) {
-    const Way<KV> way = {h, seg * kSegmentPages, 0};
-    int r = segment<P, KV, false>(h, way, rows, tile, share, observed ? &kept : nullptr);
+  const int most = tile.sees[rows - 1], segments = segments_of(most);
+  const bool wide = rows > kBlockRows;  // for a single block it would not pay to call
+  for (int seg = 0; seg < segments; seg++) {
+    const Way<KV> way = {h, seg * kSegmentPages, (most - 1) / SKV_PAGE};
+    int r = wide ? segment<P, KV, true>(h, way, rows, tile, share, keep)
+                 : segment<P, KV, false>(h, way, rows, tile, share, keep);
     for (; r < rows; r++) merge(&total[r], share[r], h.dim);
   }
   for (int r = 0; r < rows; r++) finish(total[r], h.dim, h.out(t0 + r / g) + r % g * h.dim, h.lse(t0 + r / g) + r % g);
   if constexpr (P::observes)
     if (observed) {
+      for (int seg = 0; seg < segments; seg++)
+        for (int r = 0; r < rows; r++)
+          if (tile.sees[r] > seg * SKV_SEGMENT) kept.settle(seg, r, h.lse(t0 + r / g)[r % g]);
       while (turn->load(std::memory_order_acquire) < first) std::this_thread::yield();
       observe<P>(h, first, last, kept, (first - t0) * g);
       turn->store(last, std::memory_order_release);
@@ -156,10 +182,10 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float*
 
 // What items of a step share.
 //   left   [row][kv_head] of a split row: its segments that are not done yet; of others: the token to be observed next
-//   shares [split row][kv_head][segment][group][dim + 2]    logits [split row][kv_head], kept for all slots
+//   shares [split row][kv_head][segment][group][dim + 2]    keeps [split row][kv_head], for all slots
 struct Split {
   std::atomic<int32_t>* left;
-  float *shares, *logits;
+  float *shares, *keeps;
   int64_t segments, group, dim, heads;
   explicit Split(const skv_step* step)
       : segments(segments_of(step->shape->max_slots)),
@@ -168,29 +194,30 @@ struct Split {
         heads(step->shape->kv_heads) {
     left = (std::atomic<int32_t>*)step->logits;
     shares = step->logits + counters(step->shape);
-    logits = shares + kSplitRows * heads * segments * group * (dim + 2);
+    keeps = shares + kSplitRows * heads * segments * group * (dim + 2);
   }
   static int64_t counters(const skv_shape* s) { return (int64_t(s->max_rows) * s->kv_heads + 15) / 16 * 16; }
   static int64_t floats(const skv_shape* s, bool observes) {
-    const int64_t segments = segments_of(s->max_slots), rows = (int64_t)kSplitRows * s->kv_heads * s->group;
-    return counters(s) + rows * segments * (s->head_dim + 2 + (observes ? SKV_SEGMENT : 0));
+    const int64_t segments = segments_of(s->max_slots), heads = (int64_t)kSplitRows * s->kv_heads;
+    return counters(s) + heads * segments * (s->group * (s->head_dim + 2) + (observes ? Kept::floats(s->group) : 0));
   }
   float* share(int split, int head, int seg, int g) const {
     return shares + (((split * heads + head) * segments + seg) * group + g) * (dim + 2);
   }
   Kept kept(int split, int head) const {
-    return {logits + (split * heads + head) * group * segments * SKV_SEGMENT, int(group)};
+    return {keeps + (split * heads + head) * segments * Kept::floats(group), int(group)};
   }
 };
 
-// Tokens of a tile of a prompt that is observed, when `slots` are live: their logits are at most kKept, or one block.
+// Tokens of a tile of a prompt that is observed, when `slots` are live: they keep at most kKept, or are one block.
 SKV_INLINE int observed_width(const skv_shape* s, int slots) {
-  const int block = std::max(1, kBlockRows / s->group), most = kTileRows / s->group / block;
-  return block * std::clamp(kKept / (block * s->group * pages_of(slots) * SKV_PAGE), 1, std::max(1, most));
+  const int block = std::max(1, kObservedRows / s->group), most = kTileRows / s->group / block;
+  const int64_t keeps = segments_of(slots) * Kept::floats(block * s->group);
+  return block * (int)std::clamp<int64_t>(kKept / keeps, 1, std::max(1, most));
 }
 
 SKV_INLINE int64_t attend_scratch(const skv_shape* s, bool observes) {
-  const int64_t block = (int64_t)std::max(kBlockRows, s->group) * pages_of(s->max_slots) * SKV_PAGE;
+  const int64_t block = segments_of(s->max_slots) * Kept::floats(std::max(kObservedRows, s->group));
   return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, block) * 4 : 0);
 }
 
@@ -264,6 +291,7 @@ void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Spl
       merge(&whole, {from[0], from[1], from + 2}, h.dim);
     }
     finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
+    for (int seg = 0; observed && seg < segments; seg++) kept.settle(seg, i, h.lse(0)[i]);
   }
   if constexpr (P::observes)
     if (observed) observe<P>(h, 0, 1, kept, 0);

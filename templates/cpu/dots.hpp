@@ -2,7 +2,7 @@
 //
 // Both walk Lines with dot(): a block of R query rows and N pages (or B x 16 dims) stays in registers, each line is
 // read once for all R rows. A row's bits do not depend on the block it runs in. On scattered pages the hardware cannot
-// guess what comes next: decode, which is bound by memory, calls it into the cache while it computes.
+// guess what comes next: the first rows that meet a page call what follows into the cache.
 #pragma once
 #include <type_traits>
 
@@ -10,7 +10,7 @@
 
 constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kSegmentPairs = SKV_SEGMENT / 2;
 
-// The way of a decode query over its pages: the keys of a segment's pages, their values, the next segment's keys …
+// The way of queries over their pages: the keys of a segment's pages, their values, the next segment's keys …
 template <class KV>
 struct Way {
   static constexpr int kAhead = 16;
@@ -90,7 +90,7 @@ template <class P, class KV>
 }
 
 // Logits of pages [page0, page0 + pages), several at a time: [row][SKV_SEGMENT].
-template <class P, class KV, bool kDecode>
+template <class P, class KV, bool kAhead>
 [[gnu::noinline]] void segment_logits(const Head<KV>& h, const Way<KV>& way, int pages, const typename KV::Pair* q,
                                       int rows, float* logits, typename KV::Word* turned) {
   const int page0 = way.page0;
@@ -102,14 +102,14 @@ template <class P, class KV, bool kDecode>
       bool shifted = false;
       for (int n = 0; n < N; n++) {
         const int p = page0 + i + n;
-        keys[n] = h.keys(p), ahead[n] = kDecode ? way.ahead(i + n) : nullptr;
+        keys[n] = h.keys(p), ahead[n] = kAhead ? way.ahead(i + n) : nullptr;
         shifted |= is_shifted<P>(h, p);
       }
       float* to = logits + i * SKV_PAGE;
       if (shifted)
         for (int n = 0; n < N; n++) logits_of<P>(h, page0 + i + n, q, rows, to + n * SKV_PAGE, SKV_SEGMENT, turned);
       else
-        rows_logits<KV, N, kDecode>(keys, q, rows, h.dim / 2, to, SKV_SEGMENT, ahead);
+        rows_logits<KV, N, kAhead>(keys, q, rows, h.dim / 2, to, SKV_SEGMENT, ahead);
     }
   };
   group(Count<4>()), group(Count<1>());
@@ -145,7 +145,7 @@ SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, 
 }
 
 // The same for any number of rows and all dims.
-template <class KV, bool kDecode>
+template <class KV, bool kAhead>
 [[gnu::noinline]] void weigh_rows(const Head<KV>& h, const Way<KV>& way, int slots, int rows,
                                   const typename KV::Pair* p, float* out, int stride) {
   int d = 0;
@@ -154,7 +154,7 @@ template <class KV, bool kDecode>
       int r = 0;
       auto block = [&](auto R) {
         for (; r + R <= rows; r += R) {
-          if (kDecode && r == 0)
+          if (kAhead && r == 0)
             weigh<KV, R, B, true>(h, way, slots, d, p, out, stride);
           else
             weigh<KV, R, B, false>(h, way, slots, d, p + r * kSegmentPairs, out + (int64_t)r * stride, stride);

@@ -1,23 +1,32 @@
 // `next`: what observed queries do to the states of a head's slots.
 //
-// It runs where attention has just ended: the queries' logits are still in the cache and their log-sum-exp is final, so
-// that no product is computed twice, and a slot sees its queries in order however a prompt was cut.
+// It runs where attention has just ended: the queries' exponentials are still in the cache and their log-sum-exp is
+// final, so that nothing is computed twice, and a slot sees its queries in order however a prompt was cut.
 #pragma once
+#include "dots.hpp"
 #include "slots.hpp"
 
-// Logits that attention keeps for it: [page][query row][SKV_PAGE].
+// What attention keeps for it of `rows` query rows, segment by segment:
+//   exponentials [page][row][SKV_PAGE], relative to the row's top logit in the segment
+//   factors [row]: that top, and once the log-sum-exp is known what makes them probabilities
 struct Kept {
   float* at;
   int rows;
-  float* row(int page, int r) const { return at + ((int64_t)page * rows + r) * SKV_PAGE; }
+  static int64_t floats(int rows) { return rows * SKV_SEGMENT + (rows + SKV_PAGE - 1) / SKV_PAGE * SKV_PAGE; }
+  float* segment(int seg) const { return at + seg * floats(rows); }
+  float* row(int page, int r) const {
+    return segment(page / kSegmentPages) + (page % kSegmentPages * rows + r) * SKV_PAGE;
+  }
+  float* factor(int seg, int r) const { return segment(seg) + rows * SKV_SEGMENT + r; }
+  void settle(int seg, int r, float lse) const { *factor(seg, r) = skv_exp(*factor(seg, r) - lse); }
 };
 
-// exp(logit - lse) of one query's heads for the slots of a page, reduced over the group in head order.
+// One query's probabilities for the slots of a page, reduced over its group's heads in order.
 template <class P>
-SKV_INLINE f32x16 page_attn(const float* logits, const float* lse, int group) {
-  f32x16 total = exp16(*(const f32x16*)logits - splat(lse[0]));
+SKV_INLINE f32x16 page_attn(const float* exps, const float* factor, int group) {
+  f32x16 total = *(const f32x16*)exps * splat(factor[0]);
   for (int g = 1; g < group; g++) {
-    const f32x16 p = exp16(*(const f32x16*)(logits + g * SKV_PAGE) - splat(lse[g]));
+    const f32x16 p = *(const f32x16*)(exps + g * SKV_PAGE) * splat(factor[g]);
     total = P::group == Group::max ? larger(p, total) : total + p;
   }
   return P::group == Group::mean ? total / splat((float)group) : total;
@@ -35,7 +44,8 @@ SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kep
   for (int t = t0; t < t1; t++) {
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
     if (visible <= 0) continue;
-    const f32x16 attn = page_attn<P>(kept.row(p, first + (t - t0) * g), h.lse(t), g);
+    const int r = first + (t - t0) * g;
+    const f32x16 attn = page_attn<P>(kept.row(p, r), kept.factor(p / kSegmentPages, r), g);
 #pragma GCC unroll 1  // or it is unrolled before it can be vectorised
     for (int s = 0; s < SKV_PAGE; s++) {
       const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, ((float*)&attn)[s], &keys[s], &values[s]);

@@ -75,6 +75,12 @@ SKV_INLINE float top_of(f32x16 v) {
   return larger(v, crossed<1>(v))[0];
 }
 
+// The sum of all lanes, in skv_tree's order.
+SKV_INLINE float sum_of(f32x16 v) {
+  v += crossed<8>(v), v += crossed<4>(v), v += crossed<2>(v);
+  return (v + crossed<1>(v))[0];
+}
+
 // e^x for x <= 0 within 2^-21, never below e^-87: attention's own, with fused multiply-adds.
 SKV_INLINE f32x16 exp16(f32x16 x) {
   x = larger(x, splat(-87.0f));
