@@ -14,7 +14,8 @@ export interface SkvReady {
   seconds: number;
 }
 export interface SkvWorked extends Worked {
-  stats: EngineStats;
+  /** mean seconds between native steps while all sequences generate */
+  between: number;
 }
 
 /** Beside the common ones: the policy, and either a ratio or its parameters. */
@@ -37,8 +38,9 @@ async function work(
   const first: number[] = [];
   const generated: number[][] = prompts.map(() => []);
   const total = () => generated.reduce((sum, { length }) => sum + length, 0);
-  /** when all had begun, and when the first was done: seconds and tokens so far */
-  let [from, to]: ([number, number] | undefined)[] = [];
+  /** when all had begun, and when the first was done: seconds and tokens so far, and what the engine had counted */
+  const marks: { from?: [number, number, EngineStats]; to?: [number, number, EngineStats] } = {};
+  const now = (): [number, number, EngineStats] => [since(), total(), engine.stats()];
   await Promise.all(
     prompts.map(async ([at, length], i) => {
       const generation = engine.submit({
@@ -51,16 +53,19 @@ async function work(
         generated[i].push(token);
         if (first[i] === undefined) {
           first[i] = since();
-          if (Object.keys(first).length === prompts.length) from = [since(), total()];
+          if (Object.keys(first).length === prompts.length) marks.from = now();
         }
       }
-      to ??= [since(), total()];
+      marks.to ??= now();
       const { error } = await generation.finished;
       if (error) throw error;
     }),
   );
-  const steady = steadyOf(from!, to!);
-  return { first, steady, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats() };
+  const [seconds0, tokens0, begun] = marks.from!;
+  const [seconds1, tokens1, done] = marks.to!;
+  const between = (done.betweenSeconds - begun.betweenSeconds) / Math.max(1, done.steps - begun.steps);
+  const steady = steadyOf([seconds0, tokens0], [seconds1, tokens1]);
+  return { first, steady, between, seconds: since(), generated, peakRss: peakRss() };
 }
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;
