@@ -14,6 +14,7 @@ export interface SkvReady {
   seconds: number;
 }
 export interface SkvWorked extends Worked {
+  stats: EngineStats;
   /** mean seconds between native steps while all sequences generate */
   between: number;
 }
@@ -65,7 +66,7 @@ async function work(
   const [seconds1, tokens1, done] = marks.to!;
   const between = (done.betweenSeconds - begun.betweenSeconds) / Math.max(1, done.steps - begun.steps);
   const steady = steadyOf([seconds0, tokens0], [seconds1, tokens1]);
-  return { first, steady, between, seconds: since(), generated, peakRss: peakRss() };
+  return { first, steady, between, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats() };
 }
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;
