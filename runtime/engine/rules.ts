@@ -4,14 +4,15 @@ import type { Plan } from '../../codegen/plan-types.ts';
 import { PAGE } from '../native/index.ts';
 import { RequestError } from './types.ts';
 
-/** A size with its parameter's value in place: a number of tokens, or a fraction of the logical length. */
+/** A size with its parameter's value in place: slots, or a fraction of the logical length. */
 interface Amount {
-  readonly tokens: number;
-  readonly fraction: number;
+  readonly value: number;
+  readonly fraction: boolean;
 }
 
-const amountAt = ({ tokens, fraction }: Amount, length: number): number =>
-  fraction > 0 ? Math.max(1, Math.round(fraction * length)) : tokens;
+/** A fraction is one slot at least. */
+const amountAt = ({ value, fraction }: Amount, length: number): number =>
+  fraction ? Math.max(1, Math.round(value * length)) : value;
 
 export class Rules {
   /** [declared parameters] values of this request */
@@ -78,10 +79,9 @@ export class Rules {
   }
 
   private amount(size: Size): Amount {
-    if ('tokens' in size) return { tokens: size.tokens, fraction: 0 };
-    const value = this.values.get(size.param)!;
+    if ('tokens' in size) return { value: size.tokens, fraction: false };
     const { kind } = this.plan.params.find((param) => param.name === size.param)!;
-    return kind === 'fraction' ? { tokens: 0, fraction: value } : { tokens: value, fraction: 0 };
+    return { value: this.values.get(size.param)!, fraction: kind === 'fraction' };
   }
 
   /** Slots of one KV head to keep at a logical length, protected ones included, before layers are shaped. */
