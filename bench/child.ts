@@ -3,12 +3,18 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
 const living = new Set<ChildProcess>();
-// Children end with us, those that are stopped too: nobody else would ever wake them.
 process.on('exit', () => {
   for (const child of living) child.kill('SIGKILL');
 });
 for (const [signal, code] of Object.entries({ SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }))
   process.once(signal, () => process.exit(code));
+
+/** Lets a child end with us at the latest: one that is stopped, or serves, would stay for ever. */
+export function endWithUs<C extends ChildProcess>(child: C): C {
+  living.add(child);
+  child.once('close', () => living.delete(child));
+  return child;
+}
 
 export class Child {
   private readonly waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
@@ -20,7 +26,6 @@ export class Child {
     readonly name: string,
     private readonly process: ChildProcess,
   ) {
-    living.add(process);
     createInterface({ input: process.stdout! }).on('line', (line) => this.answer(line));
     process.stderr!.on('data', (chunk) => {
       this.errors = (this.errors + chunk).slice(-4000);
@@ -29,7 +34,6 @@ export class Child {
     this.ended = new Promise((resolve) => {
       const end = (why: string) => {
         this.over = true;
-        living.delete(process);
         for (const each of this.waiting.splice(0))
           each.reject(new Error(`${name} ${why}\n${this.errors.trim()}`.trim()));
         resolve();
@@ -40,7 +44,7 @@ export class Child {
   }
 
   static start(name: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): Child {
-    return new Child(name, spawn(command, args, { env: { ...process.env, ...env } }));
+    return new Child(name, endWithUs(spawn(command, args, { env: { ...process.env, ...env } })));
   }
 
   get pid(): number {

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { endWithUs } from './child.ts';
 
 const skv = join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'skv.mjs');
 
@@ -19,9 +20,9 @@ export const running = (url: string): Target => ({ url, stop: async () => {} });
 /** `skv serve --port 0 ARGS`; rejects with what it said when it does not come up. */
 export function startServer(args: readonly string[]): Promise<Target> {
   const start = performance.now();
-  const child = spawn(process.execPath, [skv, 'serve', '--port', '0', ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const child = endWithUs(
+    spawn(process.execPath, [skv, 'serve', '--port', '0', ...args], { stdio: ['ignore', 'ignore', 'pipe'] }),
+  );
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
   return new Promise((resolve, reject) => {
     let said = '';

@@ -92,8 +92,7 @@ Answer product(int type, int rows, int cols, int tokens, Threads& threads) {
   auto* out = reinterpret_cast<float*>(c.output->data);
   const double seconds = timed([&] {
     const Matrix& w = c.copies[c.turn++ % c.copies.size()];
-    const int groups = w.groups(), pieces = std::min(groups, std::max(threads.count() * 8, int(w.bytes() >> 18)));
-    const int size = (groups + pieces - 1) / pieces;
+    const int groups = w.groups(), size = piece_groups(groups, w.bytes(), threads.count());
     threads.each_near((groups + size - 1) / size, [&](int32_t piece, int32_t) {
       isa->product(w, c.x, 0, tokens, piece * size, std::min(groups, (piece + 1) * size), out, rows);
     });

@@ -27,14 +27,12 @@ void Engine::quantise(const Tokens& some, const Activations& a) {
   over(some, some.n, [&](int32_t t) { quantise(a, t); });
 }
 
-/* Products with several matrices of the same input. Shared ones are dealt out in pieces of row groups small enough to
- * balance (at most a quarter of a MiB when there are many) and large enough to stream. */
+/* Products with several matrices of the same input. */
 void Engine::project(const Tokens& some, const Activations& a, std::initializer_list<Out> outs) {
   int groups = 0;
   size_t bytes = 0;
   for (const Out& out : outs) groups += out.w->groups(), bytes += out.w->bytes();
-  const int pieces = some.alone ? 1 : std::min(groups, std::max(threads_.count() * 8, int(bytes >> 18)));
-  const int size = (groups + pieces - 1) / pieces;
+  const int size = some.alone ? groups : piece_groups(groups, bytes, threads_.count());
   auto run = [&](int32_t piece, int32_t) {
     int first = piece * size, last = std::min(groups, first + size), base = 0;
     for (const Out& out : outs) {

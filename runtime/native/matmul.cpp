@@ -1,6 +1,7 @@
 /* Formats, packing and the choice of an instruction-set path. */
 #include "matmul.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -183,6 +184,11 @@ void unpack_row(const Matrix& from, int row, float* out) {
         break;
     }
   }
+}
+
+int piece_groups(int groups, size_t bytes, int workers) {
+  const int pieces = std::min(groups, std::max(workers * 8, int(bytes >> 18)));
+  return (groups + pieces - 1) / pieces;
 }
 
 const Isa* find_isa(const char* name) {

@@ -66,6 +66,10 @@ void quantize(const Activations& a, int token0, int token1); /* in plain loops *
 using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1,
                          float* out, int out_stride);
 
+/* Row groups of a piece when a product of so many groups and bytes is dealt out to workers: small enough to balance (at
+ * most a quarter of a MiB when there are many) and large enough to stream. */
+int piece_groups(int groups, size_t bytes, int workers);
+
 /* An instruction-set path. */
 struct Isa {
   const char* name;
