@@ -14,8 +14,8 @@
 namespace skv::bench {
 namespace {
 
-void parallel(void* self, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
-  static_cast<Threads*>(self)->parallel(items, run, arg);
+void parallel(void* self, int32_t items, int32_t near, void (*run)(void*, int32_t, int32_t), void* arg) {
+  static_cast<Threads*>(self)->parallel(items, near != 0, run, arg);
 }
 
 struct Pool {
@@ -129,8 +129,7 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
   Pool& p = *pool;
   if (slots > p.spec.slots || tokens > p.spec.max_tokens || tokens > slots)
     throw std::runtime_error("more than the pool was opened for");
-  const bool attends = name != "append" && name != "compact",
-             observes = name == "observe" || name == "last";
+  const bool attends = name != "append" && name != "compact", observes = name == "observe" || name == "last";
   std::vector<double> times; /* of each layer, or of compact over all of them; the first run is warm-up */
   int runs = 0;
   for (const double start = seconds_now(); runs < 2 || (seconds_now() - start < 0.1 && runs < 50); runs++) {

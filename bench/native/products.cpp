@@ -74,7 +74,7 @@ struct Case {
     q.resize(size_t(tokens) * cols + 64), scale.resize(blocks), scaled_sum.resize(blocks), sum.resize(blocks);
     x.cols = x.stride = cols, x.x = values;
     x.q = q.data(), x.scale = scale.data(), x.scaled_sum = scaled_sum.data(), x.sum = sum.data();
-    if (cols % kBlock == 0) quantize(x, 0, tokens);
+    if (cols % kBlock == 0) quantize_all(quantize, x, tokens);
   }
 };
 

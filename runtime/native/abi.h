@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define SKV_ABI_VERSION 3
+#define SKV_ABI_VERSION 4
 #define SKV_PAGE 16
 #define SKV_SEGMENT 256
 #define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
@@ -102,14 +102,16 @@ typedef struct skv_step {
   float* logits;  /* [device] policy's own use between attend and observe of one layer: step_floats() floats */
 } skv_step;
 
-/* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done;
- * items begin in their order, so one may wait for an earlier one. On CUDA functions launch on `stream` and return;
- * `parallel` is null, `workers` counts the device's multiprocessors, and scratch is one [device] array of scratch_bytes
- * for all of them. */
+/* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done.
+ * Items begin in their order, so one may wait for an earlier one; or, with `near`, a worker takes neighbours one after
+ * the other, so that one may fetch what the next one reads. On CUDA functions launch on `stream` and return; `parallel`
+ * is null, `workers` counts the device's multiprocessors, and scratch is one [device] array of scratch_bytes for all of
+ * them. */
 typedef struct skv_exec {
   int32_t workers;
   void* self;
-  void (*parallel)(void* self, int32_t items, void (*run)(void* arg, int32_t item, int32_t worker), void* arg);
+  void (*parallel)(void* self, int32_t items, int32_t near, void (*run)(void* arg, int32_t item, int32_t worker),
+                   void* arg);
   void* stream;          /* cudaStream_t */
   uint8_t* scratch;      /* worker w owns [scratch + w * scratch_bytes, + scratch_bytes), 64-byte aligned */
   int64_t scratch_bytes; /* at least what scratch_bytes() asked */

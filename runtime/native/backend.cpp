@@ -79,7 +79,7 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   std::vector<float> scale(blocks), scaled(blocks);
   std::vector<int32_t> sum(blocks);
   skv::Activations a{cols, x, cols, q.data(), scale.data(), scaled.data(), sum.data()};
-  if (skv::quantised(m.format)) path->quantize(a, 0, tokens);
+  if (skv::quantised(m.format)) skv::quantize_all(path->quantize, a, tokens);
   path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;
 }

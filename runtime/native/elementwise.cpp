@@ -97,15 +97,13 @@ SKV_CLONES void quantize_block(const float* x, int8_t* q, float* scale, int32_t*
   *sum = total;
 }
 
-void quantize(const Activations& a, int token0, int token1) {
-  const int blocks = a.cols / kBlock;
-  for (int t = token0; t < token1; t++)
-    for (int b = 0; b < blocks; b++) {
-      const size_t at = size_t(t) * blocks + b;
-      quantize_block(a.x + size_t(t) * a.stride + b * kBlock, a.q + size_t(t) * a.cols + b * kBlock, a.scale + at,
-                     a.sum + at);
-      a.scaled_sum[at] = a.scale[at] * float(a.sum[at]);
-    }
+void quantize(const Activations& to, int token, const float* x, int block0, int block1) {
+  const int blocks = to.cols / kBlock;
+  for (int b = block0; b < block1; b++) {
+    const size_t at = size_t(token) * blocks + b;
+    quantize_block(x + b * kBlock, to.q + size_t(token) * to.cols + b * kBlock, to.scale + at, to.sum + at);
+    to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);
+  }
 }
 
 SKV_CLONES float largest(const float* x, int n) {

@@ -12,8 +12,8 @@
 namespace skv {
 namespace {
 
-void run_parallel(void* self, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
-  static_cast<Threads*>(self)->parallel(items, run, arg);
+void run_parallel(void* self, int32_t items, int32_t near, void (*run)(void*, int32_t, int32_t), void* arg) {
+  static_cast<Threads*>(self)->parallel(items, near != 0, run, arg);
 }
 
 /* Bytes of a page: keys and values of SKV_PAGE slots, then the lanes. */
@@ -66,9 +66,9 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             model_.rope_interleaved};
 
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
-  widest_ = std::max({model_.width, q, model_.ffn});
   x_.resize(size_t(tokens) * model_.width);
   h_.resize(size_t(tokens) * std::max(model_.width, q));
+  normed_.resize(size_t(c.threads) * model_.width);
   q_.resize(size_t(tokens) * q);
   k_.resize(size_t(tokens) * kv);
   v_.resize(size_t(tokens) * kv);
@@ -79,10 +79,8 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   cos_.resize(size_t(tokens) * model_.head_dim / 2);
   sin_.resize(cos_.size());
   const int rows = std::max(tokens, SKV_KEPT_LOGITS);
-  int8_.resize(size_t(rows) * widest_);
-  scale_.resize(size_t(rows) * (widest_ / kBlock + 1));
-  scaled_sum_.resize(scale_.size());
-  sum_.resize(scale_.size());
+  input_.resize(rows, std::max(model_.width, q));
+  gated_.resize(tokens, model_.ffn);
   last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
   logits_.resize(size_t(SKV_KEPT_LOGITS) * model_.vocab);
   sampling_.resize(c.threads);
@@ -123,6 +121,12 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
 
   exec_ = {threads_.count(), &threads_, run_parallel, nullptr, nullptr, 0};
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
+}
+
+void Engine::Quantised::resize(size_t tokens, size_t most) {
+  cols = most;
+  q.resize(tokens * cols), scale.resize(tokens * blocks()), scaled_sum.resize(tokens * blocks());
+  sum.resize(tokens * blocks());
 }
 
 int Engine::add_policy(const char* path) {
@@ -177,9 +181,11 @@ void Engine::check(const skv_step_counts& n) const {
       const int length = buffers_.length[h];
       if (length < 0 || length > shape_.max_slots - row.tokens) fail("length of row " + std::to_string(r));
       const int32_t* table = buffers_.table + h * shape_.table_stride;
+      int32_t least = 1, most = 1;
       for (int p = 0; p < (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE; p++)
-        if (table[p] < 1 || table[p] >= pages_)
-          fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
+        least = std::min(least, table[p]), most = std::max(most, table[p]);
+      if (least < 1 || most >= pages_)
+        fail("page " + std::to_string(least < 1 ? least : most) + " in the table of row " + std::to_string(r));
     }
   }
 }
@@ -238,7 +244,7 @@ void Engine::copy_pages(int copies) {
 /* Embeddings, and the rotation of each token's position. */
 void Engine::embed(int tokens) {
   const int half = model_.head_dim / 2;
-  threads_.each(tokens, [&](int32_t t, int32_t) {
+  threads_.each_own(tokens, [&](int32_t t, int32_t) {
     unpack_row(weights_.embed, buffers_.token[t], &x_[size_t(t) * model_.width]);
     for (int i = 0; i < half; i++) {
       const double angle = double(buffers_.position[t]) * double(inv_freq_[i]);
@@ -287,9 +293,9 @@ void Engine::sample(int samplers) {
     for (int i = 0; i < n; i++)
       rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width,
                normed + size_t(i) * model_.width);
-    const Tokens drawn = {0, n, false};
-    const Activations a = part(drawn, normed, model_.width);
-    quantise(drawn, a);
+    const Tokens drawn = {0, n};
+    const Activations a = part(drawn, input_, normed, model_.width);
+    for (int i = 0; i < n; i++) quantise(a, i, normed + size_t(i) * model_.width);
     project(drawn, a, {{&weights_.output, logits_.data(), model_.vocab}});
     threads_.each(n, [&](int32_t i, int32_t worker) {
       sampling_[worker].draw(buffers_.sampler[first + i], buffers_, &logits_[size_t(i) * model_.vocab], model_.vocab,

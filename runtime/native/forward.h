@@ -15,9 +15,9 @@ template <class Fn>
 void Engine::dense(int tokens, Fn&& fn) {
   const int workers = threads_.count(), rounds = (tokens + kTogether * workers - 1) / (kTogether * workers);
   const int part = (tokens + workers * rounds * 8 - 1) / (workers * rounds * 8) * 8;
-  if (tokens < 16 * workers) return fn(Tokens{0, tokens, false});
-  threads_.each((tokens + part - 1) / part, [&](int32_t i, int32_t) {
-    fn(Tokens{i * part, i * part + part < tokens ? part : tokens - i * part, true});
+  if (tokens < 16 * workers) return fn(Tokens{0, tokens});
+  threads_.each((tokens + part - 1) / part, [&](int32_t i, int32_t worker) {
+    fn(Tokens{i * part, i * part + part < tokens ? part : tokens - i * part, true, worker});
   });
 }
 

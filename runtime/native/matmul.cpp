@@ -186,6 +186,10 @@ void unpack_row(const Matrix& from, int row, float* out) {
   }
 }
 
+void quantize_all(Quantize quantize, const Activations& a, int tokens) {
+  for (int t = 0; t < tokens; t++) quantize(a, t, a.x + size_t(t) * a.stride, 0, a.cols / kBlock);
+}
+
 int piece_groups(int groups, size_t bytes, int workers) {
   const int pieces = std::min(groups, std::max(workers * 8, int(bytes >> 18)));
   return (groups + pieces - 1) / pieces;

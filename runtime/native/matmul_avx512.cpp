@@ -181,29 +181,26 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
 }
 
 /* Two registers a block; rounds to nearest even as the processor does by default. */
-void quantise(const Activations& a, int token0, int token1) {
-  const int blocks = a.cols / kBlock;
-  for (int t = token0; t < token1; t++)
-    for (int b = 0; b < blocks; b++) {
-      const float* x = a.x + size_t(t) * a.stride + b * kBlock;
-      const __m512 low = _mm512_loadu_ps(x), high = _mm512_loadu_ps(x + 16);
-      const __m512i magnitude =
-          _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)));
-      const int32_t bits = _mm512_reduce_max_epi32(magnitude); /* |x| compares like its bits */
-      float peak;
-      memcpy(&peak, &bits, 4);
-      const __m512 inverse =
-          _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f); /* below, the quotient would overflow */
-      const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)),
-                    q1 = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-      int8_t* q = a.q + size_t(t) * a.cols + b * kBlock;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(q0));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(q1));
-      const size_t at = size_t(t) * blocks + b;
-      a.scale[at] = peak / 127.0f;
-      a.sum[at] = _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
-      a.scaled_sum[at] = a.scale[at] * float(a.sum[at]);
-    }
+void quantise(const Activations& to, int token, const float* x, int block0, int block1) {
+  for (int b = block0; b < block1; b++) {
+    const __m512 low = _mm512_loadu_ps(x + b * kBlock), high = _mm512_loadu_ps(x + b * kBlock + 16);
+    const __m512i magnitude =
+        _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)));
+    const int32_t bits = _mm512_reduce_max_epi32(magnitude); /* |x| compares like its bits */
+    float peak;
+    memcpy(&peak, &bits, 4);
+    const __m512 inverse =
+        _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f); /* below, the quotient would overflow */
+    const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)),
+                  q1 = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
+    int8_t* q = to.q + size_t(token) * to.cols + b * kBlock;
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(q0));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(q1));
+    const size_t at = size_t(token) * (to.cols / kBlock) + b;
+    to.scale[at] = peak / 127.0f;
+    to.sum[at] = _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
+    to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);
+  }
 }
 
 bool supported() {

@@ -61,6 +61,10 @@ void Threads::ring(std::condition_variable& bell, const std::atomic<int32_t>& as
 }
 
 void Threads::drain(int worker) {
+  if (shares_ == 0) {
+    const int32_t end = int32_t(int64_t(items_) * (worker + 1) / count_);
+    for (int32_t item = int32_t(int64_t(items_) * worker / count_); item < end; item++) run_(arg_, item, worker);
+  }
   for (int32_t turn = 0; turn < shares_; turn++) {
     const int32_t share = (worker + turn) % shares_, end = int32_t(int64_t(items_) * (share + 1) / shares_);
     for (int32_t item; (item = share_[share].next.fetch_add(1, std::memory_order_relaxed)) < end;)

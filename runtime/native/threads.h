@@ -29,19 +29,25 @@ class Threads {
   /* Pins the calling thread as worker 0. */
   void adopt_caller() const { pin(0); }
 
-  /* Runs items [0, items), which begin in order, and returns when all are done. Not reentrant. */
-  void parallel(int32_t items, Run run, void* arg) { section(items, 1, run, arg); }
+  /* Runs items [0, items) and returns when all are done. Items begin in order; or, with `near`, each worker takes
+   * neighbours, one after the other, and then what others have left. Not reentrant. */
+  void parallel(int32_t items, bool near, Run run, void* arg) { section(items, near ? count_ : 1, run, arg); }
 
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
   void each(int32_t items, Fn&& fn) {
-    section(items, 1, call<std::remove_reference_t<Fn>>, &fn);
+    parallel(items, false, call<std::remove_reference_t<Fn>>, &fn);
   }
-  /* The same for items that lie side by side in memory: each worker takes neighbours, one after the other, and then
-   * what others have left. */
+  /* For items that lie side by side in memory. */
   template <class Fn>
   void each_near(int32_t items, Fn&& fn) {
-    section(items, count_, call<std::remove_reference_t<Fn>>, &fn);
+    parallel(items, true, call<std::remove_reference_t<Fn>>, &fn);
+  }
+  /* For short items of equal length: an item has the same worker every time, so what it alone writes stays in that
+   * worker's cache, and nobody asks who takes what. */
+  template <class Fn>
+  void each_own(int32_t items, Fn&& fn) {
+    section(items, 0, call<std::remove_reference_t<Fn>>, &fn);
   }
 
  private:
@@ -49,7 +55,7 @@ class Threads {
   static void call(void* arg, int32_t item, int32_t worker) {
     (*static_cast<Fn*>(arg))(item, worker);
   }
-  /* Items in `shares` runs of neighbours; a worker begins with its own. */
+  /* Items in `shares` runs of neighbours; a worker begins with its own. 0: each worker does its own and no others. */
   void section(int32_t items, int32_t shares, Run run, void* arg);
   void pin(int worker) const;
   void work(int worker);

@@ -209,6 +209,9 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
     layer.push_back({norm(SKV_T_ATTN_NORM, l), norm(SKV_T_FFN_NORM, l), matrix(SKV_T_Q, l), matrix(SKV_T_K, l),
                      matrix(SKV_T_V, l), matrix(SKV_T_O, l), matrix(SKV_T_GATE, l), matrix(SKV_T_UP, l),
                      matrix(SKV_T_DOWN, l)});
+  plain = false;
+  for (const Layer& l : layer)
+    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.gate, &l.up}) plain |= !quantised(m->format);
 }
 
 }  // namespace skv

@@ -51,6 +51,7 @@ class Weights {
 
   Matrix embed, output; /* [vocab][width]; one and the same data when tied */
   const float* output_norm;
+  bool plain; /* whether products of normed activations read them as f32, beside int8 or alone */
   std::vector<Layer> layer;
   size_t bytes() const { return arena_->bytes(); }
 

@@ -15,6 +15,7 @@
 
 #include "dots.hpp"
 #include "observe.hpp"
+#include "replace.hpp"
 
 constexpr int kTileRows = 48;      // most query rows (tokens x group) of a tile
 constexpr int kBlockRows = 24;     // rows that go from logits to weighted values together
@@ -150,6 +151,7 @@ SKV_INLINE void finish(Partial& whole, int dim, float* out, float* lse) {
 // A tile of a prompt chunk, segment after segment. Observed tokens of a head take their turn: `turn` is the next one.
 template <class P, class KV>
 void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float* rest, std::atomic<int32_t>* turn) {
+  if (h.row->tokens == 1) store<P>(h, *h.length - 1, *h.length);
   const int rows = tile_queries(h, t0, t1, tile.q, tile.sees), g = h.shape->group;
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
   const bool observed = P::observes && first < last;
@@ -182,9 +184,10 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float*
 
 // What items of a step share.
 //   left   [row][kv_head] of a split row: its segments that are not done yet; of others: the token to be observed next
+//   heads_left [row] KV heads of a split row that are not done yet
 //   shares [split row][kv_head][segment][group][dim + 2]    keeps [split row][kv_head], for all slots
 struct Split {
-  std::atomic<int32_t>* left;
+  std::atomic<int32_t>*left, *heads_left;
   float *shares, *keeps;
   int64_t segments, group, dim, heads;
   explicit Split(const skv_step* step)
@@ -192,11 +195,11 @@ struct Split {
         group(step->shape->group),
         dim(step->shape->head_dim),
         heads(step->shape->kv_heads) {
-    left = (std::atomic<int32_t>*)step->logits;
+    left = (std::atomic<int32_t>*)step->logits, heads_left = left + step->shape->max_rows * heads;
     shares = step->logits + counters(step->shape);
     keeps = shares + kSplitRows * heads * segments * group * (dim + 2);
   }
-  static int64_t counters(const skv_shape* s) { return (int64_t(s->max_rows) * s->kv_heads + 15) / 16 * 16; }
+  static int64_t counters(const skv_shape* s) { return (int64_t(s->max_rows) * (s->kv_heads + 1) + 15) / 16 * 16; }
   static int64_t floats(const skv_shape* s, bool observes) {
     const int64_t segments = segments_of(s->max_slots), heads = (int64_t)kSplitRows * s->kv_heads;
     return counters(s) + heads * segments * (s->group * (s->head_dim + 2) + (observes ? Kept::floats(s->group) : 0));
@@ -221,12 +224,22 @@ SKV_INLINE int64_t attend_scratch(const skv_shape* s, bool observes) {
   return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, block) * 4 : 0);
 }
 
+// An item of a split row: segments [seg0, seg1) of a head; none when heads differ and this one is short.
+template <class KV>
+struct Run {
+  Head<KV> h;
+  int place, seg0, seg1;
+  int last() const { return ((seg1 < segments_of(*h.length) ? seg1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE; }
+  Way<KV> way(int seg, const Way<KV>* then = nullptr) const { return {h, seg * kSegmentPages, last(), then}; }
+};
+
 // Which rows are split, and where each row's items start. A row is split when it has one query; it gets the next of
 // kSplitRows places, or -1 when they are taken. An item of it is a run of segments of one head: long enough that
 // calling pages ahead pays, short enough that the threads end together. An item of another row is a tile of tokens.
 struct Schedule {
   std::vector<int> place, width, start;  // [rows], [rows] tokens of a tile, [rows + 1]
   int run;
+  bool all_split;
   template <class P, class KV>
   void plan(const skv_step* step, int layer, int workers) {
     const skv_shape* s = step->shape;
@@ -234,6 +247,7 @@ struct Schedule {
     width.assign(step->rows, kTileRows / s->group);
     start.assign(step->rows + 1, 0);
     int places = 0, all = 0;
+    all_split = true;
     for (int r = 0; r < step->rows; r++) {
       const skv_row* row = step->row + r;
       if (row->policy != step->self) continue;
@@ -245,6 +259,7 @@ struct Schedule {
         if (split) all += segments_of(slots);
       }
       if (split) place[r] = places++;
+      all_split &= split;
       if (P::observes && row->observe1 > row->observe0) width[r] = observed_width(s, most);
       start[r + 1] = split ? segments_of(most) : (row->tokens + width[r] - 1) / width[r];
     }
@@ -255,39 +270,47 @@ struct Schedule {
     }
   }
   int row_of(int item) const { return int(std::upper_bound(start.begin(), start.end(), item) - start.begin()) - 1; }
+  template <class KV>
+  Run<KV> run_of(const skv_step* step, int layer, int item) const {
+    const int r = row_of(item), heads = step->shape->kv_heads, seg0 = (item - start[r]) / heads * run;
+    const Head<KV> h(step, step->row + r, layer, (item - start[r]) % heads);
+    return {h, place[r], seg0, std::min(seg0 + run, segments_of(*h.length))};
+  }
 };
 
 // The schedule of the attend under way: grown once, reused by every layer of every step.
 inline thread_local Schedule schedule;
 
-// Segments [seg0, seg1) of a decode row's head; who finishes the head's last ones merges them all, in order.
+// A run of a decode row; who finishes the head's last one merges them all, in order, and then decides what leaves.
+// `then` is where this worker is likely to go afterwards.
 template <class P, class KV>
-void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Split& split, const Tile<KV>& tile,
-                     std::atomic<int32_t>* left) {
-  const int g = h.shape->group, segments = segments_of(*h.length);
-  const int last = ((seg1 < segments ? seg1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE;
-  const Way<KV> start = {h, seg0 * kSegmentPages, last};
+void attend_run(const Run<KV>& run, const Way<KV>* then, const Split& split, const Tile<KV>& tile) {
+  const Head<KV>& h = run.h;
+  const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
+  const Way<KV> start = run.way(run.seg0);
   for (int j = 0; j < Way<KV>::kAhead; j++)
     for (int b = 0; b < SKV_PAGE * h.dim * (int)sizeof(typename KV::Word); b += 64) call(start.half(j) + b);
   tile_queries(h, 0, 1, tile.q, tile.sees);
   Partial share[kTileRows];
   const bool observed = P::observes && h.row->observe1 > h.row->observe0;
-  const Kept kept = split.kept(place, h.head);
-  for (int seg = seg0; seg < seg1; seg++) {
+  const Kept kept = split.kept(run.place, h.head);
+  for (int seg = run.seg0; seg < run.seg1; seg++) {
+    if (seg == segments - 1) store<P>(h, *h.length - 1, *h.length);
     for (int i = 0; i < g; i++) share[i] = {0, 0, tile.shares + i * h.dim};
-    segment<P, KV, true>(h, {h, seg * kSegmentPages, last}, g, tile, share, observed ? &kept : nullptr);
+    segment<P, KV, true>(h, run.way(seg, then), g, tile, share, observed ? &kept : nullptr);
     for (int i = 0; i < g; i++) {
-      float* to = split.share(place, h.head, seg, i);
+      float* to = split.share(run.place, h.head, seg, i);
       to[0] = share[i].top, to[1] = share[i].sum;
       memcpy(to + 2, share[i].values, h.dim * sizeof(float));
     }
   }
-  if (left->fetch_sub(seg1 - seg0, std::memory_order_acq_rel) > seg1 - seg0) return;
+  const int done = run.seg1 - run.seg0;
+  if (split.left[r * split.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) > done) return;
   for (int i = 0; i < g; i++) {
     Partial whole = {-INFINITY, 0, tile.totals};
     memset(whole.values, 0, h.dim * sizeof(float));
     for (int seg = 0; seg < segments; seg++) {
-      float* from = split.share(place, h.head, seg, i);
+      float* from = split.share(run.place, h.head, seg, i);
       merge(&whole, {from[0], from[1], from + 2}, h.dim);
     }
     finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
@@ -295,6 +318,11 @@ void attend_segments(const Head<KV>& h, int seg0, int seg1, int place, const Spl
   }
   if constexpr (P::observes)
     if (observed) observe<P>(h, 0, 1, kept, 0);
+  if constexpr (kReplaces<P>) {
+    const bool alone = P::heads == Heads::own;
+    if (h.row->compact && (alone || split.heads_left[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
+      replace<P, KV>(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(split.heads));
+  }
 }
 
 template <class P, class KV>
@@ -304,30 +332,33 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const Split split(step);
   Schedule& plan = schedule;
   plan.plan<P, KV>(step, layer, exec->workers);
-  for (int r = 0; r < step->rows; r++)
-    for (int h = 0; h < heads; h++) {
-      const skv_row* row = step->row + r;
+  for (int r = 0; r < step->rows; r++) {
+    const skv_row* row = step->row + r;
+    split.heads_left[r] = heads;
+    for (int h = 0; h < heads; h++)
       split.left[r * heads + h] =
           plan.place[r] >= 0 ? segments_of(*Head<KV>(step, row, layer, h).length) : row->observe0 - row->pos0;
-    }
-  each(exec, plan.start[step->rows], [&](int32_t item, int32_t worker) {
-    const int r = plan.row_of(item), place = plan.place[r], index = (item - plan.start[r]) / heads;
-    const Head<KV> h(step, step->row + r, layer, (item - plan.start[r]) % heads);
-    auto* left = split.left + r * heads + h.head;
+  }
+  const int items = plan.start[step->rows];
+  each(exec, items, plan.all_split ? Deal::near : Deal::in_order, [&](int32_t item, int32_t worker) {
+    const int r = plan.row_of(item);
     Scratch scratch(exec, worker);
-    const Tile<KV> tile(&scratch, h.dim);
-    if (place >= 0) {
-      const int seg0 = index * plan.run, segments = segments_of(*h.length);
-      const int seg1 = seg0 + plan.run < segments ? seg0 + plan.run : segments;
-      if (seg0 < seg1) attend_segments<P>(h, seg0, seg1, place, split, tile, left);
-      return;
+    const Tile<KV> tile(&scratch, step->shape->head_dim);
+    if (plan.place[r] >= 0) {
+      const Run<KV> run = plan.run_of<KV>(step, layer, item);
+      if (run.seg0 >= run.seg1) return;
+      const Run<KV> next = plan.run_of<KV>(step, layer, std::min(item + 1, items - 1));
+      const Way<KV> then = next.way(next.seg0);
+      return attend_run<P, KV>(run, plan.all_split ? &then : nullptr, split, tile);
     }
     // the last tiles see the most slots and go first; not so where tokens are observed in turn
+    const int index = (item - plan.start[r]) / heads;
+    const Head<KV> h(step, step->row + r, layer, (item - plan.start[r]) % heads);
     const bool in_turn = P::observes && h.row->observe1 > h.row->observe0;
     const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
     const int t0 = (in_turn ? index : tiles - 1 - index) * width;
     float* rest = scratch.take<float>(0);  // what attend_scratch adds for a policy that observes
-    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, left);
+    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, split.left + r * heads + h.head);
   });
   return 0;
 }

@@ -15,9 +15,11 @@ template <class KV>
 struct Way {
   static constexpr int kAhead = 16;
   const Head<KV>& h;
-  int page0, last;  // first page of the segment; the last page of this way
+  int page0, last;            // first page of the segment; the last page of this way
+  const Way* then = nullptr;  // where the same worker goes from there
   // Half j counted from the segment's first keys.
   const uint8_t* half(int j) const {
+    if (then && j >= 2 * kSegmentPages && page0 + kSegmentPages > last) return then->half(j - 2 * kSegmentPages);
     const int p = page0 + j % kSegmentPages + j / (2 * kSegmentPages) * kSegmentPages;
     const uint8_t* page = h.page(p < last ? p : last);
     return j / kSegmentPages % 2 ? page + SKV_PAGE * h.dim * sizeof(typename KV::Word) : page;

@@ -18,6 +18,7 @@
 typedef float f32x16 __attribute__((vector_size(64), aligned(64)));
 typedef float f32x16u __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(32)));
 
 SKV_INLINE f32x16 splat(float x) { return x - (f32x16){}; }
@@ -48,7 +49,6 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
 
 // Lanes [0, n) of one, the rest of another.
 SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) {
-  typedef int32_t i32x16 __attribute__((vector_size(64)));
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return lane < n - (i32x16){} ? one : other;
 }
@@ -159,6 +159,7 @@ struct Bf16 {
   // Dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
   SKV_INLINE Line key_line(const Word* keys, int j) { return *(const Line*)(keys + 32 * j); }
   SKV_INLINE void put_key_line(Word* keys, int j, Line line) { *(Line*)(keys + 32 * j) = line; }
+  SKV_INLINE void put_key_pair(Word* keys, int j, int slot, Pair p) { ((Pair*)keys)[16 * j + slot] = p; }
   SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
     return *(const Line*)(values + 2 * (i * dim + d));
   }
@@ -199,6 +200,9 @@ struct F32 {
   }
   SKV_INLINE void put_key_line(Word* keys, int j, Line line) {
     *(f32x16*)(keys + 32 * j) = line.even, *(f32x16*)(keys + 32 * j + 16) = line.odd;
+  }
+  SKV_INLINE void put_key_pair(Word* keys, int j, int slot, Pair p) {
+    keys[32 * j + slot] = p.even, keys[32 * j + 16 + slot] = p.odd;
   }
   SKV_INLINE Line value_line(const Word* values, int i, int d, int dim) {
     return {*(const f32x16*)(values + 2 * i * dim + d), *(const f32x16*)(values + (2 * i + 1) * dim + d)};
@@ -243,15 +247,14 @@ struct Head {
   float* lse(int t) const { return step->lse + (token(t) * shape->kv_heads + head) * shape->group; }
 };
 
-// Runs fn(item, worker) for items [0, n) on the engine's threads; `small` work is not worth waking them.
+// How items are dealt out to the engine's threads; see skv_exec.
+enum class Deal { in_order, near };
+
+// Runs fn(item, worker) for items [0, n) on the engine's threads.
 template <class Fn>
-SKV_INLINE void each(const skv_exec* exec, int32_t n, Fn&& fn, bool small = false) {
-  if (small) {
-    for (int32_t item = 0; item < n; item++) fn(item, 0);
-    return;
-  }
+SKV_INLINE void each(const skv_exec* exec, int32_t n, Deal deal, Fn&& fn) {
   exec->parallel(
-      exec->self, n,
+      exec->self, n, deal == Deal::near,
       [](void* arg, int32_t item, int32_t worker) { (*(std::remove_reference_t<Fn>*)arg)(item, worker); }, &fn);
 }
 
@@ -267,30 +270,46 @@ struct Scratch {
   }
 };
 
-// Stores the new tokens' keys, values and lanes, and raises the lengths.
+// Stores keys, values and lanes of a row's tokens in slots [slot0, slot1): the last of its length are the row's.
+template <class P, class KV>
+void store(const Head<KV>& h, int slot0, int slot1) {
+  const skv_step* step = h.step;
+  for (int slot = slot0; slot < slot1; slot++) {
+    const int t = slot - (*h.length - h.row->tokens), p = slot / SKV_PAGE, s = slot % SKV_PAGE;
+    const float* k = step->k + (h.token(t) * h.shape->kv_heads + h.head) * h.dim;
+    const float* v = step->v + (h.token(t) * h.shape->kv_heads + h.head) * h.dim;
+    auto *keys = h.keys(p), *values = h.values(p);
+    typename KV::Pair pairs[kMaxDim / 2];
+    for (int j = 0; j < h.dim / 2; j++) pairs[j] = KV::pair(k[2 * j], k[2 * j + 1]);
+    for (int j = 0; j < h.dim / 2; j++) KV::put_key_pair(keys, j, s, pairs[j]);
+    for (int d = 0; d < h.dim; d += 16) KV::put_value(values, s, d, h.dim, *(const f32x16u*)(v + d));
+    h.lane(p, 0)[s] = h.row->pos0 + t;
+    if (P::shift_lane) h.lane(p, P::shift_lane)[s] = 0;
+    if (P::class_lane) h.lane(p, P::class_lane)[s] = step->classes[h.token(t)];
+    for (int i = 0; i < P::states; i++) h.state(p, P::first_state, i)[s] = P::init(i);
+  }
+}
+
+// Raises the lengths and stores the new tokens; of a row of one token, attend does that when it is about to read them.
 template <class P, class KV>
 int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
-  int tokens = 0;
-  for (int r = 0; r < step->rows; r++) tokens += step->row[r].tokens;
-  auto store = [&](int32_t item, int32_t) {
-    const skv_row* row = step->row + item / heads;
-    if (row->policy != step->self) return;
-    const Head<KV> h(step, row, layer, item % heads);
-    for (int t = 0; t < row->tokens; t++) {
-      const int slot = *h.length + t, p = slot / SKV_PAGE, s = slot % SKV_PAGE;
-      const float* k = step->k + (h.token(t) * heads + h.head) * h.dim;
-      const float* v = step->v + (h.token(t) * heads + h.head) * h.dim;
-      auto *keys = h.keys(p), *values = h.values(p);
-      for (int d = 0; d < h.dim; d++) *KV::key_at(keys, d, s) = KV::encode(k[d]);
-      for (int d = 0; d < h.dim; d += 16) KV::put_value(values, s, d, h.dim, *(const f32x16u*)(v + d));
-      h.lane(p, 0)[s] = row->pos0 + t;
-      if (P::shift_lane) h.lane(p, P::shift_lane)[s] = 0;
-      if (P::class_lane) h.lane(p, P::class_lane)[s] = step->classes[h.token(t)];
-      for (int i = 0; i < P::states; i++) h.state(p, P::first_state, i)[s] = P::init(i);
-    }
-    *h.length += row->tokens;
-  };
-  each(exec, step->rows * heads, store, tokens * heads <= 16);
+  int most = 0;
+  for (int r = 0; r < step->rows; r++) {
+    const skv_row* row = step->row + r;
+    if (row->policy != step->self) continue;
+    most = row->tokens > most ? row->tokens : most;
+    for (int h = 0; h < heads; h++) *Head<KV>(step, row, layer, h).length += row->tokens;
+  }
+  if (most <= 1) return 0;
+  constexpr int kSlots = 4 * SKV_PAGE;  // of an item; two slots share a line of values, so items end with pages
+  const int pieces = most / kSlots + 2;
+  each(exec, step->rows * heads * pieces, Deal::near, [&](int32_t item, int32_t) {
+    const skv_row* row = step->row + item / (heads * pieces);
+    if (row->policy != step->self || row->tokens <= 1) return;
+    const Head<KV> h(step, row, layer, item / pieces % heads);
+    const int before = *h.length - row->tokens, from = before / kSlots * kSlots + item % pieces * kSlots;
+    store<P>(h, from > before ? from : before, from + kSlots < *h.length ? from + kSlots : *h.length);
+  });
   return 0;
 }

@@ -1,8 +1,8 @@
 // Replace in place: exactly one slot leaves and the newest takes its hole, as `every(1)` does at its budget. One pass
-// over the scores and one move; nothing else of the head is touched. Chosen when a policy's slots need no order and its
-// heads decide alone; the general way (select.hpp) leaves the same slots.
+// over the scores and one move; nothing else of the head is touched. Chosen when a policy's slots need no order; the
+// general way (select.hpp) leaves the same slots. Decode does it where attention has just ended and the head's pages
+// are still in the cache.
 #pragma once
-#include <algorithm>
 
 #include "score.hpp"
 
@@ -15,39 +15,52 @@ SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
   for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
 
-// Whether the lowest candidate alone is what selection would look for.
+// Whether the lowest candidate alone is what selection would look for: of each head, or of heads that decide together,
+// whose slots are the same.
 template <class P>
-constexpr bool kReplaces = !P::ordered && P::keep == Keep::topK && P::heads == Heads::own && P::pool == Pool::none;
+constexpr bool kReplaces = !P::ordered && P::keep == Keep::topK && P::heads != Heads::pooled && P::pool == Pool::none;
 
-// The lowest-ranked candidate of a head with one slot more than its budget leaves, if there is a candidate.
+// The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves; if there is one, and if they
+// have one slot more than their budget.
 template <class P, class KV>
-void replace_one(const Head<KV>& h) {
-  const int live = *h.length;
+void replace(const skv_step* step, const skv_row* row, int layer, int head0, int head1) {
+  const Head<KV> first(step, row, layer, head0);
+  const int live = *first.length;
+  if (live != step->budgets[(int64_t)row->seq * step->shape->layers + layer] + 1) return;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
-  uint64_t least[SKV_PAGE];
-  for (uint64_t& lane : least) lane = ~0ull;
-  for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
+  u32x16 least = ~(u32x16){}, least_pos = least, page = least;  // by lane: the lowest rank, and where
   for (int p = 0; p * SKV_PAGE < live; p++) {
-    float score[SKV_PAGE];
-    uint8_t kept[SKV_PAGE];
-    score_page<P>(h, p, {}, keys, values, score);
-    mark_window<P>(h, p, kept);
-    for (int s = live - p * SKV_PAGE; s < SKV_PAGE; s++) kept[s] = 1;
-    const int32_t* pos = h.lane(p, 0);
-    for (int s = 0; s < SKV_PAGE; s++) {
-      const uint64_t rank = kept[s] ? ~0ull : rank_of(score[s], pos[s]);
-      least[s] = rank < least[s] ? rank : least[s];
+    f32x16 score, other;
+    score_page<P>(first, p, {}, keys, values, (float*)&score);
+    for (int i = head0 + 1; i < head1; i++) {
+      score_page<P>(Head<KV>(step, row, layer, i), p, {}, keys, values, (float*)&other);
+      score += other;
     }
+    if (head1 > head0 + 1) score /= splat((float)(head1 - head0));
+    uint8_t kept[SKV_PAGE];
+    mark_window<P>(first, p, kept);
+    u32x16 out;
+    for (int s = 0; s < SKV_PAGE; s++) out[s] = kept[s] || p * SKV_PAGE + s >= live ? ~0u : 0;
+    const u32x16 pos = *(u32x16*)first.lane(p, 0) | out, rank = ordered_of(score) | out;
+    const u32x16 lower = (u32x16)((rank < least) | ((rank == least) & (pos < least_pos)));
+    least = lower ? rank : least, least_pos = lower ? pos : least_pos;
+    page = lower ? (uint32_t)p - (u32x16){} : page;
   }
-  const uint64_t lowest = *std::min_element(least, least + SKV_PAGE);
-  if (lowest == ~0ull) return;
-  const int32_t gone = (int32_t)(uint32_t)lowest;
-  int hole = 0;
-  for (int p = 0; p * SKV_PAGE < live; p++) {
-    const int32_t* pos = h.lane(p, 0);
-    for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < live; s++) hole = pos[s] == gone ? p * SKV_PAGE + s : hole;
-    for (int s = 0; P::shift_lane && s < SKV_PAGE; s++) h.lane(p, P::shift_lane)[s] += pos[s] < gone;
+  int lane = 0;
+  for (int s = 1; s < SKV_PAGE; s++)
+    if (least[s] < least[lane] || (least[s] == least[lane] && least_pos[s] < least_pos[lane])) lane = s;
+  if ((least[lane] & least_pos[lane]) == ~0u) return;
+  const int32_t gone = (int32_t)least_pos[lane];
+  const int hole = (int)page[lane] * SKV_PAGE + lane;
+  for (int i = head0; i < head1; i++) {
+    const Head<KV> h(step, row, layer, i);
+    for (int p = 0; P::shift_lane && p * SKV_PAGE < live; p++) {
+      const int32_t* pos = h.lane(p, 0);
+      int32_t any = 0;
+      for (int s = 0; s < SKV_PAGE; s++) any |= pos[s] < gone;
+      for (int s = 0; any && s < SKV_PAGE; s++) h.lane(p, P::shift_lane)[s] += pos[s] < gone;
+    }
+    if (hole != live - 1) move_slot<P>(h, live - 1, hole);
+    *h.length = live - 1;
   }
-  if (hole != live - 1) move_slot<P>(h, live - 1, hole);
-  *h.length = live - 1;
 }

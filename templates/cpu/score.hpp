@@ -9,6 +9,12 @@ SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
   return (uint64_t)ordered << 32 | (uint32_t)pos;
 }
 
+// The high half of rank_of for the slots of a page.
+SKV_INLINE u32x16 ordered_of(f32x16 score) {
+  const u32x16 bits = (u32x16)(score + splat(0.0f)), negative = (u32x16)((i32x16)bits >> 31);
+  return (u32x16)(score == score) & (bits ^ (negative | 0x80000000u));
+}
+
 // Marks the window's slots of a page. Bounds are copied first: a byte that is written might be any of them.
 template <class P, class KV>
 SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {

@@ -146,8 +146,11 @@ template <class P, class KV>
 void compact_layer(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
   const int n = head1 - head0;
   const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
-  if constexpr (kReplaces<P>)
-    if (const Head<KV> h(step, row, layer, head0); *h.length == budget + 1) return replace_one<P>(h);
+  if constexpr (kReplaces<P>) {
+    const int live = *Head<KV>(step, row, layer, head0).length;
+    if (live <= budget) return;  // attend has done it
+    if (live == budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
+  }
   Choice choices[64];
   uint64_t* order[64];
   float* extra[64];
@@ -228,7 +231,7 @@ int32_t compact(const skv_step* step, const skv_exec* exec) {
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
   if (heads > 64) return SKV_E_HEADS;
   const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
-  each(exec, step->rows * layers * units, [&](int32_t item, int32_t worker) {
+  each(exec, step->rows * layers * units, Deal::near, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);
     if (row->policy != step->self || !row->compact) return;
     const int head0 = item % units * together;

@@ -54,7 +54,7 @@ int workers = 1;
 bool threaded = false;
 bool backwards = false;  // items from the last to the first: nothing but observing may depend on their order
 
-void parallel(void*, int32_t items, void (*run)(void*, int32_t, int32_t), void* arg) {
+void parallel(void*, int32_t items, int32_t, void (*run)(void*, int32_t, int32_t), void* arg) {
   if (threaded) {
     std::vector<std::thread> threads;
     for (int w = 0; w < workers; w++)
