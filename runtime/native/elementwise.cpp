@@ -97,9 +97,9 @@ SKV_CLONES void quantize_block(const float* x, int8_t* q, float* scale, int32_t*
   *sum = total;
 }
 
-void quantize(const Activations& to, int token, const float* x, int block0, int block1) {
+void quantize(const Activations& to, int token, const float* x) {
   const int blocks = to.cols / kBlock;
-  for (int b = block0; b < block1; b++) {
+  for (int b = 0; b < blocks; b++) {
     const size_t at = size_t(token) * blocks + b;
     quantize_block(x + b * kBlock, to.q + size_t(token) * to.cols + b * kBlock, to.scale + at, to.sum + at);
     to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);

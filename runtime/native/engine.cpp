@@ -66,6 +66,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             model_.rope_interleaved};
 
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
+  widest_ = std::max({model_.width, q, model_.ffn});
   x_.resize(size_t(tokens) * model_.width);
   h_.resize(size_t(tokens) * std::max(model_.width, q));
   normed_.resize(size_t(c.threads) * model_.width);
@@ -79,8 +80,10 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   cos_.resize(size_t(tokens) * model_.head_dim / 2);
   sin_.resize(cos_.size());
   const int rows = std::max(tokens, SKV_KEPT_LOGITS);
-  input_.resize(rows, std::max(model_.width, q));
-  gated_.resize(tokens, model_.ffn);
+  int8_.resize(size_t(rows) * widest_);
+  scale_.resize(size_t(rows) * (widest_ / kBlock + 1));
+  scaled_sum_.resize(scale_.size());
+  sum_.resize(scale_.size());
   last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
   logits_.resize(size_t(SKV_KEPT_LOGITS) * model_.vocab);
   sampling_.resize(c.threads);
@@ -121,12 +124,6 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
 
   exec_ = {threads_.count(), &threads_, run_parallel, nullptr, nullptr, 0};
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
-}
-
-void Engine::Quantised::resize(size_t tokens, size_t most) {
-  cols = most;
-  q.resize(tokens * cols), scale.resize(tokens * blocks()), scaled_sum.resize(tokens * blocks());
-  sum.resize(tokens * blocks());
 }
 
 int Engine::add_policy(const char* path) {
@@ -294,7 +291,7 @@ void Engine::sample(int samplers) {
       rms_norm(hidden + size_t(i) * model_.width, weights_.output_norm, model_.norm_eps, model_.width,
                normed + size_t(i) * model_.width);
     const Tokens drawn = {0, n};
-    const Activations a = part(drawn, input_, normed, model_.width);
+    const Activations a = part(drawn, normed, model_.width);
     for (int i = 0; i < n; i++) quantise(a, i, normed + size_t(i) * model_.width);
     project(drawn, a, {{&weights_.output, logits_.data(), model_.vocab}});
     threads_.each(n, [&](int32_t i, int32_t worker) {

@@ -37,14 +37,6 @@ class Engine {
     float* to;
     int stride;
   };
-  struct Quantised { /* inputs of products of at most `cols`, [max_tokens][…] as in Activations */
-    size_t cols = 0;
-    Array<int8_t> q;
-    Array<float> scale, scaled_sum;
-    Array<int32_t> sum;
-    void resize(size_t tokens, size_t most);
-    size_t blocks() const { return (cols + kBlock - 1) / kBlock; }
-  };
   void check(const skv_step_counts& counts) const;
   void copy_pages(int copies);
   void embed(int tokens);
@@ -58,11 +50,10 @@ class Engine {
   void add_residual(const Tokens& some);
   template <class Fn>
   void over(const Tokens& some, Fn&& fn);
-  Activations part(const Tokens& some, const Quantised& to, const float* x, int cols) const;
+  Activations part(const Tokens& some, const float* x, int cols) const;
   void quantise(const Activations& to, int32_t i, const float* x) const;
   void normalise(const Tokens& some, int32_t i, int32_t worker, const float* gain, const Activations& to);
   void project(const Tokens& some, const Activations& a, std::initializer_list<Out> outs);
-  void gate_up(const Tokens& some, const Layer& layer, const Activations& normed, const Activations& gated);
   void run_policies(const skv_step_counts& counts, int layer);
   void compact(const skv_step_counts& counts);
   void size_scratch();
@@ -70,7 +61,7 @@ class Engine {
   skv_model model_;
   std::vector<float> inv_freq_;
   skv_shape shape_{};
-  int max_rows_, max_seqs_, max_copies_, pages_;
+  int max_rows_, max_seqs_, max_copies_, pages_, widest_;
   Threads threads_;
   Weights weights_;
   Arena pool_;
@@ -84,8 +75,10 @@ class Engine {
 
   /* activations, [max_tokens][…] f32 */
   Array<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
-  Array<float> normed_;        /* [worker][width] */
-  Quantised input_, gated_;    /* of the product down, which are made while input_ is read */
+  Array<float> normed_; /* [worker][width] */
+  Array<int8_t> int8_;
+  Array<float> scale_, scaled_sum_;
+  Array<int32_t> sum_;
   Array<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
   int kept_logits_ = 0;
   std::vector<Sampling> sampling_; /* one per worker */

@@ -187,7 +187,7 @@ void unpack_row(const Matrix& from, int row, float* out) {
 }
 
 void quantize_all(Quantize quantize, const Activations& a, int tokens) {
-  for (int t = 0; t < tokens; t++) quantize(a, t, a.x + size_t(t) * a.stride, 0, a.cols / kBlock);
+  for (int t = 0; t < tokens; t++) quantize(a, t, a.x + size_t(t) * a.stride);
 }
 
 int piece_groups(int groups, size_t bytes, int workers) {

@@ -57,11 +57,10 @@ struct Activations {
   int32_t* sum = nullptr;      /* [token][cols / 32] sum of the block's q */
 };
 
-/* Quantises blocks [block0, block1) of a token, x [cols]: symmetric, scale = max|x| / 127, round to nearest even. cols
- * must be whole blocks. */
-using Quantize = void (*)(const Activations& to, int token, const float* x, int block0, int block1);
-void quantize(const Activations& to, int token, const float* x, int block0, int block1); /* in plain loops */
-/* All blocks of tokens [0, tokens), from a.x. */
+/* Quantises a token, x [cols]: symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks. */
+using Quantize = void (*)(const Activations& to, int token, const float* x);
+void quantize(const Activations& to, int token, const float* x); /* in plain loops */
+/* Tokens [0, tokens), from a.x. */
 void quantize_all(Quantize quantize, const Activations& a, int tokens);
 
 /* One row-group range of a product for tokens [token0, token1): out[token * out_stride + row]. */

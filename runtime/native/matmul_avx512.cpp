@@ -181,8 +181,9 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
 }
 
 /* Two registers a block; rounds to nearest even as the processor does by default. */
-void quantise(const Activations& to, int token, const float* x, int block0, int block1) {
-  for (int b = block0; b < block1; b++) {
+void quantise(const Activations& to, int token, const float* x) {
+  const int blocks = to.cols / kBlock;
+  for (int b = 0; b < blocks; b++) {
     const __m512 low = _mm512_loadu_ps(x + b * kBlock), high = _mm512_loadu_ps(x + b * kBlock + 16);
     const __m512i magnitude =
         _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)));
@@ -196,7 +197,7 @@ void quantise(const Activations& to, int token, const float* x, int block0, int 
     int8_t* q = to.q + size_t(token) * to.cols + b * kBlock;
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(q0));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(q1));
-    const size_t at = size_t(token) * (to.cols / kBlock) + b;
+    const size_t at = size_t(token) * blocks + b;
     to.scale[at] = peak / 127.0f;
     to.sum[at] = _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
     to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);
