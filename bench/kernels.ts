@@ -152,7 +152,7 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
         'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise.',
         'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions of the same run.',
         ...limitNames
-          .filter((name) => seen[name].length === 0)
+          .filter((name) => name !== 'handover' && seen[name].length === 0)
           .map((name) => `This machine has no ${name} dot product.`),
       ],
       data: { limits: seen, rows },

@@ -3,12 +3,12 @@ import type { Child } from './child.ts';
 import type { Answer } from './helper.ts';
 import { rate } from './machine.ts';
 import { median, spread } from './measure.ts';
-import type { Cell } from './report.ts';
+import { type Cell, figure } from './report.ts';
 
-export const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32'] as const;
+export const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32', 'handover'] as const;
 type Name = (typeof limitNames)[number];
 
-/** Bytes or operations a second, once a repetition; empty when the machine has no such instruction. */
+/** Bytes or operations a second (handover: seconds), once a repetition; empty where the machine has no such thing. */
 export type Limits = Record<Name, number[]>;
 
 const titles: Record<Name, string> = {
@@ -17,16 +17,17 @@ const titles: Record<Name, string> = {
   int8: 'int8 dot products (vpdpbusd)',
   bf16: 'bf16 dot products (vdpbf16ps)',
   f32: 'f32 multiply-add',
+  handover: 'a line from core to core',
 };
 
 /** Measures one limit once more. */
 export async function readLimit(helper: Child, name: Name, seen: Limits): Promise<void> {
   const { seconds, bytes, ops } = await helper.ask<Answer>(`limit ${name}`);
-  if (seconds > 0) seen[name].push((bytes || ops) / seconds);
+  if (seconds > 0) seen[name].push(name === 'handover' ? seconds : (bytes || ops) / seconds);
 }
 
 export async function readLimits(helper: Child, runs: number): Promise<Limits> {
-  const seen: Limits = { read: [], pages: [], int8: [], bf16: [], f32: [] };
+  const seen: Limits = { read: [], pages: [], int8: [], bf16: [], f32: [], handover: [] };
   for (let i = 0; i < runs; i++) for (const name of limitNames) await readLimit(helper, name, seen);
   return seen;
 }
@@ -43,6 +44,9 @@ export const limitRows = (seen: Limits): Cell[][] =>
     .filter((name) => seen[name].length)
     .map((name) => {
       const { median: middle, min, max, n } = spread(seen[name]);
-      const unit = name === 'read' || name === 'pages' ? 'B' : 'op';
-      return [titles[name], rate(middle, unit), `${rate(min, unit)}–${rate(max, unit)}`, n];
+      const shown = (value: number) =>
+        name === 'handover'
+          ? `${figure(value * 1e9)} ns`
+          : rate(value, name === 'read' || name === 'pages' ? 'B' : 'op');
+      return [titles[name], shown(middle), `${shown(min)}–${shown(max)}`, n];
     });

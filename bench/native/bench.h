@@ -2,7 +2,7 @@
  * compiles it and speaks to it; it is linked from the very objects that skv_cpu.so is made of.
  *
  *   threads N CPU…                           once, first
- *   limit NAME                               read | pages | int8 | bf16 | f32
+ *   limit NAME                               read | pages | int8 | bf16 | f32 | handover
  *   product TYPE ROWS COLS TOKENS            one dense product, weights cold
  *   open LAYERS KV_HEADS GROUP DIM SLOTS MAX_TOKENS SEQS PATH     a policy library and a pool filled with random data
  *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | both (attend, observe) | last | compact, over

@@ -1,5 +1,7 @@
-/* What the machine can do at most, by loops of our own: reading memory, and dot products from the first-level cache. */
+/* What the machine can do at most, by loops of our own: reading memory, dot products from the first-level cache, and
+ * handing a cache line over. */
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -169,6 +171,25 @@ Answer dots(Threads& threads, const Dots& dots) {
   return {seconds, 0, dots.ops * kRounds * workers};
 }
 
+/* Seconds until one core sees what another has written: some tens of nanoseconds between cores that share a cache, far
+ * more between others. Virtual cores wander from one case to the other. */
+Answer handover(Threads& threads) {
+  if (threads.count() < 2) return {};
+  constexpr int kTurns = 20000;
+  alignas(64) std::atomic<int> turn{0};
+  const double seconds = timed([&] {
+    turn.store(0);
+    threads.each_own(threads.count(), [&](int32_t, int32_t worker) {
+      for (int k = 0; worker < 2 && k < kTurns; k++) {
+        while (turn.load(std::memory_order_acquire) != 2 * k + worker)
+          std::atomic_signal_fence(std::memory_order_seq_cst);
+        turn.store(2 * k + worker + 1, std::memory_order_release);
+      }
+    });
+  });
+  return {seconds / (2 * kTurns)};
+}
+
 }  // namespace
 
 Answer limit(const std::string& name, Threads& threads) {
@@ -177,6 +198,7 @@ Answer limit(const std::string& name, Threads& threads) {
   if (name == "int8") return dots(threads, kInt8);
   if (name == "bf16") return dots(threads, kBf16);
   if (name == "f32") return dots(threads, kF32);
+  if (name == "handover") return handover(threads);
   throw std::runtime_error("no limit " + name);
 }
 

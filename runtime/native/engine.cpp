@@ -241,14 +241,15 @@ void Engine::copy_pages(int copies) {
 /* Embeddings, and the rotation of each token's position. */
 void Engine::embed(int tokens) {
   const int half = model_.head_dim / 2;
-  threads_.each_own(tokens, [&](int32_t t, int32_t) {
-    unpack_row(weights_.embed, buffers_.token[t], &x_[size_t(t) * model_.width]);
-    for (int i = 0; i < half; i++) {
-      const double angle = double(buffers_.position[t]) * double(inv_freq_[i]);
-      cos_[size_t(t) * half + i] = float(std::cos(angle));
-      sin_[size_t(t) * half + i] = float(std::sin(angle));
-    }
-  });
+  threads_.each(tokens,
+                [&](int32_t t, int32_t) { /* not each_own: after a pause workers are still waking */
+                                          unpack_row(weights_.embed, buffers_.token[t], &x_[size_t(t) * model_.width]);
+                                          for (int i = 0; i < half; i++) {
+                                            const double angle = double(buffers_.position[t]) * double(inv_freq_[i]);
+                                            cos_[size_t(t) * half + i] = float(std::cos(angle));
+                                            sin_[size_t(t) * half + i] = float(std::sin(angle));
+                                          }
+                });
 }
 
 void Engine::run_policies(const skv_step_counts& counts, int layer) {
