@@ -183,6 +183,30 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
     assert.ok(sameBits(alone, both.slice(both.length - alone.length)));
   });
 
+  test('many rows of one token each: the same bits as alone', async () => {
+    const none = await runner.policy('none');
+    const count = 67; // more than the CPU splits over its threads
+    const shape = { ...shapeOf(sizes.headDims[0], 3, 'bf16'), maxSlots: 32, seqs: count };
+    const tokens = [inputs(shape, count, 3), inputs(shape, count, 4)];
+    const step = (pos0: number, seqs: number[], layer: LayerInput): Step => ({
+      rows: seqs.map((seq) => ({ seq, tokens: 1, pos0, prompt: 1 })),
+      layers: [layer],
+    });
+    const all = Array.from({ length: count }, (_, i) => i);
+    const together = driven(
+      none.library,
+      1,
+      shape,
+      tokens.map((layer, i) => step(i, all, layer)),
+      { workers: 3 },
+    ).steps[1].layers[0].out;
+    for (const seq of [0, 63, 64, 66]) {
+      const mine = tokens.map((layer, i) => step(i, [seq], slice(layer, shape, seq, seq + 1)));
+      const alone = driven(none.library, 1, shape, mine).steps[1].layers[0].out;
+      assert.ok(sameBits(alone, together.slice(seq * alone.length, (seq + 1) * alone.length)), `row ${seq}`);
+    }
+  });
+
   test('observed states: against plain loops, and the same bits for every chunking and for decode', async () => {
     const h2o = await runner.policy('h2o');
     for (const [headDim, group, kvType] of sizes.observed) {

@@ -141,7 +141,7 @@ int main(int, char** argv) {
 
   // pages in a scattered order, none twice
   const int pages = seqs * shape.layers * shape.kv_heads * shape.table_stride;
-  shape.max_rows = 8, shape.max_seqs = seqs, shape.pages = pages + 1;
+  shape.max_rows = std::max(8, seqs), shape.max_seqs = seqs, shape.pages = pages + 1;
   std::vector<int32_t> table(pages), lengths(pages / shape.table_stride, 0);
   int step_by = pages / 2 + 1;
   while (std::__gcd(step_by, pages) != 1) step_by++;
