@@ -6,7 +6,7 @@ import type { BuiltPolicy } from '../codegen/plan-types.ts';
 import { WeightType } from '../runtime/native/index.ts';
 import { type Answer, startHelper } from './helper.ts';
 import type { Child } from './child.ts';
-import { type Limits, limitNames, limitRows, limitsOf, readLimit, readLimits } from './limits.ts';
+import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, spread } from './measure.ts';
 import { type PassCase, passCases } from './passes.ts';
@@ -149,11 +149,9 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
         },
       ],
       notes: [
-        'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise.',
+        'Random data; weights beyond the caches (192 MiB in turn), sequences in turn. A pass runs over all layers of one sequence unless its size says otherwise. Attend of one token stores it, and in a server also replaces a slot while its pages are warm; here “replace one slot” is alone and cold.',
         'Bound: bytes over read bandwidth or operations over the dot-product rate (int8 for quantised weights, bf16 for attention, f32 for the rest), whichever takes longer, with the limits measured between the repetitions of the same run.',
-        ...limitNames
-          .filter((name) => name !== 'handover' && seen[name].length === 0)
-          .map((name) => `This machine has no ${name} dot product.`),
+        ...missingDots(seen).map((name) => `This machine has no ${name} dot product.`),
       ],
       data: { limits: seen, rows },
     };

@@ -5,25 +5,26 @@ import { rate } from './machine.ts';
 import { median, spread } from './measure.ts';
 import { type Cell, figure } from './report.ts';
 
-export const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32', 'handover'] as const;
+const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32', 'handover'] as const;
 type Name = (typeof limitNames)[number];
 
-/** Bytes or operations a second (handover: seconds), once a repetition; empty where the machine has no such thing. */
+/** Once a repetition, in the limit's unit; empty when the machine has no such instruction, or one core. */
 export type Limits = Record<Name, number[]>;
 
-const titles: Record<Name, string> = {
-  read: 'read, 1 GiB in order',
-  pages: 'read, 1 GiB in scattered 4 KiB pages',
-  int8: 'int8 dot products (vpdpbusd)',
-  bf16: 'bf16 dot products (vdpbf16ps)',
-  f32: 'f32 multiply-add',
-  handover: 'a line from core to core',
+/** What each is called and measured in: bytes or operations a second, or seconds. */
+const kinds: Record<Name, { title: string; unit: 'B' | 'op' | 's' }> = {
+  read: { title: 'read, 1 GiB in order', unit: 'B' },
+  pages: { title: 'read, 1 GiB in scattered 4 KiB pages', unit: 'B' },
+  int8: { title: 'int8 dot products (vpdpbusd)', unit: 'op' },
+  bf16: { title: 'bf16 dot products (vdpbf16ps)', unit: 'op' },
+  f32: { title: 'f32 multiply-add', unit: 'op' },
+  handover: { title: 'a line from core to core', unit: 's' },
 };
 
 /** Measures one limit once more. */
 export async function readLimit(helper: Child, name: Name, seen: Limits): Promise<void> {
   const { seconds, bytes, ops } = await helper.ask<Answer>(`limit ${name}`);
-  if (seconds > 0) seen[name].push(name === 'handover' ? seconds : (bytes || ops) / seconds);
+  if (seconds > 0) seen[name].push(kinds[name].unit === 's' ? seconds : (bytes || ops) / seconds);
 }
 
 export async function readLimits(helper: Child, runs: number): Promise<Limits> {
@@ -44,9 +45,11 @@ export const limitRows = (seen: Limits): Cell[][] =>
     .filter((name) => seen[name].length)
     .map((name) => {
       const { median: middle, min, max, n } = spread(seen[name]);
-      const shown = (value: number) =>
-        name === 'handover'
-          ? `${figure(value * 1e9)} ns`
-          : rate(value, name === 'read' || name === 'pages' ? 'B' : 'op');
-      return [titles[name], shown(middle), `${shown(min)}–${shown(max)}`, n];
+      const { title, unit } = kinds[name];
+      const shown = (value: number) => (unit === 's' ? `${figure(value * 1e9)} ns` : rate(value, unit));
+      return [title, shown(middle), `${shown(min)}–${shown(max)}`, n];
     });
+
+/** Dot products that this machine has no instruction for. */
+export const missingDots = (seen: Limits): Name[] =>
+  limitNames.filter((name) => kinds[name].unit === 'op' && seen[name].length === 0);

@@ -103,7 +103,6 @@ export function passCases(
   const prompts = quick ? [512] : [512, 2048, 7000];
   const [long, chunk, few] = [quick ? 1024 : 8000, quick ? 128 : 512, 2];
   const wanted: Wanted[] = [
-    { policy: none, pass: 'append', slots: 1024, tokens: 1 },
     { policy: none, pass: 'append', slots: 1024, tokens: chunk },
     ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
     ...[1, 8].map((group): Wanted => ({ policy: none, pass: 'attend', slots: long, tokens: 1, shape: { group } })),

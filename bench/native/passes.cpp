@@ -100,6 +100,7 @@ struct Pool {
         std::rotate(k.begin(), k.begin() + long(turn), k.end());
         v[turn] = random.normal();
         check(policy->append(&step, layer, &exec));
+        if (row.tokens == 1) check(policy->attend(&step, layer, &exec)); /* which stores it */
       }
     }
     for (size_t page = 0; page < table.size() / spec.seqs; page++) {
@@ -123,7 +124,7 @@ void close_pool() { pool.reset(); }
 
 /* One sequence, all layers: `slots` live ones, the last `tokens` of them new. `observe` and `last` are attend with
  * queries observed: all new ones, or the last `window`. Sequences take turns, so that the next one's pages are cold.
- * append before attend runs, and its time is left out. */
+ * append before attend runs, and its time is left out; of one token attend stores it. */
 Answer pass(const std::string& name, int tokens, int slots, int keep, int window, Threads&) {
   if (!pool) throw std::runtime_error("open a policy first");
   Pool& p = *pool;

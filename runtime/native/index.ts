@@ -6,7 +6,6 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { ensureNative } from './ensure.ts';
 
-export const ABI_VERSION = 1;
 export const PAGE = 16;
 export const MAX_PARAMS = 16;
 export const MAX_LOGPROBS = 20;

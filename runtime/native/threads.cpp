@@ -62,11 +62,11 @@ void Threads::ring(std::condition_variable& bell, const std::atomic<int32_t>& as
 
 void Threads::drain(int worker) {
   if (shares_ == 0) {
-    const int32_t end = int32_t(int64_t(items_) * (worker + 1) / count_);
-    for (int32_t item = int32_t(int64_t(items_) * worker / count_); item < end; item++) run_(arg_, item, worker);
+    const int32_t end = first_of(worker + 1, count_, items_);
+    for (int32_t item = first_of(worker, count_, items_); item < end; item++) run_(arg_, item, worker);
   }
   for (int32_t turn = 0; turn < shares_; turn++) {
-    const int32_t share = (worker + turn) % shares_, end = int32_t(int64_t(items_) * (share + 1) / shares_);
+    const int32_t share = (worker + turn) % shares_, end = first_of(share + 1, shares_, items_);
     for (int32_t item; (item = share_[share].next.fetch_add(1, std::memory_order_relaxed)) < end;)
       run_(arg_, item, worker);
   }
@@ -83,7 +83,7 @@ void Threads::section(int32_t items, int32_t shares, Run run, void* arg) {
   items_ = items;
   shares_ = shares;
   for (int32_t share = 0; share < shares; share++)
-    share_[share].next.store(int32_t(int64_t(items) * share / shares), std::memory_order_relaxed);
+    share_[share].next.store(first_of(share, shares, items), std::memory_order_relaxed);
   busy_.store(count_ - 1, std::memory_order_relaxed);
   round_.fetch_add(1);
   ring(start_, workers_asleep_);

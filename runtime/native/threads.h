@@ -57,6 +57,10 @@ class Threads {
   }
   /* Items in `shares` runs of neighbours; a worker begins with its own. 0: each worker does its own and no others. */
   void section(int32_t items, int32_t shares, Run run, void* arg);
+  /* The first item of a share. */
+  static int32_t first_of(int32_t share, int32_t shares, int32_t items) {
+    return int32_t(int64_t(items) * share / shares);
+  }
   void pin(int worker) const;
   void work(int worker);
   void drain(int worker);

@@ -146,11 +146,8 @@ template <class P, class KV>
 void compact_layer(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
   const int n = head1 - head0;
   const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
-  if constexpr (kReplaces<P>) {
-    const int live = *Head<KV>(step, row, layer, head0).length;
-    if (live <= budget) return;  // attend has done it
-    if (live == budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
-  }
+  if constexpr (kReplaces<P>)  // nothing leaves, or attend has done it, or one slot leaves
+    if (*Head<KV>(step, row, layer, head0).length <= budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
   Choice choices[64];
   uint64_t* order[64];
   float* extra[64];
