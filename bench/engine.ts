@@ -9,7 +9,8 @@ import { fileURLToPath } from 'node:url';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import { Child } from './child.ts';
 import { machine } from './machine.ts';
-import { type Spread, interleave, median, spread } from './measure.ts';
+import { costs } from './costs.ts';
+import { type Spread, median, spread } from './measure.ts';
 import type { Work } from './peers/protocol.ts';
 import type { SkvReady, SkvSetup, SkvWorked } from './peers/skv.ts';
 import { type Cell, type Report, figure, percent, ranged } from './report.ts';
@@ -30,13 +31,17 @@ interface Running {
 }
 
 const BUDGET = 672;
-/** The budget's parameters, by policy: 672 slots a head, so that all keep the same. */
-const policies: Pick<SkvSetup, 'policy' | 'params'>[] = [
+/**
+ * Full cache, the base, and policies with parameters that keep BUDGET slots a head while `steps` tokens are generated: as a
+ * mean where the slots grow.
+ */
+const systems = (steps: number): Pick<SkvSetup, 'policy' | 'params'>[] => [
+  { policy: 'none' },
   { policy: 'none' },
   { policy: 'streaming', params: { budget: BUDGET } },
   { policy: 'h2o', params: { budget: BUDGET, recent: 128 } },
   { policy: 'tova', params: { budget: BUDGET } },
-  { policy: 'snapkv', params: { budget: BUDGET } },
+  { policy: 'snapkv', params: { budget: BUDGET - steps / 2 } },
 ];
 
 async function start(
@@ -77,7 +82,7 @@ export async function engineBench(
         [128, 1024, 4096, 8000],
         [1, 2, 4, 8],
       ];
-  const [count, long, batchContext] = quick ? [16, 1024, 256] : [32, 4096, 1024];
+  const [count, steps, long, batchContext] = quick ? [16, 100, 1024, 256] : [32, 400, 4096, 1024];
   const common = {
     model: files[0],
     tokens,
@@ -94,9 +99,9 @@ export async function engineBench(
     return worked;
   };
   try {
-    for (const each of policies) {
+    for (const each of systems(steps)) {
       running.push(
-        await start(each, each.policy === 'none' ? common : { ...common, pool: undefined, context: long + 64 }),
+        await start(each, each.policy === 'none' ? common : { ...common, pool: undefined, context: long + steps + 64 }),
       );
       await rest(running.at(-1)!, single(64, 8)); // warm-up
     }
@@ -132,9 +137,17 @@ export async function engineBench(
         `batch ${n} at ${batchContext}: ${ranged(rate)} tok/s, ${figure(median(between) * 1e6)} µs between native steps`,
       );
     }
-    const byPolicy = await comparePolicies(running, runs, long, count, rest, progress);
+    const subject = ({ name, child }: Running, length = long) => ({ name, child, length });
+    const byPolicy = await costs(
+      subject(none),
+      { ...subject(running[1], BUDGET), name: `none, ${BUDGET} slots` },
+      running.slice(2).map((one) => subject(one)),
+      runs,
+      steps,
+      progress,
+    );
     const memory: Cell[][] = [];
-    for (const one of running) {
+    for (const one of running.filter((_, i) => i !== 1)) {
       const { peakRss, stats } = await rest(one, single(one === none ? Math.max(...contexts) : long, 1));
       const [weights, pool] = [
         model.spec.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
@@ -226,59 +239,4 @@ export async function engineBench(
     for (const { child } of running) await child.close();
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-/** Every policy at the same retained length, in turns with no policy on a context of that length and of the whole. */
-async function comparePolicies(
-  running: Running[],
-  runs: number,
-  long: number,
-  count: number,
-  rest: (one: Running, work: Work) => Promise<SkvWorked>,
-  progress: (line: string) => void,
-) {
-  const none = running[0];
-  const subjects = [
-    { name: `none, ${long} slots`, one: none, length: long, budget: '–' },
-    { name: `none, ${BUDGET} slots`, one: none, length: BUDGET, budget: '–' },
-    ...running.slice(1).map((one) => ({ name: one.name, one, length: long, budget: String(BUDGET) })),
-  ];
-  const seen = await interleave(subjects, runs, ({ one, length }) => rest(one, single(length, count)));
-  const of = (index: number) => seen.get(subjects[index])!;
-  const rate = (index: number) => median(of(index).map(decodeRate));
-  const prefill = (index: number) => median(of(index).map((worked) => prefillRate(worked, subjects[index].length)));
-  const rows = subjects.map(({ name, budget }, i): Cell[] => {
-    progress(`${name}: ${figure(rate(i))} tok/s`);
-    return [
-      name,
-      budget,
-      ranged(spread(of(i).map((worked) => prefillRate(worked, subjects[i].length)))),
-      i > 1 ? prefill(0) / prefill(i) : undefined,
-      ranged(spread(of(i).map(decodeRate))),
-      i > 1 ? rate(i) / rate(0) : undefined,
-      i > 1 ? percent(rate(1) / rate(i) - 1) : undefined,
-      of(i).length,
-    ];
-  });
-  return {
-    table: {
-      title: `What a policy costs and saves, ${long} tokens of context, one sequence`,
-      head: [
-        'policy',
-        'budget',
-        'prefill, tok/s',
-        'prefill time ÷ full',
-        'decode, tok/s',
-        'decode ÷ full',
-        `cost over ${BUDGET} slots without a policy`,
-        'n',
-      ],
-      rows,
-    },
-    data: subjects.map(({ name }, i) => ({
-      name,
-      decode: of(i).map(decodeRate),
-      prefill: of(i).map((worked) => prefillRate(worked, subjects[i].length)),
-    })),
-  };
 }

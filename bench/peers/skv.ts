@@ -17,6 +17,13 @@ export interface SkvWorked extends Worked {
   stats: EngineStats;
   /** mean seconds between native steps while all sequences generate */
   between: number;
+  /** when each step ended, in milliseconds of the wall clock */
+  ticks: number[];
+}
+
+export interface SkvWork extends Work {
+  /** answer {"begun": true} as well, when every prompt has its first token: whoever asked takes over with signals */
+  tell?: boolean;
 }
 
 /** Beside the common ones: the policy, and either a ratio or its parameters. */
@@ -32,9 +39,11 @@ async function work(
   engine: Engine,
   tokens: number[],
   { policy, params }: SkvSetup,
-  { prompts, count }: Work,
+  { prompts, count, tell }: SkvWork,
 ): Promise<SkvWorked> {
   const start = performance.now();
+  const ticks: number[] = [];
+  engine.onStep = () => ticks.push(performance.timeOrigin + performance.now());
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
   const generated: number[][] = prompts.map(() => []);
@@ -54,7 +63,10 @@ async function work(
         generated[i].push(token);
         if (first[i] === undefined) {
           first[i] = since();
-          if (Object.keys(first).length === prompts.length) marks.from = now();
+          if (Object.keys(first).length === prompts.length) {
+            marks.from = now();
+            if (tell) answer({ begun: true });
+          }
         }
       }
       marks.to ??= now();
@@ -66,8 +78,10 @@ async function work(
   const [seconds1, tokens1, done] = marks.to!;
   const between = (done.betweenSeconds - begun.betweenSeconds) / Math.max(1, done.steps - begun.steps);
   const steady = steadyOf([seconds0, tokens0], [seconds1, tokens1]);
-  return { first, steady, between, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats() };
+  return { first, steady, between, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats(), ticks };
 }
+
+const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
 const setup = JSON.parse(process.argv[2]) as SkvSetup;
 const model = await loadModel(setup.model);
@@ -84,7 +98,6 @@ const engine = await Engine.create({
   pin: setup.cpus.length > 0,
 });
 const tokens = JSON.parse(readFileSync(setup.tokens, 'utf8')) as number[];
-const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);
 answer({ ready: `skv, ${setup.policy}`, seconds: performance.now() / 1000 });
 for await (const line of createInterface({ input: process.stdin }))
   await work(engine, tokens, setup, JSON.parse(line)).then(answer, (error: Error) => answer({ error: error.message }));

@@ -17,48 +17,58 @@
 #include "observe.hpp"
 #include "replace.hpp"
 
-constexpr int kTileRows = 48;      // most query rows (tokens x group) of a tile
-constexpr int kBlockRows = 24;     // rows that go from logits to weighted values together
-constexpr int kObservedRows = 12;  // of observed ones, whose exponentials are kept beside
-constexpr int kSplitRows = 64;     // most rows of a step whose segments are dealt out separately
-constexpr int kKept = 1 << 17;     // exponentials a tile keeps to be observed: they stay in the second-level cache
+constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
+constexpr int kBlockRows = 24;  // rows that go from logits to weighted values together
+constexpr int kSplitRows = 64;  // most rows of a step whose segments are dealt out separately
+constexpr int kKept = 1 << 19;  // bytes a tile keeps to be observed: they stay in the second-level cache
+
+// Query rows' shares of attention: top logit, sum of exponentials relative to it, weighted values.
+struct Shares {
+  float *top, *sum, *values;  // [row], [row], [row][dim]
+};
 
 // A worker's buffers for one tile.
 template <class KV>
 struct Tile {
   typename KV::Pair* q;       // [kTileRows][dim / 2] scaled queries
   int* sees;                  // [kTileRows] slots that each row sees
-  float* logits;              // [kBlockRows][SKV_SEGMENT], then their exponentials
-  typename KV::Pair* p;       // [kBlockRows][kSegmentPairs]
+  float* logits;              // [kBlockRows][SKV_SEGMENT]
+  typename KV::Pair* p;       // [kSegmentPages][kBlockRows][kPagePairs] their exponentials
   typename KV::Word* turned;  // a page's keys
-  float *totals, *shares;     // [kTileRows][dim]
+  Shares total, share;        // of all segments so far, and of one
   Tile(Scratch* scratch, int dim) {
     q = scratch->take<typename KV::Pair>(kTileRows * dim / 2), sees = scratch->take<int>(kTileRows);
     logits = scratch->take<float>(kBlockRows * SKV_SEGMENT);
-    p = scratch->take<typename KV::Pair>(kBlockRows * kSegmentPairs);
+    p = scratch->take<typename KV::Pair>(kSegmentPages * kBlockRows * kPagePairs);
     turned = scratch->take<typename KV::Word>(SKV_PAGE * dim);
-    totals = scratch->take<float>(kTileRows * dim), shares = scratch->take<float>(kTileRows * dim);
+    for (Shares* each : {&total, &share}) {
+      each->top = scratch->take<float>(kTileRows), each->sum = scratch->take<float>(kTileRows);
+      each->values = scratch->take<float>(kTileRows * dim);
+    }
   }
   // Bytes, of the widest type.
   static int64_t bytes(int dim) {
-    return 4 * ((int64_t)kTileRows * (3 * dim + 1) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 7 * 64;
+    return 4 * ((int64_t)kTileRows * (3 * dim + 5) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 11 * 64;
   }
 };
 
-// A query row's share of attention so far: top logit, sum of exponentials relative to it, weighted values.
-struct Partial {
-  float top, sum;
-  float* values;  // [dim]
-};
+SKV_INLINE void begin(const Shares& total, int rows, int dim) {
+  std::fill_n(total.top, rows, -INFINITY), std::fill_n(total.sum, rows, 0.0f);
+  std::fill_n(total.values, rows * dim, 0.0f);
+}
 
-// Adds a segment's share to a running one; the first one starts from { -inf, 0, 0 }.
-SKV_INLINE void merge(Partial* into, const Partial& segment, int dim) {
-  const bool higher = segment.top > into->top;
-  const float less = skv_exp(higher ? into->top - segment.top : segment.top - into->top);
-  const float a = higher ? less : 1.0f, b = higher ? 1.0f : less;
-  into->top = higher ? segment.top : into->top;
-  into->sum = into->sum * a + segment.sum * b;
-  for (int d = 0; d < dim; d++) into->values[d] = into->values[d] * a + segment.values[d] * b;
+// Adds a segment's shares of rows [first, rows), 16 rows at a time; of others in between, anything may be read.
+SKV_INLINE void merge(const Shares& total, const Shares& segment, int first, int rows, int dim) {
+  for (int r0 = first / 16 * 16; r0 < rows; r0 += 16) {
+    const auto old = *(f32x16u*)(total.top + r0), sum = *(f32x16u*)(total.sum + r0);
+    const f32x16 next = *(f32x16u*)(segment.top + r0), top = larger(next, old);
+    const f32x16 a = exp16(old - top), b = exp16(next - top);
+    *(f32x16u*)(total.top + r0) = first_of(first - r0, old, top);
+    *(f32x16u*)(total.sum + r0) = first_of(first - r0, sum, sum * a + *(f32x16u*)(segment.sum + r0) * b);
+    for (int r = std::max(first, r0); r < std::min(rows, r0 + 16); r++)
+      for (int d = 0; d < dim; d++)
+        total.values[r * dim + d] = total.values[r * dim + d] * a[r - r0] + segment.values[r * dim + d] * b[r - r0];
+  }
 }
 
 // A row's largest logit; slots from `visible` on are made to count nothing.
@@ -72,11 +82,10 @@ SKV_INLINE float top_logit(float* x, int visible, int pages) {
   return top_of(larger(top, other));
 }
 
-// Exponentials of a row's logits x relative to the largest, as pairs, and in `kept` [page][stride] unless it is null;
-// returns their sum.
+// Exponentials of a row's logits x relative to the largest, as pairs of each page, `pitch` pairs apart; returns their
+// sum.
 template <class KV>
-SKV_INLINE float soften(const float* x, float top, int visible, int pages, typename KV::Pair* p, float* kept,
-                        int stride) {
+SKV_INLINE float soften(const float* x, float top, int visible, int pages, typename KV::Pair* p, int pitch) {
   f32x16 sum = splat(0);
   const f32x16 peak = splat(top);
   for (int i = 0; i < pages; i++) {
@@ -84,25 +93,24 @@ SKV_INLINE float soften(const float* x, float top, int visible, int pages, typen
     f32x16 e = exp16(at - peak);
     if ((i + 1) * SKV_PAGE > visible) e = at > splat(-INFINITY) ? e : splat(0);
     sum += e;
-    KV::put_pairs(e, p + i * (SKV_PAGE / 2));
-    if (kept) *(f32x16*)(kept + (int64_t)i * stride) = e;
+    KV::put_pairs(e, p + (int64_t)i * pitch);
   }
   return sum_of(sum);
 }
 
 // One segment for query rows [0, rows) of which row r sees slots [0, sees[r]). Leaves shares of rows >= the returned
-// first row (earlier ones see nothing of it) in part[], and what is observed in `kept` unless it is null. With kAhead
-// the first block calls the pages that follow.
+// first row (earlier ones see nothing of it), and what is observed in `kept` unless it is null. With kAhead the first
+// block calls the pages that follow.
 template <class P, class KV, bool kAhead>
-int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, Partial* part, const Kept* kept) {
+int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& tile, const Shares& share,
+            const Kept<KV>* kept) {
   const int slot0 = way.page0 * SKV_PAGE;
   int first = 0;
   while (first < rows && tile.sees[first] <= slot0) first++;
-  const int block = kept ? kObservedRows : kBlockRows;
-  for (int r0 = first; r0 < rows; r0 += block) {
-    const int n = std::min(rows - r0, block);
+  for (int r0 = first; r0 < rows; r0 += kBlockRows) {
+    const int n = std::min(rows - r0, kBlockRows);
     const int most = tile.sees[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
-    const int pages = pages_of(slots);
+    const int pages = pages_of(slots), pitch = (kept ? kept->rows : kBlockRows) * kPagePairs;
     const auto* q = tile.q + r0 * h.dim / 2;
     const bool ahead = kAhead && r0 == first;
     ahead ? segment_logits<P, KV, kAhead>(h, way, pages, q, n, tile.logits, tile.turned)
@@ -110,17 +118,17 @@ int segment(const Head<KV>& h, const Way<KV>& way, int rows, const Tile<KV>& til
     int visible[kBlockRows];
     for (int i = 0; i < n; i++) {
       visible[i] = std::min(tile.sees[r0 + i] - slot0, slots);
-      part[r0 + i].top = top_logit(tile.logits + i * SKV_SEGMENT, visible[i], pages);
+      share.top[r0 + i] = top_logit(tile.logits + i * SKV_SEGMENT, visible[i], pages);
     }
+    auto* p = kept ? kept->row(way.page0, r0) : tile.p;
     for (int i = 0, r = r0; i < n; i++, r++) {
-      part[r].sum =
-          soften<KV>(tile.logits + i * SKV_SEGMENT, part[r].top, visible[i], pages, tile.p + i * kSegmentPairs,
-                     kept ? kept->row(way.page0, r) : nullptr, kept ? kept->rows * SKV_PAGE : 0);
-      if (kept) *kept->factor(way.page0 / kSegmentPages, r) = part[r].top;
+      const float* x = tile.logits + i * SKV_SEGMENT;
+      share.sum[r] = soften<KV>(x, share.top[r], visible[i], pages, p + i * kPagePairs, pitch);
+      if (kept) *kept->factor(way.page0 / kSegmentPages, r) = share.top[r];
     }
-    float* values = part[r0].values;
-    ahead ? weigh_rows<KV, kAhead>(h, way, slots, n, tile.p, values, h.dim)
-          : weigh_rows<KV, false>(h, way, slots, n, tile.p, values, h.dim);
+    float* values = share.values + r0 * h.dim;
+    ahead ? weigh_rows<KV, kAhead>(h, way, slots, n, p, pitch, values, h.dim)
+          : weigh_rows<KV, false>(h, way, slots, n, p, pitch, values, h.dim);
   }
   return first;
 }
@@ -142,42 +150,40 @@ int tile_queries(const Head<KV>& h, int t0, int t1, typename KV::Pair* q, int* s
   return (t1 - t0) * g;
 }
 
-SKV_INLINE void finish(Partial& whole, int dim, float* out, float* lse) {
-  const float share = 1.0f / whole.sum;
-  for (int d = 0; d < dim; d++) out[d] = whole.values[d] * share;
-  *lse = whole.top + skv_log(whole.sum);
+SKV_INLINE void finish(const Shares& total, int r, int dim, float* out, float* lse) {
+  const float part = 1.0f / total.sum[r];
+  for (int d = 0; d < dim; d++) out[d] = total.values[r * dim + d] * part;
+  *lse = total.top[r] + skv_log(total.sum[r]);
 }
 
 // A tile of a prompt chunk, segment after segment. Observed tokens of a head take their turn: `turn` is the next one.
 template <class P, class KV>
-void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float* rest, std::atomic<int32_t>* turn) {
+void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_t* rest, std::atomic<int32_t>* turn) {
   if (h.row->tokens == 1) store<P>(h, *h.length - 1, *h.length);
   const int rows = tile_queries(h, t0, t1, tile.q, tile.sees), g = h.shape->group;
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
   const bool observed = P::observes && first < last;
-  const Kept kept = {rest, rows}, *keep = observed ? &kept : nullptr;
-  Partial total[kTileRows], share[kTileRows];
-  for (int r = 0; r < rows; r++) {
-    total[r] = {-INFINITY, 0, tile.totals + r * h.dim};
-    share[r] = {0, 0, tile.shares + r * h.dim};
-    memset(total[r].values, 0, h.dim * sizeof(float));
-  }
+  const Kept<KV> kept = {rest, rows}, *keep = observed ? &kept : nullptr;
+  begin(tile.total, rows, h.dim);
   const int most = tile.sees[rows - 1], segments = segments_of(most);
   const bool wide = rows > kBlockRows;  // for a single block it would not pay to call
   for (int seg = 0; seg < segments; seg++) {
     const Way<KV> way = {h, seg * kSegmentPages, (most - 1) / SKV_PAGE};
-    int r = wide ? segment<P, KV, true>(h, way, rows, tile, share, keep)
-                 : segment<P, KV, false>(h, way, rows, tile, share, keep);
-    for (; r < rows; r++) merge(&total[r], share[r], h.dim);
+    const int from = wide ? segment<P, KV, true>(h, way, rows, tile, tile.share, keep)
+                          : segment<P, KV, false>(h, way, rows, tile, tile.share, keep);
+    merge(tile.total, tile.share, from, rows, h.dim);
   }
-  for (int r = 0; r < rows; r++) finish(total[r], h.dim, h.out(t0 + r / g) + r % g * h.dim, h.lse(t0 + r / g) + r % g);
+  float lse[kTileRows];
+  for (int r = 0; r < rows; r++) {
+    const int t = t0 + r / g;
+    finish(tile.total, r, h.dim, h.out(t) + r % g * h.dim, &lse[r]);
+    h.lse(t)[r % g] = lse[r];
+  }
   if constexpr (P::observes)
     if (observed) {
-      for (int seg = 0; seg < segments; seg++)
-        for (int r = 0; r < rows; r++)
-          if (tile.sees[r] > seg * SKV_SEGMENT) kept.settle(seg, r, h.lse(t0 + r / g)[r % g]);
+      kept.settle(segments, lse);
       while (turn->load(std::memory_order_acquire) < first) std::this_thread::yield();
-      observe<P>(h, first, last, kept, (first - t0) * g);
+      observe<P>(h, first, last, kept, -t0 * g);
       turn->store(last, std::memory_order_release);
     }
 }
@@ -185,7 +191,7 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, float*
 // What items of a step share.
 //   left   [row][kv_head] of a split row: its segments that are not done yet; of others: the token to be observed next
 //   heads_left [row] KV heads of a split row that are not done yet
-//   shares [split row][kv_head][segment][group][dim + 2]    keeps [split row][kv_head], for all slots
+//   shares [split row][kv_head][segment][dim + 2][group]    keeps [split row][kv_head], for all slots
 struct Split {
   std::atomic<int32_t>*left, *heads_left;
   float *shares, *keeps;
@@ -202,26 +208,30 @@ struct Split {
   static int64_t counters(const skv_shape* s) { return (int64_t(s->max_rows) * (s->kv_heads + 1) + 15) / 16 * 16; }
   static int64_t floats(const skv_shape* s, bool observes) {
     const int64_t segments = segments_of(s->max_slots), heads = (int64_t)kSplitRows * s->kv_heads;
-    return counters(s) + heads * segments * (s->group * (s->head_dim + 2) + (observes ? Kept::floats(s->group) : 0));
+    return counters(s) +
+           heads * segments * (s->group * (s->head_dim + 2) + (observes ? Kept<F32>::bytes(s->group) / 4 : 0));
   }
-  float* share(int split, int head, int seg, int g) const {
-    return shares + (((split * heads + head) * segments + seg) * group + g) * (dim + 2);
+  Shares share(int split, int head, int seg) const {
+    float* at = shares + ((split * heads + head) * segments + seg) * group * (dim + 2);
+    return {at, at + group, at + 2 * group};
   }
-  Kept kept(int split, int head) const {
-    return {keeps + (split * heads + head) * segments * Kept::floats(group), int(group)};
+  template <class KV>
+  Kept<KV> kept(int split, int head) const {
+    return {(uint8_t*)keeps + (split * heads + head) * segments * Kept<KV>::bytes(group), int(group)};
   }
 };
 
-// Tokens of a tile of a prompt that is observed, when `slots` are live: they keep at most kKept, or are one block.
+// Tokens of a tile of a prompt that is observed, when `slots` are live: they keep at most kKept, or are one token.
+template <class KV>
 SKV_INLINE int observed_width(const skv_shape* s, int slots) {
-  const int block = std::max(1, kObservedRows / s->group), most = kTileRows / s->group / block;
-  const int64_t keeps = segments_of(slots) * Kept::floats(block * s->group);
-  return block * (int)std::clamp<int64_t>(kKept / keeps, 1, std::max(1, most));
+  const int64_t keeps = segments_of(slots) * Kept<KV>::bytes(s->group);
+  return (int)std::clamp<int64_t>(kKept / keeps, 1, kTileRows / s->group);
 }
 
+// Of the widest type.
 SKV_INLINE int64_t attend_scratch(const skv_shape* s, bool observes) {
-  const int64_t block = segments_of(s->max_slots) * Kept::floats(std::max(kObservedRows, s->group));
-  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, block) * 4 : 0);
+  const int64_t token = segments_of(s->max_slots) * Kept<F32>::bytes(s->group);
+  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kKept, token) : 0);
 }
 
 // An item of a split row: segments [seg0, seg1) of a head; none when heads differ and this one is short.
@@ -260,7 +270,7 @@ struct Schedule {
       }
       if (split) place[r] = places++;
       all_split &= split;
-      if (P::observes && row->observe1 > row->observe0) width[r] = observed_width(s, most);
+      if (P::observes && row->observe1 > row->observe0) width[r] = observed_width<KV>(s, most);
       start[r + 1] = split ? segments_of(most) : (row->tokens + width[r] - 1) / width[r];
     }
     run = std::clamp(all / (6 * workers), 1, 8);
@@ -291,31 +301,19 @@ void attend_run(const Run<KV>& run, const Way<KV>* then, const Split& split, con
   for (int j = 0; j < Way<KV>::kAhead; j++)
     for (int b = 0; b < SKV_PAGE * h.dim * (int)sizeof(typename KV::Word); b += 64) call(start.half(j) + b);
   tile_queries(h, 0, 1, tile.q, tile.sees);
-  Partial share[kTileRows];
   const bool observed = P::observes && h.row->observe1 > h.row->observe0;
-  const Kept kept = split.kept(run.place, h.head);
+  const Kept<KV> kept = split.kept<KV>(run.place, h.head);
   for (int seg = run.seg0; seg < run.seg1; seg++) {
     if (seg == segments - 1) store<P>(h, *h.length - 1, *h.length);
-    for (int i = 0; i < g; i++) share[i] = {0, 0, tile.shares + i * h.dim};
+    const Shares share = split.share(run.place, h.head, seg);
     segment<P, KV, true>(h, run.way(seg, then), g, tile, share, observed ? &kept : nullptr);
-    for (int i = 0; i < g; i++) {
-      float* to = split.share(run.place, h.head, seg, i);
-      to[0] = share[i].top, to[1] = share[i].sum;
-      memcpy(to + 2, share[i].values, h.dim * sizeof(float));
-    }
   }
   const int done = run.seg1 - run.seg0;
   if (split.left[r * split.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) > done) return;
-  for (int i = 0; i < g; i++) {
-    Partial whole = {-INFINITY, 0, tile.totals};
-    memset(whole.values, 0, h.dim * sizeof(float));
-    for (int seg = 0; seg < segments; seg++) {
-      float* from = split.share(run.place, h.head, seg, i);
-      merge(&whole, {from[0], from[1], from + 2}, h.dim);
-    }
-    finish(whole, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
-    for (int seg = 0; observed && seg < segments; seg++) kept.settle(seg, i, h.lse(0)[i]);
-  }
+  begin(tile.total, g, h.dim);
+  for (int seg = 0; seg < segments; seg++) merge(tile.total, split.share(run.place, h.head, seg), 0, g, h.dim);
+  for (int i = 0; i < g; i++) finish(tile.total, i, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
+  if (observed) kept.settle(segments, h.lse(0));
   if constexpr (P::observes)
     if (observed) observe<P>(h, 0, 1, kept, 0);
   if constexpr (kReplaces<P>) {
@@ -357,7 +355,7 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     const bool in_turn = P::observes && h.row->observe1 > h.row->observe0;
     const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
     const int t0 = (in_turn ? index : tiles - 1 - index) * width;
-    float* rest = scratch.take<float>(0);  // what attend_scratch adds for a policy that observes
+    uint8_t* rest = scratch.take<uint8_t>(0);  // what attend_scratch adds for a policy that observes
     attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, split.left + r * heads + h.head);
   });
   return 0;

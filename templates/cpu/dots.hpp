@@ -8,7 +8,7 @@
 
 #include "turns.hpp"
 
-constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kSegmentPairs = SKV_SEGMENT / 2;
+constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kPagePairs = SKV_PAGE / 2;
 
 // The way of queries over their pages: the keys of a segment's pages, their values, the next segment's keys …
 template <class KV>
@@ -117,10 +117,11 @@ template <class P, class KV, bool kAhead>
   group(Count<4>()), group(Count<1>());
 }
 
-// out[r][B * 16 dims] = sum over slots of p[r][slot] * value[slot], pair by pair.
+// out[r][B * 16 dims] = sum over slots of p[page][r][slot] * value[slot], pair by pair; pages of p are `pitch` pairs
+// apart.
 template <class KV, int R, int B, bool kAhead>
-SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, const typename KV::Pair* p, float* out,
-                      int out_stride) {
+SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, const typename KV::Pair* p, int pitch,
+                      float* out, int out_stride) {
   constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of two slots' values, per 16 dims
   f32x16 acc[R][B];
   for (int r = 0; r < R; r++)
@@ -129,7 +130,7 @@ SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, 
   for (int i = 0; i <= last; i++) {
     const auto* values = h.values(way.page0 + i);
     const uint8_t* ahead = kAhead ? way.ahead(kSegmentPages + i) : nullptr;
-    const int pairs = i < last ? SKV_PAGE / 2 : (slots - last * SKV_PAGE + 1) / 2;
+    const int pairs = i < last ? kPagePairs : (slots - last * SKV_PAGE + 1) / 2;
     for (int s = 0; s < pairs; s++) {
       if (kAhead)
         for (int b = 0; b < B * kBytes; b += 64) call(ahead + (s * h.dim + d0) / 16 * kBytes + b);
@@ -137,7 +138,7 @@ SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, 
       for (int b = 0; b < B; b++) line[b] = KV::hold(KV::value_line(values, s, d0 + 16 * b, h.dim));
 #pragma GCC unroll 16
       for (int r = 0; r < R; r++) {
-        const auto w = KV::spread(p[r * kSegmentPairs + i * (SKV_PAGE / 2) + s]);
+        const auto w = KV::spread(p[(int64_t)i * pitch + r * kPagePairs + s]);
         for (int b = 0; b < B; b++) acc[r][b] = KV::dot(line[b], w, acc[r][b]);
       }
     }
@@ -149,7 +150,7 @@ SKV_INLINE void weigh(const Head<KV>& h, const Way<KV>& way, int slots, int d0, 
 // The same for any number of rows and all dims.
 template <class KV, bool kAhead>
 [[gnu::noinline]] void weigh_rows(const Head<KV>& h, const Way<KV>& way, int slots, int rows,
-                                  const typename KV::Pair* p, float* out, int stride) {
+                                  const typename KV::Pair* p, int pitch, float* out, int stride) {
   int d = 0;
   auto dims = [&](auto B) {
     for (; d + 16 * B <= h.dim; d += 16 * B) {
@@ -157,9 +158,9 @@ template <class KV, bool kAhead>
       auto block = [&](auto R) {
         for (; r + R <= rows; r += R) {
           if (kAhead && r == 0)
-            weigh<KV, R, B, true>(h, way, slots, d, p, out, stride);
+            weigh<KV, R, B, true>(h, way, slots, d, p, pitch, out, stride);
           else
-            weigh<KV, R, B, false>(h, way, slots, d, p + r * kSegmentPairs, out + (int64_t)r * stride, stride);
+            weigh<KV, R, B, false>(h, way, slots, d, p + r * kPagePairs, pitch, out + (int64_t)r * stride, stride);
         }
       };
       block(Count<6>()), block(Count<4>()), block(Count<3>()), block(Count<2>()), block(Count<1>());

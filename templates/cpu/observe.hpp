@@ -7,45 +7,57 @@
 #include "slots.hpp"
 
 // What attention keeps for it of `rows` query rows, segment by segment:
-//   exponentials [page][row][SKV_PAGE], relative to the row's top logit in the segment
-//   factors [row]: that top, and once the log-sum-exp is known what makes them probabilities
+//   probabilities [page][row][kPagePairs], relative to the row's top logit in the segment: as they meet the values
+//   factors [row]: that top, and once the log-sum-exp is known what makes them attention
+template <class KV>
 struct Kept {
-  float* at;
+  uint8_t* at;
   int rows;
-  static int64_t floats(int rows) { return rows * SKV_SEGMENT + (rows + SKV_PAGE - 1) / SKV_PAGE * SKV_PAGE; }
-  float* segment(int seg) const { return at + seg * floats(rows); }
-  float* row(int page, int r) const {
-    return segment(page / kSegmentPages) + (page % kSegmentPages * rows + r) * SKV_PAGE;
+  static int64_t bytes(int rows) {
+    return rows * kSegmentPages * kPagePairs * sizeof(typename KV::Pair) + (rows + 15) / 16 * 16 * sizeof(float);
   }
-  float* factor(int seg, int r) const { return segment(seg) + rows * SKV_SEGMENT + r; }
-  void settle(int seg, int r, float lse) const { *factor(seg, r) = skv_exp(*factor(seg, r) - lse); }
+  uint8_t* segment(int seg) const { return at + seg * bytes(rows); }
+  typename KV::Pair* row(int page, int r) const {
+    return (typename KV::Pair*)segment(page / kSegmentPages) + (page % kSegmentPages * rows + r) * kPagePairs;
+  }
+  float* factor(int seg, int r) const { return (float*)(segment(seg + 1)) - (rows + 15) / 16 * 16 + r; }
+  // lse [rows]. Rows that see nothing of a segment get anything.
+  void settle(int segments, const float* lse) const {
+    for (int r = 0; r < rows; r += 16) {
+      f32x16 of = splat(0);
+      memcpy(&of, lse + r, std::min(rows - r, 16) * sizeof(float));
+      for (int seg = 0; seg < segments; seg++) *(f32x16*)factor(seg, r) = exp16(*(f32x16*)factor(seg, r) - of);
+    }
+  }
 };
 
-// One query's probabilities for the slots of a page, reduced over its group's heads in order.
-template <class P>
-SKV_INLINE f32x16 page_attn(const float* exps, const float* factor, int group) {
-  f32x16 total = *(const f32x16*)exps * splat(factor[0]);
+// Attention of a group's query heads to the slots of a page: their kept probabilities and factors.
+template <class P, class KV>
+SKV_INLINE f32x16 page_attn(const typename KV::Pair* kept, const float* factor, int group) {
+  f32x16 total = KV::of_pairs(kept) * splat(factor[0]);
   for (int g = 1; g < group; g++) {
-    const f32x16 p = *(const f32x16*)(exps + g * SKV_PAGE) * splat(factor[g]);
-    total = P::group == Group::max ? larger(p, total) : total + p;
+    const f32x16 p = KV::of_pairs(kept + g * kPagePairs), f = splat(factor[g]);
+    total = P::group == Group::max ? larger(p * f, total) : fma(p, f, total);
   }
   return P::group == Group::mean ? total / splat((float)group) : total;
 }
 
-// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them; t0 is row `first` of kept.
+// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them; token 0 would be row
+// `first` of kept.
 template <class P, class KV>
-SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kept& kept, int first) {
+SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kept<KV>& kept, int first) {
   f32x16 now[P::states], next[P::states];
   for (int i = 0; i < P::states; i++) now[i] = *(f32x16*)h.state(p, P::first_state, i);
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   if (P::next_reads_key) read_keys(h, p, keys);
   if (P::next_reads_value) read_values(h, p, values);
   const int before = *h.length - h.row->tokens, g = h.shape->group;
-  for (int t = t0; t < t1; t++) {
+  t0 = std::max(t0, p * SKV_PAGE - before);  // earlier ones see nothing of it
+  const float* factor = kept.factor(p / kSegmentPages, first + t0 * g);
+  const auto* pairs = kept.row(p, first + t0 * g);
+  for (int t = t0; t < t1; t++, factor += g, pairs += g * kPagePairs) {
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
-    if (visible <= 0) continue;
-    const int r = first + (t - t0) * g;
-    const f32x16 attn = page_attn<P>(kept.row(p, r), kept.factor(p / kSegmentPages, r), g);
+    const f32x16 attn = page_attn<P, KV>(pairs, factor, g);
 #pragma GCC unroll 1  // or it is unrolled before it can be vectorised
     for (int s = 0; s < SKV_PAGE; s++) {
       const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, ((float*)&attn)[s], &keys[s], &values[s]);
@@ -61,7 +73,7 @@ SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kep
 
 // All slots of a head.
 template <class P, class KV>
-void observe(const Head<KV>& h, int t0, int t1, const Kept& kept, int first) {
+void observe(const Head<KV>& h, int t0, int t1, const Kept<KV>& kept, int first) {
   const int pages = pages_of(*h.length - h.row->tokens + t1);
   for (int p = 0; p < 8; p++) call_lanes<P>(h, p);
   for (int p = 0; p < pages; p++) {

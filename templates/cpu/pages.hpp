@@ -156,6 +156,13 @@ struct Bf16 {
     for (int i = 0; i < 8; i++) to[i] = pair(x[2 * i], x[2 * i + 1]);
 #endif
   }
+  SKV_INLINE f32x16 of_pairs(const Pair* from) {
+#if defined(__AVX512F__)
+    return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(*(const __m256i*)from), 16);
+#else
+    return (f32x16)(__builtin_convertvector(*(const u16x16*)from, u32x16) << 16);
+#endif
+  }
   // Dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
   SKV_INLINE Line key_line(const Word* keys, int j) { return *(const Line*)(keys + 32 * j); }
   SKV_INLINE void put_key_line(Word* keys, int j, Line line) { *(Line*)(keys + 32 * j) = line; }
@@ -195,6 +202,7 @@ struct F32 {
   SKV_INLINE f32x16 odd_of(Line line) { return line.odd; }
   SKV_INLINE Line line_of(f32x16 even, f32x16 odd) { return {even, odd}; }
   SKV_INLINE void put_pairs(f32x16 x, Pair* to) { *(f32x16*)to = x; }
+  SKV_INLINE f32x16 of_pairs(const Pair* from) { return *(const f32x16*)from; }
   SKV_INLINE Line key_line(const Word* keys, int j) {
     return {*(const f32x16*)(keys + 32 * j), *(const f32x16*)(keys + 32 * j + 16)};
   }
