@@ -87,6 +87,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
   logits_.resize(size_t(SKV_KEPT_LOGITS) * model_.vocab);
   sampling_.resize(c.threads);
+  drawn_.resize(tokens), last_rows_.resize(c.max_rows);
 
   /* One block for everything TypeScript sees; each array starts on a cache line. */
   const size_t tables = size_t(c.max_seqs) * model_.layers * model_.kv_heads;
@@ -209,6 +210,7 @@ void Engine::step(const skv_step_counts& counts) {
            attended_.data(),
            lse_.data(),
            reinterpret_cast<float*>(step_floats_->data())};
+  const int drawn = find_drawn(counts);
   embed(counts.tokens);
   for (int layer = 0; layer < model_.layers; layer++) {
     dense(counts.tokens, [&](const Tokens& some) {
@@ -217,12 +219,45 @@ void Engine::step(const skv_step_counts& counts) {
     });
     run_policies(counts, layer);
   }
-  dense(counts.tokens, [&](const Tokens& some) {
-    finish_layer(model_.layers - 1, some);
-    add_residual(some);
-  });
+  gather_drawn(counts.tokens);
+  if (drawn)
+    dense(drawn, [&](const Tokens& some) {
+      finish_layer(model_.layers - 1, some);
+      add_residual(some);
+    });
   sample(counts.samplers);
   compact(counts);
+}
+
+/* Which tokens logits are asked of; returns how many. Of the others, the last layer computes keys and values, and
+ * attention only where a policy observes it. A row is cut to its last tokens; one of a single token stays, since attend
+ * is what stores it. */
+int Engine::find_drawn(const skv_step_counts& counts) {
+  std::fill_n(drawn_.begin(), counts.tokens, -1);
+  for (int i = 0; i < counts.samplers; i++) drawn_[buffers_.sampler[i].source] = 0;
+  int drawn = 0;
+  for (int t = 0; t < counts.tokens; t++)
+    if (drawn_[t] == 0) drawn_[t] = drawn++;
+  for (int r = 0; r < counts.rows; r++) {
+    skv_row& row = last_rows_[r] = buffers_.row[r];
+    if (row.tokens == 1) continue;
+    int first = 0;
+    const int most = row.observe1 > row.observe0 ? row.observe0 - row.pos0 : row.tokens;
+    while (first < most && drawn_[row.token0 + first] < 0) first++;
+    row.token0 += first, row.pos0 += first, row.tokens -= first;
+  }
+  return drawn;
+}
+
+/* Moves what is left of these tokens to the front: the residual stream and attention's output. */
+void Engine::gather_drawn(int tokens) {
+  const size_t width = model_.width, q = size_t(model_.heads) * model_.head_dim;
+  for (int t = 0; t < tokens; t++) {
+    const int to = drawn_[t];
+    if (to < 0 || to == t) continue;
+    std::copy_n(&x_[t * width], width, &x_[to * width]);
+    std::copy_n(&attended_[t * q], q, &attended_[to * q]);
+  }
 }
 
 /* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order
@@ -258,7 +293,9 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p);
     if (!used) continue;
     step_.self = int32_t(p);
+    step_.row = buffers_.row;
     int32_t code = policies_[p]->append(&step_, layer, &exec_);
+    if (layer == model_.layers - 1) step_.row = last_rows_.data();
     if (!code) code = policies_[p]->attend(&step_, layer, &exec_);
     if (!code && policies_[p]->observe) code = policies_[p]->observe(&step_, layer, &exec_);
     if (code)
@@ -268,6 +305,7 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
 }
 
 void Engine::compact(const skv_step_counts& counts) {
+  step_.row = buffers_.row;
   for (size_t p = 0; p < policies_.size(); p++) {
     bool used = false;
     for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p) && buffers_.row[r].compact;
@@ -285,7 +323,7 @@ void Engine::sample(int samplers) {
   for (int first = 0; first < samplers; first += SKV_KEPT_LOGITS) {
     const int n = std::min(SKV_KEPT_LOGITS, samplers - first);
     for (int i = 0; i < n; i++)
-      memcpy(hidden + size_t(i) * model_.width, &x_[size_t(buffers_.sampler[first + i].source) * model_.width],
+      memcpy(hidden + size_t(i) * model_.width, &x_[size_t(drawn_[buffers_.sampler[first + i].source]) * model_.width],
              model_.width * 4);
     float* normed = hidden + size_t(SKV_KEPT_LOGITS) * model_.width;
     for (int i = 0; i < n; i++)

@@ -40,6 +40,8 @@ class Engine {
   void check(const skv_step_counts& counts) const;
   void copy_pages(int copies);
   void embed(int tokens);
+  int find_drawn(const skv_step_counts& counts);
+  void gather_drawn(int tokens);
   void sample(int samplers);
 
   /* forward.cpp */
@@ -81,6 +83,8 @@ class Engine {
   Array<int32_t> sum_;
   Array<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
   int kept_logits_ = 0;
+  std::vector<int32_t> drawn_;     /* [max_tokens] a token's place among those that logits are asked of, or -1 */
+  std::vector<skv_row> last_rows_; /* [max_rows] what attention in the last layer is asked of */
   std::vector<Sampling> sampling_; /* one per worker */
 
   std::unique_ptr<Arena> step_floats_;

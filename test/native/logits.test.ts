@@ -23,26 +23,30 @@ for (const ropeInterleaved of [true, false]) {
       const tokens = randomTokens(5, 290, model.shape.vocab); // past the first segment of attention
       const { logits } = run(model, rules.none(), tokens, 1);
       const engine = await smallEngine(model, { policies: [none], kvType: 'f32', maxBatchedTokens: 64 });
-      const generation = engine.submit({
-        prompt: tokens.subarray(0, 1),
-        forced: tokens.subarray(1),
-        maxTokens: 1,
-        sampling: { logprobs: 20 },
-      });
-      let at = 0;
-      for await (const { token, logprob, alternatives } of generation) {
-        const row = logits[at++];
-        const top = Math.max(...row);
-        const norm = top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0));
-        assert.is(token, tokens[at]);
-        for (const each of [{ token, logprob: logprob! }, ...alternatives!])
-          assert.ok(
-            Math.abs(each.logprob - (row[each.token] - norm)) <
-              TOLERANCE * Math.max(1, Math.abs(row[each.token] - norm)),
-            `position ${at}, token ${each.token}: ${each.logprob} for ${row[each.token] - norm}`,
-          );
-      }
-      assert.is(at, tokens.length - 1);
+      const check = async (prompt: number) => {
+        const generation = engine.submit({
+          prompt: tokens.subarray(0, prompt),
+          forced: tokens.subarray(prompt),
+          maxTokens: 1,
+          sampling: { logprobs: 20 },
+        });
+        let at = prompt - 1;
+        for await (const { token, logprob, alternatives } of generation) {
+          const row = logits[at++];
+          const top = Math.max(...row);
+          const norm = top + Math.log(row.reduce((sum, x) => sum + Math.exp(x - top), 0));
+          assert.is(token, tokens[at]);
+          for (const each of [{ token, logprob: logprob! }, ...alternatives!])
+            assert.ok(
+              Math.abs(each.logprob - (row[each.token] - norm)) <
+                TOLERANCE * Math.max(1, Math.abs(row[each.token] - norm)),
+              `prompt ${prompt}, position ${at}, token ${each.token}: ${each.logprob} for ${row[each.token] - norm}`,
+            );
+        }
+        assert.is(at, tokens.length - 1);
+      };
+      // together: steps in which some tokens' logits are asked for, in several places
+      await Promise.all([1, 17, 150, tokens.length - 1].map(check));
       await engine.close();
       model.remove();
     });
