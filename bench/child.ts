@@ -18,6 +18,8 @@ export function endWithUs<C extends ChildProcess>(child: C): C {
 
 export class Child {
   private readonly waiting: { resolve(value: unknown): void; reject(error: Error): void }[] = [];
+  /** answers that nobody has waited for yet */
+  private readonly early: { error?: string }[] = [];
   private readonly ended: Promise<void>;
   private errors = '';
   private over = false;
@@ -57,18 +59,25 @@ export class Child {
       this.errors = `${this.errors}${line}\n`.slice(-4000);
       return;
     }
-    const value = JSON.parse(line) as { error?: string };
-    const each = this.waiting.shift();
-    if (value.error === undefined) each?.resolve(value);
-    else each?.reject(new Error(`${this.name}: ${value.error}`));
+    this.early.push(JSON.parse(line) as { error?: string });
+    this.settle();
+  }
+
+  private settle(): void {
+    while (this.early.length > 0 && this.waiting.length > 0) {
+      const [value, each] = [this.early.shift()!, this.waiting.shift()!];
+      if (value.error === undefined) each.resolve(value);
+      else each.reject(new Error(`${this.name}: ${value.error}`));
+    }
   }
 
   /** Resolves to the next answer. */
   hear<T>(): Promise<T> {
     if (this.over) return Promise.reject(new Error(`${this.name} has ended\n${this.errors.trim()}`));
-    return new Promise((resolve, reject) =>
-      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject }),
-    );
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ resolve: resolve as (value: unknown) => void, reject });
+      this.settle();
+    });
   }
 
   /** Sends one line, or an object as JSON, and resolves to the answer. */

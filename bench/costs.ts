@@ -1,13 +1,13 @@
 /**
  * What a policy costs and saves: its prompt beside the full cache's, and its decode steps beside those of as many slots
- * without a policy. A step lasts milliseconds and a shared machine's speed changes within seconds, so all subjects
- * generate at the same time in slices: one runs for SLICE while the others are stopped, in turn, and each is compared with
- * the base in its own round.
+ * without a policy. A shared machine's speed changes within seconds, so all subjects work at the same time and in turns,
+ * the others stopped: first chunk by chunk of their prompts, then generating, a slice of time each, and every slice is
+ * compared with the base's of the same round.
  */
 import { setTimeout } from 'node:timers/promises';
 import type { Child } from './child.ts';
-import { interleave, median, quantile, spread } from './measure.ts';
-import type { SkvWork, SkvWorked } from './peers/skv.ts';
+import { median, quantile, spread } from './measure.ts';
+import type { SkvTold, SkvWork, SkvWorked } from './peers/skv.ts';
 import { type Cell, type Table, figure, percent, ranged } from './report.ts';
 
 /** An engine in a process of its own. */
@@ -21,49 +21,64 @@ export interface Subject {
 /** Milliseconds that a subject runs before the next one does. */
 const SLICE = 50;
 
-const prompt = (length: number, count: number, tell = false): SkvWork => ({ prompts: [[0, length]], count, tell });
+/** From waking a subject to stopping it, in milliseconds of the wall clock. */
+type Turn = [number, number];
 
-/** Sends work, and stops the subject again when it is done. */
-async function alone<T>({ child }: Subject, work: SkvWork): Promise<T> {
+const now = () => performance.timeOrigin + performance.now();
+
+/** Lets a subject run until a promise has settled. */
+async function turn<T>({ child }: Subject, until: Promise<T>): Promise<[T, Turn]> {
+  const from = now();
   child.wake();
-  const answer = await child.ask<T>(work);
+  const value = await until;
   child.rest();
-  return answer;
+  return [value, [from, now()]];
 }
 
-/** Median milliseconds from a step's end to the next one's, of those that lie in a slice; NaN of fewer than two. */
-const stepOf = (ticks: readonly number[], [from, to]: [number, number]): number => {
+/** Milliseconds that a subject ran until a moment. */
+const ran = (turns: readonly Turn[], until: number): number =>
+  turns.reduce((sum, [from, to]) => sum + Math.max(0, Math.min(to, until) - from), 0);
+
+/** Median milliseconds from a step's end to the next one's, of those that lie in a turn; NaN of fewer than two. */
+const stepOf = (ticks: readonly number[], [from, to]: Turn): number => {
   const inside = ticks.filter((tick) => tick >= from && tick <= to);
   return median(inside.slice(1).map((tick, i) => tick - inside[i]));
 };
 
-/** Steps of `count` tokens in slices: [subject][round], in milliseconds, of rounds in which all were generating. */
-async function sliced(subjects: readonly Subject[], count: number): Promise<number[][]> {
-  const left = new Set<Subject>(subjects);
-  const done: Promise<SkvWorked>[] = [];
-  for (const subject of subjects) {
-    await alone(subject, prompt(subject.length, count, true));
-    done.push(
-      subject.child.hear<SkvWorked>().finally(() => {
-        left.delete(subject);
-      }),
-    );
-  }
-  const rounds: [number, number][][] = [];
-  while (left.size > 0) {
-    const round: [number, number][] = [];
-    for (const subject of subjects) {
-      if (!left.has(subject)) continue;
-      const from = Date.now();
-      subject.child.wake();
-      await Promise.race([setTimeout(SLICE), done[subjects.indexOf(subject)]]);
-      subject.child.rest();
-      round.push([from, Date.now()]);
+/** One prompt and `count` tokens of each subject: milliseconds of the prompt, and of a step in every round. */
+async function inTurns(subjects: readonly Subject[], count: number): Promise<{ prompt: number; steps: number[] }[]> {
+  const turns = subjects.map((): Turn[] => []);
+  const told = subjects.map(({ child, length }) => {
+    const work: SkvWork = { prompts: [[0, length]], count, tell: true };
+    return child.ask<SkvTold>(work);
+  });
+  const begun = subjects.map(() => false);
+  while (begun.includes(false))
+    for (const [i, subject] of subjects.entries()) {
+      if (begun[i]) continue;
+      const [answer, span] = await turn(subject, told[i]);
+      turns[i].push(span);
+      begun[i] = answer.begun;
+      if (!begun[i]) told[i] = subject.child.hear();
     }
-    if (left.size === subjects.length) rounds.push(round);
-  }
+  const prompted = turns.map(({ length }) => length);
+  let left = subjects.length;
+  const done = subjects.map(async ({ child }) => {
+    const worked = await child.hear<SkvWorked>();
+    left--;
+    return worked;
+  });
+  let rounds = 0; // in which all generated
+  for (; left === subjects.length; rounds++)
+    for (const [i, subject] of subjects.entries())
+      turns[i].push((await turn(subject, Promise.race([setTimeout(SLICE), done[i]])))[1]);
+  for (const { child } of subjects) child.wake();
   const worked = await Promise.all(done);
-  return worked.map(({ ticks }, i) => rounds.map((round) => stepOf(ticks, round[i])));
+  for (const { child } of subjects) child.rest();
+  return worked.map(({ ticks, promptSteps }, i) => ({
+    prompt: ran(turns[i], ticks[promptSteps - 1]),
+    steps: turns[i].slice(prompted[i], prompted[i] + rounds).map((each) => stepOf(ticks, each)),
+  }));
 }
 
 /** Median and quartiles of a subject's rounds over the base's. */
@@ -73,8 +88,8 @@ function ratio(of: readonly number[], base: readonly number[]) {
 }
 
 /**
- * `full` and `base` run without a policy, on the whole prompt and on a context as long as what `policies` keep. Runs
- * `runs` prompts each, in turns, then `runs` times `count` tokens in slices.
+ * `full` and `base` run without a policy, on the whole prompt and on a context as long as what `policies` keep. Each
+ * subject reads `runs` prompts and generates `count` tokens after each.
  */
 export async function costs(
   full: Subject,
@@ -84,31 +99,30 @@ export async function costs(
   count: number,
   progress: (line: string) => void,
 ): Promise<{ table: Table; data: unknown }> {
-  const prompted = await interleave([full, ...policies], runs, (subject) =>
-    alone<SkvWorked>(subject, prompt(subject.length, 1)),
-  );
-  const prefill = (subject: Subject) => prompted.get(subject)!.map(({ first }) => first[0] * 1000);
   const all = [base, full, ...policies];
-  const steps = all.map((): number[] => []);
   // the base grows over the budget's length while it generates: half of it on either side
   const subjects = all.map((subject) =>
     subject === base ? { ...base, length: base.length - Math.floor(count / 2) } : subject,
   );
-  for (let run = 0; run < runs; run++) (await sliced(subjects, count)).forEach((each, i) => steps[i].push(...each));
+  const steps = all.map((): number[] => []);
+  const prompts = all.map((): number[] => []);
+  for (let run = 0; run < runs; run++)
+    for (const [i, each] of (await inTurns(subjects, count)).entries()) {
+      steps[i].push(...each.steps);
+      prompts[i].push(each.prompt);
+    }
   const cost = ({ median, low, high, n }: ReturnType<typeof ratio>) =>
     `${percent(median - 1)} (${percent(low - 1)} … ${percent(high - 1)}), ${n}`;
   const rows = all.map((subject, i): Cell[] => {
     const times = spread(steps[i].filter(Number.isFinite));
-    const over = ratio(steps[i], steps[0]);
     progress(`${subject.name}: ${figure(times.median)} ms a step`);
     return [
       subject.name,
-      subject === base ? undefined : ranged(spread(prefill(subject))),
-      policies.includes(subject) ? ratio(prefill(subject), prefill(full)).median : undefined,
+      subject === base ? undefined : ranged(spread(prompts[i])),
+      policies.includes(subject) ? cost(ratio(prompts[i], prompts[1])) : undefined,
       ranged(times),
       ratio(steps[1], steps[i]).median,
-      policies.includes(subject) ? cost(over) : undefined,
-      subject === base ? undefined : prefill(subject).length,
+      policies.includes(subject) ? cost(ratio(steps[i], steps[0])) : undefined,
     ];
   });
   return {
@@ -116,15 +130,14 @@ export async function costs(
       title: `What a policy costs and saves, ${full.length} tokens of context, one sequence`,
       head: [
         '',
-        'prefill, ms (range)',
-        '÷ full cache',
+        'prompt, ms (range)',
+        'cost over the full cache (quartiles), n',
         'decode step, ms (range)',
         'full cache ÷ this',
         `cost over ${base.length} slots without a policy (quartiles), n`,
-        'n of prompts',
       ],
       rows,
     },
-    data: all.map(({ name }, i) => ({ name, steps: steps[i], prefill: i ? prefill(all[i]) : undefined })),
+    data: all.map(({ name }, i) => ({ name, prompts: prompts[i], steps: steps[i] })),
   };
 }

@@ -19,11 +19,17 @@ export interface SkvWorked extends Worked {
   between: number;
   /** when each step ended, in milliseconds of the wall clock */
   ticks: number[];
+  /** steps until every prompt had its first token */
+  promptSteps: number;
 }
 
 export interface SkvWork extends Work {
-  /** answer {"begun": true} as well, when every prompt has its first token: whoever asked takes over with signals */
+  /** also answer SkvTold after every step until all prompts have their first token: whoever asked may stop us there */
   tell?: boolean;
+}
+export interface SkvTold {
+  /** every prompt has its first token */
+  begun: boolean;
 }
 
 /** Beside the common ones: the policy, and either a ratio or its parameters. */
@@ -43,10 +49,15 @@ async function work(
 ): Promise<SkvWorked> {
   const start = performance.now();
   const ticks: number[] = [];
-  engine.onStep = () => ticks.push(performance.timeOrigin + performance.now());
+  const told = (begun: boolean) => tell && answer({ begun } satisfies SkvTold);
+  engine.onStep = () => {
+    ticks.push(performance.timeOrigin + performance.now());
+    if (!marks.from) told(false);
+  };
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
   const generated: number[][] = prompts.map(() => []);
+  let promptSteps = 0;
   const total = () => generated.reduce((sum, { length }) => sum + length, 0);
   /** when all had begun, and when the first was done: seconds and tokens so far, and what the engine had counted */
   const marks: { from?: [number, number, EngineStats]; to?: [number, number, EngineStats] } = {};
@@ -65,7 +76,8 @@ async function work(
           first[i] = since();
           if (Object.keys(first).length === prompts.length) {
             marks.from = now();
-            if (tell) answer({ begun: true });
+            promptSteps = ticks.length;
+            told(true);
           }
         }
       }
@@ -78,7 +90,17 @@ async function work(
   const [seconds1, tokens1, done] = marks.to!;
   const between = (done.betweenSeconds - begun.betweenSeconds) / Math.max(1, done.steps - begun.steps);
   const steady = steadyOf([seconds0, tokens0], [seconds1, tokens1]);
-  return { first, steady, between, seconds: since(), generated, peakRss: peakRss(), stats: engine.stats(), ticks };
+  return {
+    first,
+    steady,
+    between,
+    seconds: since(),
+    generated,
+    peakRss: peakRss(),
+    stats: engine.stats(),
+    ticks,
+    promptSteps,
+  };
 }
 
 const answer = (value: object) => process.stdout.write(`${JSON.stringify(value)}\n`);

@@ -15,6 +15,22 @@ const program = `
   console.log(one.pid);
   setInterval(() => {}, 1000);`;
 
+test('answers wait for whoever hears them', async () => {
+  const { Child } = await import('../../bench/child.ts');
+  const child = Child.start('two', process.execPath, [
+    '-e',
+    `console.log('{"n":1}\\n{"n":2}\\n{"error":"three"}'); process.stdin.resume()`,
+  ]);
+  assert.is((await child.hear<{ n: number }>()).n, 1);
+  await sleep(20);
+  assert.is((await child.hear<{ n: number }>()).n, 2);
+  await child.hear().then(
+    () => assert.unreachable(),
+    (error: Error) => assert.is(error.message, 'two: three'),
+  );
+  await child.close();
+});
+
 /** A zombie, which waits to be reaped, is over. */
 const alive = (pid: number): boolean => {
   try {
