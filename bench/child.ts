@@ -94,6 +94,15 @@ export class Child {
   wake(): void {
     if (!this.over) this.process.kill('SIGCONT');
   }
+  /** Lets it run until a promise has settled. */
+  async until<T>(settled: Promise<T>): Promise<T> {
+    this.wake();
+    try {
+      return await settled;
+    } finally {
+      this.rest();
+    }
+  }
 
   async close(): Promise<void> {
     this.wake();

@@ -29,10 +29,7 @@ const now = () => performance.timeOrigin + performance.now();
 /** Lets a subject run until a promise has settled. */
 async function turn<T>({ child }: Subject, until: Promise<T>): Promise<[T, Turn]> {
   const from = now();
-  child.wake();
-  const value = await until;
-  child.rest();
-  return [value, [from, now()]];
+  return [await child.until(until), [from, now()]];
 }
 
 /** Milliseconds that a subject ran until a moment. */

@@ -92,23 +92,18 @@ export async function engineBench(
     context: Math.max(...contexts, ...lengths) + 64,
   };
   const running: Running[] = [];
-  const rest = async (one: Running, work: Work): Promise<SkvWorked> => {
-    one.child.wake();
-    const worked = await one.child.ask<SkvWorked>(work);
-    one.child.rest();
-    return worked;
-  };
+  const alone = ({ child }: Running, work: Work) => child.until(child.ask<SkvWorked>(work));
   try {
     for (const each of systems(steps)) {
       running.push(
         await start(each, each.policy === 'none' ? common : { ...common, pool: undefined, context: long + steps + 64 }),
       );
-      await rest(running.at(-1)!, single(64, 8)); // warm-up
+      await alone(running.at(-1)!, single(64, 8)); // warm-up
     }
-    const none = running[0];
+    const [none, base, ...evicting] = running;
     const repeat = async (work: Work, of: (worked: SkvWorked) => number): Promise<Spread> => {
       const values: number[] = [];
-      for (let i = 0; i < runs; i++) values.push(of(await rest(none, work)));
+      for (let i = 0; i < runs; i++) values.push(of(await alone(none, work)));
       return spread(values);
     };
     const prefill = new Map<number, Spread>();
@@ -140,15 +135,15 @@ export async function engineBench(
     const subject = ({ name, child }: Running, length = long) => ({ name, child, length });
     const byPolicy = await costs(
       subject(none),
-      { ...subject(running[1], BUDGET), name: `none, ${BUDGET} slots` },
-      running.slice(2).map((one) => subject(one)),
+      { ...subject(base, BUDGET), name: `none, ${BUDGET} slots` },
+      evicting.map((one) => subject(one)),
       runs,
       steps,
       progress,
     );
     const memory: Cell[][] = [];
-    for (const one of running.filter((_, i) => i !== 1)) {
-      const { peakRss, stats } = await rest(one, single(one === none ? Math.max(...contexts) : long, 1));
+    for (const one of [none, ...evicting]) {
+      const { peakRss, stats } = await alone(one, single(one === none ? Math.max(...contexts) : long, 1));
       const [weights, pool] = [
         model.spec.tensors.reduce((sum, { bytes }) => sum + bytes, 0),
         stats.pagesTotal * stats.pageBytes,

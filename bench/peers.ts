@@ -155,15 +155,12 @@ function asking(running: Map<Subject, Child>, missing: Map<string, string>, prog
   return async (subject, work) => {
     if (missing.has(subject.name)) return undefined;
     const child = running.get(subject)!;
-    child.wake();
     try {
-      return await child.ask<Worked>(work);
+      return await child.until(child.ask<Worked>(work));
     } catch (error) {
       missing.set(subject.name, (error as Error).message);
       progress(`${subject.name} failed: ${(error as Error).message}`);
       return undefined;
-    } finally {
-      child.rest();
     }
   };
 }

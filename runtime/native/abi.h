@@ -158,10 +158,10 @@ typedef struct skv_policy {
   int64_t (*step_floats)(const skv_shape*);
   /* One layer of one step, in this order. append stores K, V and lanes of the new tokens and raises lengths. attend
    * fills out and lse for every token of its rows; where no more is needed, a row comes without its first tokens, or
-   * with none. observe runs `next` for observed queries. compact runs once after
-   * the last layer, over all layers, for rows with compact = 1. On the CPU attend does what is cheapest while a head's
-   * pages are in the cache: it observes (observe is null), and for a row of one token it stores that token and, where
-   * one slot is to leave, replaces it; then compact finds nothing to do. */
+   * with none. observe runs `next` for observed queries. compact runs once after the last layer, over all layers, for
+   * rows with compact = 1. On the CPU attend does what is cheapest while a head's pages are in the cache: it observes
+   * (observe is null), and for a row of one token it stores that token and, where one slot is to leave, replaces it;
+   * then compact finds nothing to do. */
   int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*);
   int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*);
   int32_t (*observe)(const skv_step*, int32_t layer, const skv_exec*);

@@ -293,11 +293,11 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
     for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p);
     if (!used) continue;
     step_.self = int32_t(p);
-    step_.row = buffers_.row;
     int32_t code = policies_[p]->append(&step_, layer, &exec_);
     if (layer == model_.layers - 1) step_.row = last_rows_.data();
     if (!code) code = policies_[p]->attend(&step_, layer, &exec_);
     if (!code && policies_[p]->observe) code = policies_[p]->observe(&step_, layer, &exec_);
+    step_.row = buffers_.row;
     if (code)
       throw std::runtime_error(std::string("policy ") + policies_[p]->name + " failed with code " +
                                std::to_string(code) + ": " + policies_[p]->error(code));
@@ -305,7 +305,6 @@ void Engine::run_policies(const skv_step_counts& counts, int layer) {
 }
 
 void Engine::compact(const skv_step_counts& counts) {
-  step_.row = buffers_.row;
   for (size_t p = 0; p < policies_.size(); p++) {
     bool used = false;
     for (int r = 0; r < counts.rows && !used; r++) used = buffers_.row[r].policy == int(p) && buffers_.row[r].compact;

@@ -183,7 +183,7 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
     if (observed) {
       kept.settle(segments, lse);
       while (turn->load(std::memory_order_acquire) < first) std::this_thread::yield();
-      observe<P>(h, first, last, kept, -t0 * g);
+      observe<P>(h, first, last, kept, t0);
       turn->store(last, std::memory_order_release);
     }
 }

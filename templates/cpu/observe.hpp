@@ -7,20 +7,21 @@
 #include "slots.hpp"
 
 // What attention keeps for it of `rows` query rows, segment by segment:
-//   probabilities [page][row][kPagePairs], relative to the row's top logit in the segment: as they meet the values
-//   factors [row]: that top, and once the log-sum-exp is known what makes them attention
+//   factors [row]: the row's top logit in the segment, and once the log-sum-exp is known what makes attention of the
+//   probabilities [page][row][kPagePairs], relative to that top: as they meet the values
 template <class KV>
 struct Kept {
   uint8_t* at;
   int rows;
+  static int64_t factors(int rows) { return (rows + 15) / 16 * 16 * sizeof(float); }
   static int64_t bytes(int rows) {
-    return rows * kSegmentPages * kPagePairs * sizeof(typename KV::Pair) + (rows + 15) / 16 * 16 * sizeof(float);
+    return factors(rows) + rows * kSegmentPages * kPagePairs * sizeof(typename KV::Pair);
   }
-  uint8_t* segment(int seg) const { return at + seg * bytes(rows); }
+  float* factor(int seg, int r) const { return (float*)(at + seg * bytes(rows)) + r; }
   typename KV::Pair* row(int page, int r) const {
-    return (typename KV::Pair*)segment(page / kSegmentPages) + (page % kSegmentPages * rows + r) * kPagePairs;
+    auto* pairs = (typename KV::Pair*)(at + page / kSegmentPages * bytes(rows) + factors(rows));
+    return pairs + (page % kSegmentPages * rows + r) * kPagePairs;
   }
-  float* factor(int seg, int r) const { return (float*)(segment(seg + 1)) - (rows + 15) / 16 * 16 + r; }
   // lse [rows]. Rows that see nothing of a segment get anything.
   void settle(int segments, const float* lse) const {
     for (int r = 0; r < rows; r += 16) {
@@ -42,8 +43,8 @@ SKV_INLINE f32x16 page_attn(const typename KV::Pair* kept, const float* factor, 
   return P::group == Group::mean ? total / splat((float)group) : total;
 }
 
-// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them; token 0 would be row
-// `first` of kept.
+// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them. What is kept begins with
+// token `first`.
 template <class P, class KV>
 SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kept<KV>& kept, int first) {
   f32x16 now[P::states], next[P::states];
@@ -53,8 +54,8 @@ SKV_INLINE void observe_page(const Head<KV>& h, int p, int t0, int t1, const Kep
   if (P::next_reads_value) read_values(h, p, values);
   const int before = *h.length - h.row->tokens, g = h.shape->group;
   t0 = std::max(t0, p * SKV_PAGE - before);  // earlier ones see nothing of it
-  const float* factor = kept.factor(p / kSegmentPages, first + t0 * g);
-  const auto* pairs = kept.row(p, first + t0 * g);
+  const float* factor = kept.factor(p / kSegmentPages, (t0 - first) * g);
+  const auto* pairs = kept.row(p, (t0 - first) * g);
   for (int t = t0; t < t1; t++, factor += g, pairs += g * kPagePairs) {
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
     const f32x16 attn = page_attn<P, KV>(pairs, factor, g);

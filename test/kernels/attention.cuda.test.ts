@@ -22,6 +22,7 @@ for (const [i, headDim] of [64, 80, 96, 128, 256].entries())
       observedLength: 140,
       observedCuts: [[600], [1, 3, 60], [13], [100, 27]],
       observedTolerance: { f32: 2e-5, bf16: 2e-5, f16: 2e-5 },
+      observes: 'probabilities',
     },
   );
 /** A small problem: a prompt of 20 tokens and two generated ones. */

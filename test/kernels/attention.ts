@@ -6,7 +6,7 @@
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KvType } from '../../codegen/plan-types.ts';
-import { attention, normals, probabilities, random, rounded, scaled } from './dense.ts';
+import { attention, normals, probabilities, random, rounded, scaled, weights } from './dense.ts';
 import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 
@@ -24,6 +24,8 @@ export interface Sizes {
   observedLength: number;
   observedCuts: number[][];
   observedTolerance: Partial<Record<KvType, number>>;
+  /** what is observed: probabilities, or the weights of the values, which are rounded to the values' type */
+  observes: 'probabilities' | 'weights';
 }
 
 const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
@@ -225,10 +227,11 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
       const expected = new Float64Array(length);
       for (let t = 0; t < length; t++)
         for (let g = 0; g < group; g++) {
-          const { p } = probabilities(
+          const exact = probabilities(
             scaled(all.q.subarray((t * group + g) * headDim, (t * group + g + 1) * headDim), kvType),
             keys.slice(0, t + 1),
           );
+          const p = sizes.observes === 'weights' ? weights(exact, kvType) : exact.p;
           for (let s = 0; s <= t; s++) expected[s] += p[s];
         }
       for (let s = 0; s < length; s++)

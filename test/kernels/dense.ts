@@ -43,8 +43,11 @@ export function scaled(q: ArrayLike<number>, kvType: KvType): Float32Array {
   return Float32Array.from(q, (x) => rounded[kvType](Math.fround(x * scale)));
 }
 
-/** Probabilities of one scaled query over keys [slot][dim]. */
-export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): { p: number[]; lse: number } {
+/** Probabilities of one scaled query over keys [slot][dim], and what they come from. */
+export function probabilities(
+  q: ArrayLike<number>,
+  keys: ArrayLike<number>[],
+): { p: number[]; logits: number[]; lse: number } {
   const logits = keys.map((key) => {
     let sum = 0;
     for (let d = 0; d < q.length; d++) sum += q[d] * key[d];
@@ -53,7 +56,16 @@ export function probabilities(q: ArrayLike<number>, keys: ArrayLike<number>[]): 
   const top = Math.max(...logits);
   const total = logits.reduce((sum, x) => sum + Math.exp(x - top), 0);
   const lse = top + Math.log(total);
-  return { p: logits.map((x) => Math.exp(x - lse)), lse };
+  return { p: logits.map((x) => Math.exp(x - lse)), logits, lse };
+}
+
+/** Probabilities as the CPU weighs values with them: relative to the top of a segment of slots, and rounded there. */
+export function weights({ logits, lse }: { logits: number[]; lse: number }, kvType: KvType, segment = 256): number[] {
+  return logits.map((x, s) => {
+    const from = s - (s % segment);
+    const top = Math.max(...logits.slice(from, from + segment));
+    return rounded[kvType](Math.fround(Math.exp(x - top))) * Math.exp(top - lse);
+  });
 }
 
 /** Attention output of one scaled query; `spread` is the sum of |p v|, what an error of p is weighed with. */
