@@ -45,8 +45,9 @@ struct Case {
   std::unique_ptr<Block> weights, input, output;
   std::vector<Matrix> copies;
   std::vector<int8_t> q;
-  std::vector<float> scale, scaled_sum;
-  std::vector<int32_t> sum;
+  std::vector<float> scale;
+  std::vector<int16_t> sum;
+  std::vector<int32_t> offset;
   Activations x;
   size_t turn = 0;
 
@@ -70,10 +71,9 @@ struct Case {
     auto* values = reinterpret_cast<float*>(input->data);
     Random random(5);
     for (size_t i = 0; i < size_t(tokens) * cols; i++) values[i] = random.normal();
-    const size_t blocks = size_t(tokens) * (cols / kBlock + 1);
-    q.resize(size_t(tokens) * cols + 64), scale.resize(blocks), scaled_sum.resize(blocks), sum.resize(blocks);
-    x.cols = x.stride = cols, x.x = values;
-    x.q = q.data(), x.scale = scale.data(), x.scaled_sum = scaled_sum.data(), x.sum = sum.data();
+    const size_t pairs = size_t(tokens) * pairs_of(cols);
+    q.resize(pairs * kPair), scale.resize(pairs), sum.resize(pairs * 2), offset.resize(pairs * 2);
+    x = {cols, values, cols, q.data(), scale.data(), sum.data(), offset.data()};
     if (cols % kBlock == 0) quantize_all(quantize, x, tokens);
   }
 };

@@ -74,11 +74,12 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   skv::Arena arena(m.bytes() + 4096);
   m.data = arena.data();
   skv::pack(m, type, weights, 0, m.groups());
-  const size_t blocks = size_t(tokens) * (cols / skv::kBlock + 1);
-  std::vector<int8_t> q(size_t(tokens) * cols);
-  std::vector<float> scale(blocks), scaled(blocks);
-  std::vector<int32_t> sum(blocks);
-  skv::Activations a{cols, x, cols, q.data(), scale.data(), scaled.data(), sum.data()};
+  const size_t pairs = size_t(tokens) * skv::pairs_of(cols);
+  std::vector<int8_t> q(pairs * skv::kPair);
+  std::vector<float> scale(pairs);
+  std::vector<int16_t> sum(pairs * 2);
+  std::vector<int32_t> offset(pairs * 2);
+  skv::Activations a{cols, x, cols, q.data(), scale.data(), sum.data(), offset.data()};
   if (skv::quantised(m.format)) skv::quantize_all(path->quantize, a, tokens);
   path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;

@@ -75,9 +75,10 @@ SKV_CLONES void rope(float* head, const float* cosine, const float* sine, int di
   }
 }
 
-SKV_CLONES void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sum) {
+/* n <= kPair inputs: int8 values, and the scale they share, which is returned. */
+SKV_CLONES float quantize_pair(const float* x, int n, int8_t* q) {
   int32_t peak_bits = 0; /* |x| compares like its bits */
-  for (int i = 0; i < kBlock; i++) {
+  for (int i = 0; i < n; i++) {
     int32_t bits;
     memcpy(&bits, x + i, 4);
     bits &= 0x7fffffff;
@@ -86,23 +87,26 @@ SKV_CLONES void quantize_block(const float* x, int8_t* q, float* scale, int32_t*
   float peak;
   memcpy(&peak, &peak_bits, 4);
   const float inverse = peak > 1e-30f ? 127.0f / peak : 0.0f; /* below, the quotient would overflow */
-  int32_t total = 0;
-  for (int i = 0; i < kBlock; i++) {
+  for (int i = 0; i < n; i++) {
     const float shifted = x[i] * inverse + 12582912.0f;
-    const int32_t value = int32_t(shifted - 12582912.0f);
-    q[i] = int8_t(value);
-    total += value;
+    q[i] = int8_t(int32_t(shifted - 12582912.0f));
   }
-  *scale = peak / 127.0f;
-  *sum = total;
+  return peak / 127.0f;
 }
 
 void quantize(const Activations& to, int token, const float* x) {
-  const int blocks = to.cols / kBlock;
-  for (int b = 0; b < blocks; b++) {
-    const size_t at = size_t(token) * blocks + b;
-    quantize_block(x + b * kBlock, to.q + size_t(token) * to.cols + b * kBlock, to.scale + at, to.sum + at);
-    to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);
+  const int pairs = pairs_of(to.cols);
+  for (int i = 0; i < pairs; i++) {
+    const size_t at = size_t(token) * pairs + i;
+    const int n = to.cols - i * kPair < kPair ? to.cols - i * kPair : kPair;
+    int8_t* q = to.q + at * kPair;
+    to.scale[at] = quantize_pair(x + i * kPair, n, q);
+    memset(q + n, 0, kPair - n);
+    for (int b = 0; b < 2; b++) {
+      int32_t sum = 0;
+      for (int j = 0; j < kBlock; j++) sum += q[b * kBlock + j];
+      to.sum[at * 2 + b] = int16_t(sum), to.offset[at * 2 + b] = -128 * sum;
+    }
   }
 }
 

@@ -13,8 +13,6 @@ void add(float* x, const float* y, int n);
 void silu_multiply(float* gate, const float* up, int n);
 /* Rotates one head of `dim` in place; cosines and sines are [dim / 2]. Pairs (2i, 2i + 1) or (i, i + dim / 2). */
 void rope(float* head, const float* cosine, const float* sine, int dim, bool interleaved);
-/* One block of 32: symmetric, scale = max|x| / 127, rounded to nearest even. */
-void quantize_block(const float* x, int8_t* q, float* scale, int32_t* sum);
 
 /* The largest of n > 0 numbers, NaN left out; -infinity when there is none. */
 float largest(const float* x, int n);

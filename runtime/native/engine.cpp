@@ -80,10 +80,10 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   cos_.resize(size_t(tokens) * model_.head_dim / 2);
   sin_.resize(cos_.size());
   const int rows = std::max(tokens, SKV_KEPT_LOGITS);
-  int8_.resize(size_t(rows) * widest_);
-  scale_.resize(size_t(rows) * (widest_ / kBlock + 1));
-  scaled_sum_.resize(scale_.size());
-  sum_.resize(scale_.size());
+  scale_.resize(size_t(rows) * pairs_of(widest_));
+  int8_.resize(scale_.size() * kPair);
+  sum_.resize(scale_.size() * 2);
+  offset_.resize(scale_.size() * 2);
   last_.resize(size_t(SKV_KEPT_LOGITS) * 2 * model_.width);
   logits_.resize(size_t(SKV_KEPT_LOGITS) * model_.vocab);
   sampling_.resize(c.threads);

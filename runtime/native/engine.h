@@ -79,8 +79,9 @@ class Engine {
   Array<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
   Array<float> normed_; /* [worker][width] */
   Array<int8_t> int8_;
-  Array<float> scale_, scaled_sum_;
-  Array<int32_t> sum_;
+  Array<float> scale_;
+  Array<int16_t> sum_;
+  Array<int32_t> offset_;
   Array<float> last_, logits_; /* [SKV_KEPT_LOGITS][width], [SKV_KEPT_LOGITS][vocab] */
   int kept_logits_ = 0;
   std::vector<int32_t> drawn_;     /* [max_tokens] a token's place among those that logits are asked of, or -1 */

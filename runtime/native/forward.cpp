@@ -15,8 +15,14 @@ void Engine::over(const Tokens& some, Fn&& fn) {
 
 /* The activations of some tokens, counted from the first; x [token][cols]. */
 Activations Engine::part(const Tokens& some, const float* x, int cols) const {
-  const size_t first = some.first, blocks = first * (widest_ / kBlock + 1);
-  return {cols, x + first * cols, cols, &int8_[first * widest_], &scale_[blocks], &scaled_sum_[blocks], &sum_[blocks]};
+  const size_t first = some.first;
+  return {cols,
+          x + first * cols,
+          cols,
+          &int8_[first * pairs_of(widest_) * kPair],
+          &scale_[first * pairs_of(widest_)],
+          &sum_[first * pairs_of(widest_) * 2],
+          &offset_[first * pairs_of(widest_) * 2]};
 }
 
 /* One token's activations x, when they come in whole blocks. */

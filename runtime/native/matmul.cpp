@@ -47,9 +47,8 @@ static uint16_t f32_to_f16(float f) {
 }
 
 size_t Matrix::group_bytes() const {
-  const size_t blocks = cols / kBlock;
-  const size_t bytes = format == Format::Q4    ? blocks * 320
-                       : format == Format::Q8  ? blocks * 544
+  const size_t bytes = format == Format::Q4    ? size_t(pairs_of(cols)) * kQ4Pair
+                       : format == Format::Q8  ? size_t(pairs_of(cols)) * kQ8Pair
                        : format == Format::F32 ? size_t(cols) * kRows * 4
                                                : size_t(cols) * kRows * 2;
   return (bytes + 63) / 64 * 64; /* every group starts on a cache line */
@@ -103,41 +102,61 @@ size_t source_bytes(int32_t type, int64_t rows, int64_t cols) {
   }
 }
 
-/* One block of Q4_0 (18 bytes: d, 16 nibble pairs) or Q4_1 (20: d, m, 16 pairs). GGUF pairs input i with 16 + i. */
-static void pack_q4(uint8_t* block, int r, const uint8_t* source, bool has_min) {
-  uint16_t d, m;
-  memcpy(&d, source, 2);
-  if (has_min)
-    memcpy(&m, source + 2, 2);
-  else
-    m = f32_to_f16(-8.0f * f16_to_f32(d));
-  const uint8_t* pairs = source + (has_min ? 4 : 2);
-  for (int j = 0; j < 4; j++) memcpy(block + j * 64 + r * 4, pairs + j * 4, 4);
-  memcpy(block + 256 + r * 2, &d, 2);
-  memcpy(block + 288 + r * 2, &m, 2);
+static float half_at(const uint8_t* at) {
+  uint16_t h;
+  memcpy(&h, at, 2);
+  return f16_to_f32(h);
 }
 
-static void pack_q8(uint8_t* block, uint8_t* scales, int r, const uint8_t* source) {
-  for (int j = 0; j < 8; j++)
-    for (int b = 0; b < 4; b++) block[j * 64 + r * 4 + b] = uint8_t(int8_t(source[2 + j * 4 + b]) + 128);
-  memcpy(scales + r * 2, source, 2);
+/* A row of Q4_0 (blocks of 18 bytes: d, 16 nibble pairs) or Q4_1 (20: d, m, 16 pairs). GGUF pairs input i with 16 + i,
+ * as the packed form does. */
+static void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bool has_min, int8_t* exponent) {
+  const int bytes = has_min ? 20 : 18;
+  auto scale = [&](int b) { return half_at(source + b * bytes); };
+  auto least = [&](int b) { return has_min ? half_at(source + b * bytes + 2) : -8.0f * scale(b); };
+  float top = 0;
+  for (int b = 0; b < blocks; b++) top = std::max({top, std::fabs(scale(b)), std::fabs(least(b))});
+  int e = 0;
+  if (top > 0 && std::isfinite(top)) std::frexp(top, &e), e -= 15;
+  *exponent = int8_t(e);
+  const float units = std::ldexp(1.0f, -e);
+  for (int b = 0; b < blocks; b++) {
+    uint8_t* pair = group + b / 2 * kQ4Pair;
+    const float m = least(b) * units, d = scale(b) * units;
+    /* what is not a number stays none */
+    const int16_t whole = std::isfinite(m) ? int16_t(std::lrintf(m)) : int16_t(0);
+    const uint16_t half = f32_to_f16(std::isfinite(m) ? d : NAN);
+    memcpy(pair + r * 4 + b % 2 * 2, &whole, 2);
+    memcpy(pair + 64 + b % 2 * 32 + r * 2, &half, 2);
+    for (int j = 0; j < 4; j++)
+      memcpy(pair + 128 + b % 2 * 256 + j * 64 + r * 4, source + (b + 1) * bytes - 16 + j * 4, 4);
+  }
+}
+
+/* A row of Q8_0: blocks of 34 bytes, d and 32 values. */
+static void pack_q8(uint8_t* group, int r, const uint8_t* source, int blocks) {
+  for (int b = 0; b < blocks; b++, source += 34) {
+    uint8_t* pair = group + b / 2 * kQ8Pair;
+    memcpy(pair + b % 2 * 32 + r * 2, source, 2);
+    for (int i = 0; i < kBlock; i++)
+      pair[64 + b % 2 * 512 + i / 4 * 64 + r * 4 + i % 4] = uint8_t(int8_t(source[2 + i]) + 128);
+  }
 }
 
 void pack(const Matrix& to, int32_t type, const void* source, int group0, int group1) {
   const size_t row_bytes = source_bytes(type, 1, to.cols);
-  const int blocks = to.cols / kBlock;
   for (int g = group0; g < group1; g++) {
-    uint8_t* group = to.data + to.group_bytes() * g;
+    uint8_t* group = to.group(g);
     memset(group, 0, to.group_bytes()); /* rows past the end contribute zeros */
+    if (to.format == Format::Q4) memset(to.exponents() + g * kRows, 0, kRows);
     for (int r = 0; r < kRows && g * kRows + r < to.rows; r++) {
       const uint8_t* row = static_cast<const uint8_t*>(source) + row_bytes * (g * kRows + r);
       switch (to.format) {
         case Format::Q4:
-          for (int b = 0; b < blocks; b++)
-            pack_q4(group + 320 * b, r, row + (type == SKV_W_Q4_1 ? 20 : 18) * b, type == SKV_W_Q4_1);
+          pack_q4(group, r, row, to.cols / kBlock, type == SKV_W_Q4_1, to.exponents() + g * kRows + r);
           break;
         case Format::Q8:
-          for (int b = 0; b < blocks; b++) pack_q8(group + 512 * b, group + 512 * blocks + 32 * b, r, row + 34 * b);
+          pack_q8(group, r, row, to.cols / kBlock);
           break;
         case Format::F32:
           for (int c = 0; c < to.cols; c++) memcpy(group + (size_t(c) * kRows + r) * 4, row + size_t(c) * 4, 4);
@@ -150,35 +169,36 @@ void pack(const Matrix& to, int32_t type, const void* source, int group0, int gr
 }
 
 void unpack_row(const Matrix& from, int row, float* out) {
-  const uint8_t* group = from.data + from.group_bytes() * (row / kRows);
+  const uint8_t* group = from.group(row / kRows);
   const int r = row % kRows;
-  auto half = [](const uint8_t* at) {
-    uint16_t h;
-    memcpy(&h, at, 2);
-    return h;
-  };
+  const float unit = from.format == Format::Q4 ? std::ldexp(1.0f, from.exponents()[row]) : 1.0f;
   for (int c = 0; c < from.cols; c++) {
-    const int i = c % kBlock;
+    const int b = c / kBlock, i = c % kBlock;
     switch (from.format) {
       case Format::Q4: {
-        const uint8_t* block = group + 320 * (c / kBlock);
-        const uint8_t pair = block[(i % 16) / 4 * 64 + r * 4 + i % 4];
-        const int nibble = i < 16 ? pair & 15 : pair >> 4;
-        out[c] = f16_to_f32(half(block + 256 + r * 2)) * float(nibble) + f16_to_f32(half(block + 288 + r * 2));
+        const uint8_t* pair = group + b / 2 * kQ4Pair;
+        const uint8_t both = pair[128 + b % 2 * 256 + i % 16 / 4 * 64 + r * 4 + i % 4];
+        int16_t m;
+        memcpy(&m, pair + r * 4 + b % 2 * 2, 2);
+        const float q = float(i < 16 ? both & 15 : both >> 4), d = half_at(pair + 64 + b % 2 * 32 + r * 2);
+        out[c] = (d * q + float(m)) * unit;
         break;
       }
       case Format::Q8: {
-        const uint8_t* block = group + 512 * (c / kBlock);
-        const uint8_t* scales = group + 512 * (from.cols / kBlock) + 32 * (c / kBlock);
-        out[c] = f16_to_f32(half(scales + r * 2)) * float(int(block[i / 4 * 64 + r * 4 + i % 4]) - 128);
+        const uint8_t* pair = group + b / 2 * kQ8Pair;
+        const int q = pair[64 + b % 2 * 512 + i / 4 * 64 + r * 4 + i % 4] - 128;
+        out[c] = half_at(pair + b % 2 * 32 + r * 2) * float(q);
         break;
       }
       case Format::F16:
-        out[c] = f16_to_f32(half(group + (size_t(c) * kRows + r) * 2));
+        out[c] = half_at(group + (size_t(c) * kRows + r) * 2);
         break;
-      case Format::BF16:
-        out[c] = bf16_to_f32(half(group + (size_t(c) * kRows + r) * 2));
+      case Format::BF16: {
+        uint16_t h;
+        memcpy(&h, group + (size_t(c) * kRows + r) * 2, 2);
+        out[c] = bf16_to_f32(h);
         break;
+      }
       case Format::F32:
         memcpy(out + c, group + (size_t(c) * kRows + r) * 4, 4);
         break;

@@ -1,15 +1,18 @@
 /* Dense products: out[token][row] = sum over cols of x[token][col] * W[row][col], with W quantised as its file had it.
  *
  * The bits of an output depend on its row of W and its token's activations alone: not on how many tokens run together,
- * which thread runs them, or which instruction set. Integer dot products of a block of 32 are exact, and every path
- * adds the blocks' contributions in f32 with the same fused multiply-adds in the same order:
+ * which thread runs them, or which instruction set. Integer dot products are exact, and every path adds them in f32
+ * with the same fused multiply-adds in the same order. Of each pair of blocks, whose activations share a scale:
  *
- *   acc = fma(float(isum), d_w * d_x, acc);   acc_m = fma(m_w, d_x * sum_x, acc_m);   out = acc + acc_m
+ *   part = float(m_w * sum_x of both);  of each block part = fma(float(isum), d_w, part);  acc = fma(part, d_x, acc)
+ *   out = acc * 2^e, e of the row (Q8: no m, no e)
  *
- * Layout: rows are packed in groups of 16, so that lane r of a 512-bit register is output row r. Per group and block:
- *   Q4   [4][16 rows][4] nibble pairs: byte b of row r in vector j holds inputs 4j + b (low) and 16 + 4j + b (high)
- *        then d [16] f16, m [16] f16                                                  320 bytes, as GGUF's Q4_1
- *   Q8   [8][16 rows][4] bytes w + 128, input 4j + b; all blocks' d [16] f16 follow      544 bytes, as GGUF's Q8_0
+ * Layout: rows are packed in groups of 16, so that lane r of a 512-bit register is output row r. Of each group:
+ *   Q4   [pair] of m [16 rows][2] int16; d [2][16] f16; [2][4][16][4] nibble pairs: byte b of row r in vector j holds
+ *        inputs 4j + b (low) and 16 + 4j + b (high). m and d are in units of the row's 2^e, at which the largest takes
+ *        15 bits: d keeps its value, and so does an m of more than a 16th of the largest; smaller ones are rounded to
+ *        2^-15 of it. e [row] int8 follow all groups.
+ *   Q8   [pair] of d [2][16] f16; [2][8][16][4] bytes w + 128, input 4j + b
  *   F16, BF16, F32  [col][16 rows]
  */
 #ifndef SKV_MATMUL_H
@@ -19,8 +22,12 @@
 
 namespace skv {
 
-constexpr int kBlock = 32; /* inputs that share a scale */
-constexpr int kRows = 16;  /* rows of a group */
+constexpr int kBlock = 32;        /* inputs whose weights share a scale */
+constexpr int kPair = 2 * kBlock; /* inputs whose activations share a scale; of the last, half may be missing: zeros */
+constexpr int kRows = 16;         /* rows of a group */
+constexpr int kQ4Pair = 64 + 64 + 2 * 256, kQ8Pair = 64 + 2 * 512; /* bytes of a group's pair of blocks */
+
+inline int pairs_of(int cols) { return (cols + kPair - 1) / kPair; }
 
 enum class Format : int32_t { F32, F16, BF16, Q4, Q8 };
 
@@ -32,7 +39,11 @@ struct Matrix {
 
   int groups() const { return (rows + kRows - 1) / kRows; }
   size_t group_bytes() const;
-  size_t bytes() const { return group_bytes() * groups(); }
+  size_t bytes() const {
+    return group_bytes() * groups() + (format == Format::Q4 ? (groups() * kRows + 63) / 64 * 64 : 0);
+  }
+  uint8_t* group(int g) const { return data + group_bytes() * g; }
+  int8_t* exponents() const { return reinterpret_cast<int8_t*>(data + group_bytes() * groups()); }
 };
 
 /* Describes the packed form of a GGUF weight type (SKV_W_…); false when the type or cols cannot be packed. */
@@ -46,18 +57,19 @@ void pack(const Matrix& to, int32_t type, const void* source, int group0, int gr
 /* One row as f32 [cols]: the embedding lookup, from the packed form. */
 void unpack_row(const Matrix& from, int row, float* out);
 
-/* Activations of up to max_tokens tokens: f32 as given, and int8 blocks beside them. */
+/* Activations of up to max_tokens tokens: f32 as given, and int8 beside them. */
 struct Activations {
   int cols = 0;
   const float* x = nullptr; /* [token][stride] f32 */
   int stride = 0;
-  int8_t* q = nullptr;         /* [token][cols] */
-  float* scale = nullptr;      /* [token][cols / 32] */
-  float* scaled_sum = nullptr; /* [token][cols / 32] scale * sum of the block's q */
-  int32_t* sum = nullptr;      /* [token][cols / 32] sum of the block's q */
+  int8_t* q = nullptr;       /* [token][pairs_of(cols)][kPair] */
+  float* scale = nullptr;    /* [token][pair] */
+  int16_t* sum = nullptr;    /* [token][pair][2] sum of a block's q */
+  int32_t* offset = nullptr; /* [token][pair][2] -128 * sum: what the bias of Q8 adds */
 };
 
-/* Quantises a token, x [cols]: symmetric, scale = max|x| / 127, round to nearest even. cols must be whole blocks. */
+/* Quantises a token, x [cols]: symmetric, scale = max|x| / 127 of a pair, round to nearest even. cols must be whole
+ * blocks. */
 using Quantize = void (*)(const Activations& to, int token, const float* x);
 void quantize(const Activations& to, int token, const float* x); /* in plain loops */
 /* Tokens [0, tokens), from a.x. */

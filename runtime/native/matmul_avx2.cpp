@@ -29,51 +29,66 @@ inline __m256 halves(const uint8_t* at) {
   return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at)));
 }
 
+inline __m256i load(const uint8_t* at) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(at)); }
+
+/* A block's dot products with a token, rows 8h .. 8h + 7. */
+inline __m256 q4_dot(const uint8_t* block, const int8_t* q, int h) {
+  const int32_t* x = reinterpret_cast<const int32_t*>(q);
+  const __m256i low = _mm256_set1_epi8(15);
+  __m256i sum = _mm256_setzero_si256();
+  for (int j = 0; j < 4; j++) {
+    const __m256i both = load(block + 64 * j + 32 * h);
+    sum = dot4_small(sum, _mm256_and_si256(both, low), x[j]);
+    sum = dot4_small(sum, _mm256_and_si256(_mm256_srli_epi16(both, 4), low), x[4 + j]);
+  }
+  return _mm256_cvtepi32_ps(sum);
+}
+
+inline __m256 q8_dot(const uint8_t* block, const int8_t* q, int h, int32_t offset) {
+  const int32_t* x = reinterpret_cast<const int32_t*>(q);
+  __m256i sum = _mm256_set1_epi32(offset);
+  for (int j = 0; j < 8; j++) sum = dot4(sum, load(block + 64 * j + 32 * h), x[j]);
+  return _mm256_cvtepi32_ps(sum);
+}
+
 template <int T>
 inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
-  const int blocks = w.cols / kBlock;
-  __m256 acc_m[T][2];
-  for (int t = 0; t < T; t++) acc_m[t][0] = acc_m[t][1] = _mm256_setzero_ps();
-  const __m256i low = _mm256_set1_epi8(15);
-  for (int b = 0; b < blocks; b++) {
-    const uint8_t* block = group + 320 * b;
+  const int pairs = pairs_of(w.cols);
+  for (int i = 0; i < pairs; i++, group += kQ4Pair)
     for (int h = 0; h < 2; h++) {
-      const __m256 d = halves(block + 256 + 16 * h), m = halves(block + 288 + 16 * h);
+      const __m256i m = load(group + 32 * h);
+      const __m256 d0 = halves(group + 64 + 16 * h), d1 = halves(group + 96 + 16 * h);
       for (int t = 0; t < T; t++) {
-        const int32_t* x = reinterpret_cast<const int32_t*>(a.q + size_t(t0 + t) * w.cols + b * kBlock);
-        const size_t at = size_t(t0 + t) * blocks + b;
-        __m256i sum = _mm256_setzero_si256();
-        for (int j = 0; j < 4; j++) {
-          const __m256i pairs = _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 64 * j + 32 * h));
-          sum = dot4_small(sum, _mm256_and_si256(pairs, low), x[j]);
-          sum = dot4_small(sum, _mm256_and_si256(_mm256_srli_epi16(pairs, 4), low), x[4 + j]);
-        }
-        acc[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(a.scale[at])), acc[t][h]);
-        acc_m[t][h] = _mm256_fmadd_ps(m, _mm256_set1_ps(a.scaled_sum[at]), acc_m[t][h]);
+        const size_t at = size_t(t0 + t) * pairs + i;
+        const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
+        __m256 part = _mm256_cvtepi32_ps(_mm256_madd_epi16(m, _mm256_set1_epi32(sums)));
+        part = _mm256_fmadd_ps(q4_dot(group + 128, a.q + at * kPair, h), d0, part);
+        part = _mm256_fmadd_ps(q4_dot(group + 128 + 256, a.q + at * kPair + kBlock, h), d1, part);
+        acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
       }
     }
-  }
-  for (int t = 0; t < T; t++)
-    for (int h = 0; h < 2; h++) acc[t][h] = _mm256_add_ps(acc[t][h], acc_m[t][h]);
 }
 
 template <int T>
 inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
-  const int blocks = w.cols / kBlock;
-  for (int b = 0; b < blocks; b++) {
-    const uint8_t* block = group + 512 * b;
+  const int pairs = pairs_of(w.cols);
+  for (int i = 0; i < pairs; i++, group += kQ8Pair)
     for (int h = 0; h < 2; h++) {
-      const __m256 d = halves(group + 512 * blocks + 32 * b + 16 * h);
+      const __m256 d0 = halves(group + 16 * h), d1 = halves(group + 32 + 16 * h);
       for (int t = 0; t < T; t++) {
-        const int32_t* x = reinterpret_cast<const int32_t*>(a.q + size_t(t0 + t) * w.cols + b * kBlock);
-        const size_t at = size_t(t0 + t) * blocks + b;
-        __m256i sum = _mm256_set1_epi32(-128 * a.sum[at]); /* the weights are stored + 128 */
-        for (int j = 0; j < 8; j++)
-          sum = dot4(sum, _mm256_load_si256(reinterpret_cast<const __m256i*>(block + 64 * j + 32 * h)), x[j]);
-        acc[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_mul_ps(d, _mm256_set1_ps(a.scale[at])), acc[t][h]);
+        const size_t at = size_t(t0 + t) * pairs + i;
+        const int32_t* offset = a.offset + at * 2;
+        __m256 part = _mm256_mul_ps(q8_dot(group + 64, a.q + at * kPair, h, offset[0]), d0);
+        part = _mm256_fmadd_ps(q8_dot(group + 64 + 512, a.q + at * kPair + kBlock, h, offset[1]), d1, part);
+        acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
       }
     }
-  }
+}
+
+/* 2^e of 8 rows. */
+inline __m256 power(const int8_t* e) {
+  const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(e)));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(wide, _mm256_set1_epi32(127)), 23));
 }
 
 inline __m256 weights(Format format, const uint8_t* group, int c, int h) {
@@ -103,6 +118,9 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
     q8_tile<T>(w, a, group, t0, acc);
   else
     plain_tile<T>(w, a, group, t0, acc);
+  if (w.format == Format::Q4)
+    for (int t = 0; t < T; t++)
+      for (int h = 0; h < 2; h++) acc[t][h] = _mm256_mul_ps(acc[t][h], power(w.exponents() + row + 8 * h));
   for (int t = 0; t < T; t++) {
     float lanes[kRows];
     _mm256_storeu_ps(lanes, acc[t][0]);
@@ -117,7 +135,7 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
     for (int g = group0; g < group1; g++) {
-      const uint8_t* group = w.data + w.group_bytes() * g;
+      const uint8_t* group = w.group(g);
       int t = p0;
       for (; t + 4 <= p1; t += 4) tile<4>(w, a, group, t, out, stride, g * kRows);
       for (; t < p1; t++) tile<1>(w, a, group, t, out, stride, g * kRows);

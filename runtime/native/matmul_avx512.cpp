@@ -12,40 +12,45 @@
 namespace skv {
 namespace {
 
-/* A block's integer sums for one token: dot(w, x) of 16 rows. Four activations are broadcast per step; they are read as
- * dwords of the token's int8 row. */
-struct Q4Block {
-  __m512i w[8];
-  __m512 d, m;
-  explicit Q4Block(const uint8_t* block) {
-    const __m512i low = _mm512_set1_epi8(15);
-    for (int j = 0; j < 4; j++) {
-      const __m512i pairs = _mm512_load_si512(block + 64 * j);
-      w[j] = _mm512_and_si512(pairs, low);
-      w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
-    }
-    d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(block + 256)));
-    m = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(block + 288)));
-  }
-};
-
-struct Q8Block {
+/* A block of weights, as bytes. */
+struct Block {
   __m512i w[8];
   __m512 d;
-  Q8Block(const uint8_t* block, const uint8_t* scales) {
-    for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(block + 64 * j);
-    d = _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(scales)));
-  }
 };
 
-inline __m512i dot(const __m512i w[8], const int8_t* q) {
-  const int32_t* x = reinterpret_cast<const int32_t*>(q);
-  __m512i a = _mm512_setzero_si512(), b = _mm512_setzero_si512();
-  for (int j = 0; j < 8; j += 2) {
-    a = _mm512_dpbusd_epi32(a, w[j], _mm512_set1_epi32(x[j]));
-    b = _mm512_dpbusd_epi32(b, w[j + 1], _mm512_set1_epi32(x[j + 1]));
+inline __m512 halves(const uint8_t* at) {
+  return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
+inline Block q4_block(const uint8_t* block, const uint8_t* scales) {
+  Block out;
+  const __m512i low = _mm512_set1_epi8(15);
+  for (int j = 0; j < 4; j++) {
+    const __m512i pairs = _mm512_load_si512(block + 64 * j);
+    out.w[j] = _mm512_and_si512(pairs, low);
+    out.w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
   }
-  return _mm512_add_epi32(a, b);
+  out.d = halves(scales);
+  return out;
+}
+
+inline Block q8_block(const uint8_t* block, const uint8_t* scales) {
+  Block out;
+  for (int j = 0; j < 8; j++) out.w[j] = _mm512_load_si512(block + 64 * j);
+  out.d = halves(scales);
+  return out;
+}
+
+/* A block's dot products with one token, for 16 rows, and `offset`. Four activations are broadcast per step; they are
+ * read as dwords of the token's int8 row. */
+inline __m512 dot(const Block& block, const int8_t* q, int32_t offset) {
+  const int32_t* x = reinterpret_cast<const int32_t*>(q);
+  __m512i sum = _mm512_set1_epi32(offset), other = _mm512_setzero_si512();
+  for (int j = 0; j < 8; j += 2) {
+    sum = _mm512_dpbusd_epi32(sum, block.w[j], _mm512_set1_epi32(x[j]));
+    other = _mm512_dpbusd_epi32(other, block.w[j + 1], _mm512_set1_epi32(x[j + 1]));
+  }
+  return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, other));
 }
 
 inline void store(float* out, int row, int rows, __m512 value) {
@@ -55,60 +60,63 @@ inline void store(float* out, int row, int rows, __m512 value) {
     _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
 }
 
-/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead blocks later into
- * the second-level cache, where a single stream does not reach the memory's rate by itself. */
-constexpr int kAhead = 20;
+/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead pairs of blocks
+ * later into the second-level cache, where a single stream does not reach the memory's rate by itself. */
+constexpr int kAhead = 10;
 
 template <int kBytes>
-inline void call(const uint8_t* group, int block) {
+inline void call(const uint8_t* pair) {
   for (int line = 0; line < kBytes; line += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(group + kBytes * (block + kAhead) + line), _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(pair + kBytes * kAhead + line), _MM_HINT_T1);
 }
 
 /* T tokens of one row group; kFirst: the weights come from memory. */
 template <int T, bool kFirst>
 inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
                     int row) {
-  const int blocks = w.cols / kBlock;
-  __m512 acc[T], acc_m[T];
-  for (int t = 0; t < T; t++) acc[t] = acc_m[t] = _mm512_setzero_ps();
-  const int8_t* q = a.q + size_t(t0) * w.cols;
-  const float* scale = a.scale + size_t(t0) * blocks;
-  const float* scaled_sum = a.scaled_sum + size_t(t0) * blocks;
-  for (int b = 0; b < blocks; b++) {
-    const uint8_t* at = group + 320 * b;
-    if (kFirst) call<320>(group, b);
-    const Q4Block block(at);
+  const int pairs = pairs_of(w.cols);
+  __m512 acc[T];
+  for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
+  if (kFirst) _mm_prefetch(reinterpret_cast<const char*>(w.exponents() + row), _MM_HINT_T0);
+  const int8_t* q = a.q + size_t(t0) * pairs * kPair;
+  const float* scale = a.scale + size_t(t0) * pairs;
+  const int32_t* sums = reinterpret_cast<const int32_t*>(a.sum) + size_t(t0) * pairs;
+  for (int i = 0; i < pairs; i++, group += kQ4Pair, q += kPair) {
+    if (kFirst) call<kQ4Pair>(group);
+    const __m512i m = _mm512_load_si512(group);
+    const Block b0 = q4_block(group + 128, group + 64), b1 = q4_block(group + 128 + 256, group + 96);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
-      const __m512 sum = _mm512_cvtepi32_ps(dot(block.w, q + size_t(t) * w.cols + b * kBlock));
-      acc[t] = _mm512_fmadd_ps(sum, _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])), acc[t]);
-      acc_m[t] = _mm512_fmadd_ps(block.m, _mm512_set1_ps(scaled_sum[t * blocks + b]), acc_m[t]);
+      const size_t at = size_t(t) * pairs + i;
+      __m512 part = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), m, _mm512_set1_epi32(sums[at])));
+      part = _mm512_fmadd_ps(dot(b0, q + size_t(t) * pairs * kPair, 0), b0.d, part);
+      part = _mm512_fmadd_ps(dot(b1, q + size_t(t) * pairs * kPair + kBlock, 0), b1.d, part);
+      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(scale[at]), acc[t]);
     }
   }
-  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_add_ps(acc[t], acc_m[t]));
+  const __m512 e =
+      _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row))));
+  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_scalef_ps(acc[t], e));
 }
 
 template <int T, bool kFirst>
 inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
                     int row) {
-  const int blocks = w.cols / kBlock;
+  const int pairs = pairs_of(w.cols);
   __m512 acc[T];
   for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
-  const int8_t* q = a.q + size_t(t0) * w.cols;
-  const float* scale = a.scale + size_t(t0) * blocks;
-  const int32_t* sum = a.sum + size_t(t0) * blocks;
-  for (int b = 0; b < blocks; b++) {
-    const uint8_t* at = group + 512 * b;
-    if (kFirst) call<544>(group, b); /* blocks and, behind them, their scales */
-    const Q8Block block(at, group + 512 * blocks + 32 * b);
+  const int8_t* q = a.q + size_t(t0) * pairs * kPair;
+  const float* scale = a.scale + size_t(t0) * pairs;
+  const int32_t* offset = a.offset + size_t(t0) * pairs * 2;
+  for (int i = 0; i < pairs; i++, group += kQ8Pair, q += kPair) {
+    if (kFirst) call<kQ8Pair>(group);
+    const Block b0 = q8_block(group + 64, group), b1 = q8_block(group + 64 + 512, group + 32);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
-      /* the weights are stored + 128: take 128 * sum(x) off again, exactly */
-      const __m512i biased = dot(block.w, q + size_t(t) * w.cols + b * kBlock);
-      const __m512i exact = _mm512_sub_epi32(biased, _mm512_set1_epi32(128 * sum[t * blocks + b]));
-      acc[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(exact), _mm512_mul_ps(block.d, _mm512_set1_ps(scale[t * blocks + b])),
-                               acc[t]);
+      const size_t at = size_t(t) * pairs + i;
+      __m512 part = _mm512_mul_ps(dot(b0, q + size_t(t) * pairs * kPair, offset[2 * at]), b0.d);
+      part = _mm512_fmadd_ps(dot(b1, q + size_t(t) * pairs * kPair + kBlock, offset[2 * at + 1]), b1.d, part);
+      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(scale[at]), acc[t]);
     }
   }
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
@@ -162,7 +170,7 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
     for (int g = group0; g < group1; g++) {
-      const uint8_t* group = w.data + w.group_bytes() * g;
+      const uint8_t* group = w.group(g);
       int t = p0;
       auto tokens = [&](auto T, auto first) {
         tile<T, first>(w, a, group, t, out, stride, g * kRows);
@@ -180,27 +188,31 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
   }
 }
 
-/* Two registers a block; rounds to nearest even as the processor does by default. */
+/* Rounds to nearest even as the processor does by default. */
 void quantise(const Activations& to, int token, const float* x) {
-  const int blocks = to.cols / kBlock;
-  for (int b = 0; b < blocks; b++) {
-    const __m512 low = _mm512_loadu_ps(x + b * kBlock), high = _mm512_loadu_ps(x + b * kBlock + 16);
-    const __m512i magnitude =
-        _mm512_max_epi32(_mm512_castps_si512(_mm512_abs_ps(low)), _mm512_castps_si512(_mm512_abs_ps(high)));
+  const int pairs = pairs_of(to.cols);
+  for (int i = 0; i < pairs; i++, x += kPair) {
+    const size_t at = size_t(token) * pairs + i;
+    const bool odd = (i + 1) * kPair > to.cols;
+    __m512 in[4];
+    for (int j = 0; j < 4; j++) in[j] = odd && j >= 2 ? _mm512_setzero_ps() : _mm512_loadu_ps(x + 16 * j);
+    __m512i magnitude = _mm512_setzero_si512();
+    for (int j = 0; j < 4; j++) magnitude = _mm512_max_epi32(magnitude, _mm512_castps_si512(_mm512_abs_ps(in[j])));
     const int32_t bits = _mm512_reduce_max_epi32(magnitude); /* |x| compares like its bits */
     float peak;
     memcpy(&peak, &bits, 4);
     const __m512 inverse =
         _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f); /* below, the quotient would overflow */
-    const __m512i q0 = _mm512_cvtps_epi32(_mm512_mul_ps(low, inverse)),
-                  q1 = _mm512_cvtps_epi32(_mm512_mul_ps(high, inverse));
-    int8_t* q = to.q + size_t(token) * to.cols + b * kBlock;
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(q0));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm512_cvtepi32_epi8(q1));
-    const size_t at = size_t(token) * blocks + b;
+    __m512i q[4];
+    for (int j = 0; j < 4; j++) {
+      q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(in[j], inverse));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + at * kPair + 16 * j), _mm512_cvtepi32_epi8(q[j]));
+    }
     to.scale[at] = peak / 127.0f;
-    to.sum[at] = _mm512_reduce_add_epi32(_mm512_add_epi32(q0, q1));
-    to.scaled_sum[at] = to.scale[at] * float(to.sum[at]);
+    for (int b = 0; b < 2; b++) {
+      const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(q[2 * b], q[2 * b + 1]));
+      to.sum[at * 2 + b] = int16_t(sum), to.offset[at * 2 + b] = -128 * sum;
+    }
   }
 }
 

@@ -26,6 +26,19 @@ interface Weights {
   values: Float64Array;
 }
 
+const nearest = (x: number) => {
+  const floor = Math.floor(x);
+  return x - floor === 0.5 ? floor + (Math.abs(floor) % 2) : Math.round(x);
+};
+
+/** A block's minimum as it is packed: in whole units, of which the largest minimum or scale of its row takes 15 bits. */
+function packed(block: number, perRow: number, scales: Float64Array, minima: Float64Array): number {
+  const first = Math.floor(block / perRow) * perRow;
+  const row = [...scales.subarray(first, first + perRow), ...minima.subarray(first, first + perRow)];
+  const unit = 2 ** (Math.floor(Math.log2(Math.max(...row.map(Math.abs)))) - 14);
+  return nearest(minima[block] / unit) * unit;
+}
+
 function weights(type: number, rows: number, cols: number, next: () => number): Weights {
   const values = new Float64Array(rows * cols);
   const size = { [WeightType.F32]: 4, [WeightType.F16]: 2, [WeightType.BF16]: 2 }[type];
@@ -50,39 +63,41 @@ function weights(type: number, rows: number, cols: number, next: () => number): 
   const blockBytes = { [WeightType.Q8_0]: 34, [WeightType.Q4_0]: 18, [WeightType.Q4_1]: 20 }[type]!;
   const bytes = new Uint8Array((rows * cols * blockBytes) / 32);
   const view = new DataView(bytes.buffer);
-  for (let block = 0; block < (rows * cols) / 32; block++) {
+  const scales = new Float64Array((rows * cols) / 32).map(() => fromF16(f16((next() - 0.3) * 0.05)));
+  const minima = scales.map((d) =>
+    type === WeightType.Q8_0 ? 0 : type === WeightType.Q4_0 ? -8 * d : fromF16(f16((next() - 0.5) * 0.4)),
+  );
+  for (let block = 0; block < scales.length; block++) {
     const at = block * blockBytes;
-    const d = f16((next() - 0.3) * 0.05);
-    view.setUint16(at, d, true);
-    const m = type === WeightType.Q4_1 ? f16((next() - 0.5) * 0.4) : 0;
-    if (type === WeightType.Q4_1) view.setUint16(at + 2, m, true);
+    view.setUint16(at, f16(scales[block]), true);
+    if (type === WeightType.Q4_1) view.setUint16(at + 2, f16(minima[block]), true);
+    const least = type === WeightType.Q8_0 ? 0 : packed(block, cols / 32, scales, minima);
     for (let i = 0; i < 32; i++) {
       if (type === WeightType.Q8_0) {
         const q = Math.floor(next() * 256) - 128;
         view.setInt8(at + 2 + i, q);
-        values[block * 32 + i] = fromF16(d) * q;
+        values[block * 32 + i] = scales[block] * q;
       } else {
         const q = Math.floor(next() * 16);
         const byte = at + (type === WeightType.Q4_1 ? 4 : 2) + (i % 16);
         bytes[byte] |= i < 16 ? q : q << 4;
-        values[block * 32 + i] = type === WeightType.Q4_1 ? fromF16(d) * q + fromF16(m) : fromF16(d) * (q - 8);
+        values[block * 32 + i] = scales[block] * q + least;
       }
     }
   }
   return { bytes, values };
 }
 
-/** Activations as the product sees them: blocks of 32 in int8 for quantised weights. */
-function seen(x: Float32Array, quantised: boolean): Float64Array {
+/** Activations [token][cols] as the product sees them: int8 for quantised weights, with a scale for 64. */
+function seen(x: Float32Array, cols: number, quantised: boolean): Float64Array {
   if (!quantised) return Float64Array.from(x);
   const out = new Float64Array(x.length);
-  for (let block = 0; block < x.length; block += 32) {
-    const peak = Math.max(...x.subarray(block, block + 32).map(Math.abs));
-    for (let i = block; i < block + 32; i++) {
+  for (let span = 0, end = 0; span < x.length; span = end) {
+    end = Math.min(span + 64, (Math.floor(span / cols) + 1) * cols);
+    const peak = Math.max(...x.subarray(span, end).map(Math.abs));
+    for (let i = span; i < end; i++) {
       const scaled = Math.fround(x[i] * (peak > 1e-30 ? Math.fround(127 / peak) : 0));
-      const floor = Math.floor(scaled);
-      const q = scaled - floor === 0.5 ? floor + (floor % 2 === 0 ? 0 : 1) : Math.round(scaled);
-      out[i] = q * Math.fround(peak / 127);
+      out[i] = nearest(scaled) * Math.fround(peak / 127);
     }
   }
   return out;
@@ -92,7 +107,7 @@ for (const [name, type] of Object.entries(WeightType)) {
   test(`${name} on ${native().isas(cpuBackend()).join(', ')}`, () => {
     const next = random(type + 1);
     for (const rows of [1, 15, 16, 17, 100]) {
-      for (const cols of [32, 96, 576]) {
+      for (const cols of [32, 96, 224, 576]) {
         const tokens = 19;
         const { bytes, values } = weights(type, rows, cols, next);
         const x = Float32Array.from({ length: tokens * cols }, (_, i) =>
@@ -107,7 +122,7 @@ for (const [name, type] of Object.entries(WeightType)) {
             Buffer.from(outputs[0].buffer),
             `${rows} × ${cols}: the same bits on every path`,
           );
-        const input = seen(x, ![WeightType.F32, WeightType.F16, WeightType.BF16].includes(type as 0));
+        const input = seen(x, cols, ![WeightType.F32, WeightType.F16, WeightType.BF16].includes(type as 0));
         for (let t = 0; t < tokens; t++)
           for (let r = 0; r < rows; r++) {
             let sum = 0;
