@@ -118,9 +118,10 @@ export async function engineBench(
     }
     const batched = new Map<number, { rate: Spread; between: number }>();
     for (const n of batches) {
+      // long enough that what JavaScript does between steps has been compiled
       const work = {
         prompts: Array.from({ length: n }, (_, i): [number, number] => [1 + i * 700, batchContext]),
-        count,
+        count: 4 * count,
       };
       const between: number[] = [];
       const rate = await repeat(work, (worked) => {

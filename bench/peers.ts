@@ -29,7 +29,7 @@ export interface PeerOptions {
 }
 
 /** Systems that most phases leave out. */
-const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672'];
+const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672', 'skv, keydiff 672'];
 
 /** One row of the table: tokens a second, or bytes, of every system that ran it. */
 export interface PeerRow {
@@ -107,7 +107,9 @@ const fullPhases: Phase[] = [
     context: 4000 + 128,
     pool: 221e6,
     wants: ({ pools, name, matched, evicts }) =>
-      pools === true && (matched === true || evicts === true || name === 'skv') && !ASIDE.includes(name),
+      pools === true &&
+      (matched === true || evicts === true || name === 'skv') &&
+      (name === 'skv, keydiff 672' || !ASIDE.includes(name)),
     works: [
       {
         prompts: eight(4000),

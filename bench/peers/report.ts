@@ -5,14 +5,12 @@ import { type Report, type Table, figure, ranged } from '../report.ts';
 import type { KeyRow } from './keys.ts';
 import type { Subject } from './subjects.ts';
 
-const SKV = ['skv', 'skv, h2o 20 %', 'skv, h2o 672', 'skv, snapkv 672', 'skv, chunkkv 672'];
-
 /** `1.23 × NAME`: skv's median over the median of each other system in the row, lowest first. */
 export function ratios({ results }: PeerRow): string {
   const own = results.get('skv');
   if (!own) return 'skv was not measured';
   return [...results]
-    .filter(([name]) => !SKV.includes(name))
+    .filter(([name]) => !name.startsWith('skv'))
     .map(([name, { median }]) => ({ name, ratio: own.median / median }))
     .sort((a, b) => a.ratio - b.ratio)
     .map(({ name, ratio }) => `${figure(ratio)} × ${name}`)

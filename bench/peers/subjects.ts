@@ -124,6 +124,7 @@ export const subjects = (own: string): Subject[] => [
   skv('skv, h2o 672', { policy: 'h2o', params: { budget: 672, recent: 128 } }),
   skv('skv, snapkv 672', { policy: 'snapkv', params: { budget: 672 } }),
   skv('skv, chunkkv 672', { policy: 'chunkkv', params: { budget: 672 } }),
+  skv('skv, keydiff 672', { policy: 'keydiff', params: { budget: 672 } }), // thins a prompt while it is read
   llama('Q8_0', true, 'Q8_0'),
   llama('Q8_0', false, 'Q8_0'),
   llama('Q4_0', true, 'Q4_0'),
