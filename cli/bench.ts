@@ -71,7 +71,7 @@ export function registerBench(program: Command, model: readonly [string, string,
     .addOption(
       new Option(
         '--part <part...>',
-        'one sequence, eight at once, eight in a pool too small for them, or keys hidden in long prompts',
+        'one sequence up to 4,096 tokens, or longer, eight at once, eight in a pool too small for them, keys hidden in long prompts',
       )
         .choices(PEER_PARTS)
         .default([], 'all'),

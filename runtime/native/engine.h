@@ -12,6 +12,9 @@
 
 namespace skv {
 
+/* Tokens that one worker takes through a layer's products: their activations stay in its second-level cache. */
+constexpr int kTogether = 32;
+
 class Engine {
  public:
   Engine(const skv_config& config, skv_buffers* buffers, void (*progress)(void*, float), void* arg);
@@ -31,6 +34,9 @@ class Engine {
     int first, n;
     bool alone = false;
     int worker = 0;
+    /* Their first row in what lasts only from product to product: a place of the worker's own, which stays in its cache
+     * from one such part of a step to the next. */
+    size_t passing() const { return alone ? size_t(worker) * kTogether : size_t(first); }
   };
   struct Out { /* one of the products of a projection */
     const Matrix* w;
@@ -76,8 +82,9 @@ class Engine {
   std::unique_ptr<Arena> tables_;
 
   /* activations, [max_tokens][…] f32 */
-  Array<float> x_, h_, q_, k_, v_, attended_, gate_, up_, lse_, cos_, sin_;
-  Array<float> normed_; /* [worker][width] */
+  Array<float> x_, q_, k_, v_, attended_, lse_, cos_, sin_;
+  Array<float> normed_;        /* [worker][width] */
+  Array<float> h_, gate_, up_; /* [Tokens::passing()][…], and quantised: */
   Array<int8_t> int8_;
   Array<float> scale_;
   Array<int16_t> sum_;

@@ -13,16 +13,10 @@ void Engine::over(const Tokens& some, Fn&& fn) {
   for (int32_t i = 0; i < some.n; i++) fn(i, some.worker);
 }
 
-/* The activations of some tokens, counted from the first; x [token][cols]. */
+/* The activations of some tokens, counted from the first, and where they are quantised; x [token][cols]. */
 Activations Engine::part(const Tokens& some, const float* x, int cols) const {
-  const size_t first = some.first;
-  return {cols,
-          x + first * cols,
-          cols,
-          &int8_[first * pairs_of(widest_) * kPair],
-          &scale_[first * pairs_of(widest_)],
-          &sum_[first * pairs_of(widest_) * 2],
-          &offset_[first * pairs_of(widest_) * 2]};
+  const size_t pair = some.passing() * pairs_of(widest_);
+  return {cols, x, cols, &int8_[pair * kPair], &scale_[pair], &sum_[pair * 2], &offset_[pair * 2]};
 }
 
 /* One token's activations x, when they come in whole blocks. */
@@ -32,10 +26,9 @@ void Engine::quantise(const Activations& to, int32_t i, const float* x) const {
 
 /* The norm of a token's residual stream, ready for products. It is written where others read it only if they will. */
 void Engine::normalise(const Tokens& some, int32_t i, int32_t worker, const float* gain, const Activations& to) {
-  const int width = model_.width;
-  const size_t t = some.first + i;
-  float* normed = weights_.plain ? &h_[t * width] : &normed_[size_t(worker) * width];
-  rms_norm(&x_[t * width], gain, model_.norm_eps, width, normed);
+  const size_t width = model_.width;
+  float* normed = weights_.plain ? &h_[(some.passing() + i) * width] : &normed_[worker * width];
+  rms_norm(&x_[(some.first + i) * width], gain, model_.norm_eps, model_.width, normed);
   quantise(to, i, normed);
 }
 
@@ -49,7 +42,7 @@ void Engine::project(const Tokens& some, const Activations& a, std::initializer_
     int first = piece * size, last = std::min(groups, first + size), base = 0;
     for (const Out& out : outs) {
       const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
-      if (g0 < g1) isa_->product(*out.w, a, 0, some.n, g0, g1, out.to + size_t(some.first) * out.stride, out.stride);
+      if (g0 < g1) isa_->product(*out.w, a, 0, some.n, g0, g1, out.to, out.stride);
       base += out.w->groups();
     }
   };
@@ -60,25 +53,26 @@ void Engine::project(const Tokens& some, const Activations& a, std::initializer_
 /* x += h: what the last product added to the residual stream. */
 void Engine::add_residual(const Tokens& some) {
   const size_t width = model_.width;
-  over(some, [&](int32_t i, int32_t) { add(&x_[(some.first + i) * width], &h_[(some.first + i) * width], width); });
+  over(some, [&](int32_t i, int32_t) { add(&x_[(some.first + i) * width], &h_[(some.passing() + i) * width], width); });
 }
 
 /* From the residual stream to rotated queries, keys and values. */
 void Engine::start_layer(int l, const Tokens& some) {
   const Layer& layer = weights_.layer[l];
   const int width = model_.width, dim = model_.head_dim, heads = model_.heads, kv_heads = model_.kv_heads;
-  const Activations a = part(some, h_.data(), width);
+  const size_t first = some.first;
+  float* h = &h_[some.passing() * width];
+  const Activations a = part(some, h, width);
   over(some, [&](int32_t i, int32_t worker) {
-    const size_t t = some.first + i;
-    if (l > 0) add(&x_[t * width], &h_[t * width], width);
+    if (l > 0) add(&x_[(first + i) * width], h + size_t(i) * width, width);
     normalise(some, i, worker, layer.attn_norm, a);
   });
   project(some, a,
-          {{&layer.q, q_.data(), heads * dim},
-           {&layer.k, k_.data(), kv_heads * dim},
-           {&layer.v, v_.data(), kv_heads * dim}});
+          {{&layer.q, &q_[first * heads * dim], heads * dim},
+           {&layer.k, &k_[first * kv_heads * dim], kv_heads * dim},
+           {&layer.v, &v_[first * kv_heads * dim], kv_heads * dim}});
   over(some, [&](int32_t i, int32_t) {
-    const size_t t = some.first + i;
+    const size_t t = first + i;
     const float *c = &cos_[t * dim / 2], *s = &sin_[t * dim / 2];
     for (int h = 0; h < heads; h++) rope(&q_[(t * heads + h) * dim], c, s, dim, model_.rope_interleaved);
     for (int h = 0; h < kv_heads; h++) rope(&k_[(t * kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
@@ -88,24 +82,24 @@ void Engine::start_layer(int l, const Tokens& some) {
 /* From attention's output to h_, which is still to be added to the residual stream. */
 void Engine::finish_layer(int l, const Tokens& some) {
   const Layer& layer = weights_.layer[l];
-  const int width = model_.width, ffn = model_.ffn, q = model_.heads * model_.head_dim;
-  const Activations attended = part(some, attended_.data(), q);
-  over(some, [&](int32_t i, int32_t) { quantise(attended, i, &attended_[size_t(some.first + i) * q]); });
-  project(some, attended, {{&layer.o, h_.data(), width}});
-  const Activations normed = part(some, h_.data(), width);
+  const size_t width = model_.width, ffn = model_.ffn, q = size_t(model_.heads) * model_.head_dim;
+  const float* from = &attended_[some.first * q];
+  float *h = &h_[some.passing() * width], *gate = &gate_[some.passing() * ffn], *up = &up_[some.passing() * ffn];
+  const Activations attended = part(some, from, int(q));
+  over(some, [&](int32_t i, int32_t) { quantise(attended, i, from + i * q); });
+  project(some, attended, {{&layer.o, h, int(width)}});
+  const Activations normed = part(some, h, int(width));
   over(some, [&](int32_t i, int32_t worker) {
-    const size_t t = some.first + i;
-    add(&x_[t * width], &h_[t * width], width);
+    add(&x_[(some.first + i) * width], h + i * width, int(width));
     normalise(some, i, worker, layer.ffn_norm, normed);
   });
-  project(some, normed, {{&layer.gate, gate_.data(), ffn}, {&layer.up, up_.data(), ffn}});
-  const Activations gated = part(some, gate_.data(), ffn);
+  project(some, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
+  const Activations gated = part(some, gate, int(ffn));
   over(some, [&](int32_t i, int32_t) {
-    const size_t t = some.first + i;
-    silu_multiply(&gate_[t * ffn], &up_[t * ffn], ffn);
-    quantise(gated, i, &gate_[t * ffn]);
+    silu_multiply(gate + i * ffn, up + i * ffn, int(ffn));
+    quantise(gated, i, gate + i * ffn);
   });
-  project(some, gated, {{&layer.down, h_.data(), width}});
+  project(some, gated, {{&layer.down, h, int(width)}});
 }
 
 }  // namespace skv

@@ -5,9 +5,6 @@
 
 namespace skv {
 
-/* Tokens that one worker takes through a layer's products: their activations stay in its second-level cache. */
-constexpr int kTogether = 32;
-
 /* Runs fn over a step's tokens: in parts, each on one worker from product to product without waiting for others, when
  * there are enough of them; else in one, whose products all workers share. Parts are as equal as whole tiles of 8
  * allow, and as many for every worker. */
