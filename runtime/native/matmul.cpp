@@ -26,6 +26,12 @@ float f16_to_f32(uint16_t h) {
   return out;
 }
 
+float half_at(const uint8_t* at) {
+  uint16_t h;
+  memcpy(&h, at, 2);
+  return f16_to_f32(h);
+}
+
 static float bf16_to_f32(uint16_t h) {
   const uint32_t bits = uint32_t(h) << 16;
   float out;
@@ -47,8 +53,8 @@ static uint16_t f32_to_f16(float f) {
 }
 
 size_t Matrix::group_bytes() const {
-  const size_t bytes = format == Format::Q4    ? size_t(pairs_of(cols)) * kQ4Pair
-                       : format == Format::Q8  ? size_t(pairs_of(cols)) * kQ8Pair
+  const size_t bytes = format == Format::Q4    ? pairs_of(cols) * sizeof(Q4Pair)
+                       : format == Format::Q8  ? pairs_of(cols) * sizeof(Q8Pair)
                        : format == Format::F32 ? size_t(cols) * kRows * 4
                                                : size_t(cols) * kRows * 2;
   return (bytes + 63) / 64 * 64; /* every group starts on a cache line */
@@ -102,12 +108,6 @@ size_t source_bytes(int32_t type, int64_t rows, int64_t cols) {
   }
 }
 
-static float half_at(const uint8_t* at) {
-  uint16_t h;
-  memcpy(&h, at, 2);
-  return f16_to_f32(h);
-}
-
 /* A row of Q4_0 (blocks of 18 bytes: d, 16 nibble pairs) or Q4_1 (20: d, m, 16 pairs). GGUF pairs input i with 16 + i,
  * as the packed form does. */
 static void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bool has_min, int8_t* exponent) {
@@ -121,25 +121,21 @@ static void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bo
   *exponent = int8_t(e);
   const float units = std::ldexp(1.0f, -e);
   for (int b = 0; b < blocks; b++) {
-    uint8_t* pair = group + b / 2 * kQ4Pair;
+    Q4Pair& pair = reinterpret_cast<Q4Pair*>(group)[b / 2];
     const float m = least(b) * units, d = scale(b) * units;
     /* what is not a number stays none */
-    const int16_t whole = std::isfinite(m) ? int16_t(std::lrintf(m)) : int16_t(0);
-    const uint16_t half = f32_to_f16(std::isfinite(m) ? d : NAN);
-    memcpy(pair + r * 4 + b % 2 * 2, &whole, 2);
-    memcpy(pair + 64 + b % 2 * 32 + r * 2, &half, 2);
-    for (int j = 0; j < 4; j++)
-      memcpy(pair + 128 + b % 2 * 256 + j * 64 + r * 4, source + (b + 1) * bytes - 16 + j * 4, 4);
+    pair.m[r][b % 2] = std::isfinite(m) ? int16_t(std::lrintf(m)) : int16_t(0);
+    pair.d[b % 2][r] = f32_to_f16(std::isfinite(m) ? d : NAN);
+    for (int j = 0; j < 4; j++) memcpy(pair.w[b % 2][j][r], source + (b + 1) * bytes - 16 + j * 4, 4);
   }
 }
 
 /* A row of Q8_0: blocks of 34 bytes, d and 32 values. */
 static void pack_q8(uint8_t* group, int r, const uint8_t* source, int blocks) {
   for (int b = 0; b < blocks; b++, source += 34) {
-    uint8_t* pair = group + b / 2 * kQ8Pair;
-    memcpy(pair + b % 2 * 32 + r * 2, source, 2);
-    for (int i = 0; i < kBlock; i++)
-      pair[64 + b % 2 * 512 + i / 4 * 64 + r * 4 + i % 4] = uint8_t(int8_t(source[2 + i]) + 128);
+    Q8Pair& pair = reinterpret_cast<Q8Pair*>(group)[b / 2];
+    memcpy(&pair.d[b % 2][r], source, 2);
+    for (int i = 0; i < kBlock; i++) pair.w[b % 2][i / 4][r][i % 4] = uint8_t(int8_t(source[2 + i]) + 128);
   }
 }
 
@@ -176,18 +172,15 @@ void unpack_row(const Matrix& from, int row, float* out) {
     const int b = c / kBlock, i = c % kBlock;
     switch (from.format) {
       case Format::Q4: {
-        const uint8_t* pair = group + b / 2 * kQ4Pair;
-        const uint8_t both = pair[128 + b % 2 * 256 + i % 16 / 4 * 64 + r * 4 + i % 4];
-        int16_t m;
-        memcpy(&m, pair + r * 4 + b % 2 * 2, 2);
-        const float q = float(i < 16 ? both & 15 : both >> 4), d = half_at(pair + 64 + b % 2 * 32 + r * 2);
-        out[c] = (d * q + float(m)) * unit;
+        const Q4Pair& pair = reinterpret_cast<const Q4Pair*>(group)[b / 2];
+        const uint8_t both = pair.w[b % 2][i % 16 / 4][r][i % 4];
+        out[c] =
+            (f16_to_f32(pair.d[b % 2][r]) * float(i < 16 ? both & 15 : both >> 4) + float(pair.m[r][b % 2])) * unit;
         break;
       }
       case Format::Q8: {
-        const uint8_t* pair = group + b / 2 * kQ8Pair;
-        const int q = pair[64 + b % 2 * 512 + i / 4 * 64 + r * 4 + i % 4] - 128;
-        out[c] = half_at(pair + b % 2 * 32 + r * 2) * float(q);
+        const Q8Pair& pair = reinterpret_cast<const Q8Pair*>(group)[b / 2];
+        out[c] = f16_to_f32(pair.d[b % 2][r]) * float(pair.w[b % 2][i / 4][r][i % 4] - 128);
         break;
       }
       case Format::F16:

@@ -8,11 +8,10 @@
  *   out = acc * 2^e, e of the row (Q8: no m, no e)
  *
  * Layout: rows are packed in groups of 16, so that lane r of a 512-bit register is output row r. Of each group:
- *   Q4   [pair] of m [16 rows][2] int16; d [2][16] f16; [2][4][16][4] nibble pairs: byte b of row r in vector j holds
- *        inputs 4j + b (low) and 16 + 4j + b (high). m and d are in units of the row's 2^e, at which the largest takes
- *        15 bits: d keeps its value, and so does an m of more than a 16th of the largest; smaller ones are rounded to
- *        2^-15 of it. e [row] int8 follow all groups.
- *   Q8   [pair] of d [2][16] f16; [2][8][16][4] bytes w + 128, input 4j + b
+ *   Q4   [pair] of Q4Pair. m and d are in units of the row's 2^e, at which the largest takes 15 bits: d keeps its
+ * value, and so does an m of more than a 16th of the largest; smaller ones are rounded to 2^-15 of it. e [row] int8
+ *        follow all groups.
+ *   Q8   [pair] of Q8Pair
  *   F16, BF16, F32  [col][16 rows]
  */
 #ifndef SKV_MATMUL_H
@@ -25,7 +24,17 @@ namespace skv {
 constexpr int kBlock = 32;        /* inputs whose weights share a scale */
 constexpr int kPair = 2 * kBlock; /* inputs whose activations share a scale; of the last, half may be missing: zeros */
 constexpr int kRows = 16;         /* rows of a group */
-constexpr int kQ4Pair = 64 + 64 + 2 * 256, kQ8Pair = 64 + 2 * 512; /* bytes of a group's pair of blocks */
+
+/* A pair of blocks of a group's rows. */
+struct Q4Pair {
+  int16_t m[kRows][2];
+  uint16_t d[2][kRows];      /* f16 */
+  uint8_t w[2][4][kRows][4]; /* byte b of vector j holds inputs 4j + b (low nibble) and 16 + 4j + b (high) */
+};
+struct Q8Pair {
+  uint16_t d[2][kRows];
+  uint8_t w[2][8][kRows][4]; /* w + 128 of input 4j + b */
+};
 
 inline int pairs_of(int cols) { return (cols + kPair - 1) / kPair; }
 
@@ -98,6 +107,7 @@ extern const int kIsaCount;
 const Isa* find_isa(const char* name);
 
 float f16_to_f32(uint16_t h);
+float half_at(const uint8_t* at);
 inline bool quantised(Format f) { return f == Format::Q4 || f == Format::Q8; }
 
 }  // namespace skv

@@ -25,61 +25,59 @@ inline __m256i dot4_small(__m256i acc, __m256i w, int32_t x4) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-inline __m256 halves(const uint8_t* at) {
-  return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at)));
-}
+inline __m256 halves(const void* at) { return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at))); }
 
-inline __m256i load(const uint8_t* at) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(at)); }
+inline __m256i load(const void* at) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(at)); }
 
 /* A block's dot products with a token, rows 8h .. 8h + 7. */
-inline __m256 q4_dot(const uint8_t* block, const int8_t* q, int h) {
+inline __m256 q4_dot(const Q4Pair& pair, int b, const int8_t* q, int h) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
   const __m256i low = _mm256_set1_epi8(15);
   __m256i sum = _mm256_setzero_si256();
   for (int j = 0; j < 4; j++) {
-    const __m256i both = load(block + 64 * j + 32 * h);
+    const __m256i both = load(pair.w[b][j][8 * h]);
     sum = dot4_small(sum, _mm256_and_si256(both, low), x[j]);
     sum = dot4_small(sum, _mm256_and_si256(_mm256_srli_epi16(both, 4), low), x[4 + j]);
   }
   return _mm256_cvtepi32_ps(sum);
 }
 
-inline __m256 q8_dot(const uint8_t* block, const int8_t* q, int h, int32_t offset) {
+inline __m256 q8_dot(const Q8Pair& pair, int b, const int8_t* q, int h, int32_t offset) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
   __m256i sum = _mm256_set1_epi32(offset);
-  for (int j = 0; j < 8; j++) sum = dot4(sum, load(block + 64 * j + 32 * h), x[j]);
+  for (int j = 0; j < 8; j++) sum = dot4(sum, load(pair.w[b][j][8 * h]), x[j]);
   return _mm256_cvtepi32_ps(sum);
 }
 
 template <int T>
-inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
+inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, __m256 (*acc)[2]) {
   const int pairs = pairs_of(w.cols);
-  for (int i = 0; i < pairs; i++, group += kQ4Pair)
+  for (int i = 0; i < pairs; i++, pair++)
     for (int h = 0; h < 2; h++) {
-      const __m256i m = load(group + 32 * h);
-      const __m256 d0 = halves(group + 64 + 16 * h), d1 = halves(group + 96 + 16 * h);
+      const __m256i m = load(pair->m[8 * h]);
+      const __m256 d0 = halves(pair->d[0] + 8 * h), d1 = halves(pair->d[1] + 8 * h);
       for (int t = 0; t < T; t++) {
         const size_t at = size_t(t0 + t) * pairs + i;
         const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
         __m256 part = _mm256_cvtepi32_ps(_mm256_madd_epi16(m, _mm256_set1_epi32(sums)));
-        part = _mm256_fmadd_ps(q4_dot(group + 128, a.q + at * kPair, h), d0, part);
-        part = _mm256_fmadd_ps(q4_dot(group + 128 + 256, a.q + at * kPair + kBlock, h), d1, part);
+        part = _mm256_fmadd_ps(q4_dot(*pair, 0, a.q + at * kPair, h), d0, part);
+        part = _mm256_fmadd_ps(q4_dot(*pair, 1, a.q + at * kPair + kBlock, h), d1, part);
         acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
       }
     }
 }
 
 template <int T>
-inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, __m256 (*acc)[2]) {
+inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, int t0, __m256 (*acc)[2]) {
   const int pairs = pairs_of(w.cols);
-  for (int i = 0; i < pairs; i++, group += kQ8Pair)
+  for (int i = 0; i < pairs; i++, pair++)
     for (int h = 0; h < 2; h++) {
-      const __m256 d0 = halves(group + 16 * h), d1 = halves(group + 32 + 16 * h);
+      const __m256 d0 = halves(pair->d[0] + 8 * h), d1 = halves(pair->d[1] + 8 * h);
       for (int t = 0; t < T; t++) {
         const size_t at = size_t(t0 + t) * pairs + i;
         const int32_t* offset = a.offset + at * 2;
-        __m256 part = _mm256_mul_ps(q8_dot(group + 64, a.q + at * kPair, h, offset[0]), d0);
-        part = _mm256_fmadd_ps(q8_dot(group + 64 + 512, a.q + at * kPair + kBlock, h, offset[1]), d1, part);
+        __m256 part = _mm256_mul_ps(q8_dot(*pair, 0, a.q + at * kPair, h, offset[0]), d0);
+        part = _mm256_fmadd_ps(q8_dot(*pair, 1, a.q + at * kPair + kBlock, h, offset[1]), d1, part);
         acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
       }
     }
@@ -113,9 +111,9 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
   __m256 acc[T][2];
   for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
   if (w.format == Format::Q4)
-    q4_tile<T>(w, a, group, t0, acc);
+    q4_tile<T>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, acc);
   else if (w.format == Format::Q8)
-    q8_tile<T>(w, a, group, t0, acc);
+    q8_tile<T>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, acc);
   else
     plain_tile<T>(w, a, group, t0, acc);
   if (w.format == Format::Q4)

@@ -18,26 +18,26 @@ struct Block {
   __m512 d;
 };
 
-inline __m512 halves(const uint8_t* at) {
+inline __m512 halves(const uint16_t* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at)));
 }
 
-inline Block q4_block(const uint8_t* block, const uint8_t* scales) {
+inline Block block_of(const Q4Pair& pair, int b) {
   Block out;
   const __m512i low = _mm512_set1_epi8(15);
   for (int j = 0; j < 4; j++) {
-    const __m512i pairs = _mm512_load_si512(block + 64 * j);
+    const __m512i pairs = _mm512_load_si512(pair.w[b][j]);
     out.w[j] = _mm512_and_si512(pairs, low);
     out.w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
   }
-  out.d = halves(scales);
+  out.d = halves(pair.d[b]);
   return out;
 }
 
-inline Block q8_block(const uint8_t* block, const uint8_t* scales) {
+inline Block block_of(const Q8Pair& pair, int b) {
   Block out;
-  for (int j = 0; j < 8; j++) out.w[j] = _mm512_load_si512(block + 64 * j);
-  out.d = halves(scales);
+  for (int j = 0; j < 8; j++) out.w[j] = _mm512_load_si512(pair.w[b][j]);
+  out.d = halves(pair.d[b]);
   return out;
 }
 
@@ -64,15 +64,15 @@ inline void store(float* out, int row, int rows, __m512 value) {
  * later into the second-level cache, where a single stream does not reach the memory's rate by itself. */
 constexpr int kAhead = 10;
 
-template <int kBytes>
-inline void call(const uint8_t* pair) {
-  for (int line = 0; line < kBytes; line += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(pair + kBytes * kAhead + line), _MM_HINT_T1);
+template <class Pair>
+inline void call(const Pair* pair) {
+  const char* ahead = reinterpret_cast<const char*>(pair + kAhead);
+  for (size_t line = 0; line < sizeof(Pair); line += 64) _mm_prefetch(ahead + line, _MM_HINT_T1);
 }
 
 /* T tokens of one row group; kFirst: the weights come from memory. */
 template <int T, bool kFirst>
-inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
+inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, float* out, int stride,
                     int row) {
   const int pairs = pairs_of(w.cols);
   __m512 acc[T];
@@ -81,10 +81,10 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const int8_t* q = a.q + size_t(t0) * pairs * kPair;
   const float* scale = a.scale + size_t(t0) * pairs;
   const int32_t* sums = reinterpret_cast<const int32_t*>(a.sum) + size_t(t0) * pairs;
-  for (int i = 0; i < pairs; i++, group += kQ4Pair, q += kPair) {
-    if (kFirst) call<kQ4Pair>(group);
-    const __m512i m = _mm512_load_si512(group);
-    const Block b0 = q4_block(group + 128, group + 64), b1 = q4_block(group + 128 + 256, group + 96);
+  for (int i = 0; i < pairs; i++, pair++, q += kPair) {
+    if (kFirst) call(pair);
+    const __m512i m = _mm512_load_si512(pair->m);
+    const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
       const size_t at = size_t(t) * pairs + i;
@@ -100,7 +100,7 @@ inline void q4_tile(const Matrix& w, const Activations& a, const uint8_t* group,
 }
 
 template <int T, bool kFirst>
-inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride,
+inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, int t0, float* out, int stride,
                     int row) {
   const int pairs = pairs_of(w.cols);
   __m512 acc[T];
@@ -108,9 +108,9 @@ inline void q8_tile(const Matrix& w, const Activations& a, const uint8_t* group,
   const int8_t* q = a.q + size_t(t0) * pairs * kPair;
   const float* scale = a.scale + size_t(t0) * pairs;
   const int32_t* offset = a.offset + size_t(t0) * pairs * 2;
-  for (int i = 0; i < pairs; i++, group += kQ8Pair, q += kPair) {
-    if (kFirst) call<kQ8Pair>(group);
-    const Block b0 = q8_block(group + 64, group), b1 = q8_block(group + 64 + 512, group + 32);
+  for (int i = 0; i < pairs; i++, pair++, q += kPair) {
+    if (kFirst) call(pair);
+    const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
       const size_t at = size_t(t) * pairs + i;
@@ -147,9 +147,9 @@ template <int T, bool kFirst>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   switch (w.format) {
     case Format::Q4:
-      return q4_tile<T, kFirst>(w, a, group, t0, out, stride, row);
+      return q4_tile<T, kFirst>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, out, stride, row);
     case Format::Q8:
-      return q8_tile<T, kFirst>(w, a, group, t0, out, stride, row);
+      return q8_tile<T, kFirst>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, out, stride, row);
     case Format::F16:
       return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
     case Format::BF16:

@@ -7,51 +7,37 @@
 namespace skv {
 namespace {
 
-float half(const uint8_t* at) {
-  uint16_t h;
-  memcpy(&h, at, 2);
-  return f16_to_f32(h);
+/* What a pair adds before its products, minima times sums of activations; and a block's dot product. */
+float least(const Q4Pair& pair, int r, const int16_t* sum) {
+  return float(pair.m[r][0] * sum[0] + pair.m[r][1] * sum[1]);
 }
+float least(const Q8Pair&, int, const int16_t*) { return 0; }
 
-int32_t q4_dot(const uint8_t* block, const int8_t* q, int r) {
+int32_t dot(const Q4Pair& pair, int b, int r, const int8_t* q) {
   int32_t sum = 0;
   for (int i = 0; i < 16; i++) {
-    const uint8_t both = block[i / 4 * 64 + r * 4 + i % 4];
+    const uint8_t both = pair.w[b][i / 4][r][i % 4];
     sum += (both & 15) * q[i] + (both >> 4) * q[16 + i];
   }
   return sum;
 }
-
-int32_t q8_dot(const uint8_t* block, const int8_t* q, int r) {
+int32_t dot(const Q8Pair& pair, int b, int r, const int8_t* q) {
   int32_t sum = 0;
-  for (int i = 0; i < kBlock; i++) sum += (int(block[i / 4 * 64 + r * 4 + i % 4]) - 128) * q[i];
+  for (int i = 0; i < kBlock; i++) sum += (pair.w[b][i / 4][r][i % 4] - 128) * q[i];
   return sum;
 }
 
-float q4_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
+template <class Pair>
+float quantised_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
   const int pairs = pairs_of(w.cols);
   float acc = 0;
-  for (int i = 0; i < pairs; i++, group += kQ4Pair) {
-    const int8_t* q = a.q + size_t(t * pairs + i) * kPair;
-    const int16_t* sum = a.sum + size_t(t * pairs + i) * 2;
-    int16_t m[2];
-    memcpy(m, group + r * 4, 4);
-    float part = float(m[0] * sum[0] + m[1] * sum[1]);
+  for (int i = 0; i < pairs; i++) {
+    const Pair& pair = reinterpret_cast<const Pair*>(group)[i];
+    const size_t at = size_t(t) * pairs + i;
+    float part = least(pair, r, a.sum + at * 2);
     for (int b = 0; b < 2; b++)
-      part = std::fma(float(q4_dot(group + 128 + b * 256, q + b * kBlock, r)), half(group + 64 + b * 32 + r * 2), part);
-    acc = std::fma(part, a.scale[t * pairs + i], acc);
-  }
-  return acc;
-}
-
-float q8_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
-  const int pairs = pairs_of(w.cols);
-  float acc = 0;
-  for (int i = 0; i < pairs; i++, group += kQ8Pair) {
-    const int8_t* q = a.q + size_t(t * pairs + i) * kPair;
-    const float first = float(q8_dot(group + 64, q, r)) * half(group + r * 2);
-    const float part = std::fma(float(q8_dot(group + 64 + 512, q + kBlock, r)), half(group + 32 + r * 2), first);
-    acc = std::fma(part, a.scale[t * pairs + i], acc);
+      part = std::fma(float(dot(pair, b, r, a.q + at * kPair + b * kBlock)), f16_to_f32(pair.d[b][r]), part);
+    acc = std::fma(part, a.scale[at], acc);
   }
   return acc;
 }
@@ -65,7 +51,7 @@ float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int
     if (w.format == Format::F32)
       memcpy(&weight, group + at * 4, 4);
     else if (w.format == Format::F16)
-      weight = half(group + at * 2);
+      weight = half_at(group + at * 2);
     else {
       uint16_t h;
       memcpy(&h, group + at * 2, 2);
@@ -84,8 +70,8 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
     for (int t = token0; t < token1; t++)
       for (int r = 0; r < kRows && g * kRows + r < w.rows; r++)
         out[size_t(t) * out_stride + g * kRows + r] =
-            w.format == Format::Q4   ? std::ldexp(q4_row(w, a, group, r, t), w.exponents()[g * kRows + r])
-            : w.format == Format::Q8 ? q8_row(w, a, group, r, t)
+            w.format == Format::Q4 ? std::ldexp(quantised_row<Q4Pair>(w, a, group, r, t), w.exponents()[g * kRows + r])
+            : w.format == Format::Q8 ? quantised_row<Q8Pair>(w, a, group, r, t)
                                      : plain_row(w, a, group, r, t);
   }
 }
