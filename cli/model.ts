@@ -75,8 +75,8 @@ export function parseRatio(text: string | undefined): number | undefined {
 }
 
 export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
-  const dtype = flags.kvCacheDtype === undefined || flags.kvCacheDtype === 'auto' ? 'bf16' : flags.kvCacheDtype;
-  if (dtype !== 'bf16' && dtype !== 'f32')
+  const dtype = flags.kvCacheDtype === 'auto' ? undefined : flags.kvCacheDtype;
+  if (dtype !== undefined && dtype !== 'bf16' && dtype !== 'f32')
     throw new UserError(`--kv-cache-dtype ${dtype}: auto, bf16 and f32 are possible.`);
   return {
     model,

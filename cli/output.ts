@@ -30,7 +30,10 @@ function refusal(error: NodeJS.ErrnoException & { address?: string; port?: numbe
       return listening
         ? `Port ${port} needs rights that this process does not have: choose one above 1023 with --port.`
         : `${path ?? 'A file'}: permission denied.`;
+    case 'EROFS':
+      return `${path ?? 'A file'}: its disk is read-only.`;
     case 'ENOSPC':
+    case 'EDQUOT':
       return `The disk${path ? ` of ${path}` : ''} is full. Free some space, then run the command again.`;
     default:
       return undefined;

@@ -4,10 +4,10 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, s
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CompileOptions, type Compiler, compilers } from './compile.ts';
-import { contentHash } from './hash.ts';
+import { contentHash, textOf } from './hash.ts';
 import type { Policy } from './ir.ts';
 import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan-types.ts';
-import { DiskFullError } from './process.ts';
+import { CompileError, DiskFullError } from './process.ts';
 import { locked } from './toolchain.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -47,8 +47,8 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
   ]);
   const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
-  const planned = plan(policy, target, contentHash(syntax.files, target, fingerprintOf(options)), options);
-  return { policy, plan: planned, files: syntax.files, sources: render(policy, planned) };
+  const planned = plan(policy, target, contentHash(syntax.files.values(), target, fingerprintOf(options)), options);
+  return { policy, plan: planned, files: [...syntax.files.keys()], sources: render(policy, planned) };
 }
 
 /** An entry of the index: which build a policy file had when its sources were as hashed. */
@@ -79,10 +79,18 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
     writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
     tidy(directory, `${plan.name}-${target}-`);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new DiskFullError(directory);
-    throw error;
+    throw unwritable(error as NodeJS.ErrnoException, directory) ?? error;
   }
   return { plan, library: join(folder, 'policy.so'), directory: folder };
+}
+
+/** A build folder that takes no files, in words. */
+function unwritable({ code, message }: NodeJS.ErrnoException, directory: string): CompileError | undefined {
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new DiskFullError(directory);
+  if (code !== 'EROFS' && code !== 'EACCES' && code !== 'EPERM') return undefined;
+  return new CompileError(
+    `Builds cannot be written to ${directory} (${message}). Name a folder of yours in the environment variable SKV_GENERATED.`,
+  );
 }
 
 const indexOf = (directory: string, file: string, target: Target): string =>
@@ -92,7 +100,8 @@ const indexOf = (directory: string, file: string, target: Target): string =>
 function lookUp(directory: string, file: string, target: Target, fingerprint: string): BuiltPolicy | undefined {
   try {
     const entry = JSON.parse(readFileSync(indexOf(directory, file, target), 'utf8')) as Entry;
-    if (entry.files[0] !== file || contentHash(entry.files, target, fingerprint) !== entry.hash) return undefined;
+    if (entry.files[0] !== file || contentHash(entry.files.map(textOf), target, fingerprint) !== entry.hash)
+      return undefined;
     const folder = join(directory, entry.folder);
     if (!existsSync(join(folder, 'policy.so'))) return undefined;
     const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan;

@@ -1,6 +1,7 @@
 /** policy.cpp → policy.so for the CPU, by cmake-js. */
-import { copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { cpus } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { CompileOptions, Compiler } from './compile.ts';
@@ -11,7 +12,21 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 export function cmake(options: CompileOptions): Compiler {
   const march = options.march ?? process.env.SKV_MARCH ?? 'native';
-  return { fingerprint: march, compile: (folder, policyFile) => compileFor(march, folder, policyFile) };
+  return {
+    fingerprint: march === 'native' ? `native ${instructionSet()}` : march,
+    compile: (folder, policyFile) => compileFor(march, folder, policyFile),
+  };
+}
+
+/** What -march=native means here: a folder of builds may be carried to another machine. */
+function instructionSet(): string {
+  try {
+    const [, flags = ''] = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+    if (flags) return flags.trim();
+  } catch {
+    // no Linux
+  }
+  return cpus()[0]?.model ?? 'unknown';
 }
 
 async function compileFor(march: string, folder: string, policyFile: string): Promise<string> {
@@ -35,7 +50,11 @@ async function compileFor(march: string, folder: string, policyFile: string): Pr
   const [built, library] = [join(folder, 'build', 'policy.so'), join(folder, 'policy.so')];
   if (code !== 0 || !existsSync(built)) {
     if (isFull(output, folder)) throw new DiskFullError(dirname(folder));
-    throw doesNotCompile(policyFile, output, missingTool());
+    const unknown =
+      /(bad value|unknown target CPU|unsupported argument).*march|march.*(bad value|unsupported argument)/.test(output)
+        ? `The C++ compiler knows no architecture ${march}. Set SKV_MARCH to one that it has (x86-64-v3, native …), or unset it.`
+        : undefined;
+    throw doesNotCompile(policyFile, output, missingTool() ?? unknown);
   }
   copyFileSync(built, library);
   for (const rest of ['build', 'package.json', 'CMakeLists.txt'])

@@ -1,7 +1,7 @@
 /** Evaluates the declarative fields of a policy (`keep: topK('budget')`): literals, module constants, the dsl's helpers. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Expression, Node, SyntaxKind } from 'ts-morph';
+import { type Expression, Node, type PropertyAssignment, SyntaxKind } from 'ts-morph';
 import * as policy from '../dsl/policy.ts';
 
 export const dslFolder = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dsl');
@@ -24,7 +24,8 @@ const arithmetic: Partial<Record<SyntaxKind, (a: number, b: number) => number>> 
 };
 
 export function constant(node: Expression): unknown {
-  if (Node.isNumericLiteral(node)) return node.getLiteralValue();
+  // not getLiteralValue: it reads the text up to the first letter or digit group, 1e-7 as 1
+  if (Node.isNumericLiteral(node)) return Number(node.getText().replaceAll('_', ''));
   if (Node.isStringLiteral(node) || Node.isNoSubstitutionTemplateLiteral(node)) return node.getLiteralValue();
   if (Node.isTrueLiteral(node)) return true;
   if (Node.isFalseLiteral(node)) return false;
@@ -60,12 +61,18 @@ function asNumber(node: Expression): number {
 }
 
 function member(property: Node): [string, unknown] {
-  if (Node.isPropertyAssignment(property)) return [property.getName(), constant(property.getInitializerOrThrow())];
+  if (Node.isPropertyAssignment(property)) return [nameOf(property), constant(property.getInitializerOrThrow())];
   if (Node.isShorthandPropertyAssignment(property)) {
     const initializer = constInitializer(property.getValueSymbol()?.getValueDeclaration());
     if (initializer) return [property.getName(), constant(initializer)];
   }
   throw new NotConstant(property, 'only plain properties are possible here');
+}
+
+/** A member's name as JavaScript has it: `'a'` and `a` are the same. */
+export function nameOf(property: PropertyAssignment): string {
+  const node = property.getNameNode();
+  return Node.isStringLiteral(node) ? node.getLiteralValue() : node.getText();
 }
 
 /** A helper of dsl/policy.ts that a name stands for, found by its declaration, whatever the file calls it. */

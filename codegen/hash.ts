@@ -30,9 +30,13 @@ function compilerHash(): string {
   return ours;
 }
 
-/** Of a policy's files (itself and what it imports), target and compiler's fingerprint: 16 hexadecimal digits. */
-export function contentHash(files: readonly string[], target: Target, fingerprint: string): string {
-  const hash = createHash('sha256').update(compilerHash()).update(target).update(fingerprint).update(process.arch);
-  for (const file of files) hash.update('\0').update(readFileSync(file));
+/** A file's text as TypeScript reads it. */
+export const textOf = (file: string): string => readFileSync(file, 'utf8').replace(/^\uFEFF/, '');
+
+/** Of the texts of a policy's files (itself and what it imports), target and compiler's fingerprint: 16 hexadecimal digits. */
+export function contentHash(texts: Iterable<string>, target: Target, fingerprint: string): string {
+  const hash = createHash('sha256').update(compilerHash()).update(target).update(fingerprint);
+  hash.update(`${process.platform} ${process.arch}`);
+  for (const text of texts) hash.update('\0').update(text);
   return hash.digest('hex').slice(0, 16);
 }

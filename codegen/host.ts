@@ -48,17 +48,26 @@ function resolveImport(name: string, folder: string): string {
   return found;
 }
 
-/** Runs TypeScript text as a module and returns its exports. */
-function evaluate(text: string, folder: string, skv: unknown): Record<string, unknown> {
+/** Runs TypeScript text as a module, which fills `exports`, and returns them. `loaded`: of the files it imports. */
+function evaluate(
+  text: string,
+  folder: string,
+  skv: unknown,
+  exports: Record<string, unknown> = {},
+  loaded = new Map<string, Record<string, unknown>>(),
+): Record<string, unknown> {
   const { outputText } = ts.transpileModule(text, {
     compilerOptions: { module: ts.ModuleKind.CommonJS, target: ts.ScriptTarget.ES2022, esModuleInterop: true },
     transformers: { before: [rounding] },
   });
-  const exports: Record<string, unknown> = {};
   const load = (name: string): unknown => {
     if (name === 'skv') return skv;
     const file = resolveImport(name, folder);
-    return evaluate(readFileSync(file, 'utf8'), dirname(file), skv);
+    const known = loaded.get(file);
+    if (known) return known; // perhaps still being filled: modules may import each other
+    const own = {};
+    loaded.set(file, own);
+    return evaluate(readFileSync(file, 'utf8'), dirname(file), skv, own, loaded);
   };
   new Function('require', 'exports', '__f32', outputText)(load, exports, Math.fround);
   return exports;

@@ -111,6 +111,18 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
   };
 }
 
+/** The situation with states that a sequence can have: `init`, then up to eight observed queries. */
+export function reached(policy: Policy, at: Situation, seed: number): Situation {
+  const next = uniform(~seed);
+  const states = Float32Array.from(at.states, (_, i) => policy.states[Math.floor(i / at.slots)].init);
+  let now: Situation = { ...at, states };
+  for (let queries = Math.floor(next() * 9); queries > 0; queries--) {
+    const attn = Float32Array.from(at.attn, () => next() ** 4);
+    now = { ...now, states: interpreted(policy, { ...now, attn }).states };
+  }
+  return now;
+}
+
 export interface Rung {
   /** [state][slot] after one observed query */
   readonly states: Float32Array;

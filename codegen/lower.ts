@@ -1,6 +1,6 @@
 /** The policy's object literal → IR: declarative fields evaluated, functions lowered, all mistakes gathered. */
 import { Node as Ast, type Expression, type PropertyAssignment } from 'ts-morph';
-import { constant, NotConstant } from './constant.ts';
+import { constant, nameOf, NotConstant } from './constant.ts';
 import { type Collector, stage } from './diagnostics.ts';
 import { acrossValue, Lowering, slotValue } from './expression.ts';
 import type { Across, Keep, Node, Observe, Param, Policy, Size, Span, State, Trigger, Type, Window } from './ir.ts';
@@ -29,7 +29,9 @@ class Declaration {
 
   policy(doc: string): Policy {
     const params = this.params();
-    const states = this.members(this.field('accumulate'));
+    const states = this.members(
+      this.written('accumulate', 'accumulate: { mass: { init: 0, next: (mass, slot) => … } }'),
+    );
     const scope = (attention: boolean, across: Scope['across']): Scope => ({
       errors: this.errors,
       attention,
@@ -47,7 +49,7 @@ class Declaration {
     const window =
       this.data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
     const keep = this.data<RawKeep>('keep') ?? { kind: 'all' };
-    const when = this.data<Trigger | Trigger[]>('when') ?? { kind: 'over', slack: 0 };
+    const when = this.field('when') ? (this.several('when') as Trigger[]) : [{ kind: 'over' as const, slack: 0 }];
     const heads = this.data<string | Policy['heads']>('heads') ?? 'own';
     const layers = this.data<string | number[] | Policy['layers']>('layers') ?? 'uniform';
     return {
@@ -55,7 +57,7 @@ class Declaration {
       doc,
       span: spanOf(this.literal),
       params: [...params.values()].filter((param) => param !== undefined),
-      observe: observed(this.data('observe')),
+      observe: observed(this.several('observe')),
       group: this.data<Policy['group']>('group') ?? 'mean',
       states: accumulated,
       across: [...across.values()].filter((each) => each !== undefined),
@@ -74,7 +76,7 @@ class Declaration {
         prompt: window.prompt ?? false,
         classes: window.classes ?? [],
       },
-      when: keep.kind === 'all' ? [] : Array.isArray(when) ? when : [when],
+      when: keep.kind === 'all' ? [] : when,
       positions: this.data<Policy['positions']>('positions') ?? 'original',
       store: this.data<Policy['store']>('store') ?? 'engine',
       at: this.at,
@@ -83,6 +85,14 @@ class Declaration {
 
   private field(name: string): Expression | undefined {
     return this.members(this.literal).get(name)?.getInitializer();
+  }
+
+  /** A field whose members the compiler reads one by one. */
+  private written(name: string, example: string): Expression | undefined {
+    const node = this.field(name);
+    if (node && !Ast.isObjectLiteralExpression(node))
+      this.errors.report('unsupported-syntax', spanOf(node), `Write ${name} in place, as an object.`, example);
+    return node;
   }
 
   /** Named members of an object literal, in order. */
@@ -115,16 +125,22 @@ class Declaration {
     }
   }
 
+  /** The rules of a field that may be a list; each kind once, for a second one would be another rule for the same thing. */
+  private several(name: string): unknown[] {
+    const rules = list(this.data(name));
+    const kinds = rules.map((rule) => (rule as { kind?: string }).kind ?? (typeof rule === 'object' ? 'last' : rule));
+    const twice = kinds.find((kind, i) => kinds.indexOf(kind) < i);
+    const node = this.field(name);
+    if (node && twice !== undefined)
+      this.errors.report('duplicate-name', spanOf(node), `${name} has ${twice} twice.`, 'leave the one that you mean');
+    if (Ast.isArrayLiteralExpression(node) && node.getElements().length === 0)
+      this.errors.report('wrong-type', spanOf(node), `${name} is an empty list.`, 'name a rule, or leave it out');
+    return rules;
+  }
+
   /** Parameters by name; undefined for one that is mistaken. */
   private params(): Map<string, Param | undefined> {
-    const node = this.field('params');
-    if (node && !Ast.isObjectLiteralExpression(node))
-      this.errors.report(
-        'unsupported-syntax',
-        spanOf(node),
-        'Write the parameters in place.',
-        'params: { budget: tokens(512) }',
-      );
+    const node = this.written('params', 'params: { budget: tokens(512) }');
     return new Map(
       [...this.members(node)].map(([name, property]) => {
         this.at[`params.${name}`] = spanOf(property.getNameNode());
@@ -136,22 +152,24 @@ class Declaration {
 
   private across(scope: Scope): Map<string, Across | undefined> {
     return new Map(
-      [...this.members(this.field('across'))].map(([name, property]) => {
-        this.at[`across.${name}`] = spanOf(property.getNameNode());
-        const [[reduce, of] = [], second] = [...this.members(property.getInitializer())];
-        const known = reductions.find((each) => each === reduce);
-        if (!known || !of || second) {
-          this.errors.report(
-            'unsupported-syntax',
-            spanOf(property),
-            'A statistic is one of mean, sum, max, min of a function.',
-            '{ mean: (slot) => … }',
-          );
-          return [name, undefined];
-        }
-        const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
-        return [name, node && { name, reduce: known, of: node }];
-      }),
+      [...this.members(this.written('across', 'across: { anchor: { mean: (slot) => slot.key } }'))].map(
+        ([name, property]) => {
+          this.at[`across.${name}`] = spanOf(property.getNameNode());
+          const [[reduce, of] = [], second] = [...this.members(property.getInitializer())];
+          const known = reductions.find((each) => each === reduce);
+          if (!known || !of || second) {
+            this.errors.report(
+              'unsupported-syntax',
+              spanOf(property),
+              'A statistic is one of mean, sum, max, min of a function.',
+              '{ mean: (slot) => … }',
+            );
+            return [name, undefined];
+          }
+          const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
+          return [name, node && { name, reduce: known, of: node }];
+        },
+      ),
     );
   }
 
@@ -175,14 +193,9 @@ class Declaration {
   }
 }
 
-/** A member's name as JavaScript has it: `'a'` and `a` are the same. */
-function nameOf(property: PropertyAssignment): string {
-  const node = property.getNameNode();
-  return Ast.isStringLiteral(node) ? node.getLiteralValue() : node.getText();
-}
+const list = (value: unknown): unknown[] => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
 
-function observed(rule: unknown): Observe {
-  const rules = rule === undefined ? [] : Array.isArray(rule) ? rule : [rule];
+function observed(rules: unknown[]): Observe {
   const last = rules.find((each) => typeof each === 'object') as { last: unknown } | undefined;
   return {
     prompt: rules.includes('every') ? 'every' : last ? { last: size(last.last) } : 'none',

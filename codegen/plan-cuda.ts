@@ -14,12 +14,12 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
   const vectors = policy.across.some((each) => each.of.type === 'vec');
   const scoreLanes = vectors ? 16 : lanesOf(policy.score ? [policy.score] : []);
   const decides = policy.heads.kind === 'own' ? 'head' : 'layer';
-  const [split, splits, tileRows, tileSlots] = [256, 32, 64, 64];
+  const [split, splits, tileRows, tileSlots] = [256, 32, 128, 64];
   const [decode, prompt] = [policy.observe.decode, policy.observe.prompt !== 'none'];
   const compacts = policy.keep.kind !== 'all';
   const kernels: CudaKernel[] = [
     { name: 'append', pass: 'append', grid: ['tokens / 16', 'kv_heads', 'rows'], threads: 128 },
-    { name: 'decode', pass: 'attend', grid: ['pieces', 'kv_heads * group / 8', 'rows'], threads: 128 },
+    { name: 'decode', pass: 'attend', grid: [`<= ${splits}`, 'kv_heads * group / 8', 'rows'], threads: 128 },
     { name: 'merge', pass: 'attend', grid: ['kv_heads', 'rows', '1'], threads: 128 },
     {
       name: 'prefill',

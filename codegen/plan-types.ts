@@ -47,7 +47,7 @@ export interface CudaPlan {
   /** decode: a row is cut into at most `splits` pieces, each a multiple of `split` slots, by its own length alone */
   readonly split: number;
   readonly splits: number;
-  /** prefill: query rows (tokens x group) and slots of a tile */
+  /** prefill: query rows (tokens x group) and slots of a tile; half of both in f32 and for head sizes over 128 */
   readonly tileRows: number;
   readonly tileSlots: number;
   /** threads that share a slot in accumulate and observe, and in score: 16 when the expression reads vectors */

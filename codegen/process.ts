@@ -40,12 +40,12 @@ export function run(
 /** Tools on a full disk say so, or die of a file cut short; then the disk itself tells. */
 export function isFull(output: string, folder: string): boolean {
   const { bavail, bsize } = statfsSync(folder);
-  return /No space left on device|ENOSPC/.test(output) || bavail * bsize < 65_536;
+  return /No space left on device|ENOSPC|Disk quota exceeded|EDQUOT/.test(output) || bavail * bsize < 65_536;
 }
 
-/** The compiler's own lines that matter; #line has made them point into the policy. */
-export function doesNotCompile(policyFile: string, output: string, missing: string | undefined): CompileError {
-  if (missing) return new CompileError(missing);
+/** The compiler's own lines that matter; #line has made them point into the policy. `reason`: it is the machine, not us. */
+export function doesNotCompile(policyFile: string, output: string, reason: string | undefined): CompileError {
+  if (reason) return new CompileError(reason);
   const errors = output.split('\n').filter((line) => /(error|Error|fatal):/.test(line));
   const head = `${new InternalError(`the generated code of ${policyFile} does not compile`).message}. This is a bug in skv.`;
   return new CompileError(`${head}\n${(errors.length ? errors : output.trim().split('\n').slice(-20)).join('\n')}`);

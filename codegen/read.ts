@@ -1,5 +1,5 @@
 /** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
   type CallExpression,
@@ -13,6 +13,7 @@ import {
 } from 'ts-morph';
 import { declaredIn, definition, dslFolder } from './constant.ts';
 import { type Collector, stage } from './diagnostics.ts';
+import { textOf } from './hash.ts';
 import type { Span } from './ir.ts';
 
 /** What reading a file yields: the policy's object literal in its checked source. */
@@ -22,8 +23,8 @@ export interface Syntax {
   readonly literal: ObjectLiteralExpression;
   /** the comment above the policy, without its stars */
   readonly doc: string;
-  /** absolute paths of the policy file and every file it imports outside the dsl */
-  readonly files: readonly string[];
+  /** absolute path → text of the policy file and every file it imports outside the dsl, as they were compiled */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 let project: Project | undefined;
@@ -54,16 +55,22 @@ export function spanOf(node: Node): Span {
   return { file: source.getFilePath(), line, column, length: Math.max(1, node.getEnd() - node.getStart()) };
 }
 
+/** A file of the project, read again if it has changed. */
+function upToDate(source: SourceFile): SourceFile {
+  const path = source.getFilePath();
+  if (!existsSync(path) || source.getFullText() !== textOf(path)) source.refreshFromFileSystemSync();
+  return source;
+}
+
 /** Adds files to the project, or takes their changes up; many at once are checked together, which is much faster. */
 export function preload(files: readonly string[]): SourceFile[] {
   const known = theProject();
   const sources = files.map((file) => {
     const old = known.getSourceFile(file);
-    if (!old) return known.addSourceFileAtPath(file);
-    if (old.getFullText() !== readFileSync(file, 'utf8')) old.refreshFromFileSystemSync();
-    return old;
+    return old ? upToDate(old) : known.addSourceFileAtPath(file);
   });
   known.resolveSourceFileDependencies();
+  for (const imported of new Set(sources.flatMap((source) => importsOf(source)))) upToDate(imported);
   return sources;
 }
 
@@ -103,7 +110,8 @@ export function read(path: string, gather?: Collector): Syntax {
       );
     }
     if (!literal) errors.done();
-    return { file, source, literal: literal!, doc: docOf(call), files: files.map((each) => each.getFilePath()) };
+    const texts = files.map((each): [string, string] => [each.getFilePath(), each.getFullText()]);
+    return { file, source, literal: literal!, doc: docOf(call), files: new Map(texts) };
   });
 }
 
@@ -123,10 +131,10 @@ function passOn(diagnostic: Diagnostic, source: SourceFile, errors: Collector): 
 const isDefinePolicy = (call: CallExpression): boolean =>
   declaredIn('policy.ts', definition(call.getExpression())) === 'definePolicy';
 
-/** Files a policy imports, outside the dsl, each once. */
+/** Files a policy imports or exports from, outside the dsl, each once. */
 function importsOf(source: SourceFile, seen = new Set<SourceFile>([source])): SourceFile[] {
   const found: SourceFile[] = [];
-  for (const declaration of source.getImportDeclarations()) {
+  for (const declaration of [...source.getImportDeclarations(), ...source.getExportDeclarations()]) {
     const target = declaration.getModuleSpecifierSourceFile();
     if (!target || seen.has(target) || dirname(target.getFilePath()) === dslFolder) continue;
     seen.add(target);

@@ -14,7 +14,9 @@ export const templates = join(dirname(dirname(fileURLToPath(import.meta.url))), 
 /** The context of a target's template. A test holds the templates' paths against it. */
 export function context(policy: Policy, plan: Plan) {
   const target = targets[plan.target];
-  const lane = (name: string) => Math.max(0, plan.lanes.indexOf(name));
+  // a state may have the same name: theirs are the last ones
+  const ours = plan.lanes.slice(0, plan.lanes.length - plan.states.length);
+  const lane = (name: string) => Math.max(0, ours.indexOf(name));
   const names = {
     states: policy.states.map((state) => state.name),
     params: policy.params.map((param) => param.name),

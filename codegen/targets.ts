@@ -24,6 +24,7 @@ const cpu: TargetText = {
   title: 'the CPU',
   put(across, _, value) {
     const { name, reduce, of } = across;
+    if (summed(across) && of.type === 'vec') return `set_vec(&a->${name}_lane[lane], ${value}, slot.dim);`;
     if (summed(across)) return `a->${name}_lane[lane] = ${value};`;
     const pick = reduce === 'max' ? 'skv_max' : 'skv_min';
     if (of.type === 'f32') return `a->${name} = ${pick}(a->${name}, ${value});`;
@@ -33,16 +34,12 @@ const cpu: TargetText = {
     const { name, reduce, of } = across;
     const vector = of.type === 'vec';
     const start = summed(across) ? '0.0f' : reduce === 'max' ? '-INFINITY' : 'INFINITY';
-    const each = (statement: (element: string, lane: string) => string) =>
-      vector
-        ? `for (int d = 0; d < dim; d++) { ${statement(`a->${name}.at[d]`, `a->${name}_lane[l].at[d]`)} }`
-        : statement(`a->${name}`, `a->${name}_lane[l]`);
-    const lanes = (statement: string) => `for (int l = 0; l < SKV_PAGE; l++) { ${statement} }`;
+    const each = (statement: (element: string) => string) =>
+      vector ? `for (int d = 0; d < dim; d++) { ${statement(`a->${name}.at[d]`)} }` : statement(`a->${name}`);
     return {
       summed: summed(across),
       begin: each((at) => `${at} = ${start};`),
-      pageBegin: summed(across) ? each((_, lane) => lanes(`${lane} = 0.0f;`)) : '',
-      pageEnd: summed(across) ? `add_tree(&a->${name}, a->${name}_lane, dim);` : '',
+      pageEnd: summed(across) ? `add_tree(&a->${name}, a->${name}_lane, slots, dim);` : '',
       end: reduce === 'mean' ? each((at) => `${at} = ${at} / (float)live;`) : '',
     };
   },

@@ -1,6 +1,7 @@
 // What a policy's expressions are made of, on the CPU.
 #pragma once
 #define SKV_INLINE static inline __attribute__((always_inline))
+#define SKV_FLAT __attribute__((always_inline))  // of a lambda
 #include "scalar.hpp"
 
 // Vectors are head_dim floats. Sums have one shape everywhere: 16 interleaved partial sums in index order, then a tree.

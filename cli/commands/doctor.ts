@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { INSTALL, devices, findCuda } from '../../codegen/cuda.ts';
+import { buildTools } from '../../codegen/toolchain.ts';
 import { installWheels, wheelFolder } from '../../codegen/wheels.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
@@ -74,6 +75,11 @@ export async function doctor(options: { json?: boolean; installCuda?: boolean; c
     { what: 'Node', found: process.version },
     { what: 'C++ compiler', found: compiler, fix: 'apt-get install g++ make (or: xcode-select --install)' },
     { what: 'CMake', found: firstLine('cmake', ['--version']), fix: 'apt-get install cmake (or: brew install cmake)' },
+    {
+      what: 'make or ninja',
+      found: buildTools.map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null,
+      fix: 'apt-get install make (or: xcode-select --install)',
+    },
     {
       what: 'Python with pip',
       found: firstLine(process.env.PYTHON ?? 'python3', ['-m', 'pip', '--version']),

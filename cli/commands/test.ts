@@ -1,6 +1,6 @@
 import { build, compileSource } from '../../codegen/build.ts';
 import { host } from '../../codegen/host.ts';
-import { type Rung, difference, interpreted, onHostPolicy, situation } from '../../codegen/ladder.ts';
+import { type Rung, difference, interpreted, onHostPolicy, reached, situation } from '../../codegen/ladder.ts';
 import { native } from '../../runtime/native/index.ts';
 import { UserError, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
@@ -37,7 +37,7 @@ export async function testPolicy(name: string, flags: { runs: string; seed: stri
             `${policy.name}, seed ${seed}: ${what} ${i} is ${rungs[upper][what][i]} in ${upper} and ${rungs[lower][what][i]} in ${lower}`,
           );
       }
-    if (compiled.scores.some(Number.isNaN)) nan ??= seed;
+    if (interpreted(policy, reached(policy, at, seed)).scores.some(Number.isNaN)) nan ??= seed;
   }
   if (flags.json) json({ policy: policy.name, runs, seed: first, nanSeed: nan ?? null });
   else

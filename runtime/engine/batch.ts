@@ -17,6 +17,7 @@ export class Batch {
   constructor(
     private readonly buffers: Buffers,
     private readonly layers: number,
+    private readonly maxSeqs: number,
     private readonly classes: () => Uint8Array,
   ) {}
 
@@ -48,7 +49,7 @@ export class Batch {
     row[at + Row.prompt] = prompt;
     row[at + Row.observe0] = observe[0];
     row[at + Row.observe1] = observe[1];
-    row[at + Row.observeLast] = rules.observeLast;
+    row[at + Row.observeLast] = rules.observeLast(prompt);
     row[at + Row.compact] = compacts ? 1 : 0;
     row[at + Row.windowFirst] = window.first;
     row[at + Row.windowLast] = window.last;
@@ -86,7 +87,7 @@ export class Batch {
     ints[at + Sampler.target] = target;
     ints[at + Sampler.source] = source;
     ints[at + Sampler.logprobs] = options.logprobs ?? (target >= 0 ? 0 : -1);
-    this.penalties(sequence, at);
+    this.penalties(sequence, at, target);
     ints[at + Sampler.bias0] = this.biases;
     if (target < 0) {
       if (options.logitBias) for (const [token, value] of options.logitBias) this.bias(token, value);
@@ -103,14 +104,14 @@ export class Batch {
     this.buffers.biasValue[this.biases++] = value;
   }
 
-  /** Tokens so far, when a penalty counts them. */
-  private penalties(sequence: Sequence, at: number): void {
-    const { sampler: ints } = this.buffers;
+  /** Tokens so far, when a penalty counts them: the newest of them, if a sequence's share does not hold all. */
+  private penalties(sequence: Sequence, at: number, target: number): void {
+    const { sampler: ints, history } = this.buffers;
     const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sequence.request.sampling ?? {};
     ints[at + Sampler.history0] = ints[at + Sampler.history1] = ints[at + Sampler.generated0] = this.history;
-    if (repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0) return;
-    const from = Math.max(0, sequence.known - (this.buffers.history.length - this.history)); // the newest, if not all fit
-    this.buffers.history.set(sequence.tokens.subarray(from, sequence.known), this.history);
+    if (target >= 0 || (repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0)) return;
+    const from = Math.max(0, sequence.known - Math.floor(history.length / this.maxSeqs));
+    history.set(sequence.tokens.subarray(from, sequence.known), this.history);
     ints[at + Sampler.generated0] = this.history + Math.max(0, sequence.prompt - from);
     this.history += sequence.known - from;
     ints[at + Sampler.history1] = this.history;

@@ -8,11 +8,15 @@
 export class BlockPool {
   /** references of each page: sequences that have it in a table, plus one for the prefix cache */
   private readonly references: Int32Array;
+  /** 1: the prefix cache has one of them */
+  private readonly kept: Uint8Array;
   private readonly freeList: Int32Array;
   private freeCount: number;
+  private cachedCount = 0;
 
   constructor(readonly pages: number) {
     this.references = new Int32Array(pages);
+    this.kept = new Uint8Array(pages);
     this.freeList = new Int32Array(pages);
     // low numbers are handed out first: a small working set stays small in memory
     this.freeCount = pages - 1;
@@ -27,6 +31,11 @@ export class BlockPool {
     return this.pages - 1 - this.freeCount;
   }
 
+  /** Pages that the prefix cache alone holds. */
+  get cached(): number {
+    return this.cachedCount;
+  }
+
   /** A page with one reference, or 0 when none is free. */
   allocate(): number {
     if (this.freeCount === 0) return 0;
@@ -37,12 +46,26 @@ export class BlockPool {
 
   retain(page: number): void {
     if (this.references[page] < 1) throw new Error(`page ${page} is retained while free`);
-    this.references[page]++;
+    if (this.references[page]++ === 1) this.cachedCount -= this.kept[page];
   }
 
   release(page: number): void {
     if (this.references[page] < 1) throw new Error(`page ${page} is released while free`);
-    if (--this.references[page] === 0) this.freeList[this.freeCount++] = page;
+    const left = --this.references[page];
+    if (left === 1) this.cachedCount += this.kept[page];
+    if (left === 0) this.freeList[this.freeCount++] = page;
+  }
+
+  /** The prefix cache's own retain and release, of pages that somebody holds. */
+  keep(page: number): void {
+    this.retain(page);
+    this.kept[page] = 1;
+  }
+
+  drop(page: number): void {
+    if (this.references[page] === 1) this.cachedCount -= this.kept[page];
+    this.kept[page] = 0;
+    this.release(page);
   }
 
   count(page: number): number {
@@ -57,13 +80,17 @@ export class BlockPool {
       expected[page]++;
     }
     let free = 0;
+    let cached = 0;
     for (let page = 1; page < this.pages; page++) {
       if (expected[page] !== this.references[page])
         throw new Error(`page ${page} has ${this.references[page]} references, ${expected[page]} holders`);
       if (this.references[page] === 0) free++;
+      if (this.references[page] === 1) cached += this.kept[page];
     }
     if (free !== this.freeCount)
       throw new Error(`${free} pages have no reference, the free list has ${this.freeCount}`);
+    if (cached !== this.cachedCount)
+      throw new Error(`${cached} pages are the prefix cache's alone, counted are ${this.cachedCount}`);
     if (new Set(this.freeList.subarray(0, this.freeCount)).size !== this.freeCount)
       throw new Error('a page is free twice');
   }

@@ -2,6 +2,7 @@
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan-types.ts';
 import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
+import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
@@ -44,6 +45,20 @@ function threadsOf(options: EngineOptions): ThreadsChoice {
   }
 }
 
+/** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
+function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
+  let [type, by] = [asked, 'the server'];
+  for (const { plan } of policies) {
+    if (plan.store === 'engine') continue;
+    if (type !== undefined && plan.store !== type)
+      throw new RequestError(
+        `${plan.name} stores keys and values as ${plan.store}, ${by} as ${type}; pages have one type. Ask for ${plan.store}, or serve them apart.`,
+      );
+    [type, by] = [plan.store, plan.name];
+  }
+  return type ?? 'bf16';
+}
+
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
@@ -58,7 +73,7 @@ export class Engine implements EngineApi {
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
   private closing = false;
-  private broken?: Error;
+  private failure?: Error;
 
   private constructor(
     private readonly options: EngineOptions,
@@ -80,6 +95,10 @@ export class Engine implements EngineApi {
     return this.options.model;
   }
 
+  get broken() {
+    return this.failure;
+  }
+
   /** Loads the weights, reserves the pool and pins the threads. Throws when the model or a policy cannot be used. */
   static async create(options: EngineOptions): Promise<Engine> {
     const { model, policies } = options;
@@ -89,11 +108,12 @@ export class Engine implements EngineApi {
     const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
     const maxSeqs = options.maxSeqs ?? 32;
     const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
-    const kvType = KvType[options.kvType ?? 'bf16'];
+    const kvType = KvType[storedAs(policies, options.kvType)];
     const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
     const bytes = pageBytes(spec.headDim, kvType === KvType.f32 ? 4 : 2, lanes);
     const stride = pagesFor(maxModelLen) + 2;
-    const wanted = options.kvCacheBytes ?? Math.min(freemem() / 4, maxSeqs * heads * stride * bytes);
+    const wanted =
+      options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * bytes);
     const pages = Math.floor(wanted / bytes) + 1;
     if (pages - 1 < 2 * heads)
       throw new RequestError(
@@ -128,7 +148,7 @@ export class Engine implements EngineApi {
     const salts = policies.map(({ plan }) => `${plan.hash} `);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const scheduler = new Scheduler(limits, pool, prefix, tables, salts, options.prefixCache !== false);
-    const batch = new Batch(buffers, spec.layers, () => model.tokenizer.classes);
+    const batch = new Batch(buffers, spec.layers, maxSeqs, () => model.tokenizer.classes);
     return new Engine(
       options,
       [...policies],
@@ -145,7 +165,7 @@ export class Engine implements EngineApi {
   }
 
   submit(request: GenerateRequest): Generation {
-    if (this.broken) throw this.broken;
+    if (this.failure) throw this.failure;
     if (this.closing) throw new RequestError('The engine is shutting down.');
     const sequence = this.admissible(request);
     this.counters[sequence.policy].requests++;
@@ -168,9 +188,10 @@ export class Engine implements EngineApi {
     const rules = new Rules(plan, request.params ?? {}, this.options.ratio, spec.layers);
     const { prompt } = request;
     if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
-    for (let i = 0; i < prompt.length; i++)
-      if (!(prompt[i] >= 0 && prompt[i] < spec.vocab))
-        throw new RequestError(`Token ${prompt[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
+    for (const tokens of [prompt, request.forced ?? []])
+      for (let i = 0; i < tokens.length; i++)
+        if (!(tokens[i] >= 0 && tokens[i] < spec.vocab))
+          throw new RequestError(`Token ${tokens[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
     const forced = request.forced?.length ?? 0;
     const maxTokens = forced || request.maxTokens;
     if (!Number.isInteger(maxTokens) || maxTokens < 1)
@@ -183,9 +204,14 @@ export class Engine implements EngineApi {
         `The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`,
         'max_tokens',
       );
-    const most = rules.peaks(prompt.length, prompt.length + maxTokens).decode;
-    if (unlimited && most !== undefined && most > this.maxModelLen)
-      throw new RequestError(`A budget of ${most} slots exceeds the context of ${this.maxModelLen}.`, 'budget');
+    const peaks = rules.peaks(prompt.length, prompt.length + maxTokens);
+    // budgets that flow may all flow to one head
+    const most = Math.max(peaks.prompt, peaks.decode) * (plan.heads.kind === 'pooled' ? spec.kvHeads : 1);
+    if (unlimited && most > this.maxModelLen)
+      throw new RequestError(
+        `With this budget a head holds up to ${most} slots, more than the context of ${this.maxModelLen}.`,
+        'budget',
+      );
     const id = this.nextId++;
     const sequence = new Sequence(
       id,
@@ -193,7 +219,7 @@ export class Engine implements EngineApi {
       index,
       rules,
       spec.layers * spec.kvHeads,
-      new GenerationQueue(id, () => this.abort(sequence)),
+      new GenerationQueue(id, (reason) => this.abort(sequence, reason)),
     );
     const peak = this.scheduler.peak(sequence);
     if (peak > this.pool.pages - 1)
@@ -204,9 +230,9 @@ export class Engine implements EngineApi {
     return sequence;
   }
 
-  private abort(sequence: Sequence): void {
+  private abort(sequence: Sequence, reason: 'stop' | 'abort'): void {
     if (!sequence.aborted) this.aborted.push(sequence);
-    sequence.aborted = true;
+    sequence.aborted ??= reason;
     this.loop ??= this.run();
   }
 
@@ -216,7 +242,7 @@ export class Engine implements EngineApi {
     let returned = Number.NaN; // when the last native step ended
     try {
       for (;;) {
-        for (const sequence of this.aborted.splice(0)) this.end(sequence, 'abort');
+        for (const sequence of this.aborted.splice(0)) this.end(sequence, sequence.aborted!);
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
           const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
@@ -241,9 +267,9 @@ export class Engine implements EngineApi {
         });
       }
     } catch (error) {
-      this.broken = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
+      this.failure = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
       for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
-        this.end(sequence, 'error', { error: this.broken });
+        this.end(sequence, 'error', { error: this.failure });
       this.aborted.length = 0;
     } finally {
       this.loop = undefined;
@@ -334,7 +360,7 @@ export class Engine implements EngineApi {
       waiting: this.scheduler.waiting.length,
       pagesTotal: this.pool.pages - 1,
       pagesUsed: this.pool.used,
-      pagesCached: this.prefix.pages,
+      pagesCached: this.pool.cached,
       pageBytes: this.pageBytes,
       preemptions: this.scheduler.preemptions,
       prefixQueries: this.prefix.queries,
@@ -361,7 +387,7 @@ export class Engine implements EngineApi {
   async close(options: { drain?: boolean } = {}): Promise<void> {
     this.closing = true;
     if (!options.drain)
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.abort(sequence);
+      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.abort(sequence, 'abort');
     await this.loop;
     this.nativeEngine.close();
   }

@@ -10,11 +10,11 @@ export class GenerationQueue implements Generation {
 
   constructor(
     readonly id: number,
-    private readonly onAbort: () => void,
+    private readonly onAbort: (reason: 'stop' | 'abort') => void,
   ) {}
 
-  abort(): void {
-    if (!this.done) this.onAbort();
+  abort(reason: 'stop' | 'abort' = 'abort'): void {
+    if (!this.done) this.onAbort(reason);
   }
 
   push(event: TokenEvent): void {

@@ -26,10 +26,6 @@ export class PrefixCache {
     private readonly pageTokens: number,
   ) {}
 
-  get pages(): number {
-    return this.owner.size;
-  }
-
   /** Hashes of the full pages of `tokens`, each covering all before it. */
   hashes(salt: string, tokens: Int32Array, from: number, previous: string, count: number): string[] {
     const out: string[] = [];
@@ -69,7 +65,7 @@ export class PrefixCache {
     const above = this.entries.get(parent);
     if (above) above.children++;
     for (const page of pages) {
-      this.pool.retain(page);
+      this.pool.keep(page);
       this.owner.set(page, entry);
     }
     return true;
@@ -101,7 +97,7 @@ export class PrefixCache {
     if (above) above.children--;
     for (const page of entry.pages) {
       this.owner.delete(page);
-      this.pool.release(page);
+      this.pool.drop(page);
     }
   }
 

@@ -18,14 +18,13 @@ export class Rules {
   /** [declared parameters] values of this request */
   readonly params: Float32Array;
   readonly evicts: boolean;
-  /** w of observe { last: w }, else 0 */
-  readonly observeLast: number;
+  private readonly observes?: Amount;
   private readonly keeps?: Amount;
   private readonly first: Amount;
   private readonly last: Amount;
   private readonly values = new Map<string, number>();
   private readonly chunk: number;
-  private readonly slack: number;
+  private slack: number;
   private readonly endOnly: boolean;
   private everyN = 0;
 
@@ -61,7 +60,7 @@ export class Rules {
     this.first = this.amount(plan.window.first);
     this.last = this.amount(plan.window.last);
     const { prompt } = plan.observe;
-    this.observeLast = typeof prompt === 'object' ? amountAt(this.amount(prompt.last), 0) : 0;
+    this.observes = typeof prompt === 'object' ? this.amount(prompt.last) : undefined;
     const trigger = <K extends string>(kind: K) =>
       plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
     this.chunk = trigger('promptChunk')?.n ?? 0;
@@ -69,6 +68,11 @@ export class Rules {
     this.endOnly = trigger('promptEnd') !== undefined;
     const every = trigger('every');
     if (every) this.everyN = every.n === 'auto' ? -1 : every.n;
+    if (plan.keep.kind === 'above' && this.slack >= 0) {
+      // a threshold has no budget to be over: it is asked once so many tokens have come
+      this.everyN = this.everyN > 0 ? Math.min(this.everyN, this.slack + 1) : this.slack + 1;
+      this.slack = -1;
+    }
     const { first, last } = this.window(1 << 20);
     const budget = this.budget(1 << 20);
     if (this.evicts && ratio === undefined && this.keeps && first + last > budget)
@@ -82,6 +86,11 @@ export class Rules {
     if ('tokens' in size) return { value: size.tokens, fraction: false };
     const { kind } = this.plan.params.find((param) => param.name === size.param)!;
     return { value: this.values.get(size.param)!, fraction: kind === 'fraction' };
+  }
+
+  /** How many of a prompt's last queries are observed; 0 unless the policy says { last: w }. */
+  observeLast(prompt: number): number {
+    return this.observes ? amountAt(this.observes, prompt) : 0;
   }
 
   /** Slots of one KV head to keep at a logical length, protected ones included, before layers are shaped. */
@@ -141,7 +150,7 @@ export class Rules {
       return Math.min(prompt - length, this.chunk ? this.chunk - (length % this.chunk) : Number.POSITIVE_INFINITY);
     let tokens = Number.POSITIVE_INFINITY;
     if (!this.evicts) return tokens;
-    if (this.slack >= 0) tokens = Math.max(1, this.slack + 1 - over);
+    if (this.slack >= 0) tokens = Math.max(1, Math.floor(this.slack + 1 - over)); // a mean over heads may be no whole number
     if (this.everyN !== 0) {
       const n = this.everyAt(length);
       tokens = Math.min(tokens, n - ((length - prompt) % n));
@@ -149,9 +158,9 @@ export class Rules {
     return tokens;
   }
 
-  /** Whether generated tokens can pile up without end. */
+  /** Whether what is held stays below a bound while tokens are generated, however many. */
   get bounded(): boolean {
-    return this.evicts && this.plan.keep.kind !== 'above' && (this.slack >= 0 || this.everyN !== 0);
+    return isBounded(this.plan);
   }
 
   /** Whether the prompt's own cache stays bounded while it is read. */
@@ -159,18 +168,25 @@ export class Rules {
     return this.bounded && this.chunk > 0;
   }
 
-  /** Most slots of one head while the prompt is read, and most while tokens are generated (undefined: no bound). */
-  peaks(prompt: number, length: number): { prompt: number; decode?: number } {
-    const budget = this.evicts
-      ? Math.max(this.budget(length), this.window(length).first + this.window(length).last)
-      : length;
-    const most = this.plan.layers.kind === 'uniform' ? budget : 2 * budget;
-    const extra = Math.max(1, this.slack >= 0 ? this.slack + 1 : 0, this.everyN !== 0 ? this.everyAt(length) : 0);
+  /** Most slots of a head, on average over a layer's heads: while the prompt is read, and until `length` tokens are known. */
+  peaks(prompt: number, length: number): { prompt: number; decode: number } {
+    if (!this.evicts || this.plan.keep.kind === 'above') return { prompt, decode: length };
+    const { first, last } = this.window(length);
+    const { layers } = this.plan;
+    const largest = layers.kind === 'table' ? Math.max(1, ...layers.factors) : layers.kind === 'pyramid' ? 2 : 1;
+    const most = Math.ceil(largest * Math.max(this.budget(length), first + last));
+    const extra = this.bounded
+      ? Math.max(1, this.slack >= 0 ? this.slack + 1 : 0, this.everyN !== 0 ? this.everyAt(length) : 0)
+      : length - prompt;
     return {
       prompt: this.boundedPrompt ? Math.min(prompt, most + this.chunk) : prompt,
-      decode: this.bounded ? most + extra : undefined,
+      decode: Math.min(length, most + extra),
     };
   }
 }
+
+/** Whether a policy evicts while tokens are generated, to a number of slots. */
+export const isBounded = ({ keep, when }: Pick<Plan, 'keep' | 'when'>): boolean =>
+  keep.kind !== 'all' && keep.kind !== 'above' && when.some(({ kind }) => kind === 'over' || kind === 'every');
 
 export const pagesFor = (slots: number): number => Math.ceil(slots / PAGE);

@@ -3,8 +3,8 @@
  *
  * One token budget a step. Running sequences come first: those that generate, then those whose prompt is under way; then
  * waiting ones are admitted by priority and arrival. Admission counts what a sequence will really hold: a policy with a
- * bound reserves its peak, so that it is never preempted; without a bound only the prompt, and when the pool runs dry the
- * latest sequence is preempted and computed again later.
+ * bound reserves its peak, so that it is not preempted; without a bound what its known tokens take, and when the pool runs
+ * dry the latest such sequence is preempted, to be computed again once its tokens fit.
  */
 import { PAGE } from '../native/index.ts';
 import type { BlockPool } from './blocks.ts';
@@ -84,26 +84,25 @@ export class Scheduler {
     sequence.slot = -1;
   }
 
-  /** Most pages a sequence will hold in its present phase. */
+  /** Most pages a sequence will hold: to its end where its policy has a bound, else for the tokens that are known. */
   private reserve(sequence: Sequence): number {
-    const heads = sequence.heads;
+    const { known, prompt, request, rules } = sequence;
     const held = sequence.slot < 0 ? 0 : this.tables.pages(sequence);
-    const { prompt, decode } = sequence.rules.peaks(
-      sequence.prompt,
-      Math.max(sequence.known, sequence.prompt + sequence.request.maxTokens),
-    );
-    const reading = sequence.computed < sequence.prompt;
-    // ragged heads share a layer's slots, each with a last page of its own
-    const slack = sequence.rules.plan.heads.kind === 'pooled' ? 1 : 0;
-    const pages = Math.max(reading ? pagesFor(prompt) : 0, decode === undefined ? 0 : pagesFor(decode) + slack);
-    return Math.max(held, pages * heads);
+    const length = rules.bounded ? Math.max(known, prompt + request.maxTokens) : known;
+    return Math.max(held, this.pages(sequence, length, sequence.computed < prompt));
   }
 
   /** Pages a sequence needs when nothing else runs; more than the pool means that it can never run. */
   peak(sequence: Sequence): number {
-    const length = sequence.prompt + sequence.request.maxTokens;
-    const { prompt, decode } = sequence.rules.peaks(sequence.prompt, length);
-    return Math.max(pagesFor(prompt), pagesFor(Math.min(decode ?? length, length))) * sequence.heads;
+    return this.pages(sequence, sequence.prompt + sequence.request.maxTokens, true);
+  }
+
+  /** Most pages until `length` tokens are known; `reading`: the prompt is still to be read. */
+  private pages({ rules, prompt, heads }: Sequence, length: number, reading: boolean): number {
+    const peaks = rules.peaks(prompt, length);
+    // ragged heads share a layer's slots, each with a last page of its own
+    const slack = rules.plan.heads.kind === 'pooled' ? 1 : 0;
+    return Math.max(reading ? pagesFor(peaks.prompt) : 0, pagesFor(peaks.decode) + slack) * heads;
   }
 
   /** Chooses and provides for the next step. Sequences it had to preempt wait again. */
@@ -111,6 +110,7 @@ export class Scheduler {
     this.tables.copies = 0;
     const chosen: Scheduled[] = [];
     this.room = this.limits.maxTokens;
+    const { preemptions } = this;
     const decoding = this.running.filter((sequence) => sequence.waitsForOne);
     const reading = this.running.filter((sequence) => !sequence.waitsForOne);
     for (const sequence of [...decoding, ...reading]) {
@@ -121,7 +121,8 @@ export class Scheduler {
       chosen.push(row);
       this.room -= row.tokens;
     }
-    if (this.waiting.length === 0) return chosen;
+    // what was preempted does not come back at once: it would take the pages it has just given
+    if (this.waiting.length === 0 || this.preemptions > preemptions) return chosen;
     let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
     while (this.room > 0 && this.waiting.length > 0 && this.running.length < this.limits.maxSeqs) {
       const sequence = this.waiting[0];
@@ -149,7 +150,9 @@ export class Scheduler {
     this.insert(this.running, sequence);
     if (!this.usePrefix || !sequence.rules.plan.shareable) return;
     // the last token is always computed, and so are the prompt's observed queries
-    const most = Math.floor(Math.max(0, sequence.prompt - Math.max(1, sequence.rules.observeLast)) / PAGE);
+    const most = Math.floor(
+      Math.max(0, sequence.prompt - Math.max(1, sequence.rules.observeLast(sequence.prompt))) / PAGE,
+    );
     const hashes = this.prefix.hashes(this.salts[sequence.policy], sequence.tokens, 0, '', most);
     const blocks = this.prefix.lookUp(hashes);
     if (blocks.length === 0) return;
@@ -175,7 +178,7 @@ export class Scheduler {
       !this.tables.extend(sequence, tokens) ||
       (writes < sequence.shared && !this.tables.makeWritable(sequence, writes))
     ) {
-      const victim = mayPreempt ? this.running.at(-1) : undefined;
+      const victim = mayPreempt ? this.victimOf(sequence) : undefined;
       if (victim === undefined) return undefined;
       const taken = chosen.findIndex((row) => row.sequence === victim);
       if (taken >= 0) this.room += chosen.splice(taken, 1)[0].tokens;
@@ -192,6 +195,12 @@ export class Scheduler {
     };
   }
 
+  /** Who gives its pages: the latest that has no bound, or a lower priority. */
+  private victimOf(sequence: Sequence): Sequence {
+    const gives = (each: Sequence) => !each.rules.bounded || each.priority > sequence.priority;
+    return this.running.filter(gives).at(-1) ?? this.running.at(-1)!;
+  }
+
   /** Slots of a head over its budget at a logical length, the worst layer's mean, when `tokens` more have been appended. */
   private over({ rules, slot }: Sequence, length: number, tokens: number): number {
     if (!rules.evicts) return Number.NEGATIVE_INFINITY;
@@ -203,7 +212,8 @@ export class Scheduler {
     const { observe } = sequence.rules.plan;
     if (from >= sequence.prompt) return observe.decode ? [from, to] : [from, from];
     if (observe.prompt === 'none') return [from, from];
-    const first = observe.prompt === 'every' ? from : Math.max(from, sequence.prompt - sequence.rules.observeLast);
+    const first =
+      observe.prompt === 'every' ? from : Math.max(from, sequence.prompt - sequence.rules.observeLast(sequence.prompt));
     return first < to ? [first, to] : [from, from];
   }
 

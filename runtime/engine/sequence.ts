@@ -22,7 +22,8 @@ export class Sequence {
   lastHash = '';
   /** no compaction has moved slots and no query has written states: slot index = position, states are initial */
   pristine = true;
-  aborted = false;
+  /** how it counts when its owner ends it */
+  aborted?: 'stop' | 'abort';
   generated = 0;
   preemptions = 0;
   compactions = 0;

@@ -9,7 +9,7 @@ export interface EngineOptions {
   /** keep this fraction of a sequence's length instead of each policy's budget (--sparse-kv-cache-ratio) */
   ratio?: number;
   kvType?: 'bf16' | 'f32';
-  /** bytes of the pool; default: a quarter of free memory, at most what maxSeqs full sequences need */
+  /** bytes of the pool; default: a quarter of the memory that is free here, at most what maxSeqs full sequences need */
   kvCacheBytes?: number;
   /** most tokens in one step (--max-num-batched-tokens) */
   maxBatchedTokens?: number;
@@ -99,8 +99,8 @@ export interface Finished {
 export interface Generation extends AsyncIterable<TokenEvent> {
   readonly id: number;
   readonly finished: Promise<Finished>;
-  /** Frees the pages in the next step. Safe to call twice. */
-  abort(): void;
+  /** Frees the pages in the next step. Safe to call twice. `reason`: how it counts as finished; default 'abort'. */
+  abort(reason?: 'stop' | 'abort'): void;
 }
 
 export interface EngineStats {
@@ -127,6 +127,8 @@ export interface EngineApi {
   readonly model: LoadedModel;
   readonly policies: readonly BuiltPolicy[];
   readonly maxModelLen: number;
+  /** why it has stopped for good: a step failed, and every request fails from now on */
+  readonly broken?: Error;
   /** Throws RequestError at once for a request that can never run. */
   submit(request: GenerateRequest): Generation;
   /** Compiled policy added while running (per-request policies by name must be known). */

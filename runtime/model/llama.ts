@@ -302,12 +302,13 @@ export function fromSafetensors(
   const architecture = String(json.model_type ?? 'none');
   if (architecture !== 'llama')
     throw new ModelError(`${where}: the architecture ${architecture} is not supported; supported: llama.`);
-  const number = (key: string, fallback?: number): number => {
-    const value = json[key] ?? fallback;
+  const number = (key: string, fallback?: number, from = json): number => {
+    const value = from[key] ?? fallback;
     if (typeof value !== 'number')
       throw new ModelError(`${where}: ${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
     return value;
   };
+  const rope = ropeParameters(json, where);
   if (json.attention_bias === true || json.mlp_bias === true)
     throw new ModelError(`${where}: biases are not supported.`);
   const heads = number('num_attention_heads');
@@ -323,10 +324,10 @@ export function fromSafetensors(
     vocab: number('vocab_size'),
     normEps: number('rms_norm_eps'),
     maxPosition: number('max_position_embeddings'),
-    ropeBase: number('rope_theta', 10000),
+    ropeBase: number('rope_theta', 10000, rope),
     ropeDims: headDim,
     ropeInterleaved: false,
-    scaling: ropeScaling(json.rope_scaling, where),
+    scaling: ropeScaling(rope, where),
     tied: json.tie_word_embeddings === true,
   };
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
@@ -344,13 +345,22 @@ export function fromSafetensors(
   return { spec, maxPosition: config.maxPosition, architecture };
 }
 
-function ropeScaling(value: unknown, where: string): RopeScaling | undefined {
-  if (value === undefined || value === null) return undefined;
-  const scaling = value as Record<string, unknown>;
-  const kind = scaling.rope_type ?? scaling.type;
+/** RoPE's base and scaling: together in rope_parameters since transformers 5, apart before. */
+function ropeParameters(json: Record<string, unknown>, where: string): Record<string, unknown> {
+  const { rope_theta, rope_scaling, rope_parameters } = json;
+  const given = rope_parameters ?? rope_scaling ?? {};
+  if (typeof given !== 'object' || Object.values(given).some((each) => each?.constructor === Object))
+    throw new ModelError(
+      `${where}: RoPE must have one set of parameters; one for each type of layer is not supported.`,
+    );
+  return { rope_theta, ...given };
+}
+
+function ropeScaling(scaling: Record<string, unknown>, where: string): RopeScaling | undefined {
+  const kind = scaling.rope_type ?? scaling.type ?? (scaling.factor === undefined ? 'default' : undefined);
   const number = (key: string): number => {
     if (typeof scaling[key] !== 'number' || !((scaling[key] as number) > 0))
-      throw new ModelError(`${where}: rope_scaling.${key} must be a positive number.`);
+      throw new ModelError(`${where}: RoPE's ${key} must be a positive number.`);
     return scaling[key] as number;
   };
   if (kind === 'default') return undefined;
@@ -364,7 +374,7 @@ function ropeScaling(value: unknown, where: string): RopeScaling | undefined {
       original: number('original_max_position_embeddings'),
     } as const;
     if (scaled.high <= scaled.low)
-      throw new ModelError(`${where}: rope_scaling.high_freq_factor must be larger than low_freq_factor.`);
+      throw new ModelError(`${where}: RoPE's high_freq_factor must be larger than its low_freq_factor.`);
     return scaled;
   }
   throw new ModelError(`${where}: RoPE scaling of type ${String(kind)} is not supported; supported: linear, llama3.`);

@@ -94,6 +94,27 @@ function readJson(path: string, needed: boolean): Record<string, unknown> {
   throw new ModelError(`${path}: is not a JSON object.`);
 }
 
+interface PostProcessor {
+  /** of a Sequence */
+  processors?: (PostProcessor | null)[];
+  /** of TemplateProcessing: what surrounds one text */
+  single?: { SpecialToken?: { id: unknown } }[];
+}
+
+/** The special token that tokenizer.json puts before a text: often nothing else says that there is one. */
+function firstToken(processor: PostProcessor | null | undefined): unknown {
+  const all = [processor, processor?.processors].flat();
+  return all.map((each) => each?.single?.[0]?.SpecialToken?.id).find((token) => token !== undefined);
+}
+
+/** In newer models a file of its own, in older ones in tokenizer_config.json, alone or in a list of named ones. */
+function chatTemplate(folder: string, { chat_template: given }: Record<string, unknown>): string | undefined {
+  const file = join(folder, 'chat_template.jinja');
+  if (existsSync(file)) return readFileSync(file, 'utf8');
+  const template = Array.isArray(given) ? given.find((each) => each?.name === 'default')?.template : given;
+  return typeof template === 'string' ? template : undefined;
+}
+
 function loadFolder(source: string, folder: string): LoadedModel {
   const config = readJson(join(folder, 'config.json'), true);
   const model = fromSafetensors(folder, config, readSafetensorsFolder(folder));
@@ -112,14 +133,14 @@ function loadFolder(source: string, folder: string): LoadedModel {
     tokens[id] = content;
     kinds[id] = special ? 1 : 2;
   }
-  const idOf = (value: unknown): number =>
-    tokens.indexOf(
-      typeof value === 'object' && value !== null ? String((value as { content: unknown }).content) : String(value),
-    );
+  const idOf = (value: unknown): number => {
+    const text = typeof value === 'object' && value !== null ? (value as { content: unknown }).content : value;
+    return typeof text === 'string' && text !== '' ? tokens.indexOf(text) : -1; // a token may be called undefined
+  };
   const eos = [config.eos_token_id].flat().filter((id): id is number => typeof id === 'number' && id < size);
   const named = [tokenizerConfig.eos_token, ...turnEnds].map(idOf).filter((id) => id >= 0);
-  const bos = idOf(tokenizerConfig.bos_token);
-  const template = tokenizerConfig.chat_template;
+  const first = firstToken(tokenizer.post_processor as PostProcessor | null);
+  const bos = idOf(tokenizerConfig.bos_token ?? first);
   const pieces: TokenizerSource = {
     tokenizer,
     config: tokenizerConfig,
@@ -128,8 +149,8 @@ function loadFolder(source: string, folder: string): LoadedModel {
     style: bpe.byte_fallback ? 'spm' : 'byte-level',
     bos: bos >= 0 ? bos : undefined,
     eosTokens: [...new Set([...eos, ...named])],
-    addBos: tokenizerConfig.add_bos_token === true,
+    addBos: (tokenizerConfig.add_bos_token ?? (bos >= 0 && idOf(first) === bos)) === true,
     spacePrefix: bpe.byte_fallback === true,
   };
-  return assemble(source, basename(folder), model, pieces, typeof template === 'string' ? template : undefined);
+  return assemble(source, basename(folder), model, pieces, chatTemplate(folder, tokenizerConfig));
 }

@@ -90,6 +90,7 @@ export function piecesOf(gguf: Gguf): Pieces {
       throw new ModelError(
         `${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`,
       );
+    const llama3 = pre.startsWith('llama'); // llama.cpp: whole words before merges, and BOS unless a key says otherwise
     const steps = [
       ...(split.digits ? [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }] : []),
       { type: 'Split', pattern: { Regex: split.pattern }, behavior: 'Isolated', invert: false },
@@ -106,7 +107,7 @@ export function piecesOf(gguf: Gguf): Pieces {
         unk_token: null,
         fuse_unk: false,
         byte_fallback: false,
-        ignore_merges: pre.startsWith('llama'),
+        ignore_merges: llama3,
         vocab,
         merges: strings(gguf, 'tokenizer.ggml.merges', true),
       },
@@ -116,7 +117,7 @@ export function piecesOf(gguf: Gguf): Pieces {
       tokenizer,
       config: {},
       style: 'byte-level',
-      addBos: at('add_bos_token') === true,
+      addBos: (at('add_bos_token') ?? llama3) === true,
       spacePrefix: false,
     };
   }

@@ -14,7 +14,7 @@ export interface Processors {
   readonly quota?: number;
 }
 
-function text(path: string): string | undefined {
+export function text(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch {
@@ -60,25 +60,32 @@ function limitOf(folder: string, version: 1 | 2): number | undefined {
   return limit > 0 && Number.isFinite(limit) ? limit : undefined; // "max" and -1 are none
 }
 
-/** The tightest quota of this process's group and of the groups around it. */
-function quotaOf(root: string): number | undefined {
-  const limits: number[] = [];
+/** Folders of the group that a controller puts this process in, and of the groups around it. */
+export function* groupsOf(root: string, controller: string): Generator<{ folder: string; version: 1 | 2 }> {
   for (const line of (text(join(root, 'proc/self/cgroup')) ?? '').split('\n')) {
     const [, controllers = '', path = ''] = line.match(/^\d+:([^:]*):(.*)$/) ?? [];
     const version = controllers === '' ? 2 : 1;
-    if (version === 1 && !controllers.split(',').includes('cpu')) continue;
+    if (version === 1 && !controllers.split(',').includes(controller)) continue;
     const mount = mounts(root).find(({ type, options }) =>
-      version === 2 ? type === 'cgroup2' : type === 'cgroup' && options.includes('cpu'),
+      version === 2 ? type === 'cgroup2' : type === 'cgroup' && options.includes(controller),
     );
     if (!mount) continue;
     // inside a container the group's path may be named from outside: then the mount itself is the group
     const below = relative(mount.from, path);
     const top = resolve(join(root, mount.at));
     for (let folder = below.startsWith('..') ? top : join(top, below); ; folder = dirname(folder)) {
-      const limit = limitOf(folder, version);
-      if (limit !== undefined) limits.push(limit);
+      yield { folder, version };
       if (folder === top) break;
     }
+  }
+}
+
+/** The tightest quota of this process's group and of the groups around it. */
+function quotaOf(root: string): number | undefined {
+  const limits: number[] = [];
+  for (const { folder, version } of groupsOf(root, 'cpu')) {
+    const limit = limitOf(folder, version);
+    if (limit !== undefined) limits.push(limit);
   }
   return limits.length ? Math.min(...limits) : undefined;
 }

@@ -31,7 +31,7 @@ export class Choice {
     this.text = new TextStream(model.detokenizer(), stops, includeStop);
   }
 
-  /** Text piece by piece. A stop string aborts the generation; the engine frees its pages in the next step. */
+  /** Text piece by piece. A stop string ends the generation; the engine frees its pages in the next step. */
   async *pieces(): AsyncGenerator<Piece> {
     const { text, request } = this;
     const stopTokens = new Set(request.stopTokens);
@@ -42,7 +42,7 @@ export class Choice {
       if (certain && stopTokens.has(event.token)) break; // it ends the text, it is not part of it
       events.push(event);
       const piece = text.push(event.token, certain);
-      if (text.stopped !== undefined) this.generation.abort();
+      if (text.stopped !== undefined) this.generation.abort('stop');
       if (piece !== '' || request.sampling?.logprobs !== undefined) {
         yield { text: piece, events };
         events = [];
@@ -78,7 +78,11 @@ export function usageOf(choices: readonly Choice[], prompts: number): Usage {
 /** Runs all choices side by side; pieces arrive in the order in which they come. */
 export async function* interleave(choices: readonly Choice[]): AsyncGenerator<{ index: number; piece?: Piece }> {
   const sources = choices.map((choice) => choice.pieces());
-  const next = (index: number) => sources[index].next().then((result) => ({ index, result }));
+  const next = (index: number) => {
+    const coming = sources[index].next().then((result) => ({ index, result }));
+    coming.catch(() => {}); // it may fail while the reader of the last piece takes its time: the next race says so
+    return coming;
+  };
   const pending = new Map(sources.map((_, index) => [index, next(index)]));
   while (pending.size > 0) {
     const { index, result } = await Promise.race(pending.values());

@@ -45,17 +45,20 @@ export function requestError(error: unknown, body: CommonRequest & { messages?: 
 
 interface HttpError {
   statusCode?: number;
-  validation?: { instancePath?: string; message?: string }[];
   message: string;
 }
 
-/** /messages/0/role → messages[0].role */
-const pathOf = (pointer: string): string =>
-  pointer
-    .split('/')
-    .filter(Boolean)
-    .map((part, i) => (/^\d+$/.test(part) ? `[${part}]` : `${i ? '.' : ''}${part}`))
-    .join('');
+/** messages, 0, role → messages[0].role */
+const pathOf = (path: readonly PropertyKey[]): string =>
+  path.map((part, i) => (/^\d+$/.test(String(part)) ? `[${String(part)}]` : `${i ? '.' : ''}${String(part)}`)).join('');
+
+/** A body that is not what its schema says. */
+export function invalid({ path, message: why }: { path: readonly PropertyKey[]; message: string }): ApiError {
+  const param = pathOf(path) || null;
+  if (param && /received undefined$/.test(why))
+    return new ApiError(400, `Missing required parameter: ${param}.`, param, 'missing_required_parameter');
+  return new ApiError(400, param ? `${param}: ${why}.` : `The request body: ${why}.`, param, 'invalid_value');
+}
 
 const messages: Record<number, string> = {
   413: 'The request body is larger than this server accepts.',
@@ -67,14 +70,7 @@ export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof RequestError) return new ApiError(400, error.message, error.param ?? null);
   if (error instanceof ModelError) return new ApiError(400, error.message);
-  const { statusCode = 500, validation, message } = error as HttpError;
-  if (validation?.length) {
-    const [{ instancePath = '', message: why = 'is not valid' }] = validation;
-    const param = pathOf(instancePath) || null;
-    if (param && /received undefined$/.test(why))
-      return new ApiError(400, `Missing required parameter: ${param}.`, param, 'missing_required_parameter');
-    return new ApiError(400, param ? `${param}: ${why}.` : `The request body: ${why}.`, param, 'invalid_value');
-  }
+  const { statusCode = 500, message } = error as HttpError;
   if (statusCode >= 400 && statusCode < 500) return new ApiError(statusCode, messages[statusCode] ?? message);
   if (statusCode === 503) return shuttingDown();
   const stopped = error instanceof Error && /^The engine has stopped/.test(error.message);

@@ -1,5 +1,6 @@
 /** A client's request → the engine's. */
 import type { EngineApi, GenerateRequest } from '../engine/types.ts';
+import { isBounded } from '../engine/rules.ts';
 import { PAGE } from '../native/index.ts';
 import { ApiError } from './errors.ts';
 import type { CommonRequest } from './schemas.ts';
@@ -35,12 +36,12 @@ function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number>
   return bias;
 }
 
-/** Tokens to generate when the client does not say: what the context, and without eviction the pool, leave. */
+/** Tokens to generate when the client does not say: what the context leaves, and the pool where the policy has no bound. */
 function room(engine: EngineApi, policy: string | undefined, prompt: number): number {
   const { plan } = engine.policies.find((each) => each.plan.name === policy) ?? engine.policies[0];
   const { layers, kvHeads } = engine.model.spec;
   const pool = (Math.floor(engine.stats().pagesTotal / (layers * kvHeads)) - 1) * PAGE;
-  const most = plan.keep.kind === 'all' ? Math.min(engine.maxModelLen, pool) : engine.maxModelLen;
+  const most = isBounded(plan) ? engine.maxModelLen : Math.min(engine.maxModelLen, pool);
   return Math.max(1, most - prompt);
 }
 

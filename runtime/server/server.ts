@@ -4,12 +4,7 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import {
-  type ZodTypeProvider,
-  jsonSchemaTransform,
-  serializerCompiler,
-  validatorCompiler,
-} from 'fastify-type-provider-zod';
+import { type ZodTypeProvider, jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
 import type { EngineApi } from '../engine/types.ts';
 import type { Service } from './call.ts';
 import { chat, messagesOf } from './chat.ts';
@@ -18,7 +13,7 @@ import { Encoder } from './encode.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { tokenText } from './logprobs.ts';
 import { metricsOf } from './metrics.ts';
-import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest } from './schemas.ts';
+import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest, validator } from './schemas.ts';
 
 export interface ServerOptions {
   /** clients must send it as a bearer token */
@@ -89,7 +84,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     clientErrorHandler: refuseSocket,
   }).withTypeProvider<ZodTypeProvider>();
   app.removeContentTypeParser('text/plain'); // JSON alone: a web page cannot post it to a local server unasked
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(validator);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(swagger, { openapi: { info: { title: 'skv', version } }, transform: jsonSchemaTransform });
 
@@ -133,9 +128,11 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
       );
   };
 
-  app.get('/health', async (_, reply) =>
-    reply.status(service.draining ? 503 : 200).send({ status: service.draining ? 'draining' : 'ok' }),
-  );
+  app.get('/health', async (_, reply) => {
+    const { broken } = engine;
+    const status = broken ? 'broken' : service.draining ? 'draining' : 'ok';
+    return reply.status(status === 'ok' ? 200 : 503).send({ status, reason: broken?.message });
+  });
   app.get('/version', async () => ({ version }));
   app.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
   app.get('/openapi.json', async () => app.swagger());

@@ -49,7 +49,6 @@ int32_t probe_score(const skv_probe* p) {
   P::across_begin(&across, p->head_dim);
   for (int page = 0; P::has_across && page < p->slots; page += SKV_PAGE) {
     const int slots = p->slots - page < SKV_PAGE ? p->slots - page : SKV_PAGE;
-    P::across_page_begin(&across, p->head_dim);
     for (int s = 0; s < slots; s++) P::across_slot(&across, load(page + s), states, s);
     P::across_page_end(&across, slots, p->head_dim);
   }

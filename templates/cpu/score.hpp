@@ -30,9 +30,19 @@ SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {
   memcpy(stays, kept, SKV_PAGE);
 }
 
-// Adds a page's slots to a sum: a tree over the slots, as skv_tree; absent ones are 0.
-SKV_INLINE void add_tree(float* total, float* lanes, int) { *total += skv_tree(lanes); }
-SKV_INLINE void add_tree(Vec* total, Vec* lanes, int dim) {
+// A vector's elements; the rest of a Vec is not worth copying.
+SKV_INLINE void set_vec(Vec* to, const Vec& from, int dim) {
+  for (int d = 0; d < dim; d++) to->at[d] = from.at[d];
+}
+
+// Adds the `slots` of a page to a sum: a tree over the slots, as skv_tree; absent ones are 0.
+SKV_INLINE void add_tree(float* total, float* lanes, int slots, int) {
+  for (int l = slots; l < SKV_PAGE; l++) lanes[l] = 0.0f;
+  *total += skv_tree(lanes);
+}
+SKV_INLINE void add_tree(Vec* total, Vec* lanes, int slots, int dim) {
+  for (int l = slots; l < SKV_PAGE; l++)
+    for (int d = 0; d < dim; d++) lanes[l].at[d] = 0.0f;
   for (int width = 8; width > 0; width /= 2)
     for (int l = 0; l < width; l++)
       for (int d = 0; d < dim; d++) lanes[l].at[d] += lanes[l + width].at[d];
@@ -41,14 +51,13 @@ SKV_INLINE void add_tree(Vec* total, Vec* lanes, int dim) {
 
 // across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
 template <class P, class KV>
-void gather_across(const Head<KV>& h, typename P::Across* across) {
+SKV_INLINE void gather_across(const Head<KV>& h, typename P::Across* across) {
   const int live = *h.length;
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   P::across_begin(across, h.dim);
   for (int p = 0; p * SKV_PAGE < live; p++) {
     const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
-    P::across_page_begin(across, h.dim);
     if (P::across_reads_key) read_keys(h, p, keys);
     if (P::across_reads_value) read_values(h, p, values);
     for (int s = 0; s < slots; s++) {
@@ -62,18 +71,29 @@ void gather_across(const Head<KV>& h, typename P::Across* across) {
 }
 
 // Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values [16]
-// are scratch.
+// are scratch. What a score takes from `across` alone is computed once: nothing written here can be a part of it.
 template <class P, class KV>
-SKV_INLINE void score_page(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
-                           float* out) {
+SKV_INLINE void score_slots(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+                            float* out) {
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   const int live = *h.length;
-  call_lanes<P>(h, p + 8);
   if (P::score_reads_key) read_keys(h, p, keys);
   if (P::score_reads_value) read_values(h, p, values);
+  float scores[SKV_PAGE];
   for (int s = 0; s < SKV_PAGE; s++) {
     float states[P::states + 1];
     for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-    out[s] = P::score(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, across);
+    scores[s] = P::score(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, across);
   }
+  memcpy(out, scores, sizeof scores);
+}
+
+template <class P, class KV>
+SKV_INLINE void score_page(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+                           float* out) {
+  call_lanes<P>(h, p + 8);
+  if constexpr (P::score_reads_key || P::score_reads_value)
+    sized(h, [&](const Head<KV>& h) SKV_FLAT { score_slots<P>(h, p, across, keys, values, out); });
+  else
+    score_slots<P>(h, p, across, keys, values, out);
 }

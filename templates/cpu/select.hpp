@@ -21,7 +21,7 @@ struct Choice {
 template <class P, class KV>
 void score_head(const Head<KV>& h, Choice* c) {
   typename P::Across across;
-  if constexpr (P::has_across) gather_across<P>(h, &across);
+  if constexpr (P::has_across) sized(h, [&](const Head<KV>& h) SKV_FLAT { gather_across<P>(h, &across); });
   c->live = *h.length;
   c->candidates = 0;
   Vec keys[SKV_PAGE], values[SKV_PAGE];

@@ -71,10 +71,13 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMe
                                Shared<float> totals) {
   // a vector among the statistics has sixteen lanes too
   constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector;
+  constexpr int ahead = 4 * SKV_PAGE;  // slots whose vectors are under way: a block reads a page at a time
   const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
   if (P::has_across)
     gather_across<P>(h.live, D, tile, totals, [&](int slot, const Put<P>& put) {
       const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
+      if (P::across_reads_key) call_vec(h, 0, slot + ahead);
+      if (P::across_reads_value) call_vec(h, h.values, slot + ahead);
       Vec key, value;
       if (P::across_reads_key) key = read_vec<KV, D>(page, 0, slot % SKV_PAGE);
       if (P::across_reads_value) value = read_vec<KV, D>(page, h.values, slot % SKV_PAGE);
@@ -86,6 +89,8 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMe
   const typename P::Across across = P::across_of(Totals<P>{totals, D});
   if (wide) {
     for (int slot = threadIdx.x / kVecLanes; slot < h.live; slot += kBlockThreads / kVecLanes) {
+      if (P::score_reads_key) call_vec(h, 0, slot + ahead);
+      if (P::score_reads_value) call_vec(h, h.values, slot + ahead);
       const float score = score_slot<P>(h, slot, across, params);
       if (vec_lane() == 0) c->score[slot] = score;
     }

@@ -1,9 +1,10 @@
 // attend, generated tokens: one query per row against its pages, all query heads of a KV head per load of K and V.
 //
-//   grid (pieces, kv_heads * parts, rows), 128 threads; a part is up to G query heads
+//   grid (splits, kv_heads * parts, rows), 128 threads; a part is up to G query heads
 //
-// A row is cut into at most Tiles::splits splits of a multiple of Tiles::split slots, by its own length and nothing else: its bits do not
-// depend on the batch. A piece is one or more splits, so many that the grid fills the device a few times and no more.
+// A row is cut into at most Tiles::splits splits of a multiple of Tiles::split slots, by its own length and nothing else:
+// its bits do not depend on the batch. Splits are dealt out evenly: with as many blocks as a row may have splits, one or none
+// each, so that blocks are many and the last ones end together.
 // In a split, warp w takes pages w, w + 4, …; L lanes own a slot, each a 16-byte chunk (or two) of its key and value,
 // straight from memory to registers: four loads of K and four of V under way per lane, 4 KiB a warp. Each group
 // of L lanes keeps its own running softmax; groups, then warps, meet once at the end of the split.
@@ -113,7 +114,7 @@ struct Running {
 };
 
 template <class P, class KV, int D, int G>
-__global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_rows, int splits_a_piece) {
+__global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_rows) {
   using W = DecodeShape<KV, D, G>;
   using L = Layout<KV, D>;
   constexpr int E = W::elements;
@@ -122,7 +123,7 @@ __global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_
   const int parts = divided(s.group, G), g0 = blockIdx.y % parts * G, heads = min(G, s.group - g0);
   const Head<KV, D> h(s, row, s.layer, blockIdx.y / parts);
   const int splits = splits_of(h.live), length = split_slots(h.live);
-  const int split0 = blockIdx.x * splits_a_piece, split1 = min(splits, split0 + splits_a_piece);
+  const int split0 = splits * blockIdx.x / gridDim.x, split1 = splits * (blockIdx.x + 1) / gridDim.x;
   if (split0 >= split1) return;
 
   Arena arena;

@@ -3,6 +3,7 @@
 //   Global<T>, Shared<T>   arrays: plain pointers on the GPU, checked views in the emulation
 //   Arena                  hands a block's dynamic shared memory out, front to back, the same in every thread
 //   Chunk                  four words, 16 bytes, the unit of every wide access
+//   call_ahead             a hint: this word is read soon
 //   copy_async …           16 bytes from global to shared memory behind the threads' backs; zeros when not `valid`
 //   SKV_LAUNCH             a launch on a stream; its value is 0 or a code of abi.h
 //
@@ -28,6 +29,7 @@ using Shared = T*;
 
 #define SKV_DEVICE_ONLY static __device__ __forceinline__
 #define SKV_UNROLL _Pragma("unroll")
+#define SKV_UNROLL_4 _Pragma("unroll 4")
 #define SKV_LOOP _Pragma("unroll 1")  // loads of one turn under way, not of all: registers
 
 template <class T>
@@ -63,6 +65,11 @@ SKV_DEVICE_ONLY Chunk stream_chunk(const uint32_t* from, int64_t i) {
 }
 SKV_DEVICE_ONLY void store_chunk(uint32_t* to, int64_t i, const Chunk& chunk) {
   *(uint4*)(to + i) = *(const uint4*)&chunk;
+}
+
+// Calls a word's line into the second cache.
+SKV_DEVICE_ONLY void call_ahead(const uint32_t* from, int64_t i) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i));
 }
 
 SKV_DEVICE_ONLY void copy_async(uint32_t* to, int i, const uint32_t* from, int64_t j, bool valid) {
@@ -109,7 +116,7 @@ static int32_t launch(void (*kernel)(Wanted...), dim3 grid, int threads, int sha
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
   if (shared_bytes > 48 * 1024) {
     const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-    if (e != cudaSuccess) return SKV_E_DEVICE + (int32_t)e;
+    if (e != cudaSuccess) return cudaGetLastError(), SKV_E_DEVICE + (int32_t)e;  // not told again by a later launch
   }
   kernel<<<grid, threads, shared_bytes, (cudaStream_t)stream>>>(given...);
   const cudaError_t e = cudaGetLastError();

@@ -43,12 +43,6 @@ static inline void expose_step(const skv_step* s, int64_t logit_floats) {
   expose(s->lse, (int64_t)h.max_tokens * h.kv_heads * h.group * 4, "lse");
 }
 
-// Splits a block takes, so that decode fills the device about four times and no more.
-static inline int splits_a_piece(int rows, int heads, int splits, int workers) {
-  const int wanted = divided(4 * workers, rows * heads > 0 ? rows * heads : 1);
-  return divided(splits, wanted < 1 ? 1 : wanted > splits ? splits : wanted);
-}
-
 template <class P, class V>
 int32_t append_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   const Step step = step_of(s, layer);
@@ -68,9 +62,8 @@ int32_t decode_rows(const skv_step* s, const Step& step, const skv_exec* exec) {
   const int splits = splits_of(s->hints.slots);
   // shorter rows are cut finer than the longest: as many splits as any length below can have
   const int most = s->hints.slots < Tiles::split * Tiles::splits ? splits : Tiles::splits;
-  const int piece = splits_a_piece(s->hints.decode_rows, heads, most, exec->workers);
-  int32_t code = SKV_LAUNCH((decode_kernel<P, KV, V::D, G>), dim3(divided(most, piece), heads, s->rows), kDecodeThreads,
-                            (decode_shared<KV, V::D, G>()), exec->stream, step, rows, piece);
+  int32_t code = SKV_LAUNCH((decode_kernel<P, KV, V::D, G>), dim3(most, heads, s->rows), kDecodeThreads,
+                            (decode_shared<KV, V::D, G>()), exec->stream, step, rows);
   if (!code)
     code = SKV_LAUNCH((merge_kernel<P, KV, V::D>), dim3(step.kv_heads, s->rows), kMergeThreads, 0, exec->stream, step,
                       rows);
@@ -79,8 +72,9 @@ int32_t decode_rows(const skv_step* s, const Step& step, const skv_exec* exec) {
 
 template <class P, class V>
 int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
+  using T = TileShape<typename V::KV, V::D>;
   const Step step = step_of(s, layer);
-  if (step.group > Tiles::rows) return SKV_E_SHAPE;
+  if (step.group > kObserveRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
   int32_t code = 0;
   if (s->hints.decode_rows > 0)
     code = step.group == 1   ? decode_rows<P, V, 1>(s, step, exec)
@@ -89,7 +83,7 @@ int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
                              : decode_rows<P, V, 8>(s, step, exec);
   if (!code && s->hints.prompt_tokens > 0)
     code = SKV_LAUNCH((prefill_kernel<P, typename V::KV, V::D>),
-                      dim3(divided(s->hints.prompt_tokens, tile_tokens(step.group)), step.kv_heads, s->rows),
+                      dim3(divided(s->hints.prompt_tokens, tile_tokens(T::rows, step.group)), step.kv_heads, s->rows),
                       kTileThreads, (prefill_shared<typename V::KV, V::D>()), exec->stream, step);
   return code;
 }

@@ -1,8 +1,8 @@
 // The matrix product of a warp, 16 x 16 by 16 x 8 into f32, and how its operands lie in registers. One instruction for
 // bf16 and f16; a plain form by shuffles for f32 and, with -DSKV_PLAIN_MMA, for all; one lane for all in the emulation.
 //
-//   lane = 4 g + t   A  reg r: row g + 8 (r % 2), elements 8 (r / 2) + 2 t, + 1     B  reg r: elements 8 r + 2 t, + 1 of
-//   column g         C  0, 1: row g, columns 2 t, 2 t + 1; 2, 3: row g + 8
+//   lane = 4 g + t   A  reg r: row g + 8 (r % 2), elements 8 (r / 2) + 2 t, + 1     B  b0, b1: elements 2 t, + 1, and 8
+//   more, of column g    C  0, 1: row g, columns 2 t, 2 t + 1; 2, 3: row g + 8
 #pragma once
 #include "pages.cuh"
 
@@ -37,14 +37,15 @@ SKV_INLINE Pair<KV> pair_at(Shared<const uint32_t> row, int d) {
 
 // The same product in plain steps: c += sum over k, in order, of a(row, k) b(k, column).
 template <class KV>
-SKV_INLINE void multiply_plain(float* c, const Pair<KV>* a, const Pair<KV>* b) {
+SKV_INLINE void multiply_plain(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b1) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   SKV_UNROLL for (int k = 0; k < 16; k++) {
     const int at = k % 8 / 2, e = k % 2, r = k / 8;
     const float low = __shfl_sync(kFull, a[2 * r].get(e), 4 * g + at);
     const float high = __shfl_sync(kFull, a[2 * r + 1].get(e), 4 * g + at);
-    const float left = __shfl_sync(kFull, b[r].get(e), 4 * (2 * t) + at);
-    const float right = __shfl_sync(kFull, b[r].get(e), 4 * (2 * t + 1) + at);
+    const float mine = (r ? b1 : b0).get(e);
+    const float left = __shfl_sync(kFull, mine, 4 * (2 * t) + at);
+    const float right = __shfl_sync(kFull, mine, 4 * (2 * t + 1) + at);
     c[0] = fmaf(low, left, c[0]), c[1] = fmaf(low, right, c[1]);
     c[2] = fmaf(high, left, c[2]), c[3] = fmaf(high, right, c[3]);
   }
@@ -52,33 +53,33 @@ SKV_INLINE void multiply_plain(float* c, const Pair<KV>* a, const Pair<KV>* b) {
 
 #if defined(SKV_PLAIN_MMA)
 template <class KV>
-SKV_INLINE void multiply(float* c, const Pair<KV>* a, const Pair<KV>* b) {
-  multiply_plain<KV>(c, a, b);
+SKV_INLINE void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b1) {
+  multiply_plain<KV>(c, a, b0, b1);
 }
 #elif defined(__CUDACC__)
 template <class KV>
-SKV_INLINE void multiply(float* c, const Pair<KV>* a, const Pair<KV>* b) {
+SKV_INLINE void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b1) {
   if constexpr (KV::type == SKV_F32) {
-    multiply_plain<KV>(c, a, b);
+    multiply_plain<KV>(c, a, b0, b1);
   } else if constexpr (KV::type == SKV_BF16) {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0].word[0]), "r"(a[1].word[0]), "r"(a[2].word[0]), "r"(a[3].word[0]), "r"(b[0].word[0]),
-          "r"(b[1].word[0]));
+        : "r"(a[0].word[0]), "r"(a[1].word[0]), "r"(a[2].word[0]), "r"(a[3].word[0]), "r"(b0.word[0]),
+          "r"(b1.word[0]));
   } else {
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0].word[0]), "r"(a[1].word[0]), "r"(a[2].word[0]), "r"(a[3].word[0]), "r"(b[0].word[0]),
-          "r"(b[1].word[0]));
+        : "r"(a[0].word[0]), "r"(a[1].word[0]), "r"(a[2].word[0]), "r"(a[3].word[0]), "r"(b0.word[0]),
+          "r"(b1.word[0]));
   }
 }
 #else
 template <class KV>
-void multiply(float* c, const Pair<KV>* a, const Pair<KV>* b) {
+void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b1) {
   struct Lane {
     float* c;
-    const Pair<KV>*a, *b;
-  } mine{c, a, b};
+    const Pair<KV>*a, *b[2];
+  } mine{c, a, {&b0, &b1}};
   emulate::meet(kFull, &mine, "a matrix product", EMULATE_HERE, [](void** lanes, uint32_t) {
     float left[16][16], right[16][8];
     for (int l = 0; l < 32; l++) {
@@ -86,7 +87,7 @@ void multiply(float* c, const Pair<KV>* a, const Pair<KV>* b) {
       for (int r = 0; r < 4; r++)
         for (int e = 0; e < 2; e++) left[l / 4 + 8 * (r % 2)][8 * (r / 2) + 2 * (l % 4) + e] = from.a[r].get(e);
       for (int r = 0; r < 2; r++)
-        for (int e = 0; e < 2; e++) right[8 * r + 2 * (l % 4) + e][l / 4] = from.b[r].get(e);
+        for (int e = 0; e < 2; e++) right[8 * r + 2 * (l % 4) + e][l / 4] = from.b[r]->get(e);
     }
     for (int l = 0; l < 32; l++)
       for (int i = 0; i < 4; i++) {
@@ -97,22 +98,38 @@ void multiply(float* c, const Pair<KV>* a, const Pair<KV>* b) {
 }
 #endif
 
-// B operands of a product over slots, from rows of slots: slots slot0 … + 15, columns d … + 7 in b, d + 8 … in b + 2.
+// The operands that a warp reads at once: rows row0 … + 15 and elements d … + 15 of a tile, as four quarters. As they lie:
+// register r has rows 8 (r % 2) … and elements 8 (r / 2) …, an A of those rows, or Bs of eight rows each: {0, 2} and {1, 3}.
 template <class KV>
-SKV_INLINE void load_turned(Pair<KV>* b, Shared<const uint32_t> tile, int stride, int slot0, int d) {
+SKV_INLINE void load_operand(Pair<KV>* a, Shared<const uint32_t> tile, int stride, int row0, int d) {
   const int lane = threadIdx.x % 32;
 #if defined(__CUDACC__)
   if constexpr (KV::per_word == 2) {
-    const uint32_t* row = tile + (slot0 + lane % 16) * stride + (d + lane / 16 * 8) / 2;
+    const uint32_t* row = tile + (row0 + lane % 16) * stride + (d + lane / 16 * 8) / 2;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(a[0].word[0]), "=r"(a[1].word[0]), "=r"(a[2].word[0]), "=r"(a[3].word[0])
+                 : "r"((uint32_t)__cvta_generic_to_shared(row)));
+  } else
+#endif
+  SKV_UNROLL for (int r = 0; r < 4; r++)
+    a[r] = pair_at<KV>(tile + (row0 + r % 2 * 8 + lane / 4) * stride, d + r / 2 * 8 + lane % 4 * 2);
+}
+
+// The same with each quarter turned, for products over rows: Bs of eight elements each, {0, 1} and {2, 3}.
+template <class KV>
+SKV_INLINE void load_turned(Pair<KV>* b, Shared<const uint32_t> tile, int stride, int row0, int d) {
+  const int lane = threadIdx.x % 32;
+#if defined(__CUDACC__)
+  if constexpr (KV::per_word == 2) {
+    const uint32_t* row = tile + (row0 + lane % 16) * stride + (d + lane / 16 * 8) / 2;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(b[0].word[0]), "=r"(b[1].word[0]), "=r"(b[2].word[0]), "=r"(b[3].word[0])
                  : "r"((uint32_t)__cvta_generic_to_shared(row)));
-    return;
-  }
+  } else
 #endif
   SKV_UNROLL for (int r = 0; r < 4; r++) {
-    const int column = d + r / 2 * 8 + lane / 4, slot = slot0 + r % 2 * 8 + lane % 4 * 2;
-    uint32_t word[2] = {tile[slot * stride + column / KV::per_word], tile[(slot + 1) * stride + column / KV::per_word]};
+    const int column = d + r / 2 * 8 + lane / 4, row = row0 + r % 2 * 8 + lane % 4 * 2;
+    uint32_t word[2] = {tile[row * stride + column / KV::per_word], tile[(row + 1) * stride + column / KV::per_word]};
     if (KV::per_word == 2) {
       const int shift = column % 2 * 16;
       b[r].word[0] = (word[0] >> shift & 0xffff) | (word[1] >> shift & 0xffff) << 16;

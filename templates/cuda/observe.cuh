@@ -14,10 +14,12 @@ SKV_BOTH constexpr int observe_slots() {
   return 2 * TileShape<KV, D>::slots;
 }
 
+constexpr int kObserveRows = 16 * kTileWarps;  // of a tile of queries
+
 template <class KV, int D>
 SKV_BOTH constexpr int observe_shared() {
-  using T = TileShape<KV, D>;
-  return ((T::rows + observe_slots<KV, D>()) * T::stride + T::rows * (observe_slots<KV, D>() + 4) + T::rows) * 4 + 64;
+  constexpr int slots = observe_slots<KV, D>(), rows = kObserveRows;
+  return ((rows + slots) * TileShape<KV, D>::stride + rows * (slots + 4) + rows) * 4;
 }
 
 template <class P, class KV, int D>
@@ -26,44 +28,40 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   constexpr int slots = observe_slots<KV, D>(), N = slots / 8, wide = slots + 4, lanes = next_lanes<P>();
   const skv_row row = load_row(s, blockIdx.z);
   if (row.policy != s.self || is_decode(row) || row.observe1 <= row.observe0) return;
-  const Head<KV, D> h(s, row, s.layer, blockIdx.y);
-  const int before = h.live - row.tokens, slot0 = blockIdx.x * slots, last = row.observe1 - row.pos0;
+  // the first slots, which most queries see, go first, those of all heads side by side
+  const int nth = blockIdx.y * gridDim.x + blockIdx.x;
+  const Head<KV, D> h(s, row, s.layer, nth % s.kv_heads);
+  const int before = h.live - row.tokens, slot0 = nth / s.kv_heads * slots, last = row.observe1 - row.pos0;
   const int first = max(row.observe0 - row.pos0, slot0 - before);  // earlier queries see nothing of this tile
   const int end = smaller(before + last, slot0 + slots);           // nobody observed sees later slots
   if (slot0 >= end) return;
 
   Arena arena;
-  const Shared<uint32_t> queries = arena.take<uint32_t>(T::rows * T::stride, "queries");
+  const Shared<uint32_t> queries = arena.take<uint32_t>(kObserveRows * T::stride, "queries");
   const Shared<uint32_t> keys = arena.take<uint32_t>(slots * T::stride, "keys");
-  const Shared<float> logits = arena.take<float>(T::rows * wide, "logits");  // [row][slot]
-  const Shared<float> lse = arena.take<float>(T::rows, "lse");
+  const Shared<float> logits = arena.take<float>(kObserveRows * wide, "logits");  // [row][slot]
+  const Shared<float> lse = arena.take<float>(kObserveRows, "lse");
   const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
-  fetch_slots(h, keys, 0, slot0, slots, end);
+  fetch_slots<slots>(h, keys, 0, slot0, end);
   commit_async();
   wait_async<0>();
   __syncthreads();
   if (P::shift_lane) turn_slots<P>(h, keys, slot0, slots, end);
 
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, row0 = threadIdx.x / 32 * 16;
-  const int tokens = tile_tokens(s.group);
+  const int tokens = tile_tokens(kObserveRows, s.group);
   SKV_LOOP for (int t0 = first; t0 < last; t0 += tokens) {
     const int t1 = smaller(t0 + tokens, last);
-    load_queries(h, queries, t0, t1);
+    load_queries(h, queries, kObserveRows, t0, t1);
     for (int r = threadIdx.x; r < (t1 - t0) * s.group; r += kTileThreads)
       lse[r] = global(s.lse)[h.query(t0 + r / s.group) + r % s.group];
     __syncthreads();
     SKV_LOOP for (int half = 0; half < 2; half++) {  // of the slots, as many as prefill has in registers
-      float x[N / 2][4];
-      SKV_UNROLL for (int n = 0; n < N / 2; n++)
-        SKV_UNROLL for (int i = 0; i < 4; i++) x[n][i] = 0;
-      SKV_UNROLL for (int k = 0; k < D / 16; k++) {
-        Pair<KV> a[4];
-        query_operand<KV, D>(a, queries, k * 16);
-        add_logits<KV, D, N / 2>(x, a, keys + half * (slots / 2) * T::stride, k * 16);
-      }
+      float x[1][N / 2][4];
+      logits_of<KV, D, 1, N / 2>(x, queries, row0, keys + half * (slots / 2) * T::stride);
       SKV_UNROLL for (int n = 0; n < N / 2; n++)
         SKV_UNROLL for (int i = 0; i < 4; i++)
-          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[n][i];
+          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[0][n][i];
     }
     __syncthreads();
     for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {

@@ -65,6 +65,13 @@ SKV_INLINE Vec read_vec(Global<const uint32_t> page, int from, int slot) {
   return out;
 }
 
+// Calls the key or value of a slot that is read later; the sixteen lanes share its lines. Slots from `live` on are nothing.
+template <class KV, int D>
+SKV_INLINE void call_vec(const Head<KV, D>& h, int from, int slot) {
+  if (slot < h.live)
+    call_ahead(h.page(slot / SKV_PAGE), from + slot % SKV_PAGE * Layout<KV, D>::row + vec_lane() * (D / kVecLanes) / KV::per_word);
+}
+
 template <class P, class KV, int D>
 SKV_INLINE void read_states(const Head<KV, D>& h, Global<const uint32_t> page, int slot, float* states) {
   SKV_UNROLL for (int i = 0; i < P::states; i++)

@@ -11,26 +11,34 @@ constexpr int kTileThreads = 128, kTileWarps = kTileThreads / 32;
 template <class KV, int D>
 struct TileShape {
   static constexpr int row = Layout<KV, D>::row, stride = row + 4;
-  static constexpr int rows = Tiles::rows;                              // 16 a warp
-  static constexpr int slots = row > 64 ? Tiles::slots / 2 : Tiles::slots;  // in prefill
-  static constexpr bool queries_stay = row <= 64;  // a warp's query operands fit its registers
-  static_assert(rows == 16 * kTileWarps, "each warp has one product's rows");
+  static constexpr bool wide = KV::per_word == 1 || D > 128;  // the registers hold half as much
+  static constexpr int products = wide ? 1 : 2;               // of 16 rows, that a warp has in prefill
+  static constexpr int rows = 16 * kTileWarps * products;
+  static constexpr int slots = wide ? Tiles::slots / 2 : Tiles::slots;
+  static_assert(rows == (wide ? Tiles::rows / 2 : Tiles::rows), "the plan's tiles are what four warps have");
 };
 
-// Tokens of a tile.
-SKV_BOTH int tile_tokens(int group) { return group < Tiles::rows ? Tiles::rows / group : 1; }
+// Tokens of a tile of query rows.
+SKV_BOTH constexpr int tile_tokens(int rows, int group) { return group < rows ? rows / group : 1; }
 
-// Starts to copy keys (from = 0) or values (from = h.values) of `count` slots from slot0 on; slots from `end` on are 0.
-template <class KV, int D>
-SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int from, int slot0, int count, int end) {
+// Starts to copy keys (from = 0) or values (from = h.values) of `count` slots from slot0 on, a multiple of a page; slots
+// from `end` on are 0.
+template <int count, class KV, int D>
+SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int from, int slot0, int end) {
   using L = Layout<KV, D>;
-  for (int i = threadIdx.x; i < count * L::chunks; i += kTileThreads) {
-    const int slot = slot0 + i / L::chunks, chunk = i % L::chunks * 4;
-    const bool there = slot < end;
-    const Global<const uint32_t> page = h.page(there ? slot / SKV_PAGE : 0);
-    copy_async(tile, i / L::chunks * TileShape<KV, D>::stride + chunk, page,
-               from + (there ? slot % SKV_PAGE : 0) * L::row + chunk, there);
-  }
+  constexpr int lanes = L::chunks <= 8 ? 8 : L::chunks <= 16 ? 16 : L::chunks <= 32 ? 32 : 64;  // of a slot
+  constexpr int at_once = kTileThreads / lanes;                                                 // slots, of one page
+  static_assert(L::chunks <= 64 && at_once <= SKV_PAGE && count % SKV_PAGE == 0, "a turn stays in a page");
+  const int chunk = threadIdx.x % lanes, mine = threadIdx.x / lanes;
+  int32_t number[count / SKV_PAGE];  // looked up together: a copy that is under way lets no look-up pass
+  SKV_UNROLL for (int p = 0; p < count / SKV_PAGE; p++)
+    number[p] = h.table[slot0 + p * SKV_PAGE < end ? slot0 / SKV_PAGE + p : 0];
+  if (chunk < L::chunks)
+    SKV_UNROLL for (int i = 0; i < count; i += at_once) {
+      const bool there = slot0 + i + mine < end;
+      copy_async(tile, (i + mine) * TileShape<KV, D>::stride + chunk * 4, h.numbered(number[i / SKV_PAGE]),
+                 from + (i % SKV_PAGE + mine) * L::row + chunk * 4, there);
+    }
 }
 
 // Turns the keys of a tile whose slots are shifted. Needs a barrier before and after.
@@ -59,11 +67,12 @@ SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot
   }
 }
 
-// Queries of tokens [t0, t1), scaled, then rounded to the keys' type, as every target does; rows that are not there are 0.
+// Queries of tokens [t0, t1) as `rows` rows, scaled, then rounded to the keys' type, as every target does; rows that are
+// not there are 0.
 template <class KV, int D>
-SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int t0, int t1) {
+SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int rows, int t0, int t1) {
   using L = Layout<KV, D>;
-  for (int i = threadIdx.x; i < Tiles::rows * L::row / 2; i += kTileThreads) {
+  for (int i = threadIdx.x; i < rows * L::row / 2; i += kTileThreads) {
     const int r = i / (L::row / 2), word = i % (L::row / 2) * 2, t = t0 + r / h.s.group;
     float x[4] = {0, 0, 0, 0};  // of two words
     if (t < t1)
@@ -75,21 +84,23 @@ SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int t0
   }
 }
 
-// A warp's query operands for elements d … d + 15.
-template <class KV, int D>
-SKV_INLINE void query_operand(Pair<KV>* a, Shared<const uint32_t> queries, int d) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4, row0 = threadIdx.x / 32 * 16;
-  SKV_UNROLL for (int r = 0; r < 4; r++)
-    a[r] = pair_at<KV>(queries + (row0 + g + r % 2 * 8) * TileShape<KV, D>::stride, d + r / 2 * 8 + 2 * t);
-}
-
-// Adds elements d … d + 15 to the raw logits of a warp's rows and N x 8 slots.
-template <class KV, int D, int N>
-SKV_INLINE void add_logits(float (*x)[4], const Pair<KV>* a, Shared<const uint32_t> keys, int d) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-  SKV_UNROLL for (int n = 0; n < N; n++) {
-    const Shared<const uint32_t> row = keys + (n * 8 + g) * TileShape<KV, D>::stride;
-    const Pair<KV> b[2] = {pair_at<KV>(row, d + 2 * t), pair_at<KV>(row, d + 8 + 2 * t)};
-    multiply<KV>(x[n], a, b);
+// Raw logits of a warp's M x 16 rows from row0 on and the first 8 N slots of `keys`.
+template <class KV, int D, int M, int N>
+SKV_INLINE void logits_of(float (*x)[N][4], Shared<const uint32_t> queries, int row0, Shared<const uint32_t> keys) {
+  constexpr int stride = TileShape<KV, D>::stride;
+  SKV_UNROLL for (int m = 0; m < M; m++)
+    SKV_UNROLL for (int n = 0; n < N; n++)
+      SKV_UNROLL for (int i = 0; i < 4; i++) x[m][n][i] = 0;
+  SKV_UNROLL_4 for (int d = 0; d < D; d += 16) {
+    Pair<KV> a[M][4];
+    SKV_UNROLL for (int m = 0; m < M; m++) load_operand<KV>(a[m], queries, stride, row0 + 16 * m, d);
+    SKV_UNROLL for (int n = 0; n < N; n += 2) {
+      Pair<KV> b[4];
+      load_operand<KV>(b, keys, stride, n * 8, d);
+      SKV_UNROLL for (int m = 0; m < M; m++) {
+        multiply<KV>(x[m][n], a[m], b[0], b[2]);
+        multiply<KV>(x[m][n + 1], a[m], b[1], b[3]);
+      }
+    }
   }
 }

@@ -73,6 +73,23 @@ test('a NaN score is reported with its seed', async () => {
   assert.match(err, /NaN on finite input \(seed \d+\)/);
 });
 
+test('a score that only states out of reach make NaN is fine, and files may import each other', async () => {
+  const text = readFileSync(join(elsewhere, 'first.ts'), 'utf8')
+    .replace("name: 'first'", "name: 'roots'")
+    .replace('slot.mass,', 'half(root(slot.mass)),');
+  writeFileSync(join(elsewhere, 'roots.ts'), `import { root } from './a.ts';\nimport { half } from './b.ts';\n${text}`);
+  writeFileSync(
+    join(elsewhere, 'a.ts'),
+    "import { sqrt } from 'skv';\nimport { half } from './b.ts';\nexport const root = (x: number) => sqrt(half(x));\nexport const two = 2;\n",
+  );
+  writeFileSync(
+    join(elsewhere, 'b.ts'),
+    "import { two } from './a.ts';\nexport const half = (x: number) => x / two;\n",
+  );
+  const { code, err } = await skv('test', 'roots.ts', '--runs', '20');
+  assert.is(code, 0, err);
+});
+
 test('mistakes of the user end with 1 and say what to do', async () => {
   const wrong: [string[], RegExp][] = [
     [['build', 'h20'], /Did you mean h2o\?/],

@@ -1,6 +1,7 @@
 /** Memory is the limit: a pool for a tenth of what the requests' tokens would need. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import { RequestError } from '../../runtime/engine/types.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, randomTokens, smallEngine } from './small.ts';
@@ -53,6 +54,55 @@ test('100 requests with the full cache finish by preemption, with the tokens of 
   await small.close();
 });
 
+test('what was preempted waits until its tokens fit: it is not computed again and again', async () => {
+  // two that fit together for a while: the second one is put off once, and comes back when the first has ended
+  const engine = await smallEngine(model, {
+    kvCacheBytes: 30 * layers * kvHeads * pageBytes,
+    maxSeqs: 2,
+    maxModelLen: 512,
+    prefixCache: false,
+  });
+  const all = await Promise.all(
+    [1, 2].map((seed) => outcome(engine, { prompt: randomTokens(seed, 16, vocab), maxTokens: 400, policy: 'none' })),
+  );
+  assert.ok(all.every(({ tokens }) => tokens.length === 400));
+  assert.is(engine.stats().preemptions, 1);
+  await engine.close();
+});
+
+test('a policy with a bound keeps its pages when a full cache grows beside it', async () => {
+  const engine = await smallEngine(model, {
+    kvCacheBytes: 34 * layers * kvHeads * pageBytes,
+    maxSeqs: 4,
+    maxModelLen: 512,
+    prefixCache: false,
+  });
+  const full = outcome(engine, { prompt: randomTokens(1, 100, vocab), maxTokens: 400, policy: 'none' });
+  const evicting = [2, 3, 4].map((seed) =>
+    outcome(engine, {
+      prompt: randomTokens(seed, 60, vocab),
+      maxTokens: 400,
+      policy: 'h2o',
+      params: { budget: 24, recent: 8 },
+    }),
+  );
+  for (const { finished } of await Promise.all(evicting)) assert.is(finished.preemptions, 0);
+  assert.is((await full).finished.reason, 'length');
+  await engine.close();
+});
+
+test('pages have the type that a policy stores, and policies that disagree are refused', async () => {
+  const [{ library, directory, plan }] = [await build(shipped('knorm')!)];
+  const stored = { library, directory, plan: { ...plan, store: 'f32' as const } };
+  const engine = await smallEngine(model, { policies: [stored] });
+  assert.ok(engine.stats().pageBytes > pageBytes, 'f32 pages are larger');
+  await engine.close();
+  await smallEngine(model, { policies: [stored], kvType: 'bf16' }).then(
+    () => assert.unreachable('it was accepted'),
+    (error: Error) => assert.match(error.message, /knorm stores keys and values as f32, the server as bf16/),
+  );
+});
+
 test('compaction works when no page is free', async () => {
   // exactly the pages of one prompt and the next token's: at its end everything is in use
   const engine = await smallEngine(model, {
@@ -85,6 +135,7 @@ test('what can never run is refused at submission', async () => {
   };
   refused({ prompt: [] }, /empty/);
   refused({ prompt: [vocab] }, /not in the vocabulary/);
+  refused({ prompt: [1], forced: [2, vocab] }, /not in the vocabulary/);
   refused({ maxTokens: 0 }, /at least 1/);
   refused({ policy: 'nope' }, /no policy nope; loaded are none/);
   refused({ policy: 'h2o', params: { size: 1 } }, /no parameter size; it has budget, recent/);
@@ -110,6 +161,24 @@ test('cache-relative positions have no limit of length', async () => {
   });
   assert.is(finished.reason, 'length');
   assert.is(tokens.length, 400);
+  await engine.close();
+});
+
+test('cached pages are those that no request holds', async () => {
+  const engine = await smallEngine(model);
+  const heads = layers * kvHeads;
+  const during = async () => {
+    const generation = engine.submit({ prompt: randomTokens(7, 160, vocab), maxTokens: 4, policy: 'none' });
+    for await (const _ of generation) {
+      const { pagesUsed, pagesCached } = engine.stats();
+      await generation.finished;
+      return { held: pagesUsed - pagesCached, cached: pagesCached };
+    }
+  };
+  assert.equal(await during(), { held: 11 * heads, cached: 0 }, 'ten pages of the prompt, one of the first token');
+  const { pagesUsed, pagesCached } = engine.stats();
+  assert.equal([pagesUsed, pagesCached], [10 * heads, 10 * heads]);
+  assert.equal(await during(), { held: 11 * heads, cached: heads }, 'the tenth page was computed again');
   await engine.close();
 });
 

@@ -32,4 +32,46 @@ test('tokens are what was asked for, whatever the length', () => {
   assert.is(rules.budget(10_000), 300);
 });
 
+test('a threshold is asked once so many tokens have come: it has no budget to be over', () => {
+  const above = (when: Plan['when']) => new Rules({ ...plan, keep: { kind: 'above' }, when }, {}, undefined, 1);
+  const always = above([{ kind: 'over', slack: 0 }]);
+  assert.is(always.compacts(100, 100, 0), true, 'at the end of the prompt');
+  assert.is(always.compacts(101, 100, 0), true);
+  assert.is(always.until(100, 100, 0), 1);
+  const fourth = above([{ kind: 'over', slack: 3 }]);
+  assert.equal(
+    [101, 102, 103, 104].map((length) => fourth.compacts(length, 100, 0)),
+    [false, false, false, true],
+  );
+});
+
+test('observed queries may be a share of the prompt', () => {
+  const observing: Plan = {
+    ...plan,
+    params: [{ name: 'share', kind: 'fraction', default: 0.1, min: 0, max: 1 }, ...plan.params],
+    observe: { prompt: { last: { param: 'share' } }, decode: false },
+  };
+  assert.is(new Rules(observing, {}, undefined, 1).observeLast(500), 50);
+});
+
+test('tokens of a step are whole where heads hold different numbers of slots', () => {
+  const rules = new Rules({ ...plan, when: [{ kind: 'over', slack: 4 }] }, {}, undefined, 1);
+  assert.is(rules.until(100, 50, 0.5), 4);
+});
+
+test('peaks: to the end where there is a bound, else with what is known', () => {
+  const peaks = (when: Plan['when'], layers: Plan['layers'] = { kind: 'uniform' }) =>
+    new Rules({ ...plan, when, layers }, { budget: 300 }, undefined, 2).peaks(1000, 5000);
+  assert.equal(peaks([{ kind: 'over', slack: 0 }]), { prompt: 1000, decode: 301 });
+  assert.equal(peaks([{ kind: 'promptEnd' }]), { prompt: 1000, decode: 300 + 4000 });
+  assert.equal(
+    peaks([
+      { kind: 'promptChunk', n: 64 },
+      { kind: 'over', slack: 0 },
+    ]),
+    { prompt: 364, decode: 301 },
+  );
+  assert.is(peaks([{ kind: 'over', slack: 0 }], { kind: 'table', factors: [4, 1] }).decode, 1201);
+});
+
 test.run();

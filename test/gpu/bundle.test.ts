@@ -120,11 +120,22 @@ test('a number that is off, and a slot that should not be kept, fail', () => {
   );
 });
 
+test('attention is held against plain loops: a prompt, then a generated token', () => {
+  const policies = ['none', 'streaming', 'keydiff'];
+  const paths = policies.map((policy) => join(emulated, policy, 'policy.so'));
+  const { status, out, err } = run(driver, ['attention', ...paths, 'tiny']);
+  assert.is(status, 0, `${out}${err}`);
+  for (const policy of policies)
+    assert.match(out, new RegExp(`ok {3}${policy} beside plain loops: bf16.* 1 of 151 tokens`));
+  assert.match(out, /ok {3}keydiff beside plain loops: f16/);
+});
+
 test('bench goes through every case; under emulation its numbers mean nothing', () => {
   const json = join(home, 'bench.json');
   const { status, out, err } = run(driver, ['bench', emulated, json, 'tiny']);
   assert.is(status, 0, `${out}${err}`);
-  const { results, matmulTFLOPs } = JSON.parse(readFileSync(json, 'utf8'));
+  const { results, matmulTFLOPs, notMeasured } = JSON.parse(readFileSync(json, 'utf8'));
+  assert.equal(notMeasured, []);
   assert.is(matmulTFLOPs, null, 'what was not measured is no number');
   for (const kernel of ['attend, decode', 'accumulate', 'select-compact', 'attend, prefill', 'observe, every query'])
     assert.ok(
@@ -157,7 +168,8 @@ test('gpu.sh compiles with the wheels’ nvcc, and says that nothing can run her
   writeFileSync(join(small, 'policies', 'knorm', 'policy.cu'), 'not C++');
   const broken = run('./gpu.sh', ['build'], { cwd: small, env });
   assert.is(broken.status, 1);
-  assert.match(broken.err, /policy\.cu.*error[\s\S]*gpu\.sh: something does not compile/);
+  assert.match(broken.err, /policy\.cu.*error[\s\S]*FAIL knorm does not compile[\s\S]*gpu\.sh: something does not/);
+  assert.ok(existsSync(join(small, 'build', 'driver', 'driver')), 'the rest is kept');
 });
 
 test('gpu.sh says what is missing', () => {

@@ -23,8 +23,8 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
     filter: (path) => statSync(path).isDirectory() || /\.(cuh|hpp|h)$/.test(path),
   });
   rmSync(join(folder, 'templates', 'cpu'), { recursive: true });
-  // another nvcc may spill where ours does not: there it is a warning
-  writeFileSync(join(folder, 'flags'), `${flags.join(' ').replace(',-Werror', '')}\n`);
+  // another nvcc may spill where ours does not: there it is a warning; lines are for compute-sanitizer's reports
+  writeFileSync(join(folder, 'flags'), `${flags.join(' ').replace(',-Werror', '')} -lineinfo\n`);
   for (const name of policies) {
     const own = cases().filter(({ policy }) => policy === name);
     const { sources, plan } = await compileSource(shipped(name)!, {
@@ -57,6 +57,6 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (process.argv[2] === undefined) rmSync(folder, { recursive: true, force: true });
   const size = await writeBundle(folder, shippedPolicies);
   console.log(
-    `${folder}: ${(size / 2 ** 20).toFixed(1)} MiB. Copy it to a GPU machine, then: ./gpu.sh test && ./gpu.sh bench`,
+    `${folder}: ${(size / 2 ** 20).toFixed(1)} MiB. Copy it to a GPU machine, then: ./gpu.sh bench; ./gpu.sh test`,
   );
 }

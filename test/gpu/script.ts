@@ -60,8 +60,8 @@ export function script(
         tokens,
         pos0: computed,
         prompt,
-        observe: observed(plan, rules.observeLast, prompt, computed, length),
-        observeLast: rules.observeLast,
+        observe: observed(plan, rules.observeLast(prompt), prompt, computed, length),
+        observeLast: rules.observeLast(prompt),
         compact,
         window: [first, last],
       });

@@ -111,6 +111,45 @@ test('an unchanged policy is found without the compiler, a changed one is built 
   assert.ok(existsSync(first.library), 'a library in use stays');
 });
 
+test('a file that is only re-exported belongs to the build, in the process that has read it before, too', async () => {
+  const directory = fresh();
+  const file = join(home, 'reexports.ts');
+  const text = readFileSync(knorm, 'utf8')
+    .replace("'knorm'", "'reexports'")
+    .replace('-norm(slot.key)', '-rate(norm(slot.key))');
+  writeFileSync(file, `\uFEFFimport { rate } from './lib.ts';\n${text}`);
+  writeFileSync(join(home, 'lib.ts'), "export { rate } from './rate.ts';\n");
+  writeFileSync(join(home, 'rate.ts'), 'export const rate = (x: number) => x * 2;\n');
+  const first = await build(file, { directory });
+  const { mtimeMs } = statSync(first.library);
+  assert.is(statSync((await build(file, { directory })).library).mtimeMs, mtimeMs, 'unchanged: found');
+  writeFileSync(join(home, 'rate.ts'), 'export const rate = (x: number) => x * 3;\n');
+  const changed = await build(file, { directory });
+  assert.is.not(changed.plan.hash, first.plan.hash);
+  assert.match(readFileSync(join(changed.directory, 'policy.cpp'), 'utf8'), /\* 3\.0f/);
+});
+
+test('a state may be called like a lane of ours', async () => {
+  const file = join(home, 'shift.ts');
+  writeFileSync(
+    file,
+    `import { definePolicy, topK } from 'skv';
+export default definePolicy({ name: 'shift', observe: 'every', accumulate: { shift: { init: 0, next: (x, s) => x + s.attn } },
+  score: (s) => s.shift, keep: topK(64) });\n`,
+  );
+  const { sources } = await compileSource(file);
+  assert.match(sources['policy.cpp'], /shift_lane = 0, class_lane = 0/);
+});
+
+test('what the compiler does not know, and a folder that takes no files, are no bugs of skv', async () => {
+  const march = await elsewhere(building(fresh()), { SKV_MARCH: 'avx1024' });
+  assert.match(march.output, /CompileError The C\+\+ compiler knows no architecture avx1024\. Set SKV_MARCH/);
+  const cxx = await elsewhere(building(fresh()), { CXX: '/nowhere/c++' });
+  assert.match(cxx.output, /CompileError CXX names \/nowhere\/c\+\+, which does not run/);
+  const readOnly = await elsewhere(building('/sys/skv'));
+  assert.match(readOnly.output, /CompileError Builds cannot be written to \/sys\/skv .*SKV_GENERATED/);
+});
+
 test('a lock left by a dead process is broken', async () => {
   const directory = fresh();
   const { plan } = await compileSource(knorm);

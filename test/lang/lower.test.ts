@@ -146,7 +146,7 @@ test('names are found by their declaration: aliases, namespaces, other files', (
   const { policy, syntax } = check(path);
   assert.is(scoreText(policy), '(add (add (exp slot.pos) (mul (exp (mul (neg slot.age) 0.5)) 3)) (exp (mul -3 0.5)))');
   assert.is(policy.params[0].default, 32);
-  assert.is(syntax.files.length, 3, 'the imports belong to what is hashed');
+  assert.is(syntax.files.size, 3, 'the imports belong to what is hashed');
 });
 
 test("a function of the author's own is not taken for the language's", () => {
@@ -223,6 +223,38 @@ test('defaults', () => {
     },
   );
   assert.equal(policyOf('keep: everything').when, []);
+});
+
+test('numbers and names of declarative fields are JavaScript’s', () => {
+  const { states, keep, window, params } = policyOf(
+    `params: { rate: number(1e-8, { "max": 0x10 }) }, observe: 'every',
+     accumulate: { top: { init: -1e30, next: (top, slot) => max(top, slot.attn) }, low: { init: 1e-7, next: (x) => x + 1_000 } },
+     score: (slot) => slot.top * slot.low * slot.params.rate, keep: above(0.0000005), window: { "first": 4, 'last': 32 }`,
+  );
+  assert.equal(
+    states.map(({ init }) => init),
+    [-1e30, 1e-7].map(Math.fround),
+  );
+  assert.is((keep as { threshold: { value: number } }).threshold.value, Math.fround(5e-7));
+  assert.equal([window.first, window.last], [{ tokens: 4 }, { tokens: 32 }]);
+  assert.equal([params[0].default, params[0].max], [1e-8, 16]);
+});
+
+test('a list of rules has each kind once, and is not empty', () => {
+  const mass = 'accumulate: { mass: { init: 0, next: (m, slot) => m + slot.attn } }, score: (slot) => slot.mass';
+  assert.equal(slugs('when: [every(4), every(6)]'), ['duplicate-name']);
+  assert.equal(slugs('when: []'), ['wrong-type']);
+  assert.equal(slugs(`observe: [{ last: 8 }, { last: 4 }], ${mass}`), ['duplicate-name']);
+  assert.equal(policyOf(`observe: [{ last: 8 }, 'decode'], when: [every(4), over(2)], ${mass}`).when.length, 2);
+});
+
+test('what is read member by member is written in place', () => {
+  const before = `const STATES = { mass: { init: 0, next: (m: number) => m + 1 } };`;
+  assert.equal(
+    slugs(`observe: 'every', accumulate: STATES, score: (slot) => slot.mass`, before)[0],
+    'unsupported-syntax',
+  );
+  assert.equal(slugs('across: ({ x: { mean: (slot) => slot.pos } })')[0], 'unsupported-syntax');
 });
 
 /** Refused functions, and the slugs of all their mistakes. */

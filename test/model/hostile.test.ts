@@ -166,6 +166,17 @@ const stored: [string, () => Promise<unknown>, RegExp][] = [
   ['a width as text', () => configured({ hidden_size: '64' }), /not a number/],
   ['another width', () => configured({ hidden_size: 128 }), /./],
   ['unknown scaling', () => configured({ rope_scaling: { type: 'yarn' } }), /yarn/],
+  [
+    'unknown scaling since transformers 5',
+    () => configured({ rope_parameters: { rope_type: 'yarn', factor: 2 } }),
+    /yarn/,
+  ],
+  [
+    'RoPE for each type of layer',
+    () =>
+      configured({ rope_parameters: { full_attention: { rope_theta: 1e6 }, sliding_attention: { rope_theta: 1e4 } } }),
+    /type of layer/,
+  ],
   ['scaling without factors', () => configured({ rope_scaling: { rope_type: 'llama3' } }), /factor/],
   ['an empty file', () => loadStored((files) => (files['model.safetensors'] = Buffer.alloc(3))), /shorter/],
   [

@@ -11,7 +11,7 @@ import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
 import { resolveModel } from '../../runtime/model/source.ts';
 import { ModelError } from '../../runtime/model/types.ts';
-import { ggufParts, writeGguf } from './write.ts';
+import { ggufParts, storedFiles, writeGguf } from './write.ts';
 
 const model = writeGguf(ggufParts());
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
@@ -149,6 +149,13 @@ test('hub: what is not there', async () => {
   await refused(resolveModel('hf:ab/c'), /neither safetensors nor GGUF/);
   process.env.HF_ENDPOINT = 'http://127.0.0.1:9';
   await refused(resolveModel('hf:ab/c'), /cannot be reached/);
+});
+
+test('hub: safetensors come with their chat template', async () => {
+  for (const [name, bytes] of Object.entries(storedFiles()))
+    hub.files[name] = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+  hub.files['chat_template.jinja'] = Buffer.from('<{{ messages[0].content }}>');
+  assert.is((await loadModel('hf:ab/c')).chat([{ role: 'user', content: 'ab' }]), '<ab>');
 });
 
 test('hub: a full disk is named, and the model is not there', async () => {

@@ -1,9 +1,10 @@
-/** Which processors are chosen, on machines made of files. */
+/** Which processors are chosen, and how much memory is left, on machines made of files. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { allowedMemory } from '../../runtime/native/memory.ts';
 import { chooseThreads, findProcessors, parseList } from '../../runtime/native/processors.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-machine-'));
@@ -125,9 +126,33 @@ test('named processors are taken as they are, foreign ones refused', () => {
   assert.throws(() => chooseThreads(found, { cpus: [1, 1] }), /named twice/);
 });
 
+test('memory: what the tightest control group still allows, cached files given back', () => {
+  const allowed = (files: Record<string, string>) => allowedMemory(machine(files));
+  const group = (path: string, max: string, current: string, stat = '') => ({
+    [`sys/fs/cgroup${path}/memory.max`]: max,
+    [`sys/fs/cgroup${path}/memory.current`]: current,
+    [`sys/fs/cgroup${path}/memory.stat`]: stat,
+  });
+  const stat = 'anon 500\nfile 250\nshmem 100\ninactive_file 100\nactive_file 50\nworkingset_nodes 0';
+  assert.is(allowed({ ...v2('/a/b'), ...group('/a/b', '1000', '700', stat) }), 450);
+  assert.is(allowed({ ...v2('/a/b'), ...group('/a/b', 'max', '700'), ...group('/a', '800', '700') }), 100);
+  assert.is(allowed({ ...v2('/'), ...group('', '700', '900') }), 0, 'inside a container, and over the limit');
+  assert.is(allowed({ ...v2('/a'), ...group('/a', 'max', '700') }), Number.POSITIVE_INFINITY);
+  assert.is(allowed({}), Number.POSITIVE_INFINITY);
+  const v1 = {
+    'proc/self/cgroup': '5:cpu:/x\n4:memory:/docker/one\n0::/',
+    'proc/self/mountinfo': '33 31 0:29 /docker/one /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory',
+    'sys/fs/cgroup/memory/memory.usage_in_bytes': '700',
+    'sys/fs/cgroup/memory/memory.stat': 'inactive_file 1\nactive_file 1\ntotal_inactive_file 100\ntotal_active_file 50',
+  };
+  assert.is(allowed({ ...v1, 'sys/fs/cgroup/memory/memory.limit_in_bytes': '1000' }), 450);
+  assert.ok(allowed({ ...v1, 'sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712' }) > 2 ** 60);
+});
+
 test('this machine', () => {
   const { physical, all } = findProcessors();
   assert.ok(physical.length >= 1 && all.length >= physical.length);
+  assert.ok(allowedMemory() > 0);
 });
 
 test.run();

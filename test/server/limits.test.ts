@@ -1,11 +1,14 @@
 /** What protects the server: keys, the queue's limit, the time limit, clients that leave or do not read, failures. */
 import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { type Choice, interleave } from '../../runtime/server/choice.ts';
 import { type Running, events, serve, until } from './textual.ts';
 
 const long = { prompt: 'A story without end', max_tokens: 900, temperature: 0, ignore_eos: true };
 const COMPLETIONS = '/v1/completions';
+const CHAT = '/v1/chat/completions';
 const idle = ({ engine }: Running) => {
   const { running, waiting, pagesUsed, pagesCached } = engine.stats();
   return running + waiting === 0 && pagesUsed === pagesCached;
@@ -159,6 +162,62 @@ test('a failure of the engine is a 500 without its details, in a stream an error
     );
     assert.is(list.pop(), '[DONE]');
     assert.is(JSON.parse(list.pop()!).error.type, 'server_error');
+  }));
+
+test('after a step that failed, requests and health say so', () =>
+  withServer([], async ({ engine, post, url }) => {
+    engine.onStep = () => {
+      throw new Error('out of order');
+    };
+    for (let i = 0; i < 2; i++) assert.is((await post(COMPLETIONS, { prompt: 'Hi' })).status, 500);
+    const health = await fetch(`${url}/health`);
+    assert.is(health.status, 503);
+    assert.equal(await health.json(), { status: 'broken', reason: 'The engine has stopped: out of order' });
+  }));
+
+test('a choice that fails while its last piece is being read fails the answer, not the process', async () => {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => unhandled.push(reason);
+  process.on('unhandledRejection', note);
+  const failing = {
+    async *pieces() {
+      yield { text: 'a', events: [] };
+      throw new Error('late');
+    },
+  };
+  const read = async () => {
+    for await (const _ of interleave([failing as unknown as Choice])) await sleep(20);
+  };
+  assert.is(await read().catch((error: Error) => error.message), 'late');
+  process.off('unhandledRejection', note);
+  assert.equal(unhandled, []);
+});
+
+test('a body of millions of wrong entries is refused at the first, in little memory', () =>
+  withServer([], async ({ post }) => {
+    const list = (entry: string) => `[${Array.from({ length: Math.floor(8e6 / (entry.length + 1)) }, () => entry)}]`;
+    const record = (value: string) => `{${Array.from({ length: 500_000 }, (_, i) => `"${i}":${value}`)}}`;
+    const cases: [path: string, body: string, param: string][] = [
+      [CHAT, `{"messages":${list('0')}}`, 'messages[0]'],
+      [CHAT, `{"messages":[{"role":"user","content":${list('0')}}]}`, 'messages[0].content'],
+      [COMPLETIONS, `{"prompt":"Hi","stop":${list('0')}}`, 'stop'],
+      [COMPLETIONS, `{"prompt":"Hi","stop_token_ids":${list('-1')}}`, 'stop_token_ids'],
+      [COMPLETIONS, `{"prompt":"Hi","logit_bias":${record('101')}}`, 'logit_bias[0]'],
+      [COMPLETIONS, `{"prompt":"Hi","sparse_kv":${record('null')}}`, 'sparse_kv[0]'],
+      [COMPLETIONS, `{"prompt":"Hi","vllm_xargs":${record('null')}}`, 'vllm_xargs[0]'],
+      ['/detokenize', `{"tokens":${list('""')}}`, 'tokens[0]'],
+      ['/detokenize', `{"tokens":${list('1e16')}}`, 'tokens[0]'],
+    ];
+    const before = process.resourceUsage().maxRSS;
+    for (const [path, body, param] of cases) {
+      const refused = await post(path, body);
+      const { error } = (await refused.json()) as { error: { message: string; param: string } };
+      assert.equal([refused.status, error.param], [400, param]);
+      assert.ok(error.message.length < 200, error.message);
+    }
+    const grown = process.resourceUsage().maxRSS - before;
+    console.log(`${cases.length} bodies of 8 MB: peak memory grew by ${Math.round(grown / 1024)} MiB`);
+    assert.ok(grown < 512 * 1024, `${grown} KiB`);
   }));
 
 test('while draining: new requests and health get 503, running ones finish', () =>

@@ -322,6 +322,11 @@ test('metrics have vLLM’s names and move', async () => {
   assert.ok(grown('skv:slots_evicted_total{policy="tova"}') > 0);
   const kept = after.get('skv:kept_ratio{policy="tova"}')!;
   assert.ok(kept > 0 && kept < 1);
+  const [{ text }] = (await json('/v1/completions', greedy)).choices;
+  const stopped = 'vllm:request_success_total{finished_reason="stop"}';
+  const stops = (await read()).get(stopped) ?? 0;
+  await json('/v1/completions', { ...greedy, stop: text.slice(9, 12) });
+  assert.is((await read()).get(stopped), stops + 1, 'a stop string is a stop too');
 });
 
 test.run();

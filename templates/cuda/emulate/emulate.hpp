@@ -16,6 +16,7 @@
 #define __launch_bounds__(...)
 #define SKV_DEVICE_ONLY inline
 #define SKV_UNROLL
+#define SKV_UNROLL_4
 #define SKV_LOOP
 
 using dim3 = emulate::Dim;
@@ -78,6 +79,11 @@ Chunk stream_chunk(const View& from, emulate::At at) {
 inline void store_chunk(const emulate::View<uint32_t>& to, emulate::At at, const Chunk& chunk) {
   if ((at.i + to.array().offset) % 4) emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
   for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = chunk.word[w];
+}
+
+template <class View>
+void call_ahead(const View& from, emulate::At at) {
+  from[at];  // checks the index
 }
 
 // Asynchronous copies are done when they are waited for, not before: a missing wait shows.

@@ -3,11 +3,12 @@
 # driver; no Node, no network. python3 with torch adds torch to both commands.
 #
 #   ./gpu.sh build    compiles the policies and the driver for the GPU here
-#   ./gpu.sh test     every policy against its vectors, against torch, and under compute-sanitizer
+#   ./gpu.sh test     every policy against its vectors, beside plain attention, and under compute-sanitizer
 #   ./gpu.sh bench    the table of kernels as Markdown on stdout and in bench.md, as JSON in bench.json
 #
 # CUDA_PATH names the toolkit (default: nvcc on the PATH, then /usr/local/cuda); ARCH the architecture, such as 90
-# (default: the GPU's); JOBS how many compilers run at once. Without nvcc, a build/ that was made elsewhere is run.
+# (default: the GPU's); JOBS how many compilers run at once; PREBUILT=1 runs build/ as it was copied, as does a machine
+# without nvcc; OUT a folder that gets a copy of what is written.
 set -uo pipefail
 cd "$(dirname "$0")"
 
@@ -15,98 +16,127 @@ fail() { echo "gpu.sh: $*" >&2; exit 1; }
 
 find_toolkit() {
   local folder
+  [ -z "${PREBUILT:-}" ] || return 1
   for folder in "${CUDA_PATH:-}" "$(dirname "$(dirname "$(readlink -f "$(command -v nvcc || echo /none/none/none)")")")" /usr/local/cuda; do
-    [ -n "$folder" ] && [ -x "$folder/bin/nvcc" ] && { NVCC=$folder/bin/nvcc; break; }
+    [ -n "$folder" ] && [ -x "$folder/bin/nvcc" ] && { TOOLKIT=$folder; break; }
     [ -n "${CUDA_PATH:-}" ] && fail "CUDA_PATH $CUDA_PATH has no bin/nvcc"
   done
-  [ -n "${NVCC:-}" ] || return 1
-  TOOLKIT=$(dirname "$(dirname "$NVCC")")
+  [ -n "${TOOLKIT:-}" ] || return 1
+  NVCC=$TOOLKIT/bin/nvcc LIB=
+  # where nvcc does not look by itself, as in the wheels
   for folder in lib64 lib targets/x86_64-linux/lib targets/sbsa-linux/lib; do
-    [ -f "$TOOLKIT/$folder/libcudart_static.a" ] && { LIB=$TOOLKIT/$folder; break; }
+    [ -f "$TOOLKIT/$folder/libcudart_static.a" ] && { LIB=-L$TOOLKIT/$folder; break; }
   done
-  [ -n "${LIB:-}" ] || fail "$TOOLKIT has no libcudart_static.a"
 }
 
 find_arch() {
-  [ -n "${ARCH:-}" ] && return
-  ARCH=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')
-  [ -n "$ARCH" ] || fail "nvidia-smi names no GPU here; give its architecture, such as ARCH=90"
+  ARCH=${ARCH:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ')}
+  [[ $ARCH =~ ^[0-9]+$ ]] || fail "nvidia-smi names no GPU here (it says '$ARCH'); give its architecture, such as ARCH=90"
 }
 
-# What a build is made from: when it changes, everything is compiled again.
-fingerprint() { { "$NVCC" --version; echo "$ARCH"; cat flags policies/*/policy.cu driver/* $(find templates native -type f | sort); } | cksum; }
+# Compiles one target (driver, libdriver.so or a policy), unless what it is made from has not changed.
+compile() {
+  local name=$1 to=build/$1 sources stamp
+  local command=("$NVCC" -gencode "arch=compute_$ARCH,code=sm_$ARCH" -Inative)
+  case $name in
+    driver) sources="driver native" command+=(-std=c++17 -O2 -cudart static -x cu driver/*.cpp -ldl -o $to/driver) ;;
+    libdriver.so) sources="driver native" command+=(-std=c++17 -O2 -cudart static -shared -Xcompiler -fPIC -x cu driver/*.cpp -ldl -o $to/libdriver.so) ;;
+    *) sources="policies/$name flags templates native" command+=($(cat flags) -Itemplates "policies/$name/policy.cu" -o "$to/policy.so") ;;
+  esac
+  stamp=$({ "$NVCC" --version; echo "${command[@]}"; find $sources -type f | sort | xargs cat; } | cksum)
+  [ "$(cat "$to/stamp" 2>/dev/null)" = "$stamp" ] && return
+  rm -rf "$to" && mkdir -p "$to" || exit 255
+  if "${command[@]}" ${LIB:+"$LIB"} > "$to/log" 2>&1; then
+    grep -h 'ptxas warning' "$to/log" >&2
+    echo "$stamp" > "$to/stamp"
+  else
+    grep -v '^ptxas info\|bytes stack frame' "$to/log" >&2
+    echo "FAIL $name does not compile (above)" >&2
+  fi
+}
 
+names() { printf '%s\n' driver libdriver.so; ls policies; }
+
+# Everything, many at once. What does not compile is told, and fails at the end: the rest is worth having.
 build_all() {
   if ! find_toolkit; then
     # built where there is a toolkit, with ARCH of the GPU here, and copied with the rest
-    [ -f build/stamp ] || fail "nvcc was not found: neither CUDA_PATH, nor the PATH, nor /usr/local/cuda has it"
-    echo "nvcc was not found here: running build/ as it was copied" >&2
-    return
+    [ -f build/driver/stamp ] || fail "nvcc was not found: neither CUDA_PATH, nor the PATH, nor /usr/local/cuda has it"
+    echo "running build/ as it was copied" >&2
+  else
+    find_arch
+    mkdir -p build || fail "build cannot be written"
+    echo "compiling for sm_$ARCH with $NVCC …" >&2
+    export NVCC LIB ARCH
+    export -f compile
+    names | xargs -P "${JOBS:-$(nproc)}" -I{} bash -c 'compile {}' || fail "build cannot be written"
   fi
-  find_arch
-  local stamp
-  stamp=$(fingerprint)
-  [ -f build/stamp ] && [ "$(cat build/stamp)" = "$stamp" ] && return
-  rm -rf build && mkdir -p build || fail "build cannot be written"
-  echo "compiling for sm_$ARCH with $NVCC …" >&2
-  local code="arch=compute_$ARCH,code=sm_$ARCH"
-  {
-    echo "$NVCC -std=c++17 -O2 -cudart static -Inative -L$LIB driver/*.cpp -ldl -o build/driver"
-    echo "$NVCC -std=c++17 -O2 -cudart static -Inative -L$LIB -shared -Xcompiler -fPIC driver/*.cpp -ldl -o build/libdriver.so"
-    for policy in policies/*/; do
-      policy=$(basename "$policy")
-      mkdir -p "build/$policy"
-      echo "$NVCC $(cat flags) -gencode $code -Itemplates -Inative -L$LIB policies/$policy/policy.cu -o build/$policy/policy.so > build/$policy/log 2>&1 || { grep -v '^ptxas info\|bytes stack frame' build/$policy/log >&2; exit 255; }; grep -h 'ptxas warning' build/$policy/log >&2 || true"
-    done
-  } | xargs -d '\n' -P "${JOBS:-$(nproc)}" -I{} bash -c '{}' || { rm -rf build; fail "something does not compile (above)"; }
-  echo "$stamp" > build/stamp
+  BROKEN=$(for name in $(names); do [ -f "build/$name/stamp" ] || echo "$name"; done)
+  [ -f build/driver/stamp ] || fail "the driver does not compile (above)"
 }
 
-has_torch() { command -v python3 >/dev/null && python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; }
+# 0 where torch runs, else the reason on stderr.
+has_torch() {
+  command -v python3 > /dev/null || { echo "without torch: there is no python3" >&2; return 1; }
+  python3 -c 'import torch, sys; sys.exit(None if torch.cuda.is_available() else "torch sees no CUDA device")' 2> build/torch.log ||
+    { echo "without torch: $(tail -n 1 build/torch.log)" >&2; return 1; }
+}
 
 sanitizer() { command -v compute-sanitizer || { [ -x "${TOOLKIT:-}/bin/compute-sanitizer" ] && echo "$TOOLKIT/bin/compute-sanitizer"; }; }
 
+# One tool over one policy's vector of 268 tokens: every kernel's loops go round more than once, and no more than that,
+# for these tools are slow.
+sanitize() {
+  local tool=$1 policy=$2 log=build/$2/$1.log
+  if timeout 240 "$RUN" --tool "$tool" --error-exitcode 9 build/driver/driver test "build/$policy/policy.so" vectors/"$policy"-*-128x1x2-268.vec > "$log" 2>&1
+  then echo "ok   $policy under $tool"
+  else echo "FAIL $policy under $tool: $(grep -m 1 -A 12 '^========= .*\(Invalid\|hazard\|Barrier\|rror\)' "$log" || tail -n 12 "$log")"; return 1
+  fi
+}
+
 test_all() {
   build_all
-  local failed=0 policy tool run
-  build/driver device || exit 1
-  for policy in policies/*/; do
-    policy=$(basename "$policy")
-    build/driver test "build/$policy/policy.so" vectors/"$policy"-*.vec || failed=1
+  local failed=0 policy attention=(build/driver/driver)
+  build/driver/driver device || exit 1
+  for policy in $BROKEN; do echo "FAIL $policy does not compile"; failed=1; done
+  for policy in $(cd build && ls -d */policy.so | xargs dirname); do
+    timeout 120 build/driver/driver test "build/$policy/policy.so" vectors/"$policy"-*.vec || { echo "FAIL $policy (exit $?)"; failed=1; }
   done
-  if has_torch; then
-    for policy in policies/*/; do python3 torch_peer.py attention "build/$(basename "$policy")/policy.so" || failed=1; done
-  else
-    echo "not tested: against torch, which python3 does not have here"
-  fi
-  if run=$(sanitizer); then
+  has_torch && attention=(python3 torch_peer.py)
+  timeout 240 "${attention[@]}" attention build/*/policy.so || { echo "FAIL attention (exit $?)"; failed=1; }
+  if RUN=$(sanitizer) && timeout 60 "$RUN" build/driver/driver device > build/sanitizer.log 2>&1; then
+    export RUN
+    export -f sanitize
     for tool in memcheck racecheck synccheck; do
-      for policy in policies/*/; do
-        policy=$(basename "$policy")
-        # the smallest vector of each policy: these tools are slow
-        if "$run" --tool "$tool" --error-exitcode 9 build/driver test "build/$policy/policy.so" "$(ls -S vectors/"$policy"-*.vec | tail -n 1)" > "build/$policy/$tool.log" 2>&1
-        then echo "ok   $policy under $tool"
-        else echo "FAIL $policy under $tool:"; tail -n 20 "build/$policy/$tool.log"; failed=1
-        fi
-      done
+      (cd build && ls -d */policy.so | xargs dirname) | xargs -P 8 -I{} bash -c "sanitize $tool {}" || failed=1
     done
   else
-    echo "not tested: memcheck, racecheck, synccheck; compute-sanitizer is not here"
+    echo "not tested: memcheck, racecheck, synccheck; compute-sanitizer $([ -n "$RUN" ] && tail -n 1 build/sanitizer.log || echo is not here)"
   fi
   [ $failed = 0 ] && echo "all passed" || { echo "something failed (above)"; exit 1; }
 }
 
 bench_all() {
   build_all
-  local program=(build/driver)
+  local program=(build/driver/driver)
   has_torch && program=(python3 torch_peer.py)
-  "${program[@]}" bench build bench.json | tee bench.md
+  timeout 400 "${program[@]}" bench build bench.json | tee bench.md
   exit "${PIPESTATUS[0]}"
 }
 
+# Runs a command and leaves a copy of what it says, and of bench.*, in OUT.
+into_out() {
+  [ -n "${OUT:-}" ] || { "$@"; return; }
+  mkdir -p "$OUT" || fail "OUT $OUT cannot be written"
+  ("$@") 2>&1 | tee "$OUT/$1.log"
+  local status=${PIPESTATUS[0]}
+  cp bench.md bench.json "$OUT" 2> /dev/null
+  exit "$status"
+}
+
 case "${1:-}" in
-  build) build_all ;;
-  test) test_all ;;
-  bench) bench_all ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  build) build_all; [ -z "$BROKEN" ] || fail "something does not compile (above)" ;;
+  test) into_out test_all ;;
+  bench) into_out bench_all ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -1,7 +1,8 @@
 // Times kernels alone, each beside a plain copy (and torch, where the caller has it), taking turns in one run.
 //
-// A case owns its memory while it is measured. Every repetition first writes a buffer larger than the caches, untimed,
-// so that kernels find memory as they would between other layers. Times are of the device's own clock.
+// A case owns its memory while it is measured. Every repetition first reads a buffer larger than the caches, untimed,
+// so that kernels find memory as they would between other layers. Times are of the device's own clock. A case is told
+// on stderr, and the JSON written, as soon as it is measured: whoever is stopped loses one.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -13,14 +14,15 @@
 
 namespace {
 
-constexpr int kRuns = 25;
+constexpr int kRuns = 25, kProducts = 11;
 constexpr int64_t kCopyBytes = int64_t{1} << 30;  // read once and written once
 constexpr int64_t kCacheBytes = 256 << 20;        // more than any cache of the device
 
 struct Scale {
   int kv_heads = 8, group = 4, head_dim = 128, layers = 32, runs = kRuns;  // an 8B model's
   int64_t copy_bytes = kCopyBytes, cache_bytes = kCacheBytes;
-  int divide = 1;  // contexts, to try the program itself where there is no GPU
+  int warm_copies = 250;  // about 0.2 s
+  int divide = 1;         // contexts, to try the program itself where there is no GPU
 };
 
 struct Times {
@@ -158,8 +160,8 @@ Case prefill(const skv_policy* policy, const Scale& scale, int tokens, int obser
           "prefill"};
 }
 
-// All layers and heads of one sequence, from `context` slots to a quarter.
-Case compact(const skv_policy* policy, const Scale& scale, int context, int observed) {
+// All layers and heads of one sequence, from `context` slots to a quarter; the policy reads all keys `passes` times.
+Case compact(const skv_policy* policy, const Scale& scale, int context, int observed, int passes) {
   Filling f = std::make_shared<Filled>(policy, scale, scale.layers, 1, context, 16, 1, observed);
   Step step = f->empty();
   step.rows.push_back(Filled::row(0, 0, 1, context - 1, context));
@@ -167,9 +169,9 @@ Case compact(const skv_policy* policy, const Scale& scale, int context, int obse
   std::fill(step.budgets.begin(), step.budgets.end(), context / 4);
   f->harness->begin(step);
   const double heads = (double)scale.layers * scale.kv_heads;
-  // reads the lanes of all, moves what stays: read once, written once
-  const double bytes =
-      heads * (context * 4.0 * policy->lanes + context / 4 * 2 * (slot_bytes(scale) + 4.0 * policy->lanes));
+  // reads the lanes and keys of all, moves what stays: read once, written once
+  const double bytes = heads * (context * (4.0 * policy->lanes + passes * slot_bytes(scale) / 2) +
+                                context / 4 * 2 * (slot_bytes(scale) + 4.0 * policy->lanes));
   const std::vector<int32_t> lengths = f->harness->read_lengths();
   auto backup = std::make_shared<device::Array<uint8_t>>(f->harness->pool().bytes());
   device::copy(backup->data(), f->harness->pool().data(), backup->bytes());
@@ -195,7 +197,8 @@ struct Measured {
 class Bench {
  public:
   Bench(const Scale& scale, Peer peer)
-      : scale_(scale), peer_(peer), from_(scale.copy_bytes), to_(scale.copy_bytes), flush_(scale.cache_bytes) {
+      : scale_(scale), peer_(peer), from_(scale.copy_bytes), to_(scale.copy_bytes), caches_(scale.cache_bytes) {
+    device::fill(caches_.data(), 1, caches_.bytes());
     const auto noise = numbers(1 << 20, 9);
     for (size_t at = 0; at + noise.size() * 4 <= from_.bytes(); at += noise.size() * 4)
       device::upload(from_.data() + at, noise.data(), noise.size() * 4);
@@ -206,6 +209,8 @@ class Bench {
     try {
       Case what = make();
       Measured m{what, {}, {}, {}};
+      // the device may have slept while numbers were made: its clocks rise in a fraction of a second
+      for (int i = 0; i < scale_.warm_copies; i++) device::copy(to_.data(), from_.data(), from_.bytes());
       for (int run = -3; run < scale_.runs; run++) {  // three to warm up
         if (what.reset) what.reset();
         const double ours = timed(what.work),
@@ -218,6 +223,7 @@ class Bench {
         if (other == other) m.peer.us.push_back(other);
       }
       m.what.work = m.what.reset = nullptr;  // lets go of the memory
+      fprintf(stderr, "%s: %.1f µs\n", label.c_str(), m.ours.median());
       results.push_back(std::move(m));
     } catch (const std::exception& error) {
       fprintf(stderr, "not measured: %s: %s\n", label.c_str(), error.what());
@@ -230,16 +236,15 @@ class Bench {
 
  private:
   double timed(const std::function<void()>& work) {
-    device::fill(flush_.data(), run_++ & 0xff, flush_.bytes());
+    device::evict(caches_.data(), caches_.bytes());
     clock_.start();
     work();
     return clock_.stop();
   }
   const Scale scale_;
   const Peer peer_;
-  device::Array<uint8_t> from_, to_, flush_;
+  device::Array<uint8_t> from_, to_, caches_;
   device::Clock clock_;
-  int run_ = 0;
 };
 
 std::string number(double x, int digits) {
@@ -279,50 +284,66 @@ void print_ratios(const std::vector<Measured>& results) {
   }
 }
 
-void print(const Bench& bench, const std::string& device, double matmul, FILE* json) {
+// GB/s of the plain copies of these cases together, read and written.
+double copied(const Bench& bench, const std::vector<Measured>& results) {
+  Times copies;
+  for (const Measured& m : results) copies.us.insert(copies.us.end(), m.copy.us.begin(), m.copy.us.end());
+  return copies.us.empty() ? NAN : bench.copy_bytes() / copies.median() / 1e3;
+}
+
+void print(const Bench& bench, const std::string& device, double matmul) {
   printf(
       "%s; medians, n = %zu, times in µs with [least, most]; the copy and torch are of the same run, taking turns\n\n",
       device.c_str(), bench.results.empty() ? 0 : bench.results[0].ours.us.size());
   printf(
       "| kernel | policy | batch × context | µs | GB/s | %% of copy | TFLOP/s | torch µs | torch / ours "
       "|\n|---|---|---|---|---|---|---|---|---|\n");
-  std::string rows;
   for (const Measured& m : bench.results) {
-    const double us = m.ours.median(), copy = bench.copy_bytes() / m.copy.median() / 1e3,
-                 rate = m.what.bytes / us / 1e3;
+    const double us = m.ours.median(), rate = m.what.bytes / us / 1e3, copy = copied(bench, {m});
     const bool peer = !m.peer.us.empty();
     printf("| %s | %s | %d × %d | %.1f [%.1f, %.1f] | %s | %s | %s | %s | %s |\n", m.what.kernel.c_str(),
            m.what.policy.c_str(), m.what.batch, m.what.context, us, m.ours.at(0), m.ours.at(1),
            m.what.bytes ? number(rate, 0).c_str() : "–", m.what.bytes ? number(100 * rate / copy, 1).c_str() : "–",
            m.what.flops ? number(m.what.flops / us / 1e6, 1).c_str() : "–",
            peer ? number(m.peer.median(), 1).c_str() : "–", peer ? number(m.peer.median() / us, 2).c_str() : "–");
-    rows += (rows.empty() ? "" : ",\n  ") +
-            ("{\"kernel\": \"" + m.what.kernel + "\", \"policy\": \"" + m.what.policy + "\"") +
-            ", \"batch\": " + std::to_string(m.what.batch) + ", \"context\": " + std::to_string(m.what.context) +
-            ", \"n\": " + std::to_string(m.ours.us.size()) + ", \"us\": " + number(us, 2) +
-            ", \"least\": " + number(m.ours.at(0), 2) + ", \"most\": " + number(m.ours.at(1), 2) +
-            ", \"bytes\": " + number(m.what.bytes, 0) + ", \"flops\": " + number(m.what.flops, 0) +
-            ", \"copyGBs\": " + number(copy, 1) + ", \"torchUs\": " + (peer ? number(m.peer.median(), 2) : "null") +
-            "}";
   }
   printf("\n");
   print_ratios(bench.results);
-  Times copies;
-  for (const Measured& m : bench.results) copies.us.insert(copies.us.end(), m.copy.us.begin(), m.copy.us.end());
-  const double copy = copies.us.empty() ? NAN : bench.copy_bytes() / copies.median() / 1e3;
+  const double copy = copied(bench, bench.results);
   if (copy == copy)
     printf("\ncopy of %.0f MiB: %.0f GB/s read and written (n = %zu)\n", bench.copy_bytes() / 2 / (1 << 20), copy,
-           copies.us.size());
+           bench.results.size() * bench.results[0].copy.us.size());
   if (matmul == matmul)
-    printf("matrix product of torch, bf16, 8192³: %.0f TFLOP/s\n", matmul);
+    printf("matrix product of torch, bf16, 8192³: %.0f TFLOP/s (n = %d)\n", matmul, kProducts);
   else
     printf("matrix product: not measured (it needs torch)\n");
   for (const std::string& each : bench.left_out) printf("not measured: %s\n", each.c_str());
-  fflush(stdout);
-  if (json)
-    fprintf(json, "{\"device\": \"%s\", \"copyGBs\": %s, \"matmulTFLOPs\": %s, \"results\": [\n  %s\n]}\n",
-            device.c_str(), copy == copy ? number(copy, 1).c_str() : "null",
-            matmul == matmul ? number(matmul, 1).c_str() : "null", rows.c_str());
+}
+
+void write_json(const Bench& bench, const std::string& device, double matmul, const std::string& path) {
+  FILE* json = fopen(path.c_str(), "w");
+  if (!json) throw std::runtime_error(path + " cannot be written");
+  auto or_null = [](double x, int digits) { return x == x ? number(x, digits) : "null"; };
+  fprintf(json, "{\"device\": \"%s\", \"copyGBs\": %s, \"matmulTFLOPs\": %s, \"results\": [", device.c_str(),
+          or_null(copied(bench, bench.results), 1).c_str(), or_null(matmul, 1).c_str());
+  const char* before = "\n  ";
+  for (const Measured& m : bench.results) {
+    fprintf(json,
+            "%s{\"kernel\": \"%s\", \"policy\": \"%s\", \"batch\": %d, \"context\": %d, \"n\": %zu, \"us\": %.2f, "
+            "\"least\": %.2f, \"most\": %.2f, \"bytes\": %.0f, \"flops\": %.0f, \"copyGBs\": %.1f, \"torchUs\": %s}",
+            before, m.what.kernel.c_str(), m.what.policy.c_str(), m.what.batch, m.what.context, m.ours.us.size(),
+            m.ours.median(), m.ours.at(0), m.ours.at(1), m.what.bytes, m.what.flops, copied(bench, {m}),
+            or_null(m.peer.us.empty() ? NAN : m.peer.median(), 2).c_str());
+    before = ",\n  ";
+  }
+  fprintf(json, "\n], \"notMeasured\": [");
+  before = "";
+  for (const std::string& each : bench.left_out) {
+    fprintf(json, "%s\"%s\"", before, each.c_str());
+    before = ", ";
+  }
+  fprintf(json, "]}\n");
+  if (fclose(json) != 0) throw std::runtime_error(path + " cannot be written whole");
 }
 
 }  // namespace
@@ -331,33 +352,40 @@ int bench_kernels(const std::string& folder, const std::string& json_path, bool 
   const std::string device = device::describe();
   Scale scale;
   if (tiny)
-    scale.kv_heads = 2, scale.group = 2, scale.head_dim = 64, scale.layers = 2, scale.runs = 3,
+    scale.kv_heads = 2, scale.group = 2, scale.head_dim = 64, scale.layers = 2, scale.runs = 3, scale.warm_copies = 1,
     scale.copy_bytes = scale.cache_bytes = 1 << 22, scale.divide = 64;
   auto policy = [&](const char* name) { return open_policy(folder + "/" + name + "/policy.so"); };
   const skv_policy *none = policy("none"), *h2o = policy("h2o"), *snapkv = policy("snapkv");
+  Times products;
+  for (int run = -3; peer && run < kProducts; run++) {
+    const double us = peer("matmul", 8192, 0, 0, 0, 0);
+    if (run >= 0 && us == us) products.us.push_back(us);
+  }
+  const double matmul = products.us.empty() ? NAN : 2.0 * 8192 * 8192 * 8192 / products.median() / 1e6;
   Bench bench(scale, peer);
+  auto add = [&](const std::string& label, const std::function<Case()>& make) {
+    bench.add(label, make);
+    if (!json_path.empty()) write_json(bench, device, matmul, json_path);
+  };
   for (const auto& [batch, context] :
        {std::pair{1, 8192}, {8, 8192}, {64, 8192}, {1, 32768}, {16, 32768}, {64, 2048}}) {
     const int n = context / scale.divide, b = tiny ? std::min(batch, 2) : batch;
     const std::string at = std::to_string(b) + " × " + std::to_string(n);
-    bench.add("decode of none, " + at, [&] { return decode(none, scale, b, n, false); });
-    bench.add("decode of h2o, " + at, [&] { return decode(h2o, scale, b, n, false); });
-    bench.add("accumulate of h2o, " + at, [&] { return decode(h2o, scale, b, n, true); });
+    add("decode of none, " + at, [&] { return decode(none, scale, b, n, false); });
+    add("decode of h2o, " + at, [&] { return decode(h2o, scale, b, n, false); });
+    add("accumulate of h2o, " + at, [&] { return decode(h2o, scale, b, n, true); });
   }
   const int n = 8192 / scale.divide;
-  bench.add("select-compact of h2o", [&] { return compact(h2o, scale, n, n); });
-  bench.add("select-compact of snapkv", [&] { return compact(snapkv, scale, n, std::min(32, n / 2)); });
-  bench.add("select-compact of keydiff", [&] { return compact(policy("keydiff"), scale, n, 0); });
+  add("select-compact of h2o", [&] { return compact(h2o, scale, n, n, 0); });
+  add("select-compact of snapkv", [&] { return compact(snapkv, scale, n, std::min(32, n / 2), 0); });
+  add("select-compact of keydiff", [&] { return compact(policy("keydiff"), scale, n, 0, 2); });
   for (int context : {2048, 8192}) {
     const int n = context / scale.divide, last = std::min(32, n / 2);
     const std::string at = std::to_string(n);
-    bench.add("prefill of none, " + at, [&] { return prefill(none, scale, n, 0, false); });
-    bench.add("observer of snapkv, " + at, [&] { return prefill(snapkv, scale, n, last, true); });
-    bench.add("observer of h2o, " + at, [&] { return prefill(h2o, scale, n, n, true); });
+    add("prefill of none, " + at, [&] { return prefill(none, scale, n, 0, false); });
+    add("observer of snapkv, " + at, [&] { return prefill(snapkv, scale, n, last, true); });
+    add("observer of h2o, " + at, [&] { return prefill(h2o, scale, n, n, true); });
   }
-  const double us = peer ? peer("matmul", 8192, 0, 0, 0, 0) : NAN;
-  FILE* json = json_path.empty() ? nullptr : fopen(json_path.c_str(), "w");
-  print(bench, device, us == us ? 2.0 * 8192 * 8192 * 8192 / us / 1e6 : NAN, json);
-  if (json) fclose(json);
+  print(bench, device, matmul);
   return bench.left_out.empty() ? 0 : 1;
 }

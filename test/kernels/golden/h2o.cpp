@@ -45,19 +45,16 @@ struct Policy {
   // Statistics over the live slots of a head.
   struct Across {
   };
-  static void across_begin(Across* a, int dim) {
+  SKV_INLINE void across_begin(Across* a, int dim) {
     (void)a, (void)dim;
   }
-  static void across_page_begin(Across* a, int dim) {
-    (void)a, (void)dim;
-  }
-  static void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
+  SKV_INLINE void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
     (void)a, (void)slot, (void)states, (void)lane;
   }
-  static void across_page_end(Across* a, int slots, int dim) {
+  SKV_INLINE void across_page_end(Across* a, int slots, int dim) {
     (void)a, (void)slots, (void)dim;
   }
-  static void across_end(Across* a, int live, int dim) {
+  SKV_INLINE void across_end(Across* a, int live, int dim) {
     (void)a, (void)live, (void)dim;
   }
 
@@ -66,7 +63,7 @@ struct Policy {
     (void)slot, (void)states, (void)across;
 #line 16 "h2o.ts"
     return states[0 /* mass */];
-#line 70 "policy.cpp"
+#line 67 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

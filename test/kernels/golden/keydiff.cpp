@@ -41,27 +41,23 @@ struct Policy {
     Vec anchor;
     Vec anchor_lane[SKV_PAGE];
   };
-  static void across_begin(Across* a, int dim) {
+  SKV_INLINE void across_begin(Across* a, int dim) {
     (void)a, (void)dim;
     for (int d = 0; d < dim; d++) { a->anchor.at[d] = 0.0f; }
   }
-  static void across_page_begin(Across* a, int dim) {
-    (void)a, (void)dim;
-    for (int d = 0; d < dim; d++) { for (int l = 0; l < SKV_PAGE; l++) { a->anchor_lane[l].at[d] = 0.0f; } }
-  }
-  static void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
+  SKV_INLINE void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
     (void)a, (void)slot, (void)states, (void)lane;
     {  // anchor
 #line 10 "keydiff.ts"
-      a->anchor_lane[lane] = skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim);
-#line 58 "policy.cpp"
+      set_vec(&a->anchor_lane[lane], skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim), slot.dim);
+#line 54 "policy.cpp"
     }
   }
-  static void across_page_end(Across* a, int slots, int dim) {
+  SKV_INLINE void across_page_end(Across* a, int slots, int dim) {
     (void)a, (void)slots, (void)dim;
-    add_tree(&a->anchor, a->anchor_lane, dim);
+    add_tree(&a->anchor, a->anchor_lane, slots, dim);
   }
-  static void across_end(Across* a, int live, int dim) {
+  SKV_INLINE void across_end(Across* a, int live, int dim) {
     (void)a, (void)live, (void)dim;
     for (int d = 0; d < dim; d++) { a->anchor.at[d] = a->anchor.at[d] / (float)live; }
   }
@@ -71,7 +67,7 @@ struct Policy {
     (void)slot, (void)states, (void)across;
 #line 11 "keydiff.ts"
     return (-skv_cosine((*slot.key), across.anchor, slot.dim));
-#line 75 "policy.cpp"
+#line 71 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -10,7 +10,7 @@
 // Chosen by the plan.
 struct Tiles {
   static constexpr int split = 256, splits = 32;              // of a row's slots, in decode
-  static constexpr int rows = 64, slots = 64;  // of a tile, in prefill
+  static constexpr int rows = 128, slots = 64;  // of a tile, in prefill: half for wide heads
 };
 #include "cuda/library.cuh"
 
