@@ -108,7 +108,9 @@ static __global__ void read_all(const uint4* from, size_t n, uint32_t* never) {
 }
 // Fills the caches with an array by reading it: nothing is left to be written back. Its words may not be 0x5eed5eed.
 inline void evict(const void* array, size_t bytes) {
-  read_all<<<multiprocessors() * 4, 512, 0, stream()> > >((const uint4*)array, bytes / 16, (uint32_t*)array);
+  // clang-format off
+  read_all<<<multiprocessors() * 4, 512, 0, stream()>>>((const uint4*)array, bytes / 16, (uint32_t*)array);
+  // clang-format on
   check(cudaGetLastError(), "evict");
 }
 

@@ -12,7 +12,7 @@ int run(const std::vector<std::string>& args, Peer peer, Judge judge) {
     device::describe();  // throws where nothing can run
     return check_vectors(args[1], {args.begin() + 2, args.end()}) ? 1 : 0;
   }
-  const bool tiny = args.size() > 2 && args.back() == "tiny";
+  const size_t tiny = args.size() > 2 && args.back() == "tiny";
   if (command == "attention" && args.size() > 1 + tiny) {
     int failed = 0;
     for (size_t i = 1; i < args.size() - tiny; i++) failed += check_attention(args[i], tiny, judge);
