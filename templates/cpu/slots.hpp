@@ -47,9 +47,12 @@ SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live
 // Runs a pass over a head whose vectors have, if they are of a common size, one that the compiler knows: loops unroll.
 template <class KV, class Pass>
 SKV_INLINE void sized(Head<KV> h, Pass pass) {
-  if (h.dim == 64) h.dim = 64, pass(h);
-  else if (h.dim == 128) h.dim = 128, pass(h);
-  else pass(h);
+  if (h.dim == 64)
+    h.dim = 64, pass(h);
+  else if (h.dim == 128)
+    h.dim = 128, pass(h);
+  else
+    pass(h);
 }
 
 // Keys of all slots of a page, out [slot].

@@ -197,7 +197,7 @@ const product = (kv: string) => `
   Pair<${kv}> x[4], y[2];
   for (int r = 0; r < 4; r++) x[r] = pair_of<${kv}>(a(g + r % 2 * 8, r / 2 * 8 + 2 * t), a(g + r % 2 * 8, r / 2 * 8 + 2 * t + 1));
   for (int r = 0; r < 2; r++) y[r] = pair_of<${kv}>(b(r * 8 + 2 * t, g), b(r * 8 + 2 * t + 1, g));
-  multiply<${kv}>(c, x, y);
+  multiply<${kv}>(c, x, y[0], y[1]);
   (void)left, (void)right;
   for (int i = 0; i < 4; i++) out[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = c[i];`;
 const turned = (kv: string) => `
