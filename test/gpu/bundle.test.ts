@@ -56,6 +56,9 @@ test('it has every policy with vectors, is small, and names nothing of this mach
   assert.ok(size < 30 * 2 ** 20, `${size} bytes`);
   assert.equal(readdirSync(join(folder, 'policies')), shippedPolicies);
   for (const policy of shippedPolicies) assert.ok(vectors(policy).length >= 2, policy);
+  // the one that gpu.sh gives to compute-sanitizer
+  for (const policy of shippedPolicies)
+    assert.is(vectors(policy).filter((name) => name.endsWith('-128x1x2-268.vec')).length, 1, policy);
   for (const name of readdirSync(folder, { recursive: true }) as string[]) {
     const path = join(folder, name);
     if (!statSync(path).isFile() || name.endsWith('.vec')) continue;
