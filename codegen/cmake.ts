@@ -18,8 +18,14 @@ export function cmake(options: CompileOptions): Compiler {
   };
 }
 
-/** What -march=native means here: a folder of builds may be carried to another machine. */
+let here: string | undefined;
+
+/** What -march=native means here: a folder of builds may be carried to another machine. Read once a process. */
 function instructionSet(): string {
+  return (here ??= readInstructionSet());
+}
+
+function readInstructionSet(): string {
   try {
     const [, flags = ''] = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
     if (flags) return flags.trim();

@@ -19,6 +19,10 @@ const firstLine = (command: string, args: string[]): string | null => {
   return status === 0 ? (stdout || stderr).trim().split('\n')[0] : null;
 };
 
+/** What the first of these programs that runs says of its version. */
+const firstThere = (names: readonly string[]): string | null =>
+  names.map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null;
+
 function processorFinding(): Finding {
   const { physical, all, quota } = findProcessors();
   const { threads } = chooseThreads({ physical, all, quota });
@@ -68,16 +72,18 @@ async function install(): Promise<void> {
 
 export async function doctor(options: { json?: boolean; installCuda?: boolean; cudaPath?: string }): Promise<void> {
   if (options.installCuda) await install();
-  const compiler =
-    ['c++', 'g++', 'clang++'].map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null;
   const model = await resolveModel(DEFAULT_MODEL, { offline: true }).catch(() => null);
   const findings: Finding[] = [
     { what: 'Node', found: process.version },
-    { what: 'C++ compiler', found: compiler, fix: 'apt-get install g++ make (or: xcode-select --install)' },
+    {
+      what: 'C++ compiler',
+      found: firstThere(['c++', 'g++', 'clang++']),
+      fix: 'apt-get install g++ make (or: xcode-select --install)',
+    },
     { what: 'CMake', found: firstLine('cmake', ['--version']), fix: 'apt-get install cmake (or: brew install cmake)' },
     {
       what: 'make or ninja',
-      found: buildTools.map((name) => firstLine(name, ['--version'])).find((line) => line !== null) ?? null,
+      found: firstThere(buildTools),
       fix: 'apt-get install make (or: xcode-select --install)',
     },
     {

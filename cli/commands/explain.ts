@@ -45,9 +45,8 @@ export async function explain(
   const length = 4096;
   const rules = new Rules(plan, {}, parseRatio(flags.ratio), shape.layers);
   const steady = rules.evicts && plan.keep.kind !== 'above' ? Math.min(rules.budget(length), length) : undefined;
-  const peaks = rules.peaks(length, length);
-  const peak = rules.bounded ? peaks.decode : undefined; // else it grows
-  const promptPeak = peaks.prompt;
+  const { prompt: promptPeak, decode: moved } = rules.peaks(length, length);
+  const peak = rules.bounded ? moved : undefined; // else it grows
   const every = plan.when.find((trigger) => trigger.kind === 'every');
   const n = every ? rules.until(length, length, 0) : undefined;
   const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
@@ -56,7 +55,7 @@ export async function explain(
     const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
       cost(each, { ...shape, s: plan.states.length }),
     );
-    const [slots, per] = touched(pass.name, length, live, peaks.decode);
+    const [slots, per] = touched(pass.name, length, live, moved);
     const heads = slots * shape.layers * shape.kvHeads;
     return {
       ...pass,

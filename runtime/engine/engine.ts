@@ -348,6 +348,7 @@ export class Engine implements EngineApi {
   addPolicy(policy: BuiltPolicy): void {
     if (this.policies.some(({ plan }) => plan.name === policy.plan.name))
       throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
+    storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(`${policy.plan.hash} `);

@@ -98,6 +98,14 @@ void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b
 }
 #endif
 
+#if defined(__CUDACC__)
+// Where a lane points ldmatrix for rows row0 … + 15 and elements d … + 15 of two bytes: each eight lanes name a quarter's rows.
+SKV_DEVICE_ONLY uint32_t quarter_address(const uint32_t* tile, int stride, int row0, int d) {
+  const int lane = threadIdx.x % 32;
+  return (uint32_t)__cvta_generic_to_shared(tile + (row0 + lane % 16) * stride + (d + lane / 16 * 8) / 2);
+}
+#endif
+
 // The operands that a warp reads at once: rows row0 … + 15 and elements d … + 15 of a tile, as four quarters. As they lie:
 // register r has rows 8 (r % 2) … and elements 8 (r / 2) …, an A of those rows, or Bs of eight rows each: {0, 2} and {1, 3}.
 template <class KV>
@@ -105,10 +113,9 @@ SKV_INLINE void load_operand(Pair<KV>* a, Shared<const uint32_t> tile, int strid
   const int lane = threadIdx.x % 32;
 #if defined(__CUDACC__)
   if constexpr (KV::per_word == 2) {
-    const uint32_t* row = tile + (row0 + lane % 16) * stride + (d + lane / 16 * 8) / 2;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(a[0].word[0]), "=r"(a[1].word[0]), "=r"(a[2].word[0]), "=r"(a[3].word[0])
-                 : "r"((uint32_t)__cvta_generic_to_shared(row)));
+                 : "r"(quarter_address(tile, stride, row0, d)));
   } else
 #endif
   SKV_UNROLL for (int r = 0; r < 4; r++)
@@ -121,10 +128,9 @@ SKV_INLINE void load_turned(Pair<KV>* b, Shared<const uint32_t> tile, int stride
   const int lane = threadIdx.x % 32;
 #if defined(__CUDACC__)
   if constexpr (KV::per_word == 2) {
-    const uint32_t* row = tile + (row0 + lane % 16) * stride + (d + lane / 16 * 8) / 2;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(b[0].word[0]), "=r"(b[1].word[0]), "=r"(b[2].word[0]), "=r"(b[3].word[0])
-                 : "r"((uint32_t)__cvta_generic_to_shared(row)));
+                 : "r"(quarter_address(tile, stride, row0, d)));
   } else
 #endif
   SKV_UNROLL for (int r = 0; r < 4; r++) {

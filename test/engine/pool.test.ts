@@ -14,6 +14,10 @@ const probe = await smallEngine(model);
 const { pageBytes } = probe.stats();
 await probe.close();
 
+/** An engine whose pool holds so many pages of every head. */
+const withPages = (pages: number, options: Parameters<typeof smallEngine>[1]) =>
+  smallEngine(model, { kvCacheBytes: pages * layers * kvHeads * pageBytes, prefixCache: false, ...options });
+
 const REQUESTS = 100;
 const PROMPT = 96;
 const GENERATE = 40;
@@ -56,12 +60,7 @@ test('100 requests with the full cache finish by preemption, with the tokens of 
 
 test('what was preempted waits until its tokens fit: it is not computed again and again', async () => {
   // two that fit together for a while: the second one is put off once, and comes back when the first has ended
-  const engine = await smallEngine(model, {
-    kvCacheBytes: 30 * layers * kvHeads * pageBytes,
-    maxSeqs: 2,
-    maxModelLen: 512,
-    prefixCache: false,
-  });
+  const engine = await withPages(30, { maxSeqs: 2, maxModelLen: 512 });
   const all = await Promise.all(
     [1, 2].map((seed) => outcome(engine, { prompt: randomTokens(seed, 16, vocab), maxTokens: 400, policy: 'none' })),
   );
@@ -71,12 +70,7 @@ test('what was preempted waits until its tokens fit: it is not computed again an
 });
 
 test('a policy with a bound keeps its pages when a full cache grows beside it', async () => {
-  const engine = await smallEngine(model, {
-    kvCacheBytes: 34 * layers * kvHeads * pageBytes,
-    maxSeqs: 4,
-    maxModelLen: 512,
-    prefixCache: false,
-  });
+  const engine = await withPages(34, { maxSeqs: 4, maxModelLen: 512 });
   const full = outcome(engine, { prompt: randomTokens(1, 100, vocab), maxTokens: 400, policy: 'none' });
   const evicting = [2, 3, 4].map((seed) =>
     outcome(engine, {
@@ -101,15 +95,14 @@ test('pages have the type that a policy stores, and policies that disagree are r
     () => assert.unreachable('it was accepted'),
     (error: Error) => assert.match(error.message, /knorm stores keys and values as f32, the server as bf16/),
   );
+  const running = await smallEngine(model, { policies: [await build(shipped('none')!)] });
+  assert.throws(() => running.addPolicy(stored), /knorm stores keys and values as f32, the server as bf16/);
+  await running.close();
 });
 
 test('compaction works when no page is free', async () => {
   // exactly the pages of one prompt and the next token's: at its end everything is in use
-  const engine = await smallEngine(model, {
-    kvCacheBytes: 7 * layers * kvHeads * pageBytes,
-    maxSeqs: 1,
-    prefixCache: false,
-  });
+  const engine = await withPages(7, { maxSeqs: 1 });
   const { finished } = await outcome(engine, {
     prompt: randomTokens(5, 112, vocab),
     maxTokens: 30,

@@ -38,9 +38,10 @@ find_arch() {
 compile() {
   local name=$1 to=build/$1 sources stamp
   local command=("$NVCC" -gencode "arch=compute_$ARCH,code=sm_$ARCH" -Inative)
+  local driver=(-std=c++17 -O2 -cudart static -x cu driver/*.cpp -ldl)
   case $name in
-    driver) sources="driver native" command+=(-std=c++17 -O2 -cudart static -x cu driver/*.cpp -ldl -o $to/driver) ;;
-    libdriver.so) sources="driver native" command+=(-std=c++17 -O2 -cudart static -shared -Xcompiler -fPIC -x cu driver/*.cpp -ldl -o $to/libdriver.so) ;;
+    driver) sources="driver native" command+=("${driver[@]}" -o "$to/driver") ;;
+    libdriver.so) sources="driver native" command+=(-shared -Xcompiler -fPIC "${driver[@]}" -o "$to/libdriver.so") ;;
     *) sources="policies/$name flags templates native" command+=($(cat flags) -Itemplates "policies/$name/policy.cu" -o "$to/policy.so") ;;
   esac
   stamp=$({ "$NVCC" --version; echo "${command[@]}"; find $sources -type f | sort | xargs cat; } | cksum)
@@ -54,6 +55,9 @@ compile() {
     echo "FAIL $name does not compile (above)" >&2
   fi
 }
+
+# Policies that have been compiled.
+built() { (cd build && ls -d */policy.so | xargs dirname); }
 
 names() { printf '%s\n' driver libdriver.so; ls policies; }
 
@@ -99,7 +103,7 @@ test_all() {
   local failed=0 policy attention=(build/driver/driver)
   build/driver/driver device || exit 1
   for policy in $BROKEN; do echo "FAIL $policy does not compile"; failed=1; done
-  for policy in $(cd build && ls -d */policy.so | xargs dirname); do
+  for policy in $(built); do
     timeout 120 build/driver/driver test "build/$policy/policy.so" vectors/"$policy"-*.vec || { echo "FAIL $policy (exit $?)"; failed=1; }
   done
   has_torch && attention=(python3 torch_peer.py)
@@ -108,7 +112,7 @@ test_all() {
     export RUN
     export -f sanitize
     for tool in memcheck racecheck synccheck; do
-      (cd build && ls -d */policy.so | xargs dirname) | xargs -P 8 -I{} bash -c "sanitize $tool {}" || failed=1
+      built | xargs -P 8 -I{} bash -c "sanitize $tool {}" || failed=1
     done
   else
     echo "not tested: memcheck, racecheck, synccheck; compute-sanitizer $([ -n "$RUN" ] && tail -n 1 build/sanitizer.log || echo is not here)"
