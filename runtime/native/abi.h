@@ -99,7 +99,7 @@ typedef struct skv_step {
   const float* v; /* [device] [token][kv_heads][head_dim] */
   float* out;     /* [device] [token][kv_heads * group][head_dim] attention output */
   float* lse;     /* [device] [token][kv_heads * group] f32, natural log-sum-exp of the scaled logits */
-  float* logits;  /* [device] policy's own use between attend and observe of one layer: step_floats() floats */
+  float* logits;  /* [device] policy's own use from append to observe of one layer: step_floats() floats */
 } skv_step;
 
 /* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done.

@@ -1,8 +1,8 @@
 // accumulate: what a generated token's attention does to the states of the slots it saw, from the logits that attend
-// left and the log-sum-exp that merge found.
+// left and its log-sum-exp.
 //
 //   grid (slot tiles, kv_heads, rows), 256 threads; a slot has one thread, or sixteen when `next` reads vectors
-//   bytes: 4 g + 8 states per slot (+ d b per vector); bound by memory, about 17 instructions a logit
+//   bytes: 4 g + 8 states per slot (+ d b per vector); bound by memory
 #pragma once
 #include "decode.cuh"
 #include "slot.cuh"
@@ -17,11 +17,12 @@ SKV_BOTH constexpr int next_lanes() {
 template <class P, class KV, int D>
 __global__ void __launch_bounds__(kAccumulateThreads) accumulate_kernel(Step s, int max_rows) {
   constexpr int lanes = next_lanes<P>();
-  const int r = blockIdx.z;
+  // what attend wrote last comes first: it is still in L2
+  const int r = gridDim.z - 1 - blockIdx.z, tile = gridDim.x - 1 - blockIdx.x;
   const skv_row row = load_row(s, r);
   if (row.policy != s.self || !is_decode(row) || row.observe1 <= row.observe0) return;
-  const Head<KV, D> h(s, row, s.layer, blockIdx.y);
-  const int slot = (blockIdx.x * kAccumulateThreads + threadIdx.x) / lanes;
+  const Head<KV, D> h(s, row, s.layer, gridDim.y - 1 - blockIdx.y);
+  const int slot = (tile * kAccumulateThreads + threadIdx.x) / lanes;
   if (slot >= h.live) return;
   const Left left(s, D, max_rows);
   const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);

@@ -1,9 +1,10 @@
-// append: the new tokens' keys, values and lanes go to the ends of their heads' pages; lengths rise.
+// append: the new tokens' keys, values and lanes go to the ends of their heads' pages; lengths rise; decode's
+// counters are cleared.
 //
 //   grid (16-token tiles, kv_heads, rows), 128 threads
 //   bytes: reads k and v once, writes each once as KV; bound by memory, and by the launch for one token
 #pragma once
-#include "pages.cuh"
+#include "left.cuh"
 
 constexpr int kAppendTokens = 16, kAppendThreads = 128, kPageThreads = 128;
 
@@ -34,6 +35,8 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
     if (lane >= P::first_state && P::states) word = skv_bits(P::init(lane - P::first_state));
     h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE] = (uint32_t)word;
   }
+  if (is_decode(row) && threadIdx.x < kMostParts)
+    global((uint32_t*)s.logits)[Left::counter(s.kv_heads, blockIdx.z, h.head, threadIdx.x)] = 0;
   if (row.tokens > kAppendTokens) return;  // other blocks still read the length: raise_kernel
   __syncthreads();
   if (threadIdx.x == 0) global(s.lengths)[h.index] = before + row.tokens;

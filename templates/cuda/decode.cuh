@@ -1,249 +1,319 @@
-// attend, generated tokens: one query per row against its pages, all query heads of a KV head per load of K and V.
+// attend, generated tokens: one query per row against its pages, all query heads of a KV head per load of K and V, on
+// tensor cores.
 //
-//   grid (splits, kv_heads * parts, rows), 128 threads; a part is up to G query heads
+//   grid (splits, kv_heads * parts, rows), 128 threads; a part is up to 8 H query heads
 //
 // A row is cut into at most Tiles::splits splits of a multiple of Tiles::split slots, by its own length and nothing else:
-// its bits do not depend on the batch. Splits are dealt out evenly: with as many blocks as a row may have splits, one or none
-// each, so that blocks are many and the last ones end together.
-// In a split, warp w takes pages w, w + 4, …; L lanes own a slot, each a 16-byte chunk (or two) of its key and value,
-// straight from memory to registers: four loads of K and four of V under way per lane, 4 KiB a warp. Each group
-// of L lanes keeps its own running softmax; groups, then warps, meet once at the end of the split.
+// its bits do not depend on the batch. With as many blocks as a row may have splits each has one or none, so that blocks
+// are many and the last ones end together. The last block of a row's part to end puts the splits together, in order.
+// In a split warp w takes pages w, w + 4, …, straight from memory into the operands of products: a lane reads whole
+// 16-byte chunks, and which elements or slots a product calls its first is the lane's own affair, as long as both sides
+// agree. 8 KiB of a warp are under way at 128 dims.
+//
+//   logits [heads x slots] = queries [heads x dims] keys [dims x slots]
+//   sums    [dims x heads] = values [dims x slots] weights [slots x heads], a lane's weights where its logits were
 //
 //   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written, and read again from L2 (1.6 % at d = 128, g = 4);
-//   a policy that observes adds 4 g per slot written. Bound by memory: about 125 instructions a warp for 1 KiB at g = 4.
+//   a policy that observes adds 4 g per slot written. Bound by memory.
 #pragma once
+#include "left.cuh"
+#include "mma.cuh"
 #include "turn.cuh"
 
 constexpr int kDecodeThreads = 128, kDecodeWarps = kDecodeThreads / 32;
 
-SKV_BOTH int split_slots(int live) { return divided(divided(live, Tiles::split), Tiles::splits) * Tiles::split; }
-SKV_BOTH int splits_of(int live) { return live > 0 ? divided(live, split_slots(live)) : 0; }
-
-// Where attend leaves what merge and accumulate need.
-//   shares [row][kv_head][split][group][dim + 2]: top logit, sum, values    logits [row][kv_head][group][max_slots]
-struct Left {
-  int64_t kv_heads, group, dim, slots, logits0;
-  SKV_BOTH int64_t share_floats(const skv_shape* s) {
-    return (int64_t)s->max_rows * s->kv_heads * Tiles::splits * s->group * (s->head_dim + 2);
-  }
-  SKV_BOTH int64_t floats(const skv_shape* s, bool observes) {
-    return share_floats(s) + (observes ? (int64_t)s->max_rows * s->kv_heads * s->group * s->max_slots : 0);
-  }
-  __device__ __forceinline__ Left(const Step& s, int dim, int max_rows)
-      : kv_heads(s.kv_heads), group(s.group), dim(dim), slots(s.max_slots),
-        logits0((int64_t)max_rows * s.kv_heads * Tiles::splits * s.group * (dim + 2)) {}
-  __device__ __forceinline__ int64_t share(int r, int head, int split, int g) const {
-    return (((r * kv_heads + head) * Tiles::splits + split) * group + g) * (dim + 2);
-  }
-  __device__ __forceinline__ int64_t logit(int r, int head, int g) const {
-    return logits0 + ((r * kv_heads + head) * group + g) * slots;
-  }
-};
-
-// How a warp shares out the slots of a page.
-template <class KV, int D, int G>
+// How lanes share a page's keys and values. Lane 4 g + t has, of keys, slots slot_of(g, 0) and slot_of(g, 1) and every
+// fourth chunk of either half, so that dims which turn together are its own; of values, slots 4 t … 4 t + 3 and every
+// eighth chunk from chunk g on.
+template <class KV, int D>
 struct DecodeShape {
-  static constexpr int chunks = Layout<KV, D>::chunks;
-  static constexpr int lanes = chunks <= 8 ? 8 : chunks <= 16 ? 16 : 32;  // of a slot
-  static constexpr int mine = divided(chunks, lanes);                     // chunks of a lane
-  static constexpr int elements = mine * Layout<KV, D>::per_chunk;        // of a lane: at most 8
-  static constexpr int groups = 32 / lanes;                               // slots at once
-  static constexpr int passes = SKV_PAGE / groups;                        // of a page
-  static constexpr int tile = smaller(passes, (G > 4 ? 2 : 4) / mine);  // passes whose loads are under way together
+  using L = Layout<KV, D>;
+  static constexpr int half = L::chunks / 2;            // chunks of half a vector
+  static constexpr int of_half = divided(half, 4);      // that a lane has, some of them past the end
+  static constexpr int keys = 2 * of_half;              // chunks of a lane and slot
+  static constexpr int values = divided(L::chunks, 8);  // chunks of a lane and slot
+  static constexpr int pairs = L::per_chunk / 2;        // of elements, in a chunk
+  static constexpr int registers = values * pairs * 4;  // sums of a lane and tile of heads
+  static constexpr bool wide = KV::per_word == 1 || D > 128;  // the registers hold half as much
+  static constexpr int keys_at_once = wide ? 1 : of_half;     // chunks of either half that are fetched together
+  static constexpr int values_at_once = wide ? 1 : values;
+  static constexpr bool early = KV::per_word == 2;  // the first values are fetched with the keys
+  SKV_BOTH constexpr bool has_key(int i, int t) { return half % 4 == 0 || i % of_half * 4 + t < half; }
+  // From a lane's first chunk to its chunk i; some other one of the slot where it has none.
+  SKV_BOTH constexpr int key_step(int i, int t) { return i / of_half * half + (has_key(i, t) ? i % of_half * 4 : -t); }
+  SKV_BOTH constexpr int value_step(int i, int g) { return L::chunks % 8 == 0 || i * 8 + g < L::chunks ? i * 8 : -g; }
+  SKV_BOTH constexpr int slot_of(int column, int i) { return column / 2 * 4 + i * 2 + column % 2; }
 };
 
-// A lane's elements of one slot's key, turned; all lanes of the warp take part. Called, not inlined: turning is rare, and
+// Tiles of heads that a block may have.
+template <class KV, int D>
+SKV_BOTH constexpr int most_tiles() {
+  return DecodeShape<KV, D>::wide ? 1 : 2;
+}
+
+// 2^(old - top) in natural units; 0 for what has seen nothing.
+SKV_INLINE float scale_of(float old, float top) { return old == -INFINITY ? 0.0f : exp2_fast((old - top) * kLog2e); }
+
+// A chunk of a key turned, with the chunk of the other half that turns with it. Called, not inlined: turning is rare, and
 // its registers would be the loop's.
-template <class KV, int D, int G>
+template <class KV, int D>
 struct Turn {
-  using W = DecodeShape<KV, D, G>;
-  struct Elements {
-    float at[W::elements];
+  struct Chunks {
+    Chunk at[2];
   };
-  static __device__ __noinline__ Elements turn(Elements k, int shift, int sub, int interleaved, const float* inv_freq) {
-    constexpr int e = Layout<KV, D>::per_chunk, half = W::chunks / 2;
-    Elements other;
-    if (interleaved) {
-      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = k.at[i ^ 1];
-    } else if (W::mine == 2) {  // the halves of a vector are the lane's two chunks
-      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = k.at[(i + e) % W::elements];
-    } else {
-      const int partner = sub < half ? sub + half : sub < W::chunks ? sub - half : sub;
-      const int from = threadIdx.x % 32 / W::lanes * W::lanes + partner;
-      SKV_UNROLL for (int i = 0; i < W::elements; i++) other.at[i] = __shfl_sync(kFull, k.at[i], from);
-    }
-    SKV_UNROLL for (int i = 0; i < W::elements; i++) {
-      const int d = (i / e * W::lanes + sub) * e + i % e;
-      if (d >= D) continue;
-      bool first;
-      float c, n;
-      const int f = frequency_of(interleaved, d, D, &first);
-      turn_of(shift, global(inv_freq)[f], &c, &n);
-      k.at[i] = turned(k.at[i], other.at[i], first, c, n);
-    }
+  static __device__ __noinline__ Chunks turn(Chunks k, int shift, int chunk, int interleaved, const float* inv_freq) {
+    using L = Layout<KV, D>;
+    constexpr int e = L::per_chunk;
+    float x[2][e], y[2][e];
+    SKV_UNROLL for (int h = 0; h < 2; h++) decode_chunk<KV>(k.at[h], x[h]);
+    SKV_UNROLL for (int h = 0; h < 2; h++)
+      SKV_UNROLL for (int i = 0; i < e; i++) {
+        bool first;
+        float c, n;
+        turn_of(shift, global(inv_freq)[frequency_of(interleaved, chunk * e + i + h * D / 2, D, &first)], &c, &n);
+        y[h][i] = turned(x[h][i], interleaved ? x[h][i ^ 1] : x[1 - h][i], first, c, n);
+      }
+    SKV_UNROLL for (int h = 0; h < 2; h++)
+      SKV_UNROLL for (int w = 0; w < 4; w++) k.at[h].word[w] = KV::encode(y[h] + w * KV::per_word);
     return k;
   }
 };
 
-// The running softmax of up to G query heads, in a group of lanes: top and sum are the same in all of them.
-template <int G, int E>
-struct Running {
-  float top[G], sum[G], values[G][E];
-
-  SKV_INLINE float scale_of(float old, float top) { return old == -INFINITY ? 0.0f : exp2_fast((old - top) * kLog2e); }
-
-  __device__ __forceinline__ void clear() {
-    SKV_UNROLL for (int g = 0; g < G; g++) {
-      top[g] = -INFINITY, sum[g] = 0;
-      SKV_UNROLL for (int e = 0; e < E; e++) values[g][e] = 0;
-    }
-  }
-  // Adds what the lanes `distance` away hold.
-  __device__ __forceinline__ void merge(int distance) {
-    SKV_UNROLL for (int g = 0; g < G; g++) {
-      const float other_top = __shfl_xor_sync(kFull, top[g], distance);
-      const float other_sum = __shfl_xor_sync(kFull, sum[g], distance);
-      const float best = fmaxf(top[g], other_top), a = scale_of(top[g], best), b = scale_of(other_top, best);
-      sum[g] = sum[g] * a + other_sum * b, top[g] = best;  // addition commutes: the same bits in all lanes
-      SKV_UNROLL for (int e = 0; e < E; e++) {
-        const float other = __shfl_xor_sync(kFull, values[g][e], distance);
-        values[g][e] = values[g][e] * a + other * b;
-      }
-    }
-  }
-};
-
-template <class P, class KV, int D, int G>
-__global__ void __launch_bounds__(kDecodeThreads) decode_kernel(Step s, int max_rows) {
-  using W = DecodeShape<KV, D, G>;
+// The queries of a part as lanes multiply them, scaled, then rounded as the keys are; zeros where the part or the vector
+// ends. [tile][chunk of a lane][lane], in chunks.
+template <class KV, int D, int H>
+SKV_INLINE void load_part(const Head<KV, D>& h, Shared<uint32_t> queries, int g0, int heads) {
+  using W = DecodeShape<KV, D>;
   using L = Layout<KV, D>;
-  constexpr int E = W::elements;
-  const skv_row row = load_row(s, blockIdx.z);
-  if (row.policy != s.self || !is_decode(row)) return;
-  const int parts = divided(s.group, G), g0 = blockIdx.y % parts * G, heads = min(G, s.group - g0);
-  const Head<KV, D> h(s, row, s.layer, blockIdx.y / parts);
-  const int splits = splits_of(h.live), length = split_slots(h.live);
-  const int split0 = splits * blockIdx.x / gridDim.x, split1 = splits * (blockIdx.x + 1) / gridDim.x;
-  if (split0 >= split1) return;
-
-  Arena arena;
-  const Shared<float> tops = arena.take<float>(kDecodeWarps * G, "tops");
-  const Shared<float> sums = arena.take<float>(kDecodeWarps * G, "sums");
-  const Shared<float> parts_of = arena.take<float>(kDecodeWarps * G * D, "values");          // [warp][g][D]
-  const Shared<float> staged = arena.take<float>(kDecodeWarps * G * SKV_PAGE, "staged");     // [warp][g][slot]
-  const Left left(s, D, max_rows);
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, sub = lane % W::lanes, which = lane / W::lanes;
-  const bool observed = P::observes_decode && row.observe1 > row.observe0;
-
-  float q[G][E];  // scaled, then rounded as the keys are; zeros where the part or the vector ends
-  SKV_UNROLL for (int g = 0; g < G; g++)
-    SKV_UNROLL for (int e = 0; e < E; e += 2) {
-      const int d = (e / L::per_chunk * W::lanes + sub) * L::per_chunk + e % L::per_chunk;
-      q[g][e] = q[g][e + 1] = 0;
-      if (g < heads && d < D) {
-        load_pair(s, global(s.q), (h.query(0) + g0 + g) * D + d, &q[g][e]);
-        q[g][e] = rounded<KV>(q[g][e] * s.scale), q[g][e + 1] = rounded<KV>(q[g][e + 1] * s.scale);
-      }
+  for (int n = threadIdx.x; n < H * W::keys * 32; n += kDecodeThreads) {
+    const int i = n / 32 % W::keys, t = n % 4, head = n / 32 / W::keys * kTile + n % 32 / 4;
+    float x[L::per_chunk];
+    SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) {
+      x[e] = x[e + 1] = 0;
+      if (head < heads && W::has_key(i, t))
+        load_pair(h.s, global(h.s.q), (h.query(0) + g0 + head) * D + (t + W::key_step(i, t)) * L::per_chunk + e, x + e);
+      x[e] *= h.s.scale, x[e + 1] *= h.s.scale;
     }
-
-  for (int split = split0; split < split1; split++) {
-    const int end = min(h.live, (split + 1) * length);
-    Running<G, E> run;
-    run.clear();
-    int32_t number = 0;  // of the next page: looked up a page ahead
-    const int page0 = split * length / SKV_PAGE + warp;
-    if (page0 * SKV_PAGE < end) number = h.table[page0];
-    SKV_LOOP for (int p = page0; p * SKV_PAGE < end; p += kDecodeWarps) {
-      const Global<const uint32_t> page = h.numbered(number);
-      if ((p + kDecodeWarps) * SKV_PAGE < end) number = h.table[p + kDecodeWarps];
-      SKV_LOOP for (int pass0 = 0; pass0 < W::passes; pass0 += W::tile) {
-        Chunk keys[W::tile][W::mine], values[W::tile][W::mine];
-        SKV_UNROLL for (int i = 0; i < W::tile; i++)
-          SKV_UNROLL for (int c = 0; c < W::mine; c++) {
-            const int slot = (pass0 + i) * W::groups + which, chunk = c * W::lanes + sub;
-            keys[i][c] = values[i][c] = Chunk{};  // what is not there must not be NaN
-            if (chunk < W::chunks && p * SKV_PAGE + slot < end) {
-              keys[i][c] = stream_chunk(page, slot * L::row + chunk * 4);
-              values[i][c] = stream_chunk(page, h.values + slot * L::row + chunk * 4);
-            }
-          }
-        float x[W::tile][G];
-        SKV_UNROLL for (int i = 0; i < W::tile; i++) {
-          const int slot = (pass0 + i) * W::groups + which;
-          const bool there = p * SKV_PAGE + slot < end;
-          typename Turn<KV, D, G>::Elements k;
-          SKV_UNROLL for (int c = 0; c < W::mine; c++) decode_chunk<KV>(keys[i][c], k.at + c * L::per_chunk);
-          if (P::shift_lane) {
-            const int shift = there ? (int)page[h.lanes + P::shift_lane * SKV_PAGE + slot] : 0;
-            if (__any_sync(kFull, shift != 0)) k = Turn<KV, D, G>::turn(k, shift, sub, s.rope_interleaved, s.inv_freq);
-          }
-          SKV_UNROLL for (int g = 0; g < G; g++) {
-            float sum = 0;
-            SKV_UNROLL for (int e = 0; e < E; e++) sum = fmaf(q[g][e], k.at[e], sum);
-            SKV_UNROLL for (int n = W::lanes / 2; n > 0; n /= 2) sum += __shfl_xor_sync(kFull, sum, n);
-            x[i][g] = there ? sum : -INFINITY;
-          }
-        }
-        if (P::observes_decode && observed)
-          SKV_UNROLL for (int i = 0; i < W::tile; i++)
-            SKV_UNROLL for (int g = 0; g < G; g++)
-              if (sub == i) staged[(warp * G + g) * SKV_PAGE + (pass0 + i) * W::groups + which] = x[i][g];
-        SKV_UNROLL for (int g = 0; g < G; g++) {
-          float top = run.top[g];
-          SKV_UNROLL for (int i = 0; i < W::tile; i++) top = fmaxf(top, x[i][g]);
-          const float scale = run.scale_of(run.top[g], top);
-          run.top[g] = top;
-          run.sum[g] *= scale;
-          SKV_UNROLL for (int e = 0; e < E; e++) run.values[g][e] *= scale;
-          SKV_UNROLL for (int i = 0; i < W::tile; i++) {
-            x[i][g] = run.scale_of(x[i][g], top);  // now the weight
-            run.sum[g] += x[i][g];
-          }
-        }
-        SKV_UNROLL for (int i = 0; i < W::tile; i++) {
-          float v[E];
-          SKV_UNROLL for (int c = 0; c < W::mine; c++) decode_chunk<KV>(values[i][c], v + c * L::per_chunk);
-          SKV_UNROLL for (int g = 0; g < G; g++)
-            SKV_UNROLL for (int e = 0; e < E; e++) run.values[g][e] = fmaf(x[i][g], v[e], run.values[g][e]);
-        }
-      }
-      if (P::observes_decode && observed) {  // a page's logits, whole lines
-        __syncwarp();
-        for (int i = lane; i < heads * SKV_PAGE; i += 32) {
-          const int g = i / SKV_PAGE, slot = p * SKV_PAGE + i % SKV_PAGE;
-          if (slot < end) global(s.logits)[left.logit(blockIdx.z, h.head, g0 + g) + slot] = staged[warp * G * SKV_PAGE + i];
-        }
-        __syncwarp();
-      }
-    }
-    SKV_UNROLL for (int n = W::lanes; n < 32; n *= 2) run.merge(n);
-    if (which == 0)
-      SKV_UNROLL for (int g = 0; g < G; g++) {
-        if (sub == 0) tops[warp * G + g] = run.top[g], sums[warp * G + g] = run.sum[g];
-        SKV_UNROLL for (int e = 0; e < E; e++) {
-          const int d = (e / L::per_chunk * W::lanes + sub) * L::per_chunk + e % L::per_chunk;
-          if (d < D) parts_of[(warp * G + g) * D + d] = run.values[g][e];
-        }
-      }
-    __syncthreads();
-    for (int i = threadIdx.x; i < heads * D; i += kDecodeThreads) {
-      const int g = i / D, d = i % D;
-      float top = -INFINITY, sum = 0, value = 0;
-      for (int w = 0; w < kDecodeWarps; w++) top = fmaxf(top, tops[w * G + g]);
-      for (int w = 0; w < kDecodeWarps; w++) {
-        const float scale = run.scale_of(tops[w * G + g], top);
-        sum += sums[w * G + g] * scale;
-        value += parts_of[(w * G + g) * D + d] * scale;
-      }
-      const Global<float> share = global(s.logits) + left.share(blockIdx.z, h.head, split, g0 + g);
-      if (d == 0) share[0] = top, share[1] = sum;
-      share[2 + d] = value;
-    }
-    __syncthreads();
+    Chunk out;
+    SKV_UNROLL for (int w = 0; w < 4; w++) out.word[w] = KV::encode(x + w * KV::per_word);
+    store_chunk(queries, n * 4, out);
   }
 }
 
-template <class KV, int D, int G>
+// A warp's running softmax and sums of values. Lane 4 g + t has the tops and sums of head g of each tile, the latter of the
+// slots it has seen itself, and sums of values of heads 2 t and 2 t + 1: of two neighbouring dims, a quad.
+template <class KV, int D, int H>
+struct Running {
+  using W = DecodeShape<KV, D>;
+  float top[H], sum[H], out[H][W::registers / 4][4];
+
+  __device__ __forceinline__ void clear() {
+    SKV_UNROLL for (int n = 0; n < H; n++) {
+      top[n] = -INFINITY, sum[n] = 0;
+      SKV_UNROLL for (int i = 0; i < W::registers; i++) out[n][i / 4][i % 4] = 0;
+    }
+  }
+  // Logits of four slots become weights, as a B operand; what was added before is scaled to the new top.
+  __device__ __forceinline__ void weigh(int n, float* w, Pair<KV>* weights) {
+    float best = fmaxf(top[n], fmaxf(fmaxf(w[0], w[1]), fmaxf(w[2], w[3])));
+    best = fmaxf(best, __shfl_xor_sync(kFull, best, 1));
+    best = fmaxf(best, __shfl_xor_sync(kFull, best, 2));
+    const float scale = scale_of(top[n], best);
+    top[n] = best, sum[n] *= scale;
+    SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = scale_of(w[i], best), sum[n] += w[i];
+    SKV_UNROLL for (int i = 0; i < 2; i++) weights[i] = pair_of<KV>(w[2 * i], w[2 * i + 1]);
+    const int t = threadIdx.x % 4;
+    const float scales[2] = {__shfl_sync(kFull, scale, 8 * t), __shfl_sync(kFull, scale, 8 * t + 4)};
+    SKV_UNROLL for (int i = 0; i < W::registers; i++) out[n][i / 4][i % 4] *= scales[i % 2];
+  }
+  // Adds quad r: two dims of a chunk of four slots.
+  __device__ __forceinline__ void add(int r, const Chunk* slots, int pair, const Pair<KV> (*weights)[2]) {
+    Pair<KV> a[4];
+    SKV_UNROLL for (int i = 0; i < 4; i++)
+      a[i] = pair_across<KV>(slots[i / 2 * 2], slots[i / 2 * 2 + 1], pair * 2 + i % 2);
+    SKV_UNROLL for (int n = 0; n < H; n++) multiply<KV>(out[n][r], a, weights[n][0], weights[n][1]);
+  }
+};
+
+// The splits of a part, put together: every lane has the sums that it would have had, had one block read all slots.
+template <class KV, int D, int H>
+SKV_INLINE void merge_splits(const Head<KV, D>& h, const Left& left, Shared<float> scales, int g0, int heads,
+                             int splits) {
+  using W = DecodeShape<KV, D>;
+  const Step& s = h.s;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Global<const float> shares = global((const float*)s.logits);
+  auto share = [&](int split, int tile) { return left.share(blockIdx.z, h.head, split, g0 / kTile + tile); };
+  static_assert(Tiles::splits == 32, "a lane has a split");
+  for (int head = warp; head < heads; head += kDecodeWarps) {
+    const int64_t at = share(lane, head / kTile) + head % kTile;
+    float top = lane < splits ? (float)shares[at] : -INFINITY, sum = lane < splits ? (float)shares[at + kTile] : 0.0f;
+    float best = top;
+    SKV_UNROLL for (int n = 16; n > 0; n /= 2) best = fmaxf(best, __shfl_xor_sync(kFull, best, n));
+    const float scale = scale_of(top, best);
+    sum *= scale;
+    SKV_UNROLL for (int n = 16; n > 0; n /= 2) sum += __shfl_xor_sync(kFull, sum, n);
+    scales[head * Tiles::splits + lane] = scale / sum;
+    if (lane == 0) global(s.lse)[h.query(0) + g0 + head] = best + skv_log(sum);
+  }
+  __syncthreads();
+  constexpr int all = H * W::registers / 2, mine = all / kDecodeWarps;  // pairs of neighbouring dims
+  static_assert(all % kDecodeWarps == 0 && kDecodeWarps % 2 == 0, "a thread's pairs are of one parity of heads");
+  const int g = lane % 8, t = lane / 8, parity = warp % 2;
+  auto tile_of = [&](int i) { return (warp + i * kDecodeWarps) / (W::registers / 2); };
+  auto quad_of = [&](int i) { return (warp + i * kDecodeWarps) / 2 % (W::registers / 4); };
+  const Global<const float> sums = shares + (share(0, 0) + 2 * kTile + parity * 32 + lane);
+  const int size = left.share_size, all_tiles = left.tiles * size;
+  float value[mine][2];
+  SKV_UNROLL for (int i = 0; i < mine; i++) value[i][0] = value[i][1] = 0;
+  SKV_UNROLL_4 for (int k = 0; k < splits; k++)
+    SKV_UNROLL for (int i = 0; i < mine; i++) {
+      const int head = tile_of(i) * kTile + 2 * t + parity;
+      if (head >= heads) continue;
+      const int at = k * all_tiles + tile_of(i) * size + quad_of(i) * 128;
+      const float scale = scales[head * Tiles::splits + k];
+      value[i][0] = fmaf(sums[at], scale, value[i][0]), value[i][1] = fmaf(sums[at + 64], scale, value[i][1]);
+    }
+  SKV_UNROLL for (int i = 0; i < mine; i++) {
+    const int head = tile_of(i) * kTile + 2 * t + parity;
+    const int d = (g + quad_of(i) / W::pairs * 8) * Layout<KV, D>::per_chunk + quad_of(i) % W::pairs * 2;
+    if (head < heads && d < D) store_pair(s, global(s.out), (h.query(0) + g0 + head) * D + d, value[i]);
+  }
+}
+
+template <class P, class KV, int D, int H>
+__global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>::wide && !P::shift_lane ? 3 : 1)
+    decode_kernel(Step s, int max_rows) {
+  using W = DecodeShape<KV, D>;
+  using L = Layout<KV, D>;
+  const skv_row row = load_row(s, blockIdx.z);
+  if (row.policy != s.self || !is_decode(row)) return;
+  const int parts = gridDim.y / s.kv_heads, part = blockIdx.y % parts, g0 = part * H * kTile;
+  const int heads = min(H * kTile, s.group - g0);
+  const Head<KV, D> h(s, row, s.layer, blockIdx.y / parts);
+  const int splits = splits_of(h.live), length = split_slots(h.live);
+  const int split = blockIdx.x, end = min(h.live, (split + 1) * length);
+  if (split >= splits) return;
+
+  Arena arena;
+  const Shared<uint32_t> queries = arena.take<uint32_t>(H * W::keys * 32 * 4, "queries");
+  const Shared<float> tops = arena.take<float>(kDecodeWarps * H * kTile, "tops");
+  const Shared<float> sums = arena.take<float>(kDecodeWarps * H * kTile, "sums");
+  const Shared<float> scales = arena.take<float>(H * kTile * Tiles::splits, "scales");
+  const Shared<float> values_of = arena.take<float>(kDecodeWarps * H * W::registers * 32, "values");
+  const Left left(s, D, max_rows);
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
+  const bool observed = P::observes_decode && row.observe1 > row.observe0;
+  load_part<KV, D, H>(h, queries, g0, heads);
+  __syncthreads();
+
+  Running<KV, D, H> run;
+  run.clear();
+  const int key0 = W::slot_of(g, 0) * L::row + t * 4, value0 = h.values + 4 * t * L::row + g * 4;  // first chunks
+  int32_t number = 0;  // of the next page: looked up a page ahead
+  const int page0 = split * length / SKV_PAGE + warp;
+  if (page0 * SKV_PAGE < end) number = h.table[page0];
+  SKV_LOOP for (int p = page0; p * SKV_PAGE < end; p += kDecodeWarps) {
+    const Global<const uint32_t> page = h.numbered(number);
+    const int there = end - p * SKV_PAGE;  // slots of the page, or more
+    if ((p + kDecodeWarps) * SKV_PAGE < end) number = h.table[p + kDecodeWarps];
+    Chunk keys[2][2][W::keys_at_once], values[W::values_at_once][4];
+    auto fetch_keys = [&](int c0) {  // of slots that are not there: anything
+      SKV_UNROLL for (int i = 0; i < 2; i++)
+        SKV_UNROLL for (int c = 0; c < 2 * W::keys_at_once; c++)
+          keys[i][c % 2][c / 2] =
+              stream_chunk(page + key0, 2 * i * L::row + W::key_step(c % 2 * W::of_half + c0 + c / 2, t) * 4);
+    };
+    auto fetch_values = [&](int c0) {
+      SKV_UNROLL for (int c = 0; c < W::values_at_once; c++)
+        SKV_UNROLL for (int i = 0; i < 4; i++)
+          values[c][i] = stream_chunk(page + value0, i * L::row + W::value_step(c0 + c, g) * 4);
+    };
+    int shift[2] = {0, 0};
+    if (P::shift_lane)
+      SKV_UNROLL for (int i = 0; i < 2; i++)
+        if (W::slot_of(g, i) < there) shift[i] = (int)page[h.lanes + P::shift_lane * SKV_PAGE + W::slot_of(g, i)];
+    fetch_keys(0);
+    if (W::early) fetch_values(0);
+    const bool turns = P::shift_lane && __any_sync(kFull, shift[0] != 0 || shift[1] != 0);
+    float x[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};  // columns 2 t, 2 t + 1 of either eight slots, heads g and g + 8
+    SKV_UNROLL for (int c0 = 0; c0 < W::of_half; c0 += W::keys_at_once) {
+      if (c0) fetch_keys(c0);
+      if (turns)
+        SKV_UNROLL for (int i = 0; i < 2; i++)
+          SKV_UNROLL for (int c = 0; c < W::keys_at_once; c++) {
+            typename Turn<KV, D>::Chunks both{{keys[i][0][c], keys[i][1][c]}};
+            both = Turn<KV, D>::turn(both, shift[i], t + W::key_step(c0 + c, t), s.rope_interleaved, s.inv_freq);
+            keys[i][0][c] = both.at[0], keys[i][1][c] = both.at[1];
+          }
+      SKV_UNROLL for (int c = 0; c < 2 * W::keys_at_once; c++) {
+        const int place = c % 2 * W::of_half + c0 + c / 2;
+        Chunk q[H];
+        SKV_UNROLL for (int n = 0; n < H; n++) q[n] = load_chunk(queries, ((n * W::keys + place) * 32 + lane) * 4);
+        SKV_UNROLL for (int n = 0; n < W::pairs; n += 2) {  // 16 dims
+          Pair<KV> a[4];
+          SKV_UNROLL for (int r = 0; r < 4; r++) a[r] = r % 2 < H ? pair_in<KV>(q[r % 2 % H], n + r / 2) : Pair<KV>{};
+          SKV_UNROLL for (int i = 0; i < 2; i++)
+            multiply<KV>(x[i], a, pair_in<KV>(keys[i][c % 2][c / 2], n), pair_in<KV>(keys[i][c % 2][c / 2], n + 1));
+        }
+      }
+    }
+    Pair<KV> weights[H][2];
+    SKV_UNROLL for (int n = 0; n < H; n++) {
+      float w[4];  // of slots 4 t …: logits, then weights
+      SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = 4 * t + i < there ? x[i / 2][2 * n + i % 2] : -INFINITY;
+      if (P::observes_decode && observed && n * kTile + g < heads) {
+        Chunk chunk;
+        SKV_UNROLL for (int i = 0; i < 4; i++) chunk.word[i] = F32::encode(w + i);
+        const int64_t logits = left.logit(blockIdx.z, h.head, g0 + n * kTile + g);
+        store_chunk(global((uint32_t*)s.logits), logits + p * SKV_PAGE + 4 * t, chunk);
+      }
+      run.weigh(n, w, weights[n]);
+    }
+    SKV_UNROLL for (int c0 = 0; c0 < W::values; c0 += W::values_at_once) {
+      if (c0 || !W::early) fetch_values(c0);
+      if (__builtin_expect(there < SKV_PAGE, 0))  // nothing times 0 may be NaN
+        SKV_UNROLL for (int i = 0; i < 4 * W::values_at_once; i++)
+          if (4 * t + i % 4 >= there) values[i / 4][i % 4] = Chunk{};
+      SKV_UNROLL for (int r = 0; r < W::values_at_once * W::pairs; r++)
+        run.add(c0 * W::pairs + r, values[r / W::pairs], r % W::pairs, weights);
+    }
+  }
+  // the warps meet in shared memory: values lie there, and in shares, by [register][t][g]
+  SKV_UNROLL for (int n = 0; n < H; n++) {
+    run.sum[n] += __shfl_xor_sync(kFull, run.sum[n], 1);
+    run.sum[n] += __shfl_xor_sync(kFull, run.sum[n], 2);
+    const int at = warp * H + n;
+    if (t == 0) tops[at * kTile + g] = run.top[n], sums[at * kTile + g] = run.sum[n];
+    SKV_UNROLL for (int i = 0; i < W::registers; i++)
+      values_of[(at * W::registers + i) * 32 + t * 8 + g] = run.out[n][i / 4][i % 4];
+  }
+  __syncthreads();
+  const Global<float> shares = global(s.logits);
+  SKV_UNROLL for (int n = 0; n < H; n++) {
+    const int64_t share = left.share(blockIdx.z, h.head, split, g0 / kTile + n);
+    const int column = lane / 8 * 2 + warp % 2;  // of a product: the head of this thread's sums
+    float best = -INFINITY, total = 0, scale[kDecodeWarps];
+    SKV_UNROLL for (int w = 0; w < kDecodeWarps; w++) best = fmaxf(best, tops[(w * H + n) * kTile + column]);
+    SKV_UNROLL for (int w = 0; w < kDecodeWarps; w++) {
+      scale[w] = scale_of(tops[(w * H + n) * kTile + column], best);
+      total += sums[(w * H + n) * kTile + column] * scale[w];
+    }
+    if (n * kTile + column >= heads) continue;
+    if (lane % 8 == 0 && warp < 2) shares[share + column] = best, shares[share + kTile + column] = total;
+    for (int r = warp; r < W::registers; r += kDecodeWarps) {
+      float value = 0;
+      SKV_UNROLL for (int w = 0; w < kDecodeWarps; w++)
+        value += values_of[((w * H + n) * W::registers + r) * 32 + lane] * scale[w];
+      shares[share + 2 * kTile + r * 32 + lane] = value;
+    }
+  }
+  if (arrive_last(global((uint32_t*)s.logits), Left::counter(s.kv_heads, blockIdx.z, h.head, part), splits))
+    merge_splits<KV, D, H>(h, left, scales, g0, heads, splits);
+}
+
+template <class KV, int D, int H>
 SKV_BOTH constexpr int decode_shared() {
-  return (kDecodeWarps * G * 2 + kDecodeWarps * G * D + kDecodeWarps * G * SKV_PAGE) * 4 + 64;
+  using W = DecodeShape<KV, D>;
+  return H * (W::keys * 128 + kDecodeWarps * (2 * kTile + W::registers * 32) + kTile * Tiles::splits) * 4;
 }

@@ -5,6 +5,7 @@
 //   Chunk                  four words, 16 bytes, the unit of every wide access
 //   call_ahead             a hint: this word is read soon
 //   copy_async …           16 bytes from global to shared memory behind the threads' backs; zeros when not `valid`
+//   arrive_last            where blocks of a launch meet, without waiting
 //   SKV_LAUNCH             a launch on a stream; its value is 0 or a code of abi.h
 //
 // Hardware instructions live here and in mma.cuh, each beside its plain form, and nowhere else.
@@ -86,6 +87,19 @@ SKV_DEVICE_ONLY void wait_async() {
 
 SKV_DEVICE_ONLY int atomic_add(Shared<int> array, int i, int value) { return atomicAdd(array + i, value); }
 
+// Whether this block is the last of n to come here with counter i, for all of its threads, which then see what the others
+// wrote. The counter begins and ends at 0.
+SKV_DEVICE_ONLY bool arrive_last(uint32_t* counters, int64_t i, int n) {
+  __syncthreads();
+  bool last = false;
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicInc(counters + i, n - 1) == n - 1;
+    __threadfence();
+  }
+  return __syncthreads_or(last);
+}
+
 // 2^x, 2 ulp, subnormals are 0.
 SKV_DEVICE_ONLY float exp2_fast(float x) {
   float y;
@@ -105,6 +119,9 @@ SKV_DEVICE_ONLY uint32_t pack_f16(float low, float high) {
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
   return word;
 }
+// The low or the high halves of two words, the first one's low.
+SKV_DEVICE_ONLY uint32_t low_halves(uint32_t x, uint32_t y) { return __byte_perm(x, y, 0x5410); }
+SKV_DEVICE_ONLY uint32_t high_halves(uint32_t x, uint32_t y) { return __byte_perm(x, y, 0x7632); }
 SKV_DEVICE_ONLY float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 
 // Nothing: the emulation wants to know every array a kernel may touch.

@@ -9,11 +9,11 @@ static inline void print_launch(const char* kernel, const char* arguments, int t
   printf("%s<Policy%s>\t%d\t%d\n", kernel, arguments, threads, shared);
 }
 
-template <class P, class KV, int D, int G>
+template <class P, class KV, int D, int H>
 void print_decode(const char* kv) {
   char arguments[64];
-  snprintf(arguments, sizeof arguments, ", %s, %d, %d", kv, D, G);
-  print_launch("decode_kernel", arguments, kDecodeThreads, decode_shared<KV, D, G>());
+  snprintf(arguments, sizeof arguments, ", %s, %d, %d", kv, D, H);
+  print_launch("decode_kernel", arguments, kDecodeThreads, decode_shared<KV, D, H>());
 }
 
 template <class P, class KV, int D>
@@ -21,8 +21,8 @@ void print_launches(const char* kv) {
   char arguments[64];
   snprintf(arguments, sizeof arguments, ", %s, %d", kv, D);
   print_launch("append_kernel", arguments, kAppendThreads, 0);
-  print_decode<P, KV, D, 1>(kv), print_decode<P, KV, D, 2>(kv), print_decode<P, KV, D, 4>(kv), print_decode<P, KV, D, 8>(kv);
-  print_launch("merge_kernel", arguments, kMergeThreads, 0);
+  print_decode<P, KV, D, 1>(kv);
+  if (most_tiles<KV, D>() > 1) print_decode<P, KV, D, most_tiles<KV, D>()>(kv);
   print_launch("prefill_kernel", arguments, kTileThreads, prefill_shared<KV, D>());
   if (P::observes_decode) print_launch("accumulate_kernel", arguments, kAccumulateThreads, 0);
   if (P::observes_prompt) print_launch("observe_kernel", arguments, kTileThreads, observe_shared<KV, D>());

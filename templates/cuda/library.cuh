@@ -4,7 +4,6 @@
 #include "accumulate.cuh"
 #include "append.cuh"
 #include "compact.cuh"
-#include "merge.cuh"
 #include "observe.cuh"
 #include "prefill.cuh"
 #include "probe.cuh"
@@ -55,19 +54,14 @@ int32_t append_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   return code;
 }
 
-template <class P, class V, int G>
+template <class P, class V, int H>
 int32_t decode_rows(const skv_step* s, const Step& step, const skv_exec* exec) {
   using KV = typename V::KV;
-  const int rows = s->shape->max_rows, heads = step.kv_heads * divided(step.group, G);
-  const int splits = splits_of(s->hints.slots);
   // shorter rows are cut finer than the longest: as many splits as any length below can have
-  const int most = s->hints.slots < Tiles::split * Tiles::splits ? splits : Tiles::splits;
-  int32_t code = SKV_LAUNCH((decode_kernel<P, KV, V::D, G>), dim3(most, heads, s->rows), kDecodeThreads,
-                            (decode_shared<KV, V::D, G>()), exec->stream, step, rows);
-  if (!code)
-    code = SKV_LAUNCH((merge_kernel<P, KV, V::D>), dim3(step.kv_heads, s->rows), kMergeThreads, 0, exec->stream, step,
-                      rows);
-  return code;
+  const int splits = s->hints.slots < Tiles::split * Tiles::splits ? splits_of(s->hints.slots) : Tiles::splits;
+  const dim3 grid(splits, step.kv_heads * divided(step.group, H * kTile), s->rows);
+  return SKV_LAUNCH((decode_kernel<P, KV, V::D, H>), grid, kDecodeThreads, (decode_shared<KV, V::D, H>()), exec->stream,
+                    step, s->shape->max_rows);
 }
 
 template <class P, class V>
@@ -77,10 +71,8 @@ int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   if (step.group > kObserveRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
   int32_t code = 0;
   if (s->hints.decode_rows > 0)
-    code = step.group == 1   ? decode_rows<P, V, 1>(s, step, exec)
-           : step.group == 2 ? decode_rows<P, V, 2>(s, step, exec)
-           : step.group <= 4 ? decode_rows<P, V, 4>(s, step, exec)
-                             : decode_rows<P, V, 8>(s, step, exec);
+    code = step.group <= kTile ? decode_rows<P, V, 1>(s, step, exec)
+                               : decode_rows<P, V, most_tiles<typename V::KV, V::D>()>(s, step, exec);
   if (!code && s->hints.prompt_tokens > 0)
     code = SKV_LAUNCH((prefill_kernel<P, typename V::KV, V::D>),
                       dim3(divided(s->hints.prompt_tokens, tile_tokens(T::rows, step.group)), step.kv_heads, s->rows),

@@ -27,6 +27,25 @@ SKV_INLINE Pair<KV> pair_of(float x, float y) {
   return out;
 }
 
+// Elements 2 i and 2 i + 1 of a chunk.
+template <class KV>
+SKV_INLINE Pair<KV> pair_in(const Chunk& chunk, int i) {
+  constexpr int words = 2 / KV::per_word;
+  Pair<KV> out;
+  SKV_UNROLL for (int w = 0; w < words; w++) out.word[w] = chunk.word[i * words + w];
+  return out;
+}
+
+// Element e of two chunks.
+template <class KV>
+SKV_INLINE Pair<KV> pair_across(const Chunk& a, const Chunk& b, int e) {
+  const uint32_t x = a.word[e / KV::per_word], y = b.word[e / KV::per_word];
+  Pair<KV> out;
+  if (KV::per_word == 1) out.word[0] = x, out.word[2 / KV::per_word - 1] = y;
+  else out.word[0] = e % 2 ? high_halves(x, y) : low_halves(x, y);
+  return out;
+}
+
 // Elements d and d + 1 (d even) of a row of words.
 template <class KV>
 SKV_INLINE Pair<KV> pair_at(Shared<const uint32_t> row, int d) {

@@ -3,8 +3,8 @@
 // `next` once per query with p = exp(logit - lse).
 //
 //   grid (slot tiles, kv_heads, rows), 128 threads; a slot has one thread, or sixteen when `next` reads vectors
-//   flops: 2 d per row and visible slot on tensor cores, and about 17 + next per logit; bytes: d b + 8 states per slot.
-//   Bound by the exponentials.
+//   flops: 2 d per row and visible slot on tensor cores, and about 7 + next per logit; bytes: d b + 8 states per slot.
+//   Bound by arithmetic: the products, at 32 rows and half the slots a warp, and what follows them.
 #pragma once
 #include "accumulate.cuh"
 #include "tile.cuh"
@@ -19,7 +19,8 @@ constexpr int kObserveRows = 16 * kTileWarps;  // of a tile of queries
 template <class KV, int D>
 SKV_BOTH constexpr int observe_shared() {
   constexpr int slots = observe_slots<KV, D>(), rows = kObserveRows;
-  return ((rows + slots) * TileShape<KV, D>::stride + rows * (slots + 4) + rows) * 4;
+  const int queries = rows * TileShape<KV, D>::stride, logits = rows * (slots + 4);
+  return (slots * TileShape<KV, D>::stride + (queries > logits ? queries : logits) + rows) * 4;
 }
 
 template <class P, class KV, int D>
@@ -37,9 +38,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   if (slot0 >= end) return;
 
   Arena arena;
-  const Shared<uint32_t> queries = arena.take<uint32_t>(kObserveRows * T::stride, "queries");
+  // queries, then, in their place, logits [row][slot] as the bits of f32
+  const Shared<uint32_t> queries = arena.take<uint32_t>(kObserveRows * max(T::stride, wide), "queries"), logits = queries;
   const Shared<uint32_t> keys = arena.take<uint32_t>(slots * T::stride, "keys");
-  const Shared<float> logits = arena.take<float>(kObserveRows * wide, "logits");  // [row][slot]
   const Shared<float> lse = arena.take<float>(kObserveRows, "lse");
   const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
   fetch_slots<slots>(h, keys, 0, slot0, end);
@@ -48,7 +49,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   __syncthreads();
   if (P::shift_lane) turn_slots<P>(h, keys, slot0, slots, end);
 
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4, row0 = threadIdx.x / 32 * 16;
+  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int row0 = warp % 2 * 32, slot1 = warp / 2 * (slots / 2);  // a warp's half of the rows and of the slots
   const int tokens = tile_tokens(kObserveRows, s.group);
   SKV_LOOP for (int t0 = first; t0 < last; t0 += tokens) {
     const int t1 = smaller(t0 + tokens, last);
@@ -56,13 +58,13 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
     for (int r = threadIdx.x; r < (t1 - t0) * s.group; r += kTileThreads)
       lse[r] = global(s.lse)[h.query(t0 + r / s.group) + r % s.group];
     __syncthreads();
-    SKV_LOOP for (int half = 0; half < 2; half++) {  // of the slots, as many as prefill has in registers
-      float x[1][N / 2][4];
-      logits_of<KV, D, 1, N / 2>(x, queries, row0, keys + half * (slots / 2) * T::stride);
+    float x[2][N / 2][4];
+    logits_of<KV, D, 2, N / 2>(x, queries, row0, keys + slot1 * T::stride);
+    __syncthreads();  // everybody has read the queries
+    SKV_UNROLL for (int m = 0; m < 2; m++)
       SKV_UNROLL for (int n = 0; n < N / 2; n++)
         SKV_UNROLL for (int i = 0; i < 4; i++)
-          logits[(row0 + g + i / 2 * 8) * wide + half * (slots / 2) + n * 8 + 2 * t + i % 2] = x[0][n][i];
-    }
+          logits[(row0 + m * 16 + g + i / 2 * 8) * wide + slot1 + n * 8 + 2 * t + i % 2] = F32::encode(&x[m][n][i]);
     __syncthreads();
     for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {
       const int slot = (slot0 + i) % SKV_PAGE;
@@ -75,7 +77,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
       for (int q = max(t0, slot0 + i - before); q < t1; q++) {  // from the first query that sees the slot
         const int r = (q - t0) * s.group;
         const float attn = group_attn<P>(
-            s.group, [&](int k) -> float { return logits[(r + k) * wide + i]; },
+            s.group, [&](int k) -> float { return skv_float((int32_t)(uint32_t)logits[(r + k) * wide + i]); },
             [&](int k) -> float { return lse[r + k]; });
         advance<P>(h, page, slot, row.pos0 + q, before + q + 1, attn, &key, &value, params, states);
       }

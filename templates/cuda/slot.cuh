@@ -96,9 +96,9 @@ SKV_INLINE void write_states(const Head<KV, D>& h, Global<uint32_t> page, int sl
 // exp(logit - lse) of one query's heads, reduced over the group in head order. at(g) gives both of head g.
 template <class P, class Logit, class Lse>
 SKV_INLINE float group_attn(int group, Logit logit, Lse lse) {
-  float total = skv_exp(logit(0) - lse(0));
+  float total = exp2_fast((logit(0) - lse(0)) * kLog2e);
   for (int g = 1; g < group; g++) {
-    const float p = skv_exp(logit(g) - lse(g));
+    const float p = exp2_fast((logit(g) - lse(g)) * kLog2e);
     total = P::group == Group::max ? (p > total ? p : total) : total + p;
   }
   return P::group == Group::mean ? total / (float)group : total;

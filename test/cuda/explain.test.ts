@@ -20,7 +20,7 @@ test('explain: bytes and FLOPs by token, and each kernel’s registers, shared m
     bytes: size.steady * heads * (2 * shape.d * shape.b + 4 * shape.g),
     flops: size.steady * heads * 4 * shape.d * shape.g,
   });
-  for (const name of ['append', 'decode', 'merge', 'accumulate', 'prefill', 'observe', 'compact'])
+  for (const name of ['append', 'decode', 'accumulate', 'prefill', 'observe', 'compact'])
     for (const arch of [80, 90])
       assert.ok(
         kernels.some(
@@ -36,7 +36,7 @@ test('explain: bytes and FLOPs by token, and each kernel’s registers, shared m
   assert.match(text, /attend[\s\S]*MB, [\d.]+ MFLOP a generated token: 512 slots in every head/);
   assert.match(
     text,
-    /decode_kernel<Policy, Bf16, 64, 4> +sm_90 +128 +\d+ +\d+ +0 +0 {2}\d+ blocks, \d+ warps \(\d+ %\), /,
+    /decode_kernel<Policy, Bf16, 64, 1> +sm_90 +128 +\d+ +\d+ +0 +0 {2}\d+ blocks, \d+ warps \(\d+ %\), /,
   );
 });
 

@@ -45,7 +45,7 @@ for (const [policy, headDim, params] of [
     const library = await emulateSource(`#define SKV_LAUNCH_LOG\n${sources['policy.cu']}`);
     const same = { stored: (x: number) => x, query: (x: number) => x };
     const seen = new Set<string>();
-    for (const group of [1, 2, 4, 8]) {
+    for (const group of [4, 9]) {
       const ops = script(
         plan,
         params,
@@ -65,7 +65,11 @@ for (const [policy, headDim, params] of [
         [...seen].some((line) => line.startsWith(`${kernel.name}_kernel\t${kernel.threads}\t`)),
         `${kernel.name}: ${[...seen].join('; ')}`,
       );
-    assert.is([...seen].filter((line) => line.startsWith('decode_kernel')).length, 4, 'one for each group size');
+    assert.is(
+      [...seen].filter((line) => line.startsWith('decode_kernel')).length,
+      2,
+      'one for groups up to eight, one for larger ones',
+    );
   });
 
 test.run();

@@ -39,6 +39,14 @@ const correct = {
   atomic_add(count, 0, (int)threadIdx.x);
   __syncthreads();
   out[threadIdx.x] = count[0];`,
+  meeting: `
+  // every block writes its own part, the last one adds them up
+  const Global<uint32_t> count = global((uint32_t*)io.out);
+  out[64 + blockIdx.x * 32 + threadIdx.x] = 1 + blockIdx.x;
+  if (!arrive_last(count, 0, gridDim.x)) return;
+  float sum = 0;
+  for (unsigned b = 0; b < gridDim.x; b++) sum += out[64 + b * 32 + (threadIdx.x + 1) % 32];
+  out[32 + threadIdx.x] = sum;`,
   copies: `
   const Shared<uint32_t> tile = arena.take<uint32_t>(64, "tile");
   const Global<const uint32_t> words = global((const uint32_t*)io.in);
@@ -93,6 +101,10 @@ for (const [order, program] of [...orders.map((order) => [order, right] as const
     assert.equal(
       run('atomics'),
       each(() => (63 * 64) / 2),
+    );
+    assert.equal(
+      run('meeting', { blocks: 4, threads: 32, n: 192, clear: 1 }).slice(32, 64),
+      each(() => 1 + 2 + 3 + 4, 32),
     );
     assert.equal(
       run('copies'),
@@ -153,6 +165,19 @@ const mistakes: Record<string, [string, RegExp]> = {
   ],
   outsideGlobal: [`out[threadIdx.x - 1] = 0;`, /thread 0: index 4294967295 is outside out\[64\]/],
   otherBlock: [`out[threadIdx.x] = blockIdx.x;`, /race: it writes out\[\d+\], which another block wrote/],
+  afterMeeting: [
+    `const bool last = arrive_last(global((uint32_t*)io.out), 0, gridDim.x);
+  out[1 + blockIdx.x] = 1;
+  if (last) out[3] = out[1] + out[2];`,
+    /race: it (reads|writes) out\[\d\], which (another block|thread \d+) wrote with no barrier between/,
+  ],
+  tooManyMeet: [
+    `arrive_last(global((uint32_t*)io.out), 0, 1);
+  if (threadIdx.x == 0) global((uint32_t*)io.out)[0] = 2;
+  __syncthreads();
+  arrive_last(global((uint32_t*)io.out), 0, 2);`,
+    /out\[0\] counts 2 of 2 blocks/,
+  ],
   tooMuchShared: [`arena.take<float>(512, "tile");`, /tile ends at byte 2048 of 1024 bytes of shared memory/],
   unwritten: [
     `const Shared<float> tile = arena.take<float>(64, "tile");
@@ -178,7 +203,8 @@ const wrong = program(Object.fromEntries(Object.entries(mistakes).map(([name, [t
 for (const [name, [, message]] of Object.entries(mistakes))
   test(`it finds ${name} in every order`, () => {
     for (const order of orders) {
-      const { error } = wrong(name, { order, blocks: name === 'otherBlock' ? 2 : 1 });
+      const blocks = ['otherBlock', 'afterMeeting'].includes(name) ? 2 : 1;
+      const { error } = wrong(name, { order, blocks, clear: 1 });
       assert.match(error ?? 'nothing', message, order);
     }
   });

@@ -19,6 +19,7 @@ int main(int, char** argv) {
   const int blocks = atoi(argv[2]), threads = atoi(argv[3]), shared = atoi(argv[4]), n = atoi(argv[5]);
   std::vector<float> in(n), out(n, -1);
   for (int i = 0; i < n; i++) in[i] = i;
+  for (int i = 0; i < atoi(argv[6]); i++) out[i] = 0;
   expose(in.data(), n * 4, "in"), expose(out.data(), n * 4, "out");
   int32_t code = -1;
 ${names.map((name) => `  if (!strcmp(argv[1], "${name}")) code = SKV_LAUNCH(${name}, dim3(blocks), threads, shared, nullptr, (Io{in.data(), out.data(), n}));`).join('\n')}
@@ -41,8 +42,8 @@ ${names.map((name) => `  if (!strcmp(argv[1], "${name}")) code = SKV_LAUNCH(${na
     binary,
   ]);
   if (compiled.status !== 0) throw new Error(String(compiled.stderr));
-  return (name: string, { blocks = 1, threads = 64, shared = 1024, n = 64, order = 'forward' } = {}) => {
-    const args = [name, blocks, threads, shared, n].map(String);
+  return (name: string, { blocks = 1, threads = 64, shared = 1024, n = 64, clear = 0, order = 'forward' } = {}) => {
+    const args = [name, blocks, threads, shared, n, clear].map(String);
     const { status, stdout, signal } = spawnSync(binary, args, {
       encoding: 'utf8',
       env: { ...process.env, SKV_EMULATE: order },

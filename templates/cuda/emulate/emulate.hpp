@@ -112,11 +112,33 @@ inline int atomic_add(const emulate::View<int>& array, emulate::At at, int value
   return std::exchange(*ref.at, *ref.at + value);
 }
 
+inline bool arrive_last(const emulate::View<uint32_t>& counters, emulate::At at, int n) {
+  emulate::Machine& m = emulate::machine;
+  emulate::barrier(at.place);
+  if (m.now == 0) {
+    auto ref = counters[at];
+    emulate::note_write(*ref.cell, *counters.array().name, ref.index, at.place, true);
+    if (*ref.at >= (uint32_t)n)
+      emulate::fail(at.place, "%s[%lld] counts %u of %d blocks", counters.array().name->c_str(), (long long)ref.index,
+                    *ref.at, n);
+    m.arrived.push_back({ref.cell, m.block_number, m.epoch});
+    m.last = *ref.at == (uint32_t)n - 1;
+    *ref.at = m.last ? 0 : *ref.at + 1;
+    if (m.last)
+      for (const emulate::Arrival& each : m.arrived)
+        if (each.counter == ref.cell) m.seen.push_back(each);
+  }
+  emulate::barrier(at.place);
+  return m.last;
+}
+
 inline float exp2_fast(float x) { return exp2f(x); }
 inline void sin_cos_pi(float x, float* s, float* c) {
   *s = (float)sin(M_PI * (double)x), *c = (float)cos(M_PI * (double)x);
 }
 
+inline uint32_t low_halves(uint32_t x, uint32_t y) { return (x & 0xffff) | y << 16; }
+inline uint32_t high_halves(uint32_t x, uint32_t y) { return x >> 16 | (y & 0xffff0000u); }
 inline float half_to_float(uint16_t bits) {
   const int exponent = bits >> 10 & 31, fraction = bits & 1023;
   const float size = exponent == 31  ? (fraction ? NAN : INFINITY)

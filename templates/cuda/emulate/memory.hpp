@@ -1,6 +1,7 @@
 // Checked memory of the emulation. Every word that a kernel may touch has a cell with who wrote and who read it last,
 // and when: in which launch, block, stretch between two barriers of the block, and stretch between two __syncwarp of
 // the warp. An access that no barrier orders after another thread's is a race; so is one beside another block's.
+// Blocks meet at counters: the last one to arrive comes after what the others did before.
 // An index outside its array, and a shared word read before it was written, are errors too.
 #pragma once
 #include <type_traits>
@@ -30,7 +31,11 @@ inline Stamp stamp() {
 inline bool comes_after(const Stamp& before, const Stamp& now, bool atomic) {
   if (before.launch != now.launch) return true;
   if (before.thread == kAtomic && atomic) return true;
-  if (before.block != now.block) return false;
+  if (before.block != now.block) {
+    for (const Arrival& each : machine.seen)
+      if (each.block == before.block && before.epoch < each.epoch) return true;
+    return false;
+  }
   if (before.epoch != now.epoch) return true;
   if (before.thread == kMany || before.thread == kAtomic) return false;
   if (before.thread == now.thread) return true;

@@ -62,6 +62,12 @@ struct Cell {
   Stamp write, read;
 };
 
+// A block's writes until then are seen by whoever was the last at a counter.
+struct Arrival {
+  const Cell* counter;
+  uint32_t block, epoch;
+};
+
 struct Machine {
   std::vector<Thread> threads;  // of the largest block so far
   Thread scheduler;
@@ -73,6 +79,8 @@ struct Machine {
   std::vector<char> shared;
   std::vector<Cell> shared_cells;  // one for four bytes
   size_t shared_bytes = 0;
+  std::vector<Arrival> arrived, seen;  // at counters that are not full; that the block has met
+  bool last = false;                   // the block was the last at its counter
   std::string error;
 };
 
@@ -221,6 +229,7 @@ inline bool run_block() {
   for (int i = 0; i < m.block_threads; i++) prepare(m.threads[i]);
   m.shared_cells.assign(m.shared_bytes / 4 + 4, {});
   m.block_number++, m.epoch++;
+  m.seen.clear();
   for (int left = m.block_threads; left > 0;) {
     bool moved = false;
     for (int i : order) {
@@ -244,6 +253,7 @@ inline bool run(const char* kernel, Dim grid, Dim block, size_t shared_bytes, co
   m.kernel = kernel, m.grid = grid, m.block = block, m.body = &body;
   m.block_threads = int(block.x * block.y * block.z);
   m.launch++, m.block_number = 0;
+  m.arrived.clear();
   m.shared_bytes = shared_bytes;
   if (m.shared.size() < shared_bytes + 16) m.shared.resize(shared_bytes + 16);
   if (m.block_threads % 32 || m.block_threads > 1024) m.error = "a block has whole warps, at most 1024 threads";
