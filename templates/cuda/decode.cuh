@@ -13,8 +13,8 @@
 //   logits [heads x slots] = queries [heads x dims] keys [dims x slots]
 //   sums    [dims x heads] = values [dims x slots] weights [slots x heads], a lane's weights where its logits were
 //
-//   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written, and read again from L2 (1.6 % at d = 128, g = 4);
-//   a policy that observes adds 4 g per slot written. Bound by memory.
+//   bytes: 2 d b per slot, read once, plus 4 (d + 2) g per split written, and read again from L2 (1.6 % at d = 128,
+//   g = 4); a policy that observes adds 4 g per slot written. Bound by memory.
 #pragma once
 #include "left.cuh"
 #include "mma.cuh"
@@ -33,11 +33,13 @@ struct DecodeShape {
   static constexpr int keys = 2 * of_half;              // chunks of a lane and slot
   static constexpr int values = divided(L::chunks, 8);  // chunks of a lane and slot
   static constexpr int pairs = L::per_chunk / 2;        // of elements, in a chunk
+  static constexpr int products = pairs / 2;            // of 16 dims, with a chunk of every lane
+  static constexpr int queries = keys * products * 32 * 8 / KV::per_word;  // words of a part's
   static constexpr int registers = values * pairs * 4;  // sums of a lane and tile of heads
   static constexpr bool wide = KV::per_word == 1 || D > 128;  // the registers hold half as much
-  static constexpr int keys_at_once = wide ? 1 : of_half;     // chunks of either half that are fetched together
-  static constexpr int values_at_once = wide ? 1 : values;
-  static constexpr bool early = KV::per_word == 2;  // the first values are fetched with the keys
+  static constexpr bool early = KV::per_word == 2;            // the first values are fetched with the keys
+  static constexpr int keys_at_once = wide ? 1 : of_half;        // chunks of either half that are fetched together
+  static constexpr int values_at_once = early ? smaller(values, 2) : 1;
   SKV_BOTH constexpr bool has_key(int i, int t) { return half % 4 == 0 || i % of_half * 4 + t < half; }
   // From a lane's first chunk to its chunk i; some other one of the slot where it has none.
   SKV_BOTH constexpr int key_step(int i, int t) { return i / of_half * half + (has_key(i, t) ? i % of_half * 4 : -t); }
@@ -79,29 +81,37 @@ struct Turn {
   }
 };
 
-// The queries of a part as lanes multiply them, scaled, then rounded as the keys are; zeros where the part or the vector
-// ends. [tile][chunk of a lane][lane], in chunks.
+// The queries of a part as the A operands of their products, scaled, then rounded as the keys are; zeros where the part
+// or the vector ends. [chunk of a lane][product of 16 dims][lane], four pairs each.
 template <class KV, int D, int H>
 SKV_INLINE void load_part(const Head<KV, D>& h, Shared<uint32_t> queries, int g0, int heads) {
   using W = DecodeShape<KV, D>;
-  using L = Layout<KV, D>;
-  for (int n = threadIdx.x; n < H * W::keys * 32; n += kDecodeThreads) {
-    const int i = n / 32 % W::keys, t = n % 4, head = n / 32 / W::keys * kTile + n % 32 / 4;
-    float x[L::per_chunk];
-    SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) {
-      x[e] = x[e + 1] = 0;
-      if (head < heads && W::has_key(i, t))
-        load_pair(h.s, global(h.s.q), (h.query(0) + g0 + head) * D + (t + W::key_step(i, t)) * L::per_chunk + e, x + e);
-      x[e] *= h.s.scale, x[e + 1] *= h.s.scale;
+  constexpr int words = 2 / KV::per_word;  // of a pair
+  for (int n = threadIdx.x; n < W::keys * W::products * 32; n += kDecodeThreads) {
+    const int i = n / 32 / W::products, m = n / 32 % W::products, g = n % 32 / 4, t = n % 4;
+    Chunk out[words];
+    SKV_UNROLL for (int r = 0; r < 4; r++) {
+      const int head = r % 2 * kTile + g, d = (t + W::key_step(i, t)) * Layout<KV, D>::per_chunk + 4 * m + r / 2 * 2;
+      float x[2] = {0, 0};
+      if (r % 2 < H && head < heads && W::has_key(i, t))
+        load_pair(h.s, global(h.s.q), (h.query(0) + g0 + head) * D + d, x);
+      const Pair<KV> pair = pair_of<KV>(x[0] * h.s.scale, x[1] * h.s.scale);
+      SKV_UNROLL for (int w = 0; w < words; w++) out[(r * words + w) / 4].word[(r * words + w) % 4] = pair.word[w];
     }
-    Chunk out;
-    SKV_UNROLL for (int w = 0; w < 4; w++) out.word[w] = KV::encode(x + w * KV::per_word);
-    store_chunk(queries, n * 4, out);
+    SKV_UNROLL for (int w = 0; w < words; w++) store_chunk(queries, (n * words + w) * 4, out[w]);
   }
 }
 
-// A warp's running softmax and sums of values. Lane 4 g + t has the tops and sums of head g of each tile, the latter of the
-// slots it has seen itself, and sums of values of heads 2 t and 2 t + 1: of two neighbouring dims, a quad.
+template <class KV>
+SKV_INLINE void load_part_operand(Pair<KV>* a, Shared<const uint32_t> queries, int n) {
+  constexpr int words = 2 / KV::per_word;
+  Chunk from[words];
+  SKV_UNROLL for (int w = 0; w < words; w++) from[w] = load_chunk(queries, (n * words + w) * 4);
+  SKV_UNROLL for (int i = 0; i < 4 * words; i++) a[i / words].word[i % words] = from[i / 4].word[i % 4];
+}
+
+// A warp's running softmax and sums of values. Lane 4 g + t has the tops and sums of head g of each tile, the latter of
+// the slots it has seen itself, and sums of values of heads 2 t and 2 t + 1: of two neighbouring dims, a quad.
 template <class KV, int D, int H>
 struct Running {
   using W = DecodeShape<KV, D>;
@@ -196,7 +206,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
   if (split >= splits) return;
 
   Arena arena;
-  const Shared<uint32_t> queries = arena.take<uint32_t>(H * W::keys * 32 * 4, "queries");
+  const Shared<uint32_t> queries = arena.take<uint32_t>(W::queries, "queries");
   const Shared<float> tops = arena.take<float>(kDecodeWarps * H * kTile, "tops");
   const Shared<float> sums = arena.take<float>(kDecodeWarps * H * kTile, "sums");
   const Shared<float> scales = arena.take<float>(H * kTile * Tiles::splits, "scales");
@@ -209,7 +219,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
 
   Running<KV, D, H> run;
   run.clear();
-  const int key0 = W::slot_of(g, 0) * L::row + t * 4, value0 = h.values + 4 * t * L::row + g * 4;  // first chunks
+  const int key0 = W::slot_of(g, 0) * L::row + t * 4, value0 = h.values + g * 4;  // first chunks
   int32_t number = 0;  // of the next page: looked up a page ahead
   const int page0 = split * length / SKV_PAGE + warp;
   if (page0 * SKV_PAGE < end) number = h.table[page0];
@@ -224,10 +234,11 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
           keys[i][c % 2][c / 2] =
               stream_chunk(page + key0, 2 * i * L::row + W::key_step(c % 2 * W::of_half + c0 + c / 2, t) * 4);
     };
-    auto fetch_values = [&](int c0) {
+    auto fetch_values = [&](int c0) {  // of slots that are not there: the last one's, since nothing times 0 may be NaN
       SKV_UNROLL for (int c = 0; c < W::values_at_once; c++)
         SKV_UNROLL for (int i = 0; i < 4; i++)
-          values[c][i] = stream_chunk(page + value0, i * L::row + W::value_step(c0 + c, g) * 4);
+          values[c][i] =
+              stream_chunk(page + value0, min(4 * t + i, there - 1) * L::row + W::value_step(c0 + c, g) * 4);
     };
     int shift[2] = {0, 0};
     if (P::shift_lane)
@@ -235,6 +246,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
         if (W::slot_of(g, i) < there) shift[i] = (int)page[h.lanes + P::shift_lane * SKV_PAGE + W::slot_of(g, i)];
     fetch_keys(0);
     if (W::early) fetch_values(0);
+    __syncwarp();  // all are under way before the first product: the compiler would move some behind it
     const bool turns = P::shift_lane && __any_sync(kFull, shift[0] != 0 || shift[1] != 0);
     float x[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};  // columns 2 t, 2 t + 1 of either eight slots, heads g and g + 8
     SKV_UNROLL for (int c0 = 0; c0 < W::of_half; c0 += W::keys_at_once) {
@@ -248,13 +260,13 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
           }
       SKV_UNROLL for (int c = 0; c < 2 * W::keys_at_once; c++) {
         const int place = c % 2 * W::of_half + c0 + c / 2;
-        Chunk q[H];
-        SKV_UNROLL for (int n = 0; n < H; n++) q[n] = load_chunk(queries, ((n * W::keys + place) * 32 + lane) * 4);
-        SKV_UNROLL for (int n = 0; n < W::pairs; n += 2) {  // 16 dims
+        SKV_UNROLL for (int m = 0; m < W::products; m++) {
           Pair<KV> a[4];
-          SKV_UNROLL for (int r = 0; r < 4; r++) a[r] = r % 2 < H ? pair_in<KV>(q[r % 2 % H], n + r / 2) : Pair<KV>{};
-          SKV_UNROLL for (int i = 0; i < 2; i++)
-            multiply<KV>(x[i], a, pair_in<KV>(keys[i][c % 2][c / 2], n), pair_in<KV>(keys[i][c % 2][c / 2], n + 1));
+          load_part_operand<KV>(a, queries, (place * W::products + m) * 32 + lane);
+          SKV_UNROLL for (int i = 0; i < 2; i++) {
+            const Chunk& key = keys[i][c % 2][c / 2];
+            multiply<KV>(x[i], a, pair_in<KV>(key, 2 * m), pair_in<KV>(key, 2 * m + 1));
+          }
         }
       }
     }
@@ -272,9 +284,6 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
     }
     SKV_UNROLL for (int c0 = 0; c0 < W::values; c0 += W::values_at_once) {
       if (c0 || !W::early) fetch_values(c0);
-      if (__builtin_expect(there < SKV_PAGE, 0))  // nothing times 0 may be NaN
-        SKV_UNROLL for (int i = 0; i < 4 * W::values_at_once; i++)
-          if (4 * t + i % 4 >= there) values[i / 4][i % 4] = Chunk{};
       SKV_UNROLL for (int r = 0; r < W::values_at_once * W::pairs; r++)
         run.add(c0 * W::pairs + r, values[r / W::pairs], r % W::pairs, weights);
     }
@@ -315,5 +324,5 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
 template <class KV, int D, int H>
 SKV_BOTH constexpr int decode_shared() {
   using W = DecodeShape<KV, D>;
-  return H * (W::keys * 128 + kDecodeWarps * (2 * kTile + W::registers * 32) + kTile * Tiles::splits) * 4;
+  return (W::queries + H * (kDecodeWarps * (2 * kTile + W::registers * 32) + kTile * Tiles::splits)) * 4;
 }
