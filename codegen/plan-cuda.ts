@@ -19,7 +19,7 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
   const compacts = policy.keep.kind !== 'all';
   const kernels: CudaKernel[] = [
     { name: 'append', pass: 'append', grid: ['tokens / 16', 'kv_heads', 'rows'], threads: 128 },
-    { name: 'decode', pass: 'attend', grid: [`<= ${splits}`, 'kv_heads * ceil(group / 16)', 'rows'], threads: 128 },
+    { name: 'decode', pass: 'attend', grid: [`<= ${splits}`, 'kv_heads * parts', 'rows'], threads: 128 },
     {
       name: 'prefill',
       pass: 'attend',
@@ -67,7 +67,7 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
     scoreLanes,
     decides,
     scratch: {
-      shares: `4 * rows * kv_heads * 8 * ceil(group / 8) * ${splits} * (head_dim + 2)`,
+      shares: `4 * rows * kv_heads * ${splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
       ...(decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
       ...(compacts ? { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` } : {}),
     },

@@ -22,7 +22,7 @@
 extern "C" {
 #endif
 
-#define SKV_ABI_VERSION 4
+#define SKV_ABI_VERSION 5
 #define SKV_PAGE 16
 #define SKV_SEGMENT 256
 #define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
@@ -69,7 +69,8 @@ typedef struct skv_row {
 } skv_row;
 
 /* What a step's launches depend on, for the rows of the policy that is called. Upper bounds: more only costs time, so a
- * graph captured with generous ones serves every step below them. The CPU does not read them. */
+ * graph captured with generous ones serves every step below them; with less, rows stay without an answer. The CPU does
+ * not read them. */
 typedef struct skv_hints {
   int32_t decode_rows;     /* rows of one token at or after the prompt's end; 0 leaves their kernels out */
   int32_t prompt_tokens;   /* most tokens of any other row; 0 leaves their kernels out */
@@ -99,7 +100,7 @@ typedef struct skv_step {
   const float* v; /* [device] [token][kv_heads][head_dim] */
   float* out;     /* [device] [token][kv_heads * group][head_dim] attention output */
   float* lse;     /* [device] [token][kv_heads * group] f32, natural log-sum-exp of the scaled logits */
-  float* logits;  /* [device] policy's own use from append to observe of one layer: step_floats() floats */
+  float* logits;  /* [device] the policies' own from append to observe of a layer: the most step_floats() of them */
 } skv_step;
 
 /* How a policy gets work done. On the CPU `parallel` runs items on the pinned threads and returns when all are done.

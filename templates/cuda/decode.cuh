@@ -40,10 +40,15 @@ struct DecodeShape {
   static constexpr bool early = KV::per_word == 2;            // the first values are fetched with the keys
   static constexpr int keys_at_once = wide ? 1 : of_half;        // chunks of either half that are fetched together
   static constexpr int values_at_once = early ? smaller(values, 2) : 1;
+  static_assert(of_half % keys_at_once == 0 && values % values_at_once == 0, "whole fetches");
   SKV_BOTH constexpr bool has_key(int i, int t) { return half % 4 == 0 || i % of_half * 4 + t < half; }
   // From a lane's first chunk to its chunk i; some other one of the slot where it has none.
   SKV_BOTH constexpr int key_step(int i, int t) { return i / of_half * half + (has_key(i, t) ? i % of_half * 4 : -t); }
   SKV_BOTH constexpr int value_step(int i, int g) { return L::chunks % 8 == 0 || i * 8 + g < L::chunks ? i * 8 : -g; }
+  // The i-th pair of neighbouring dims that a lane sums for one head: its first register, the second is two further, and
+  // its dims, past the end where there is none.
+  SKV_BOTH constexpr int register_of(int i) { return i / 2 * 4 + i % 2; }
+  SKV_BOTH constexpr int dim_of(int i, int g) { return (g + i / 2 / pairs * 8) * L::per_chunk + i / 2 % pairs * 2; }
   SKV_BOTH constexpr int slot_of(int column, int i) { return column / 2 * 4 + i * 2 + column % 2; }
 };
 
@@ -68,13 +73,16 @@ struct Turn {
     constexpr int e = L::per_chunk;
     float x[2][e], y[2][e];
     SKV_UNROLL for (int h = 0; h < 2; h++) decode_chunk<KV>(k.at[h], x[h]);
-    SKV_UNROLL for (int h = 0; h < 2; h++)
-      SKV_UNROLL for (int i = 0; i < e; i++) {
-        bool first;
-        float c, n;
-        turn_of(shift, global(inv_freq)[frequency_of(interleaved, chunk * e + i + h * D / 2, D, &first)], &c, &n);
-        y[h][i] = turned(x[h][i], interleaved ? x[h][i ^ 1] : x[1 - h][i], first, c, n);
-      }
+    SKV_UNROLL for (int i = 0; i < e; i++) {  // a pair: of neighbours in either chunk, or of both chunks
+      const int h = i / (e / 2), j = i % (e / 2) * 2;
+      bool first;
+      float c, n;
+      const int f = frequency_of(interleaved, interleaved ? h * (D / 2) + chunk * e + j : chunk * e + i, D, &first);
+      turn_of(shift, global(inv_freq)[f], &c, &n);
+      float *a = interleaved ? &y[h][j] : &y[0][i], *b = interleaved ? &y[h][j + 1] : &y[1][i];
+      const float from[2] = {interleaved ? x[h][j] : x[0][i], interleaved ? x[h][j + 1] : x[1][i]};
+      *a = turned(from[0], from[1], true, c, n), *b = turned(from[1], from[0], false, c, n);
+    }
     SKV_UNROLL for (int h = 0; h < 2; h++)
       SKV_UNROLL for (int w = 0; w < 4; w++) k.at[h].word[w] = KV::encode(y[h] + w * KV::per_word);
     return k;
@@ -87,7 +95,9 @@ template <class KV, int D, int H>
 SKV_INLINE void load_part(const Head<KV, D>& h, Shared<uint32_t> queries, int g0, int heads) {
   using W = DecodeShape<KV, D>;
   constexpr int words = 2 / KV::per_word;  // of a pair
-  for (int n = threadIdx.x; n < W::keys * W::products * 32; n += kDecodeThreads) {
+  SKV_UNROLL for (int k = 0; k < divided(W::keys * W::products * 32, kDecodeThreads); k++) {
+    const int n = k * kDecodeThreads + threadIdx.x;
+    if (n >= W::keys * W::products * 32) break;
     const int i = n / 32 / W::products, m = n / 32 % W::products, g = n % 32 / 4, t = n % 4;
     Chunk out[words];
     SKV_UNROLL for (int r = 0; r < 4; r++) {
@@ -169,25 +179,23 @@ SKV_INLINE void merge_splits(const Head<KV, D>& h, const Left& left, Shared<floa
   __syncthreads();
   constexpr int all = H * W::registers / 2, mine = all / kDecodeWarps;  // pairs of neighbouring dims
   static_assert(all % kDecodeWarps == 0 && kDecodeWarps % 2 == 0, "a thread's pairs are of one parity of heads");
-  const int g = lane % 8, t = lane / 8, parity = warp % 2;
   auto tile_of = [&](int i) { return (warp + i * kDecodeWarps) / (W::registers / 2); };
-  auto quad_of = [&](int i) { return (warp + i * kDecodeWarps) / 2 % (W::registers / 4); };
-  const Global<const float> sums = shares + (share(0, 0) + 2 * kTile + parity * 32 + lane);
+  auto nth_of = [&](int i) { return (warp + i * kDecodeWarps) % (W::registers / 2); };
+  auto head_of = [&](int i) { return tile_of(i) * kTile + lane / 8 * 2 + warp % 2; };
+  const Global<const float> sums = shares + (share(0, 0) + 2 * kTile + lane);
   const int size = left.share_size, all_tiles = left.tiles * size;
   float value[mine][2];
   SKV_UNROLL for (int i = 0; i < mine; i++) value[i][0] = value[i][1] = 0;
   SKV_UNROLL_4 for (int k = 0; k < splits; k++)
     SKV_UNROLL for (int i = 0; i < mine; i++) {
-      const int head = tile_of(i) * kTile + 2 * t + parity;
-      if (head >= heads) continue;
-      const int at = k * all_tiles + tile_of(i) * size + quad_of(i) * 128;
-      const float scale = scales[head * Tiles::splits + k];
+      if (head_of(i) >= heads) continue;
+      const int at = k * all_tiles + tile_of(i) * size + W::register_of(nth_of(i)) * 32;
+      const float scale = scales[head_of(i) * Tiles::splits + k];
       value[i][0] = fmaf(sums[at], scale, value[i][0]), value[i][1] = fmaf(sums[at + 64], scale, value[i][1]);
     }
   SKV_UNROLL for (int i = 0; i < mine; i++) {
-    const int head = tile_of(i) * kTile + 2 * t + parity;
-    const int d = (g + quad_of(i) / W::pairs * 8) * Layout<KV, D>::per_chunk + quad_of(i) % W::pairs * 2;
-    if (head < heads && d < D) store_pair(s, global(s.out), (h.query(0) + g0 + head) * D + d, value[i]);
+    const int d = W::dim_of(nth_of(i), lane % 8);
+    if (head_of(i) < heads && d < D) store_pair(s, global(s.out), (h.query(0) + g0 + head_of(i)) * D + d, value[i]);
   }
 }
 
@@ -214,15 +222,18 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
   const Left left(s, D, max_rows);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   const bool observed = P::observes_decode && row.observe1 > row.observe0;
+  int32_t number = 0;  // of the next page: looked up a page ahead
+  const int page0 = split * length / SKV_PAGE + warp;
+  if (page0 * SKV_PAGE < end) {
+    number = h.table[page0];
+    for (int i = lane * 32; i < 2 * L::page; i += 32 * 32) call_ahead(h.numbered(number), i);  // while queries are read
+  }
   load_part<KV, D, H>(h, queries, g0, heads);
   __syncthreads();
 
   Running<KV, D, H> run;
   run.clear();
   const int key0 = W::slot_of(g, 0) * L::row + t * 4, value0 = h.values + g * 4;  // first chunks
-  int32_t number = 0;  // of the next page: looked up a page ahead
-  const int page0 = split * length / SKV_PAGE + warp;
-  if (page0 * SKV_PAGE < end) number = h.table[page0];
   SKV_LOOP for (int p = page0; p * SKV_PAGE < end; p += kDecodeWarps) {
     const Global<const uint32_t> page = h.numbered(number);
     const int there = end - p * SKV_PAGE;  // slots of the page, or more
@@ -308,15 +319,27 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
       scale[w] = scale_of(tops[(w * H + n) * kTile + column], best);
       total += sums[(w * H + n) * kTile + column] * scale[w];
     }
-    if (n * kTile + column >= heads) continue;
-    if (lane % 8 == 0 && warp < 2) shares[share + column] = best, shares[share + kTile + column] = total;
-    for (int r = warp; r < W::registers; r += kDecodeWarps) {
-      float value = 0;
-      SKV_UNROLL for (int w = 0; w < kDecodeWarps; w++)
-        value += values_of[((w * H + n) * W::registers + r) * 32 + lane] * scale[w];
-      shares[share + 2 * kTile + r * 32 + lane] = value;
+    const int head = n * kTile + column;
+    if (head >= heads) continue;
+    if (lane % 8 == 0 && warp < 2) {
+      if (splits == 1) global(s.lse)[h.query(0) + g0 + head] = best + skv_log(total);
+      else shares[share + column] = best, shares[share + kTile + column] = total;
+    }
+    for (int i = warp; i < W::registers / 2; i += kDecodeWarps) {
+      float value[2] = {0, 0};
+      SKV_UNROLL for (int e = 0; e < 2; e++)
+        SKV_UNROLL for (int w = 0; w < kDecodeWarps; w++)
+          value[e] += values_of[((w * H + n) * W::registers + W::register_of(i) + 2 * e) * 32 + lane] * scale[w];
+      if (splits > 1) {
+        SKV_UNROLL for (int e = 0; e < 2; e++)
+          shares[share + 2 * kTile + (W::register_of(i) + 2 * e) * 32 + lane] = value[e];
+      } else if (W::dim_of(i, lane % 8) < D) {
+        value[0] *= 1.0f / total, value[1] *= 1.0f / total;
+        store_pair(s, global(s.out), (h.query(0) + g0 + head) * D + W::dim_of(i, lane % 8), value);
+      }
     }
   }
+  if (splits == 1) return;
   if (arrive_last(global((uint32_t*)s.logits), Left::counter(s.kv_heads, blockIdx.z, h.head, part), splits))
     merge_splits<KV, D, H>(h, left, scales, g0, heads, splits);
 }

@@ -90,14 +90,14 @@ SKV_DEVICE_ONLY int atomic_add(Shared<int> array, int i, int value) { return ato
 // Whether this block is the last of n to come here with counter i, for all of its threads, which then see what the others
 // wrote. The counter begins and ends at 0.
 SKV_DEVICE_ONLY bool arrive_last(uint32_t* counters, int64_t i, int n) {
-  __syncthreads();
-  bool last = false;
-  if (threadIdx.x == 0) {
-    __threadfence();
-    last = atomicInc(counters + i, n - 1) == n - 1;
-    __threadfence();
-  }
-  return __syncthreads_or(last);
+  __syncthreads();  // what this block's threads wrote is thread 0's to release
+  uint32_t before = 0;
+  if (threadIdx.x == 0)
+    asm volatile("atom.acq_rel.gpu.inc.u32 %0, [%1], %2;"
+                 : "=r"(before)
+                 : "l"(counters + i), "r"(n - 1)
+                 : "memory");
+  return __syncthreads_or(threadIdx.x == 0 && before == n - 1);
 }
 
 // 2^x, 2 ulp, subnormals are 0.

@@ -81,14 +81,17 @@ struct Step {
   float *lse, *logits;
 };
 
-// Elements i and i + 1 of q, k or v; i is even.
+// Elements i and i + 1 of q, k or v; i is even. Loads come before the choice, so that several are under way together.
 SKV_INLINE void load_pair(const Step& s, Global<const uint32_t> from, int64_t i, float* out) {
-  if (s.io_type == SKV_F32) {
-    F32::decode(from[i], out), F32::decode(from[i + 1], out + 1);
+  const bool wide = s.io_type == SKV_F32;
+  const int64_t at = wide ? i : i / 2;
+  const uint32_t first = from[at], second = from[at + wide];
+  if (wide) {
+    F32::decode(first, out), F32::decode(second, out + 1);
   } else if (s.io_type == SKV_BF16) {
-    Bf16::decode(from[i / 2], out);
+    Bf16::decode(first, out);
   } else {
-    F16::decode(from[i / 2], out);
+    F16::decode(first, out);
   }
 }
 SKV_INLINE void store_pair(const Step& s, Global<uint32_t> to, int64_t i, const float* x) {

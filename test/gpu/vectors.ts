@@ -91,6 +91,18 @@ export function cases(): Case[] {
         shape: { ...shape, layers: 1, kvHeads: 1, headDim, group, interleaved: true },
         requests: two,
       });
+  for (const [headDim, group] of [
+    [128, 20],
+    [256, 12],
+  ])
+    list.push({
+      policy: 'h2o',
+      params: params.h2o,
+      kv: 'bf16',
+      io: 'f32',
+      shape: { ...narrow, headDim, group },
+      requests: one(30, 30, 3),
+    });
   for (const [policy, budget] of [
     ['none', {}],
     ['h2o', { budget: 900, recent: 300 }],
