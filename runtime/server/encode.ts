@@ -20,8 +20,11 @@ type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
 
 /** Characters that take a few milliseconds; more would delay other requests. */
 const SHORT = 4096;
-/** Milliseconds after which a worker without work ends: its tokenizer takes tens of megabytes. */
-const IDLE = 2000;
+/**
+ * Milliseconds after which a worker without work ends: its tokenizer takes 40 MB, which should be gone before a long prompt
+ * has filled the pool, and loads again in a fifth of a second.
+ */
+const IDLE = 500;
 
 export class Encoder {
   private worker?: Worker;
