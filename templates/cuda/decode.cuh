@@ -28,17 +28,16 @@ constexpr int kDecodeThreads = 128, kDecodeWarps = kDecodeThreads / 32;
 template <class KV, int D>
 struct DecodeShape {
   using L = Layout<KV, D>;
-  static constexpr int half = L::chunks / 2;            // chunks of half a vector
-  static constexpr int of_half = divided(half, 4);      // that a lane has, some of them past the end
-  static constexpr int keys = 2 * of_half;              // chunks of a lane and slot
-  static constexpr int values = divided(L::chunks, 8);  // chunks of a lane and slot
-  static constexpr int pairs = L::per_chunk / 2;        // of elements, in a chunk
-  static constexpr int products = pairs / 2;            // of 16 dims, with a chunk of every lane
+  static constexpr int half = L::chunks / 2;                               // chunks of half a vector
+  static constexpr int of_half = divided(half, 4);                         // that a lane has, some of them past the end
+  static constexpr int keys = 2 * of_half, values = divided(L::chunks, 8);  // chunks of a lane and slot
+  static constexpr int pairs = L::per_chunk / 2;                           // of elements, in a chunk
+  static constexpr int products = pairs / 2;                               // of 16 dims, with a chunk of every lane
   static constexpr int queries = keys * products * 32 * 8 / KV::per_word;  // words of a part's
-  static constexpr int registers = values * pairs * 4;  // sums of a lane and tile of heads
-  static constexpr bool wide = KV::per_word == 1 || D > 128;  // the registers hold half as much
-  static constexpr bool early = KV::per_word == 2;            // the first values are fetched with the keys
-  static constexpr int keys_at_once = wide ? 1 : of_half;        // chunks of either half that are fetched together
+  static constexpr int registers = values * pairs * 4;                     // sums of a lane and tile of heads
+  static constexpr bool wide = KV::per_word == 1 || D > 128;               // the registers hold half as much
+  static constexpr bool early = KV::per_word == 2;                         // the first values are fetched with the keys
+  static constexpr int keys_at_once = wide ? 1 : of_half;                  // chunks of either half, fetched together
   static constexpr int values_at_once = early ? smaller(values, 2) : 1;
   static_assert(of_half % keys_at_once == 0 && values % values_at_once == 0, "whole fetches");
   SKV_BOTH constexpr bool has_key(int i, int t) { return half % 4 == 0 || i % of_half * 4 + t < half; }
