@@ -36,6 +36,7 @@ struct DecodeShape {
   static constexpr int queries = keys * products * 32 * 8 / KV::per_word;  // words of a part's
   static constexpr int registers = values * pairs * 4;                     // sums of a lane and tile of heads
   static constexpr bool wide = KV::per_word == 1 || D > 128;               // the registers hold half as much
+  static constexpr int tiles = wide ? 1 : 2;                               // of heads, that a block may have
   static constexpr bool early = KV::per_word == 2;                         // the first values are fetched with the keys
   static constexpr int keys_at_once = wide ? 1 : of_half;                  // chunks of either half, fetched together
   static constexpr int values_at_once = early ? smaller(values, 2) : 1;
@@ -51,12 +52,6 @@ struct DecodeShape {
   SKV_BOTH constexpr int slot_of(int column, int i) { return column / 2 * 4 + i * 2 + column % 2; }
 };
 
-// Tiles of heads that a block may have.
-template <class KV, int D>
-SKV_BOTH constexpr int most_tiles() {
-  return DecodeShape<KV, D>::wide ? 1 : 2;
-}
-
 // 2^(old - top) in natural units; 0 for what has seen nothing.
 SKV_INLINE float scale_of(float old, float top) { return old == -INFINITY ? 0.0f : exp2_fast((old - top) * kLog2e); }
 
@@ -70,20 +65,16 @@ struct Turn {
   static __device__ __noinline__ Chunks turn(Chunks k, int shift, int chunk, int interleaved, const float* inv_freq) {
     using L = Layout<KV, D>;
     constexpr int e = L::per_chunk;
-    float x[2][e], y[2][e];
+    const Global<const float> frequency = global(inv_freq);
+    float x[2][e];
     SKV_UNROLL for (int h = 0; h < 2; h++) decode_chunk<KV>(k.at[h], x[h]);
-    SKV_UNROLL for (int i = 0; i < e; i++) {  // a pair: of neighbours in either chunk, or of both chunks
+    SKV_UNROLL for (int i = 0; i < e; i++) {  // a pair of neighbours in either chunk, or of both chunks
       const int h = i / (e / 2), j = i % (e / 2) * 2;
-      bool first;
-      float c, n;
-      const int f = frequency_of(interleaved, interleaved ? h * (D / 2) + chunk * e + j : chunk * e + i, D, &first);
-      turn_of(shift, global(inv_freq)[f], &c, &n);
-      float *a = interleaved ? &y[h][j] : &y[0][i], *b = interleaved ? &y[h][j + 1] : &y[1][i];
-      const float from[2] = {interleaved ? x[h][j] : x[0][i], interleaved ? x[h][j + 1] : x[1][i]};
-      *a = turned(from[0], from[1], true, c, n), *b = turned(from[1], from[0], false, c, n);
+      if (interleaved) turn_pair(&x[h][j], &x[h][j + 1], shift, frequency[(h * (D / 2) + chunk * e + j) / 2]);
+      else turn_pair(&x[0][i], &x[1][i], shift, frequency[chunk * e + i]);
     }
     SKV_UNROLL for (int h = 0; h < 2; h++)
-      SKV_UNROLL for (int w = 0; w < 4; w++) k.at[h].word[w] = KV::encode(y[h] + w * KV::per_word);
+      SKV_UNROLL for (int w = 0; w < 4; w++) k.at[h].word[w] = KV::encode(x[h] + w * KV::per_word);
     return k;
   }
 };

@@ -22,7 +22,7 @@ void print_launches(const char* kv) {
   snprintf(arguments, sizeof arguments, ", %s, %d", kv, D);
   print_launch("append_kernel", arguments, kAppendThreads, 0);
   print_decode<P, KV, D, 1>(kv);
-  if (most_tiles<KV, D>() > 1) print_decode<P, KV, D, most_tiles<KV, D>()>(kv);
+  if (DecodeShape<KV, D>::tiles > 1) print_decode<P, KV, D, DecodeShape<KV, D>::tiles>(kv);
   print_launch("prefill_kernel", arguments, kTileThreads, prefill_shared<KV, D>());
   if (P::observes_decode) print_launch("accumulate_kernel", arguments, kAccumulateThreads, 0);
   if (P::observes_prompt) print_launch("observe_kernel", arguments, kTileThreads, observe_shared<KV, D>());

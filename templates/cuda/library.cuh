@@ -72,7 +72,7 @@ int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   int32_t code = 0;
   if (s->hints.decode_rows > 0)
     code = step.group <= kTile ? decode_rows<P, V, 1>(s, step, exec)
-                               : decode_rows<P, V, most_tiles<typename V::KV, V::D>()>(s, step, exec);
+                               : decode_rows<P, V, DecodeShape<typename V::KV, V::D>::tiles>(s, step, exec);
   if (!code && s->hints.prompt_tokens > 0)
     code = SKV_LAUNCH((prefill_kernel<P, typename V::KV, V::D>),
                       dim3(divided(s->hints.prompt_tokens, tile_tokens(T::rows, step.group)), step.kv_heads, s->rows),

@@ -53,17 +53,13 @@ SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot
     if (shift == 0) continue;
     const int a = h.s.rope_interleaved ? 2 * j : j, b = h.s.rope_interleaved ? 2 * j + 1 : j + half;
     const int at = s * TileShape<KV, D>::stride;
-    float x[2][2], y[2][2];  // [word][element] before and after
+    float x[2][2];  // [word][element]
     KV::decode(tile[at + a], x[0]), KV::decode(tile[at + b], x[1]);
-    SKV_UNROLL for (int w = 0; w < 2; w++)
-      SKV_UNROLL for (int e = 0; e < n; e++) {
-        bool first;
-        float c, sine;
-        const int f = frequency_of(h.s.rope_interleaved, (w ? b : a) * n + e, D, &first);
-        turn_of(shift, global(h.s.inv_freq)[f], &c, &sine);
-        y[w][e] = turned(x[w][e], across ? x[1 - w][e] : x[w][n - 1 - e], first, c, sine);
-      }
-    tile[at + a] = KV::encode(y[0]), tile[at + b] = KV::encode(y[1]);
+    const Global<const float> inv_freq = global(h.s.inv_freq);
+    SKV_UNROLL for (int i = 0; i < n; i++)
+      if (across) turn_pair(&x[0][i], &x[1][i], shift, inv_freq[h.s.rope_interleaved ? j : a * n + i]);
+      else turn_pair(&x[i][0], &x[i][1], shift, inv_freq[i ? b : a]);
+    tile[at + a] = KV::encode(x[0]), tile[at + b] = KV::encode(x[1]);
   }
 }
 

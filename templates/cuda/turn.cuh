@@ -9,14 +9,10 @@ SKV_INLINE void turn_of(int shift, float frequency, float* c, float* s) {
   sin_cos_pi(2.0f * (float)(turns - rint(turns)), s, c);
 }
 
-// Which frequency turns dim d, and whether d is the first of its pair.
-SKV_INLINE int frequency_of(bool interleaved, int d, int dim, bool* first) {
-  const int half = dim / 2;
-  *first = interleaved ? d % 2 == 0 : d < half;
-  return interleaved ? d / 2 : d % half;
-}
-
-// An element after the turn, from itself and the other of its pair.
-SKV_INLINE float turned(float own, float other, bool first, float c, float s) {
-  return first ? own * c - other * s : other * s + own * c;
+// Turns two elements that RoPE turns together.
+SKV_INLINE void turn_pair(float* first, float* second, int shift, float frequency) {
+  float c, s;
+  turn_of(shift, frequency, &c, &s);
+  const float a = *first, b = *second;
+  *first = a * c - b * s, *second = a * s + b * c;
 }

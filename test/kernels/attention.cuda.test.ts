@@ -3,9 +3,9 @@
  */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { attentionCases } from './attention.ts';
+import { against, attentionCases, inputs } from './attention.ts';
 import type { KvType } from '../../codegen/plan-types.ts';
-import { attention, normals, random, rounded, scaled } from './dense.ts';
+import { normals, random, rounded } from './dense.ts';
 import { type Shape, type Step, drive } from './driver.ts';
 import { emulated } from './runners.ts';
 
@@ -81,39 +81,26 @@ for (const [headDim, group, kvType, length] of [
   test(`generated tokens: ${group} query heads of ${headDim}, ${kvType}, ${length} slots`, async () => {
     const options = { headDims: [headDim], kvTypes: [kvType] as KvType[] };
     const { library } = await emulated('5', options).policy('none');
-    const [kvHeads, total] = [2, length + 2];
-    const wide: Shape = { ...shape, kvType, group, headDim, maxTokens: length, maxSlots: total };
+    const wide: Shape = { ...shape, kvType, group, headDim, maxTokens: length, maxSlots: length + 2 };
     wide.invFreq = new Float32Array(headDim / 2);
-    const next = random(headDim + group);
-    const layers = [length, 1, 1].map((n) => {
-      const [q, k, v] = [group, 1, 1].map((per) => normals(next, n * kvHeads * per * headDim));
-      return { q, k, v };
-    });
+    const layers = [length, 1, 1].map((n, i) => inputs(wide, n, headDim + group + i));
     const ops = layers.map((layer, i) => ({
       rows: [{ seq: 0, tokens: i ? 1 : length, pos0: i ? length + i - 1 : 0, prompt: length }],
       layers: [layer],
     }));
     const { steps: answers } = drive(library, 1, wide, ops, { order: '5' });
-    const all = (what: 'k' | 'v') => layers.flatMap((layer) => [...layer[what].map(rounded[kvType])]);
+    const all = (what: 'k' | 'v') =>
+      Float32Array.from(layers.flatMap((layer) => [...layer[what].map(rounded[kvType])]));
     const [k, v] = [all('k'), all('v')];
     for (const step of [1, 2])
-      for (let head = 0; head < kvHeads; head++)
-        for (let g = 0; g < group; g++) {
-          const query = head * group + g;
-          const rows = (x: number[]) =>
-            Array.from({ length: length + step }, (_, t) =>
-              x.slice((t * kvHeads + head) * headDim, (t * kvHeads + head + 1) * headDim),
-            );
-          const q = scaled(layers[step].q.subarray(query * headDim, (query + 1) * headDim), kvType);
-          const expected = attention(q, rows(k), rows(v));
-          const { out, lse } = answers[step].layers[0];
-          assert.ok(Math.abs(lse[query] - expected.lse) < 1e-5, `head ${query}: ${lse[query]}, ${expected.lse}`);
-          for (let d = 0; d < headDim; d++) {
-            const error = Math.abs(out[query * headDim + d] - expected.out[d]);
-            const allowed = 1e-5 + { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 }[kvType] * expected.spread[d];
-            assert.ok(error < allowed, `head ${query}, dim ${d}: ${out[query * headDim + d]}, ${expected.out[d]}`);
-          }
-        }
+      for (let head = 0; head < wide.kvHeads; head++)
+        against(wide, { q: layers[step].q, k, v }, answers[step].layers[0], {
+          token: 0,
+          head,
+          live: length + step,
+          tolerance: 1e-5,
+          label: `token ${step}, KV head ${head}`,
+        });
   });
 
 test('a generated token has the same bits alone, beside others, and on a device of any size', () => {

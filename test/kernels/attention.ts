@@ -42,7 +42,7 @@ const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHead
 });
 
 /** Random inputs of `length` tokens. */
-function inputs(shape: Shape, length: number, seed: number): LayerInput {
+export function inputs(shape: Shape, length: number, seed: number): LayerInput {
   const next = random(seed);
   const { kvHeads, group, headDim } = shape;
   return {
@@ -94,11 +94,49 @@ function joined(answers: ReturnType<typeof drive>['steps'], what: 'out' | 'lse')
   return whole;
 }
 
-const sameBits = (a: Float32Array, b: Float32Array): boolean =>
-  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
-
 /** Relative error of a probability that is rounded to the type of the values it weighs. */
 const ROUNDING: Record<KvType, number> = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 };
+
+/**
+ * Holds one query's output and log-sum-exp against plain loops over the first `live` slots of k and v [token][KV head][dim],
+ * as the pages store them; q [token][query head][dim].
+ */
+export function against(
+  { kvHeads, group, headDim, kvType }: Shape,
+  { q, k, v }: LayerInput,
+  { out, lse }: { out: Float32Array; lse: Float32Array },
+  {
+    token,
+    head,
+    live,
+    tolerance,
+    label,
+  }: { token: number; head: number; live: number; tolerance: number; label: string },
+): void {
+  const rows = (x: Float32Array) =>
+    Array.from({ length: live }, (_, t) =>
+      x.subarray((t * kvHeads + head) * headDim, (t * kvHeads + head + 1) * headDim),
+    );
+  const [keys, values] = [rows(k), rows(v)];
+  for (let g = 0; g < group; g++) {
+    const query = (token * kvHeads + head) * group + g;
+    const expected = attention(scaled(q.subarray(query * headDim, (query + 1) * headDim), kvType), keys, values);
+    assert.ok(
+      Math.abs(expected.lse - lse[query]) < tolerance,
+      `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`,
+    );
+    for (let d = 0; d < headDim; d++) {
+      const error = Math.abs(expected.out[d] - out[query * headDim + d]);
+      assert.ok(
+        error < tolerance + ROUNDING[kvType] * expected.spread[d],
+        `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`,
+      );
+    }
+  }
+}
+
+const sameBits = (a: Float32Array, b: Float32Array): boolean =>
+  Buffer.from(a.buffer, a.byteOffset, a.byteLength).equals(Buffer.from(b.buffer, b.byteOffset, b.byteLength));
 
 export function attentionCases(runner: Runner, sizes: Sizes): void {
   const test = (name: string, body: () => Promise<void>) => uvu(`${runner.name}: ${name}`, body);
@@ -114,33 +152,13 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
           const shape = shapeOf(headDim, group, kvType);
           const all = inputs(shape, length, headDim * 1000 + length);
           const { steps: answers } = driven(none.library, 1, shape, steps(shape, all, length, [600]));
-          const [out, lse] = [joined(answers, 'out'), joined(answers, 'lse')];
+          const found = { out: joined(answers, 'out'), lse: joined(answers, 'lse') };
           const stored = (x: Float32Array) => x.map(rounded[kvType]);
-          const [k, v] = [stored(all.k), stored(all.v)];
+          const held = { q: all.q, k: stored(all.k), v: stored(all.v) };
           for (const token of new Set([0, length >> 1, length - 1]))
             for (let head = 0; head < shape.kvHeads; head++) {
-              const rows = (x: Float32Array) =>
-                Array.from({ length: token + 1 }, (_, t) =>
-                  x.subarray((t * shape.kvHeads + head) * headDim, (t * shape.kvHeads + head + 1) * headDim),
-                );
-              const [keys, values] = [rows(k), rows(v)];
-              for (let g = 0; g < group; g++) {
-                const query = (token * shape.kvHeads + head) * group + g;
-                const q = scaled(all.q.subarray(query * headDim, (query + 1) * headDim), kvType);
-                const expected = attention(q, keys, values);
-                const label = `${kvType}, group ${group}, length ${length}, token ${token}`;
-                assert.ok(
-                  Math.abs(expected.lse - lse[query]) < tolerance,
-                  `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`,
-                );
-                for (let d = 0; d < headDim; d++) {
-                  const error = Math.abs(expected.out[d] - out[query * headDim + d]);
-                  assert.ok(
-                    error < tolerance + ROUNDING[kvType] * expected.spread[d],
-                    `${label}: dim ${d} is ${out[query * headDim + d]}, expected ${expected.out[d]}`,
-                  );
-                }
-              }
+              const label = `${kvType}, group ${group}, length ${length}, token ${token}`;
+              against(shape, held, found, { token, head, live: token + 1, tolerance, label });
             }
         }
       }

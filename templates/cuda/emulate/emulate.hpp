@@ -124,9 +124,12 @@ inline bool arrive_last(const emulate::View<uint32_t>& counters, emulate::At at,
     m.arrived.push_back({ref.cell, m.block_number, m.epoch});
     m.last = *ref.at == (uint32_t)n - 1;
     *ref.at = m.last ? 0 : *ref.at + 1;
-    if (m.last)
-      for (const emulate::Arrival& each : m.arrived)
-        if (each.counter == ref.cell) m.seen.push_back(each);
+    if (m.last) {
+      const auto full = std::stable_partition(m.arrived.begin(), m.arrived.end(),
+                                              [&](const emulate::Arrival& each) { return each.counter != ref.cell; });
+      m.seen.insert(m.seen.end(), full, m.arrived.end());
+      m.arrived.erase(full, m.arrived.end());
+    }
   }
   emulate::barrier(at.place);
   return m.last;

@@ -225,7 +225,7 @@ double plain(int queries, int tokens, int kv_heads, int group, int dim, const fl
 int check_attention(const std::string& library, bool tiny, Judge judge) {
   const skv_policy* policy = open_policy(library);
   int failed = 0;
-  // the last one's generated token meets splits of more than 256 slots
+  // the longest one's generated token meets splits of more than 256 slots
   std::vector<std::tuple<int, int, int, int>> shapes{{128, 8, 4, 1500}, {64, 3, 3, 700},   {64, 2, 1, 301},
                                                      {128, 8, 4, 8300}, {128, 2, 16, 600}, {64, 1, 20, 520}};
   if (tiny) shapes = {{128, 1, 4, 150}, {64, 2, 3, 70}, {64, 1, 20, 270}};
