@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import { Child } from './child.ts';
 import { type Answer, startHelper } from './helper.ts';
@@ -17,7 +17,7 @@ import { type Spread, interleave, median, spread } from './measure.ts';
 import { BUDGET, type Job, floorOf, jobsOf, need, productsOf } from './need.ts';
 import type { SkvSetup, SkvWorked } from './peers/skv.ts';
 import { type Report, figure, percent } from './report.ts';
-import { mobyDick } from './text.ts';
+import { mobyDick } from '../eval/text.ts';
 
 export interface BoundOptions {
   model: LoadedModel;

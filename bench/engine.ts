@@ -15,7 +15,7 @@ import type { Work } from './peers/protocol.ts';
 import type { SkvReady, SkvSetup, SkvWorked } from './peers/skv.ts';
 import { type Cell, type Report, figure, percent, ranged } from './report.ts';
 import { startServer } from './server.ts';
-import { mobyDick } from './text.ts';
+import { mobyDick } from '../eval/text.ts';
 
 export interface EngineBenchOptions {
   model: LoadedModel;

@@ -4,13 +4,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { missingTool } from '../codegen/toolchain.ts';
+import { missingTool } from '../toolchain/compilers.ts';
 import { ensureNative } from '../runtime/native/ensure.ts';
 import { Child } from './child.ts';
 import { machine } from './machine.ts';
+import { root } from '../toolchain/root.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = dirname(here);
 
 /** Compiles once for each state of the sources; other processes may do the same at the same time. */
 export function compiled(name: string, sources: readonly string[], args: readonly string[]): string {
@@ -33,7 +33,7 @@ export function compiled(name: string, sources: readonly string[], args: readonl
 function program(): string {
   ensureNative();
   const objects = join(root, 'build', 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
-  const linked = readdirSync(objects)
+  const linked = (readdirSync(objects, { recursive: true }) as string[])
     .filter((name) => name.endsWith('.o'))
     .map((name) => join(objects, name));
   const sources = readdirSync(join(here, 'native'))
@@ -44,7 +44,7 @@ function program(): string {
     '-march=native',
     '-std=c++17',
     '-Wall',
-    `-I${join(root, 'runtime', 'native')}`,
+    ...['contract', 'native/cpu', 'native/loader'].map((room) => `-I${join(root, 'runtime', room)}`),
     '-ldl',
     '-lpthread',
   ];

@@ -2,7 +2,7 @@
  * `skv bench kernels`: each generated kernel and each dense product alone, beside what the machine can do at most, measured
  * between the repetitions of the same run.
  */
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { WeightType } from '../runtime/native/index.ts';
 import { type Answer, startHelper } from './helper.ts';
 import type { Child } from './child.ts';

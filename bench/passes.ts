@@ -1,6 +1,6 @@
 /** The generated kernels to measure: which pass, at which length, and what it must move and compute. */
-import { cost } from '../codegen/cost.ts';
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import { cost } from '../codegen/plan/cost.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { KernelShape } from './kernels.ts';
 
 export interface PassCase {

@@ -15,7 +15,7 @@ import type { Work, Worked } from './peers/protocol.ts';
 import { ratios, reportOf } from './peers/report.ts';
 import { type Common, type Subject, subjects } from './peers/subjects.ts';
 import type { Report } from './report.ts';
-import { mobyDick } from './text.ts';
+import { mobyDick } from '../eval/text.ts';
 
 export interface PeerOptions {
   model: LoadedModel;

@@ -3,9 +3,9 @@
  * requests wait than a fixed pool can hold, how many it holds, what the text's likelihood loses, and how many keys hidden in
  * long prompts are found.
  */
-import { ANSWER, keyPrompts, keys } from '../cli/keys.ts';
-import { nll } from '../cli/nll.ts';
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import { ANSWER, keyPrompts, keys } from '../eval/keys.ts';
+import { nll } from '../eval/nll.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import type { LoadSpec } from './load.ts';
 import { machine } from './machine.ts';
@@ -110,7 +110,7 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
   const seen = await interleave(variants, runs, run);
   const bought: Bought[] = [];
   for (const variant of variants) {
-    const ratio = variant.ratio === undefined ? undefined : String(variant.ratio);
+    const { ratio } = variant;
     const quality = await nll(model, variant.policy.built, {
       tokens,
       prefix: options.prefix,

@@ -5,7 +5,7 @@ import { machine } from './machine.ts';
 import { type Cell, type Report, figure, percent } from './report.ts';
 import { type LoadResult, type Slo, runLoad, saturate } from './runload.ts';
 import { type Target, running, startServer } from './server.ts';
-import { mobyDick } from './text.ts';
+import { mobyDick } from '../eval/text.ts';
 
 export interface ServeOptions {
   model: LoadedModel;

@@ -1,11 +1,11 @@
 /** A real server to load: started as a child, or one that runs already. */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { endWithUs } from './child.ts';
+import { root } from '../toolchain/root.ts';
 
-const skv = join(dirname(dirname(fileURLToPath(import.meta.url))), 'cli', 'skv.mjs');
+const skv = join(root, 'cli', 'skv.mjs');
 
 export interface Target {
   url: string;

@@ -1,7 +1,8 @@
 /** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
 import { type Command, Option } from 'commander';
 import { PEER_PARTS } from '../bench/peers/parts.ts';
-import { UserError, main } from './output.ts';
+import { main } from './output.ts';
+import { UserError } from '../toolchain/errors.ts';
 
 const collect = (value: string, list: string[] = []) => [...list, value];
 

@@ -9,7 +9,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const ours = ['cli', 'codegen', 'dsl', 'runtime', 'bench'];
+const ours = ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'eval', 'toolchain'];
 /** Packages that go into the bundle; the others are loaded when a command needs them. */
 const inlined =
   /^(@fastify\/swagger|@huggingface\/(jinja|tokenizers)|commander|fastify|fastify-type-provider-zod|pino|prom-client|zod)$/;

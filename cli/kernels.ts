@@ -1,6 +1,6 @@
 /** The kernels of a CUDA build as a table: what each needs, and how full a multiprocessor gets. */
-import { occupancy } from '../codegen/occupancy.ts';
-import type { KernelUsage } from '../codegen/usage.ts';
+import { occupancy } from '../codegen/back/cuda/occupancy.ts';
+import type { KernelUsage } from '../codegen/back/cuda/usage.ts';
 
 export interface KernelReport extends KernelUsage {
   /** resident blocks and warps of a multiprocessor, warps of the most possible, and what limits them */

@@ -1,12 +1,13 @@
 /** Loading a model and an engine from command-line options. */
 import { readFileSync } from 'node:fs';
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { Engine } from '../runtime/engine/engine.ts';
 import type { EngineOptions } from '../runtime/engine/types.ts';
 import { loadModel } from '../runtime/model/load.ts';
 import { parseList } from '../runtime/native/processors.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { UserError, note, progressLine } from './output.ts';
+import { note, progressLine } from './output.ts';
+import { UserError } from '../toolchain/errors.ts';
 
 export async function openModel(source: string): Promise<LoadedModel> {
   const line = progressLine(`fetching ${source}`);
@@ -66,11 +67,11 @@ function parseCpus(text: string | undefined): number[] | undefined {
   return cpus;
 }
 
-export function parseRatio(text: string | undefined): number | undefined {
+export function parseRatio(flag: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const ratio = Number(text);
   if (!(ratio > 0 && ratio <= 1))
-    throw new UserError(`--sparse-kv-cache-ratio ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
+    throw new UserError(`--${flag} ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
   return ratio;
 }
 
@@ -81,7 +82,7 @@ export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags
   return {
     model,
     policies,
-    ratio: parseRatio(flags.sparseKvCacheRatio),
+    ratio: parseRatio('sparse-kv-cache-ratio', flags.sparseKvCacheRatio),
     kvType: dtype,
     kvCacheBytes: parseBytes('kv-cache-memory', flags.kvCacheMemory),
     maxBatchedTokens: positive('max-num-batched-tokens', flags.maxNumBatchedTokens),

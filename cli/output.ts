@@ -1,14 +1,10 @@
 /** How commands speak: results on stdout, progress and mistakes on stderr, exit codes 0, 1 (the user's), 2 (ours). */
-import { PolicyErrors } from '../codegen/diagnostics.ts';
-import { CompileError } from '../codegen/process.ts';
+import { PolicyErrors } from '../codegen/ir/diagnostics.ts';
+import { CompileError } from '../toolchain/process.ts';
 import { RequestError } from '../runtime/engine/types.ts';
 import { ModelError } from '../runtime/model/types.ts';
 import { NativeBuildError } from '../runtime/native/ensure.ts';
-
-/** A mistake of the user's: told in one paragraph, exit code 1. */
-export class UserError extends Error {
-  override name = 'UserError';
-}
+import { UserError } from '../toolchain/errors.ts';
 
 /** What the system refuses, in a sentence that says what to do; undefined when it is none of the user's doing. */
 function refusal(error: NodeJS.ErrnoException & { address?: string; port?: number; hostname?: string }) {

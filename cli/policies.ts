@@ -1,13 +1,14 @@
 /** A policy by its shipped name or by its file. */
 import { existsSync, readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { build, shipped } from '../codegen/build.ts';
-import type { BuiltPolicy } from '../codegen/plan-types.ts';
-import { UserError, note } from './output.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
+import { note } from './output.ts';
+import { UserError } from '../toolchain/errors.ts';
+import { root } from '../toolchain/root.ts';
 
 export const shippedNames = (): string[] =>
-  readdirSync(join(dirname(dirname(fileURLToPath(import.meta.url))), 'policies'))
+  readdirSync(join(root, 'policies'))
     .filter((name) => name.endsWith('.ts'))
     .map((name) => name.slice(0, -3))
     .sort();

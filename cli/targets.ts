@@ -1,7 +1,7 @@
 /** --target and what belongs to it, as the compiler takes them. */
 import type { BuildOptions } from '../codegen/build.ts';
-import type { KvType, Target } from '../codegen/plan-types.ts';
-import { UserError } from './output.ts';
+import type { KvType, Target } from '../codegen/plan/types.ts';
+import { UserError } from '../toolchain/errors.ts';
 
 export interface TargetFlags {
   target: string;

@@ -1,16 +1,16 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { type CompileOptions, type Compiler, compilers } from './compile.ts';
-import { contentHash, textOf } from './hash.ts';
-import type { Policy } from './ir.ts';
-import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan-types.ts';
-import { CompileError, DiskFullError } from './process.ts';
-import { locked } from './toolchain.ts';
-
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
+import { basename, join, resolve } from 'node:path';
+import type { CompileOptions, Compiler } from './back/shared/target.ts';
+import { targets } from './back/targets.ts';
+import { textOf } from './front/text.ts';
+import { contentHash } from './hash.ts';
+import type { Policy } from './ir/nodes.ts';
+import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan/types.ts';
+import { CompileError, DiskFullError } from '../toolchain/process.ts';
+import { locked } from '../toolchain/locks.ts';
+import { root } from '../toolchain/root.ts';
 
 export interface BuildOptions extends CompileOptions, CudaOptions {
   target?: Target;
@@ -28,7 +28,7 @@ export interface Compiled {
   sources: Readonly<Record<string, string>>;
 }
 
-const compilerOf = (options: BuildOptions): Compiler => compilers[options.target ?? 'cpu'](options);
+const compilerOf = (options: BuildOptions): Compiler => targets[options.target ?? 'cpu'].compiler(options);
 
 /** Everything beside a policy's text that can change its library. */
 const fingerprintOf = (options: BuildOptions): string =>
@@ -39,11 +39,11 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
   const target = options.target ?? 'cpu';
   // loaded here: a cached build needs none of the compiler, and ts-morph takes seconds
   const [{ check }, { verifySimplified }, { simplify }, { plan }, { render }] = await Promise.all([
-    import('./check.ts'),
-    import('./verify.ts'),
-    import('./simplify.ts'),
-    import('./plan.ts'),
-    import('./render.ts'),
+    import('./front/check.ts'),
+    import('./ir/verify.ts'),
+    import('./ir/simplify.ts'),
+    import('./plan/plan.ts'),
+    import('./back/render.ts'),
   ]);
   const { syntax, policy: written } = check(file); // the author's mistakes end here
   const policy = verifySimplified(simplify(written)); // smaller, the same values
@@ -113,7 +113,7 @@ function lookUp(directory: string, file: string, target: Target, fingerprint: st
 
 /** Fills a temporary folder and renames it: a folder under its final name is always whole. */
 async function produce(folder: string, compiled: Compiled, compiler: Compiler): Promise<void> {
-  const { irText } = await import('./irtext.ts');
+  const { irText } = await import('./ir/text.ts');
   const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
   try {
     mkdirSync(draft, { recursive: true });

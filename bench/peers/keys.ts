@@ -1,7 +1,7 @@
 /** Keys hidden in long prompts: the same token ids for every system, greedy answers, not timed. */
-import { ANSWER, type KeyPrompt, answerOf, keyPrompts, names } from '../../cli/keys.ts';
+import { ANSWER, type KeyPrompt, answerOf, keyPrompts, names } from '../../eval/keys.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { mobyDick } from '../text.ts';
+import { mobyDick } from '../../eval/text.ts';
 import type { Work, Worked } from './protocol.ts';
 import type { Subject } from './subjects.ts';
 

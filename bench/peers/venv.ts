@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { run } from '../../codegen/process.ts';
-import { cacheFolder } from '../../codegen/toolchain.ts';
+import { run } from '../../toolchain/process.ts';
+import { cacheFolder } from '../../toolchain/cache.ts';
 import { requantise } from '../requantise.ts';
 
 /** The release that measure.md's numbers were taken with; NNCF writes its 8-bit model. */

@@ -1,11 +1,12 @@
 /** From the options of `skv bench` to a measurement and its report. */
 import { type Lengths, parseLengths } from '../../bench/load.ts';
 import type { PeerPart } from '../../bench/peers/parts.ts';
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { longText, openModel, parseBytes } from '../model.ts';
-import { UserError, note } from '../output.ts';
+import { note } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface Common extends ReportFlags {
@@ -179,7 +180,7 @@ export async function policies(flags: PolicyFlags): Promise<void> {
   const needed = sizes.prefix + sizes.count;
   const tokens = flags.text
     ? longText(model, flags.text, needed, true)
-    : model.tokenizer.encode((await import('../../bench/text.ts')).mobyDick().slice(0, 400_000), { addBos: true });
+    : model.tokenizer.encode((await import('../../eval/text.ts')).mobyDick().slice(0, 400_000), { addBos: true });
   await measure(flags, (progress) =>
     policyBench(
       {

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { build } from '../../codegen/build.ts';
-import { PolicyErrors } from '../../codegen/diagnostics.ts';
-import { usageOf } from '../../codegen/usage.ts';
+import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
+import { usageOf } from '../../codegen/back/cuda/usage.ts';
 import { report, table } from '../kernels.ts';
 import { bytes, json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';

@@ -1,5 +1,5 @@
 import Table from 'cli-table3';
-import { demoPrompt } from '../../bench/text.ts';
+import { demoPrompt } from '../../eval/text.ts';
 import type { Engine } from '../../runtime/engine/engine.ts';
 import { openEngine, openModel } from '../model.ts';
 import { bytes, note, say } from '../output.ts';

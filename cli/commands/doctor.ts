@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { INSTALL, devices, findCuda } from '../../codegen/cuda.ts';
-import { buildTools } from '../../codegen/toolchain.ts';
-import { installWheels, wheelFolder } from '../../codegen/wheels.ts';
+import { INSTALL, devices, findCuda } from '../../toolchain/cuda.ts';
+import { buildTools } from '../../toolchain/compilers.ts';
+import { installWheels, wheelFolder } from '../../toolchain/wheels.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';

@@ -1,9 +1,10 @@
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { keyPrompts, keys } from '../keys.ts';
-import { longText, openModel } from '../model.ts';
-import { nll } from '../nll.ts';
-import { UserError, bytes, json, parseParams, say } from '../output.ts';
+import { keyPrompts, keys } from '../../eval/keys.ts';
+import { longText, openModel, parseRatio } from '../model.ts';
+import { nll } from '../../eval/nll.ts';
+import { bytes, json, parseParams, say } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface EvalFlags {
@@ -37,7 +38,7 @@ interface Opened {
 }
 
 interface How {
-  ratio?: string;
+  ratio?: number;
   params: Record<string, number>;
 }
 
@@ -48,7 +49,7 @@ async function open(flags: EvalFlags, needed: number, addBos: boolean): Promise<
     policies.push(await buildPolicy(name));
   const model = await openModel(flags.model);
   const tokens = longText(model, flags.text, needed, addBos);
-  const how: How = { params: parseParams(flags.param), ratio: flags.ratio };
+  const how: How = { params: parseParams(flags.param), ratio: parseRatio('ratio', flags.ratio) };
   return {
     model,
     tokens,

@@ -1,13 +1,14 @@
 import { build, compileSource } from '../../codegen/build.ts';
-import { cost } from '../../codegen/cost.ts';
-import { irText } from '../../codegen/irtext.ts';
-import type { Pass } from '../../codegen/plan-types.ts';
-import { CompileError } from '../../codegen/process.ts';
-import { usageOf } from '../../codegen/usage.ts';
+import { cost } from '../../codegen/plan/cost.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import type { Pass } from '../../codegen/plan/types.ts';
+import { CompileError } from '../../toolchain/process.ts';
+import { usageOf } from '../../codegen/back/cuda/usage.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { type KernelReport, report, table } from '../kernels.ts';
 import { parseRatio } from '../model.ts';
-import { UserError, json, say } from '../output.ts';
+import { json, say } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { policyFile } from '../policies.ts';
 import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
 
@@ -43,7 +44,7 @@ export async function explain(
   const file = policyFile(name);
   const { policy, plan, sources } = await compileSource(file, options);
   const length = 4096;
-  const rules = new Rules(plan, {}, parseRatio(flags.ratio), shape.layers);
+  const rules = new Rules(plan, {}, parseRatio('ratio', flags.ratio), shape.layers);
   const steady = rules.evicts && plan.keep.kind !== 'above' ? Math.min(rules.budget(length), length) : undefined;
   const { prompt: promptPeak, decode: moved } = rules.peaks(length, length);
   const peak = rules.bounded ? moved : undefined; // else it grows

@@ -1,6 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
-import { UserError, say } from '../output.ts';
+import { say } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 
 const template = (name: string) => `import { definePolicy, every, tokens, topK } from 'skv';
 

@@ -1,6 +1,7 @@
 import type { ChatMessage } from '../../runtime/model/types.ts';
 import { openEngine, openModel } from '../model.ts';
-import { UserError, bytes, note, parseParams } from '../output.ts';
+import { bytes, note, parseParams } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface RunFlags {

@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { type EngineFlags, openEngine, openModel, parseBytes } from '../model.ts';
-import { UserError, bytes, note } from '../output.ts';
+import { bytes, note } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface ServeFlags extends EngineFlags {

@@ -1,8 +1,9 @@
 import { build, compileSource } from '../../codegen/build.ts';
-import { host } from '../../codegen/host.ts';
-import { type Rung, difference, interpreted, onHostPolicy, reached, situation } from '../../codegen/ladder.ts';
+import { host } from '../../codegen/oracle/host.ts';
+import { type Rung, difference, interpreted, onHostPolicy, reached, situation } from '../../codegen/oracle/ladder.ts';
 import { native } from '../../runtime/native/index.ts';
-import { UserError, json, say } from '../output.ts';
+import { json, say } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { policyFile } from '../policies.ts';
 
 /** skv test: the ladder for a user's own policy. A rung that differs is a bug of skv; a NaN is the policy's. */

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { CompactionEvent } from '../../runtime/engine/types.ts';
 import { openEngine, openModel } from '../model.ts';
-import { UserError, json, parseParams, say } from '../output.ts';
+import { json, parseParams, say } from '../output.ts';
+import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
 
 interface TraceFlags {

@@ -1,6 +1,6 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
 import { freemem } from 'node:os';
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';

@@ -1,6 +1,6 @@
 /** What a plan means for one sequence: its parameters, budgets, window, and when it compacts. */
-import type { Size } from '../../codegen/ir.ts';
-import type { Plan } from '../../codegen/plan-types.ts';
+import type { Size } from '../../codegen/ir/nodes.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
 import { PAGE } from '../native/index.ts';
 import { RequestError } from './types.ts';
 

@@ -1,5 +1,5 @@
 /** The engine as its users (server, CLI, benchmarks, tests) see it. */
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../model/types.ts';
 
 export interface EngineOptions {

@@ -4,10 +4,10 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { missingTool, tryLock } from '../../codegen/toolchain.ts';
+import { missingTool } from '../../toolchain/compilers.ts';
+import { tryLock } from '../../toolchain/locks.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const output = join(root, 'build', 'Release', 'skv.node');
 const stamp = join(root, 'build', 'native.hash');
 const lock = join(root, 'build', 'native.lock');
@@ -20,8 +20,8 @@ export class NativeBuildError extends Error {
 /** Hash of everything the addon is built from. */
 function sourceHash(): string {
   const hash = createHash('sha256').update(process.version).update(process.arch);
-  const folder = join(root, 'runtime', 'native');
-  const sources = readdirSync(folder)
+  const folder = join(root, 'runtime');
+  const sources = (readdirSync(folder, { recursive: true }) as string[])
     .filter((name) => /\.(h|cpp)$/.test(name))
     .sort();
   for (const file of [join(root, 'CMakeLists.txt'), ...sources.map((name) => join(folder, name))])

@@ -148,5 +148,5 @@ static inline int32_t wait_device() {
 static inline const char* device_error(int32_t code) { return cudaGetErrorString((cudaError_t)code); }
 
 #else
-#include "emulate/emulate.hpp"
+#include "emulate.hpp"  // test/emulation
 #endif

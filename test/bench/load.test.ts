@@ -3,7 +3,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { parseMetrics } from '../../bench/client.ts';
 import { type LoadSpec, arrivals, draw, parseLengths } from '../../bench/load.ts';
-import { median, random } from '../../bench/measure.ts';
+import { median } from '../../bench/measure.ts';
+import { random } from '../../eval/random.ts';
 import { type LoadResult, meets, percentiles, saturate } from '../../bench/runload.ts';
 
 const spec: LoadSpec = {

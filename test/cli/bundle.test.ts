@@ -11,12 +11,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const copy = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(copy, { recursive: true, force: true }));
 for (const part of ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'policies', 'package.json', 'tsconfig.json'])

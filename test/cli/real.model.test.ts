@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mobyDick } from '../../bench/text.ts';
+import { mobyDick } from '../../eval/text.ts';
 import { elsewhere, skv, start } from './skv.ts';
 
 writeFileSync(join(elsewhere, 'book.txt'), mobyDick().slice(0, 6000));

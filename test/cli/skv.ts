@@ -2,10 +2,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
+import { root } from '../../toolchain/root.ts';
 
-export const bin = join(dirname(dirname(dirname(fileURLToPath(import.meta.url)))), 'cli', 'skv.mjs');
+export const bin = join(root, 'cli', 'skv.mjs');
 /** A folder outside the repository. */
 export const elsewhere = mkdtempSync(join(tmpdir(), 'skv-cli-'));
 process.on('exit', () => rmSync(elsewhere, { recursive: true, force: true }));

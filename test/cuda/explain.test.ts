@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { occupancy } from '../../codegen/occupancy.ts';
-import { installWheels, wheelFolder } from '../../codegen/wheels.ts';
+import { occupancy } from '../../codegen/back/cuda/occupancy.ts';
+import { installWheels, wheelFolder } from '../../toolchain/wheels.ts';
 import type { KernelReport } from '../../cli/kernels.ts';
 import { skv } from '../cli/skv.ts';
 

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type BuildOptions, build, shipped } from '../../codegen/build.ts';
-import { type KernelUsage, usageOf } from '../../codegen/usage.ts';
-import { installWheels } from '../../codegen/wheels.ts';
+import { type KernelUsage, usageOf } from '../../codegen/back/cuda/usage.ts';
+import { installWheels } from '../../toolchain/wheels.ts';
 import { native } from '../../runtime/native/index.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileSource, shipped } from '../../codegen/build.ts';
-import { emulateSource } from '../../codegen/emulate.ts';
-import { launches } from '../../codegen/nvcc.ts';
+import { emulateSource } from '../emulation/emulate.ts';
+import { launches } from '../../codegen/back/cuda/nvcc.ts';
 import { type Shape, problem, solve } from '../kernels/driver.ts';
 import { script } from '../gpu/script.ts';
 

@@ -5,12 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compilers } from '../../codegen/compile.ts';
-import { gencode } from '../../codegen/nvcc.ts';
-import { occupancy } from '../../codegen/occupancy.ts';
-import { CompileError } from '../../codegen/process.ts';
-import { readUsage, usageOf } from '../../codegen/usage.ts';
-import { installWheels } from '../../codegen/wheels.ts';
+import { targets } from '../../codegen/back/targets.ts';
+import { gencode } from '../../codegen/back/cuda/nvcc.ts';
+import { occupancy } from '../../codegen/back/cuda/occupancy.ts';
+import { CompileError } from '../../toolchain/process.ts';
+import { readUsage, usageOf } from '../../codegen/back/cuda/usage.ts';
+import { installWheels } from '../../toolchain/wheels.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-nvcc-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
@@ -21,7 +21,7 @@ async function compile(text: string, archs = [80, 90]): Promise<{ folder: string
   const folder = join(home, String(folders++));
   mkdirSync(folder);
   writeFileSync(join(folder, 'policy.cu'), text);
-  return { folder, library: await compilers.cuda({ cudaPath, archs }).compile(folder, 'mine.ts') };
+  return { folder, library: await targets.cuda.compiler({ cudaPath, archs }).compile(folder, 'mine.ts') };
 }
 
 async function refusal(text: string, archs?: number[]): Promise<string> {
@@ -118,7 +118,7 @@ extern "C" int skv_policy_entry(void) { heavy<128><<<1, 1024>>>(nullptr); return
 });
 
 test('no compiler: the source can be shown, compiling says what to install', async () => {
-  const compiler = compilers.cuda({ cudaPath: join(home, 'nowhere') });
+  const compiler = targets.cuda.compiler({ cudaPath: join(home, 'nowhere') });
   assert.match(compiler.fingerprint, /^none /);
   await Promise.resolve()
     .then(() => compiler.compile(home, 'mine.ts'))
@@ -129,7 +129,7 @@ test('no compiler: the source can be shown, compiling says what to install', asy
 });
 
 test('the fingerprint tells toolkits, architectures and flags apart', () => {
-  const [one, both] = [[90], [80, 90]].map((archs) => compilers.cuda({ cudaPath, archs }).fingerprint);
+  const [one, both] = [[90], [80, 90]].map((archs) => targets.cuda.compiler({ cudaPath, archs }).fingerprint);
   assert.is.not(one, both);
   assert.match(one, /^13\.0\.88 .*sm_90.*-fmad=false.*-warn-spills,-Werror/);
   assert.equal(gencode([80]), ['-gencode', 'arch=compute_80,code=sm_80']);

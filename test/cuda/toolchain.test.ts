@@ -12,14 +12,13 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { findCuda } from '../../codegen/cuda.ts';
-import { CompileError } from '../../codegen/process.ts';
-import { installWheels, requirements, wheelFolder } from '../../codegen/wheels.ts';
+import { findCuda } from '../../toolchain/cuda.ts';
+import { CompileError } from '../../toolchain/process.ts';
+import { installWheels, requirements, wheelFolder } from '../../toolchain/wheels.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = mkdtempSync(join(tmpdir(), 'skv-cuda-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 const before = { ...process.env };

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileSource, shipped } from '../../codegen/build.ts';
-import type { Plan } from '../../codegen/plan-types.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 
 const { plan } = await compileSource(shipped('knorm')!);

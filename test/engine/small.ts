@@ -1,6 +1,6 @@
 /** Engines on a tiny random model, for tests of scheduling rather than of arithmetic. */
 import { build, shipped } from '../../codegen/build.ts';
-import type { BuiltPolicy } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions, Finished, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
 import { type Tiny, random } from '../oracle/tiny.ts';

@@ -12,15 +12,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { emulateSource } from '../../codegen/emulate.ts';
-import { installWheels } from '../../codegen/wheels.ts';
+import { emulateSource } from '../emulation/emulate.ts';
+import { installWheels } from '../../toolchain/wheels.ts';
 import { shippedPolicies, writeBundle } from './bundle.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 const folder = join(home, 'bundle');
@@ -78,7 +77,7 @@ test('a folder that holds something is left alone', async () => {
 test('the driver, built for the emulation', () => {
   mkdirSync(emulated);
   const sources = readdirSync(join(folder, 'driver')).filter((name) => name.endsWith('.cpp'));
-  const args = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-DSKV_EMULATED', `-I${join(folder, 'native')}`];
+  const args = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-DSKV_EMULATED', `-I${join(folder, 'contract')}`];
   const { status, err } = run('c++', [...args, ...sources, '-ldl', '-o', driver], { cwd: join(folder, 'driver') });
   assert.is(status, 0, err);
 });

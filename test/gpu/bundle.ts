@@ -3,21 +3,21 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statS
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileSource, shipped } from '../../codegen/build.ts';
-import { flags } from '../../codegen/nvcc.ts';
+import { flags } from '../../codegen/back/cuda/nvcc.ts';
+import { root } from '../../toolchain/root.ts';
 import { cases, vector } from './vectors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = dirname(dirname(here));
 const MOST = 30 * 2 ** 20;
 
 /** Writes the bundle of these policies into a new or empty folder; returns its bytes. */
 export async function writeBundle(folder: string, policies: readonly string[]): Promise<number> {
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new Error(`${folder} is not empty; name a new folder.`);
-  for (const name of ['policies', 'native', 'vectors']) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ['policies', 'contract', 'vectors']) mkdirSync(join(folder, name), { recursive: true });
   cpSync(join(here, 'bundle'), folder, { recursive: true });
   cpSync(join(here, 'driver'), join(folder, 'driver'), { recursive: true });
-  copyFileSync(join(root, 'runtime', 'native', 'abi.h'), join(folder, 'native', 'abi.h'));
+  copyFileSync(join(root, 'runtime', 'contract', 'abi.h'), join(folder, 'contract', 'abi.h'));
   cpSync(join(root, 'templates'), join(folder, 'templates'), {
     recursive: true,
     filter: (path) => statSync(path).isDirectory() || /\.(cuh|hpp|h)$/.test(path),

@@ -1,5 +1,5 @@
 /** What the engine would ask of one policy for a few sequences, step by step, as problems for the drivers. */
-import type { Plan } from '../../codegen/plan-types.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { normals, random } from '../kernels/dense.ts';
 import type { Read, Row, Shape, Step } from '../kernels/driver.ts';

@@ -7,7 +7,7 @@
  *          problem and answer as test/kernels/driver.cpp has them
  */
 import { build, shipped } from '../../codegen/build.ts';
-import type { BuiltPolicy, KvType } from '../../codegen/plan-types.ts';
+import type { BuiltPolicy, KvType } from '../../codegen/plan/types.ts';
 import { attention, normals, random, rounded, scaled } from '../kernels/dense.ts';
 import { type Read, type Shape, type Step, answers, problem, solve } from '../kernels/driver.ts';
 import { type Request, type Rounding, script } from './script.ts';

@@ -5,7 +5,7 @@
  */
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { KvType } from '../../codegen/plan-types.ts';
+import type { KvType } from '../../codegen/plan/types.ts';
 import { attention, normals, probabilities, random, rounded, scaled, weights } from './dense.ts';
 import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';

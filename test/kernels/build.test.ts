@@ -12,16 +12,15 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
-import { compilers } from '../../codegen/compile.ts';
+import { targets } from '../../codegen/back/targets.ts';
 import { normals, random } from './dense.ts';
 import { type Shape, drive, floats } from './driver.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const home = mkdtempSync(join(tmpdir(), 'skv-build-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 
@@ -205,7 +204,7 @@ test('an error in generated code points at the policy', async () => {
       .split('\n')
       .findIndex((text) => text.includes('score:')) + 1;
   try {
-    await compilers.cpu({}).compile(folder, knorm);
+    await targets.cpu.compiler({}).compile(folder, knorm);
     assert.unreachable('it compiles');
   } catch (error) {
     assert.match((error as Error).message, /internal: the generated code of .*knorm\.ts does not compile/);
@@ -220,8 +219,8 @@ test('an error after an expression points at the generated file', async () => {
   const text = sources['policy.cpp'].replace('int64_t step_floats(', 'int65_t step_floats(');
   writeFileSync(join(folder, 'policy.cpp'), text);
   const line = text.split('\n').findIndex((each) => each.startsWith('int65_t')) + 1;
-  await compilers
-    .cpu({})
+  await targets.cpu
+    .compiler({})
     .compile(folder, knorm)
     .then(
       () => assert.unreachable('it compiles'),

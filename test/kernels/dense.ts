@@ -1,5 +1,5 @@
 /** Attention once more, in doubles and plain loops, and the random numbers of these tests. */
-import type { KvType } from '../../codegen/plan-types.ts';
+import type { KvType } from '../../codegen/plan/types.ts';
 
 /** A small generator with a seed: uniform in [0, 1). */
 export function random(seed: number): () => number {

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { KvType } from '../../codegen/plan-types.ts';
+import type { KvType } from '../../codegen/plan/types.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -105,7 +105,7 @@ export async function compileFor({ cxx, flags }: Machine, args: string[]): Promi
 function driver(machine: Machine): string {
   const out = programs.get(machine.name) ?? join(folder, `driver-${machine.name}`);
   if (programs.has(machine.name)) return out;
-  const include = `-I${join(here, '../../runtime/native')}`;
+  const include = `-I${join(here, '../../runtime/contract')}`;
   const args = ['-O1', '-std=c++17', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread'];
   const { status, stderr } = spawnSync(machine.cxx, [...machine.flags, ...args], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);

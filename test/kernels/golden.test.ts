@@ -3,14 +3,13 @@
  * The hash is left out: it names the compiler's own text too, and every change of it would touch every golden.
  */
 import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileSource } from '../../codegen/build.ts';
-import { irText } from '../../codegen/irtext.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = join(root, 'test', 'kernels', 'golden');
 const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));
 const update = process.env.UPDATE === '1';

@@ -7,17 +7,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compilers } from '../../codegen/compile.ts';
-import { emulateSource } from '../../codegen/emulate.ts';
-import { host } from '../../codegen/host.ts';
-import { irText } from '../../codegen/irtext.ts';
-import { difference, interpreted, onHostPolicy, situation } from '../../codegen/ladder.ts';
-import { lower } from '../../codegen/lower.ts';
-import { plan } from '../../codegen/plan.ts';
-import { preload, read } from '../../codegen/read.ts';
-import { render } from '../../codegen/render.ts';
-import { simplify } from '../../codegen/simplify.ts';
-import { verify, verifySimplified } from '../../codegen/verify.ts';
+import { targets } from '../../codegen/back/targets.ts';
+import { emulateSource } from '../emulation/emulate.ts';
+import { host } from '../../codegen/oracle/host.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import { difference, interpreted, onHostPolicy, situation } from '../../codegen/oracle/ladder.ts';
+import { lower } from '../../codegen/front/lower.ts';
+import { plan } from '../../codegen/plan/plan.ts';
+import { preload, read } from '../../codegen/front/read.ts';
+import { render } from '../../codegen/back/render.ts';
+import { simplify } from '../../codegen/ir/simplify.ts';
+import { verify, verifySimplified } from '../../codegen/ir/verify.ts';
 import { native } from '../../runtime/native/index.ts';
 import { randomPolicy } from '../lang/random.ts';
 
@@ -74,7 +74,7 @@ async function library(batch: typeof policies, name: string): Promise<string> {
       .concat('}\n');
   });
   writeFileSync(join(at, 'policy.cpp'), `#include "cpu/probe.hpp"\n${parts.join('\n')}`);
-  return compilers.cpu({ march: 'native' }).compile(at, name);
+  return targets.cpu.compiler({ march: 'native' }).compile(at, name);
 }
 
 /** The same of CUDA's text, for the emulation. */

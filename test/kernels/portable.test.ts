@@ -5,16 +5,15 @@
  * that share a budget).
  */
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { normals, random } from './dense.ts';
 import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
 import { aarch64, missing, plain } from './machines.ts';
-
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+import { includes } from '../../codegen/back/shared/includes.ts';
+import { root } from '../../toolchain/root.ts';
 
 interface Case {
   policy: string;
@@ -98,7 +97,7 @@ async function crossed(policy: string, machine: Machine): Promise<Built> {
     mkdirSync(folder, { recursive: true });
     const draft = join(folder, `${policy}-${machine.name}-${process.pid}`);
     writeFileSync(`${draft}.cpp`, sources['policy.cpp']);
-    const include = ['templates', 'runtime/native'].map((path) => `-I${join(root, path)}`);
+    const include = includes.map((path) => `-I${path}`);
     const flags = ['-O1', '-fPIC', '-shared', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno'];
     await compileFor(machine, [...flags, ...include, `${draft}.cpp`, '-o', `${draft}.so`]);
     renameSync(`${draft}.so`, library);

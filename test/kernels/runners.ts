@@ -1,7 +1,7 @@
 /** The targets that kernel tests run on: how each builds a policy, and in which order its threads run. */
 import { build, shipped } from '../../codegen/build.ts';
-import { emulate } from '../../codegen/emulate.ts';
-import type { CudaOptions, Plan } from '../../codegen/plan-types.ts';
+import { emulate } from '../emulation/emulate.ts';
+import type { CudaOptions, Plan } from '../../codegen/plan/types.ts';
 
 export interface Runner {
   readonly name: string;

@@ -4,12 +4,14 @@ import { dirname, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { lower } from '../../codegen/lower.ts';
-import { plan } from '../../codegen/plan.ts';
-import { read } from '../../codegen/read.ts';
-import type { Target } from '../../codegen/plan-types.ts';
-import { context, partials, templates } from '../../codegen/render.ts';
-import { type TargetText, targets } from '../../codegen/targets.ts';
+import { lower } from '../../codegen/front/lower.ts';
+import { plan } from '../../codegen/plan/plan.ts';
+import { read } from '../../codegen/front/read.ts';
+import type { Target } from '../../codegen/plan/types.ts';
+import { context, partials } from '../../codegen/back/render.ts';
+import { templates } from '../../codegen/back/shared/includes.ts';
+import type { TargetBack } from '../../codegen/back/shared/target.ts';
+import { targets } from '../../codegen/back/targets.ts';
 import { shipped } from '../../codegen/build.ts';
 
 /** Contexts of a target that between them have every list filled. */
@@ -36,7 +38,7 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
   for (const node of program.body) {
     if (node.type === 'PartialStatement') {
       const name = ((node as hbs.AST.PartialStatement).name as hbs.AST.PathExpression).original;
-      wrong.push(...unknown(Handlebars.parse(text(`${name}.hbs`)), scopes, used));
+      wrong.push(...unknown(Handlebars.parse(text(`shared/${name}.hbs`)), scopes, used));
     }
     if (node.type === 'MustacheStatement') check((node as hbs.AST.MustacheStatement).path as hbs.AST.PathExpression);
     if (node.type !== 'BlockStatement') continue;
@@ -51,7 +53,12 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
 
 const text = (file: string) => readFileSync(join(templates, file), 'utf8');
 
-for (const [target, { template }] of Object.entries(targets) as [Target, TargetText][]) {
+for (const [
+  target,
+  {
+    text: { template },
+  },
+] of Object.entries(targets) as [Target, TargetBack][]) {
   const scopes = contexts(target);
   test(`${template}: every path exists`, () => {
     assert.equal(unknown(Handlebars.parse(text(template)), scopes, new Set()), []);
@@ -75,7 +82,10 @@ for (const [target, { template }] of Object.entries(targets) as [Target, TargetT
 }
 
 test('every template belongs to a target or is shared', () => {
-  const known = [...Object.values(targets).map(({ template }) => template), ...partials.map((name) => `${name}.hbs`)];
+  const known = [
+    ...Object.values(targets).map(({ text }) => text.template),
+    ...partials.map((name) => `shared/${name}.hbs`),
+  ];
   const found = (readdirSync(templates, { recursive: true }) as string[]).filter((file) => file.endsWith('.hbs'));
   assert.equal(found.sort(), known.sort());
 });

@@ -1,15 +1,14 @@
 /** docs/language.md names every field, slot field, builtin and helper there is, and the list of functions in errors.md is whole. */
 import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { Project, SyntaxKind } from 'ts-morph';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { builtins } from '../../codegen/builtins.ts';
-import { slotTypes } from '../../codegen/ir.ts';
+import { builtins } from '../../codegen/ir/builtins.ts';
+import { slotTypes } from '../../codegen/ir/nodes.ts';
 import * as policy from '../../dsl/policy.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const page = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
 const language = page('language.md');
 const missing = (names: readonly string[], text: string) =>

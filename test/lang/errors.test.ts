@@ -1,15 +1,14 @@
 /** Every mistake has a case, and its whole printed error is the golden. UPDATE=1 rewrites; unexpected files fail. */
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { PolicyErrors, catalogue, format } from '../../codegen/diagnostics.ts';
-import { lower } from '../../codegen/lower.ts';
-import { preload, read } from '../../codegen/read.ts';
-import { verify } from '../../codegen/verify.ts';
+import { PolicyErrors, catalogue, format } from '../../codegen/ir/diagnostics.ts';
+import { lower } from '../../codegen/front/lower.ts';
+import { preload, read } from '../../codegen/front/read.ts';
+import { verify } from '../../codegen/ir/verify.ts';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = join(root, 'test', 'errors');
 const cases = readdirSync(folder)
   .filter((name) => name.endsWith('.ts'))

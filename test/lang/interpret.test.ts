@@ -1,8 +1,8 @@
 /** The interpreter by hand-computed cases, and select against the rules of the language. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type SlotValues, advance, score, statistic } from '../../codegen/interpret.ts';
-import { type HeadSlots, type Limits, select } from '../../codegen/select.ts';
+import { type SlotValues, advance, score, statistic } from '../../codegen/ir/interpret.ts';
+import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
 import { policyOf } from './snippets.ts';
 
 const f = Math.fround;

@@ -1,8 +1,8 @@
 /** From a function's text to the IR: what each form becomes, and that one mistake does not hide the next. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { check } from '../../codegen/check.ts';
-import { PolicyErrors } from '../../codegen/diagnostics.ts';
+import { check } from '../../codegen/front/check.ts';
+import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
 import { files, IMPORTS, lowered, mistakes, mistakesIn, policyOf, scoreText, slugs } from './snippets.ts';
 
 const STATE = `observe: 'every', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }, `;

@@ -1,8 +1,8 @@
 /** dsl/math.ts: its accuracy against double precision, its rounding, and the shape of its sums. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { builtins } from '../../codegen/builtins.ts';
-import { uniform } from '../../codegen/ladder.ts';
+import { builtins } from '../../codegen/ir/builtins.ts';
+import { uniform } from '../../codegen/oracle/ladder.ts';
 import * as math from '../../dsl/math.ts';
 import type { Vec } from '../../dsl/slot.ts';
 

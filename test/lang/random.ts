@@ -1,5 +1,5 @@
 /** Random typed policies: source text that uses every form of the subset, from a seed. */
-import { uniform } from '../../codegen/ladder.ts';
+import { uniform } from '../../codegen/oracle/ladder.ts';
 
 const NUMBERS = ['attn', 'pos', 'age', 'seen', 'live', 'length', 'layer', 'layers', 'head', 'heads'];
 const UNARY = ['exp', 'log', 'sigmoid', 'tanh', 'sqrt', 'abs', 'floor', 'ceil', 'sign'];

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build } from '../../codegen/build.ts';
-import { check } from '../../codegen/check.ts';
-import { score } from '../../codegen/interpret.ts';
-import { uniform } from '../../codegen/ladder.ts';
-import { type HeadSlots, type Limits, select } from '../../codegen/select.ts';
+import { check } from '../../codegen/front/check.ts';
+import { score } from '../../codegen/ir/interpret.ts';
+import { uniform } from '../../codegen/oracle/ladder.ts';
+import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
 import { drive, type Shape, type Step } from '../kernels/driver.ts';
 import { files, IMPORTS } from './snippets.ts';
 

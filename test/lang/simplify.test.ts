@@ -1,12 +1,12 @@
 /** simplify: what it folds, drops and shares, and the rewrites that IEEE forbids. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { interpreted, situation } from '../../codegen/ladder.ts';
-import type { Node } from '../../codegen/ir.ts';
-import { irText } from '../../codegen/irtext.ts';
-import { simplify } from '../../codegen/simplify.ts';
-import { verifySimplified } from '../../codegen/verify.ts';
-import { walk } from '../../codegen/walk.ts';
+import { interpreted, situation } from '../../codegen/oracle/ladder.ts';
+import type { Node } from '../../codegen/ir/nodes.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import { simplify } from '../../codegen/ir/simplify.ts';
+import { verifySimplified } from '../../codegen/ir/verify.ts';
+import { walk } from '../../codegen/ir/walk.ts';
 import { policyOf, scoreText } from './snippets.ts';
 
 const simple = (score: string, before = '') =>

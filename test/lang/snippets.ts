@@ -2,11 +2,11 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { check } from '../../codegen/check.ts';
-import { type Diagnostic, PolicyErrors } from '../../codegen/diagnostics.ts';
-import type { Policy } from '../../codegen/ir.ts';
-import { irText } from '../../codegen/irtext.ts';
-import { preload } from '../../codegen/read.ts';
+import { check } from '../../codegen/front/check.ts';
+import { type Diagnostic, PolicyErrors } from '../../codegen/ir/diagnostics.ts';
+import type { Policy } from '../../codegen/ir/nodes.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import { preload } from '../../codegen/front/read.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-lang-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -2,7 +2,7 @@
 import { getLlama } from 'node-llama-cpp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { mobyDick } from '../../bench/text.ts';
+import { mobyDick } from '../../eval/text.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { random } from '../oracle/tiny.ts';
 

@@ -2,12 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { root } from '../../toolchain/root.ts';
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const folder = mkdtempSync(join(tmpdir(), 'skv-crash-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 const LINE = /skv: native code crashed \(SIGSEGV\)\. This is a bug in skv or in a compiled policy; .*\n$/;
@@ -27,7 +26,7 @@ extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_e
     '-shared',
     '-fPIC',
     '-I',
-    join(root, 'runtime/native'),
+    join(root, 'runtime/contract'),
     '-o',
     library,
     source,

@@ -12,11 +12,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WeightType, cpuBackend, native } from '../../runtime/native/index.ts';
 import { compileFor } from '../kernels/driver.ts';
+import { root } from '../../toolchain/root.ts';
 import { aarch64, missing } from '../kernels/machines.ts';
 import { random } from '../oracle/tiny.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const sources = join(here, '../../runtime/native');
+const sources = ['cpu', 'loader'].map((room) => join(root, 'runtime/native', room));
 const folder = mkdtempSync(join(tmpdir(), 'skv-portable-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
@@ -41,10 +42,17 @@ function fileWeights(type: number, rows: number, cols: number, next: () => numbe
 
 const lacking = missing(aarch64);
 (lacking ? test.skip : test)('aarch64: the backend compiles, and its products have this machine’s bits', async () => {
-  const files = readdirSync(sources).filter((name) => name.endsWith('.cpp') && !/^(addon|crash)/.test(name));
-  const flags = ['-O2', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Werror', `-I${sources}`];
+  const files = sources.flatMap((room) => readdirSync(room).map((name) => join(room, name)));
+  const flags = [
+    '-O2',
+    '-ffp-contract=off',
+    '-fno-math-errno',
+    '-Wall',
+    '-Werror',
+    ...[...sources, join(root, 'runtime/contract')].map((room) => `-I${room}`),
+  ];
   // each source to an object, two at a time
-  const queue = [...files.map((name) => join(sources, name)), join(here, 'product.cpp')];
+  const queue = [...files.filter((name) => name.endsWith('.cpp')), join(here, 'product.cpp')];
   const objects: string[] = [];
   const work = async () => {
     for (let file = queue.shift(); file; file = queue.shift()) {

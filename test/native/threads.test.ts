@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert';
 import { findProcessors } from '../../runtime/native/processors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const native = join(here, '../../runtime/native');
+const native = join(here, '../../runtime/native/cpu');
 const folder = mkdtempSync(join(tmpdir(), 'skv-threads-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 

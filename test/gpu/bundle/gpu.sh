@@ -37,12 +37,12 @@ find_arch() {
 # Compiles one target (driver, libdriver.so or a policy), unless what it is made from has not changed.
 compile() {
   local name=$1 to=build/$1 sources stamp
-  local command=("$NVCC" -gencode "arch=compute_$ARCH,code=sm_$ARCH" -Inative)
+  local command=("$NVCC" -gencode "arch=compute_$ARCH,code=sm_$ARCH" -Icontract)
   local driver=(-std=c++17 -O2 -cudart static -x cu driver/*.cpp -ldl)
   case $name in
-    driver) sources="driver native" command+=("${driver[@]}" -o "$to/driver") ;;
-    libdriver.so) sources="driver native" command+=(-shared -Xcompiler -fPIC "${driver[@]}" -o "$to/libdriver.so") ;;
-    *) sources="policies/$name flags templates native" command+=($(cat flags) -Itemplates "policies/$name/policy.cu" -o "$to/policy.so") ;;
+    driver) sources="driver contract" command+=("${driver[@]}" -o "$to/driver") ;;
+    libdriver.so) sources="driver contract" command+=(-shared -Xcompiler -fPIC "${driver[@]}" -o "$to/libdriver.so") ;;
+    *) sources="policies/$name flags templates contract" command+=($(cat flags) -Itemplates "policies/$name/policy.cu" -o "$to/policy.so") ;;
   esac
   stamp=$({ "$NVCC" --version; echo "${command[@]}"; find $sources -type f | sort | xargs cat; } | cksum)
   [ "$(cat "$to/stamp" 2>/dev/null)" = "$stamp" ] && return

@@ -1,0 +1,39 @@
+/** What a target is to the back end: how its text is generated, and what compiles it. */
+import type { Across } from '../../ir/nodes.ts';
+
+/** A target's generated text: its template, its file, and how its statistics over slots are written. */
+export interface TargetText {
+  /** below templates/ */
+  readonly template: string;
+  /** the generated file */
+  readonly source: string;
+  /** in its first line */
+  readonly title: string;
+  /** statement that stores a slot's value of the i-th statistic */
+  put(across: Across, index: number, value: string): string;
+  /** what else the template shows of the i-th statistic */
+  statistic(across: Across, index: number): Readonly<Record<string, string | boolean>>;
+}
+
+/** What a caller may ask of a compiler; each target reads its own. */
+export interface CompileOptions {
+  /** cpu: instruction set for -march; default SKV_MARCH or native */
+  march?: string;
+  /** cuda: folder of the toolkit; default as findCuda says */
+  cudaPath?: string;
+  /** cuda: compute capabilities such as [80, 90]; default the devices here, else those two and PTX */
+  archs?: readonly number[];
+}
+
+export interface Compiler {
+  /** everything beside the sources that can change the library; part of the content hash */
+  fingerprint: string;
+  /** Compiles what render wrote into `folder`; policyFile is named in errors. Returns the library's path. */
+  compile(folder: string, policyFile: string): Promise<string>;
+}
+
+export interface TargetBack {
+  readonly text: TargetText;
+  /** Source files in a folder → policy.so beside them. */
+  compiler(options: CompileOptions): Compiler;
+}

@@ -1,0 +1,52 @@
+/** TypeScript's operators and forms: what the language makes of them, and what to write instead of those it refuses. */
+import { SyntaxKind } from 'ts-morph';
+import type { BinaryOp, Type } from '../ir/nodes.ts';
+
+interface Operator {
+  readonly fn: BinaryOp;
+  readonly from: Type;
+  readonly to: Type;
+}
+
+export const operators: Partial<Record<SyntaxKind, Operator>> = {
+  [SyntaxKind.PlusToken]: { fn: 'add', from: 'f32', to: 'f32' },
+  [SyntaxKind.MinusToken]: { fn: 'sub', from: 'f32', to: 'f32' },
+  [SyntaxKind.AsteriskToken]: { fn: 'mul', from: 'f32', to: 'f32' },
+  [SyntaxKind.SlashToken]: { fn: 'div', from: 'f32', to: 'f32' },
+  [SyntaxKind.LessThanToken]: { fn: 'lt', from: 'f32', to: 'bool' },
+  [SyntaxKind.LessThanEqualsToken]: { fn: 'le', from: 'f32', to: 'bool' },
+  [SyntaxKind.GreaterThanToken]: { fn: 'gt', from: 'f32', to: 'bool' },
+  [SyntaxKind.GreaterThanEqualsToken]: { fn: 'ge', from: 'f32', to: 'bool' },
+  [SyntaxKind.EqualsEqualsEqualsToken]: { fn: 'eq', from: 'f32', to: 'bool' },
+  [SyntaxKind.ExclamationEqualsEqualsToken]: { fn: 'ne', from: 'f32', to: 'bool' },
+  [SyntaxKind.AmpersandAmpersandToken]: { fn: 'and', from: 'bool', to: 'bool' },
+  [SyntaxKind.BarBarToken]: { fn: 'or', from: 'bool', to: 'bool' },
+};
+
+/** Hints for refused operators and forms. */
+export const instead: Partial<Record<SyntaxKind, string>> = {
+  [SyntaxKind.EqualsEqualsToken]: 'use ===',
+  [SyntaxKind.ExclamationEqualsToken]: 'use !==',
+  [SyntaxKind.AsteriskAsteriskToken]: 'use pow(x, y)',
+  [SyntaxKind.PercentToken]: 'use x - n * floor(x / n): the sign of % differs between languages',
+  [SyntaxKind.QuestionQuestionToken]: 'no value of the language can be missing: drop the ??',
+  [SyntaxKind.CommaToken]: 'write one expression',
+  [SyntaxKind.BarToken]: 'numbers are f32: use floor(x), min, max',
+  [SyntaxKind.AmpersandToken]: 'numbers are f32: use floor(x), min, max',
+  [SyntaxKind.PlusToken]: 'drop the +',
+  [SyntaxKind.ArrowFunction]: 'move the function to the top of the file, as a const or a function',
+  [SyntaxKind.FunctionExpression]: 'move the function to the top of the file, as a const or a function',
+  [SyntaxKind.FunctionDeclaration]: 'move the function to the top of the file',
+  [SyntaxKind.ElementAccessExpression]: 'write slot.name; vectors are read whole, with dot, norm, cosine',
+  [SyntaxKind.AsExpression]: 'drop the `as`',
+  [SyntaxKind.NonNullExpression]: 'drop the !',
+  [SyntaxKind.SwitchStatement]: 'use if with return, or ?:',
+  [SyntaxKind.TryStatement]: 'nothing here can throw',
+  [SyntaxKind.ArrayLiteralExpression]: 'name each value with a const',
+  [SyntaxKind.ObjectLiteralExpression]: 'name each value with a const',
+};
+
+/** Plain words for types. */
+export const says: Readonly<Record<Type, string>> = { f32: 'a number', bool: 'a boolean', vec: 'a vector' };
+
+export const stateHint = 'use const; what must be remembered between queries is a state of accumulate';

@@ -1,0 +1,246 @@
+/** The policy's object literal → IR: declarative fields evaluated, functions lowered, all mistakes gathered. */
+import { Node as Ast, type Expression, type PropertyAssignment } from 'ts-morph';
+import { constant, nameOf, NotConstant } from './constant.ts';
+import { type Collector, stage } from '../ir/diagnostics.ts';
+import { acrossValue, Lowering, slotValue } from './expression.ts';
+import type {
+  Across,
+  Keep,
+  Node,
+  Observe,
+  Param,
+  Policy,
+  Size,
+  Span,
+  State,
+  Trigger,
+  Type,
+  Window,
+} from '../ir/nodes.ts';
+import { type Syntax, spanOf } from './read.ts';
+import type { Scope } from './statements.ts';
+
+const reductions = ['mean', 'sum', 'max', 'min'] as const;
+
+/** With `gather`, mistakes go there and the policy may lack what was mistaken; without, they are thrown. */
+export function lower({ literal, doc }: Syntax, gather?: Collector): Policy {
+  return stage(gather, (errors) => new Declaration(literal, errors).policy(doc));
+}
+
+const size = (value: unknown): Size => (typeof value === 'string' ? { param: value } : { tokens: Number(value ?? 0) });
+
+/** A definePolicy literal while it becomes a Policy. */
+class Declaration {
+  private readonly at: Record<string, Span> = {};
+
+  constructor(
+    private readonly literal: Ast,
+    private readonly errors: Collector,
+  ) {
+    for (const [name, property] of this.members(literal)) this.at[name] = spanOf(property);
+  }
+
+  policy(doc: string): Policy {
+    const params = this.params();
+    const states = this.members(
+      this.written('accumulate', 'accumulate: { mass: { init: 0, next: (mass, slot) => … } }'),
+    );
+    const scope = (attention: boolean, across: Scope['across']): Scope => ({
+      errors: this.errors,
+      attention,
+      across,
+      states: new Set(states.keys()),
+      params: new Set(params.keys()),
+    });
+    const across = this.across(scope(false, new Map()));
+    const accumulated = [...states].flatMap(([name, property]) => this.state(name, property, scope(true, new Map())));
+    const scoreNode = this.field('score');
+    const types = new Map([...across].map(([name, each]): [string, Type | undefined] => [name, each?.of.type]));
+    const score =
+      scoreNode && new Lowering(scope(false, types)).callback(scoreNode, scoreNode, [slotValue, acrossValue], ['f32']);
+
+    const window =
+      this.data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
+    const keep = this.data<RawKeep>('keep') ?? { kind: 'all' };
+    const when = this.field('when') ? (this.several('when') as Trigger[]) : [{ kind: 'over' as const, slack: 0 }];
+    const heads = this.data<string | Policy['heads']>('heads') ?? 'own';
+    const layers = this.data<string | number[] | Policy['layers']>('layers') ?? 'uniform';
+    return {
+      name: this.data<string>('name') ?? '',
+      doc,
+      span: spanOf(this.literal),
+      params: [...params.values()].filter((param) => param !== undefined),
+      observe: observed(this.several('observe')),
+      group: this.data<Policy['group']>('group') ?? 'mean',
+      states: accumulated,
+      across: [...across.values()].filter((each) => each !== undefined),
+      score: score || undefined,
+      pool: this.data<Policy['pool']>('pool'),
+      heads: typeof heads === 'string' ? ({ kind: heads } as Policy['heads']) : heads,
+      layers: Array.isArray(layers)
+        ? { kind: 'table', factors: layers }
+        : typeof layers === 'string'
+          ? { kind: 'uniform' }
+          : layers,
+      keep: kept(keep, this.at.keep ?? spanOf(this.literal)),
+      window: {
+        first: size(window.first),
+        last: size(window.last),
+        prompt: window.prompt ?? false,
+        classes: window.classes ?? [],
+      },
+      when: keep.kind === 'all' ? [] : when,
+      positions: this.data<Policy['positions']>('positions') ?? 'original',
+      store: this.data<Policy['store']>('store') ?? 'engine',
+      at: this.at,
+    };
+  }
+
+  private field(name: string): Expression | undefined {
+    return this.members(this.literal).get(name)?.getInitializer();
+  }
+
+  /** A field whose members the compiler reads one by one. */
+  private written(name: string, example: string): Expression | undefined {
+    const node = this.field(name);
+    if (node && !Ast.isObjectLiteralExpression(node))
+      this.errors.report('unsupported-syntax', spanOf(node), `Write ${name} in place, as an object.`, example);
+    return node;
+  }
+
+  /** Named members of an object literal, in order. */
+  private members(node: Ast | undefined): Map<string, PropertyAssignment> {
+    const found = new Map<string, PropertyAssignment>();
+    if (!Ast.isObjectLiteralExpression(node)) return found;
+    for (const property of node.getProperties()) {
+      if (Ast.isPropertyAssignment(property)) found.set(nameOf(property), property);
+      else
+        this.errors.report(
+          'unsupported-syntax',
+          spanOf(property),
+          'Write every field of a policy as name: value.',
+          'the compiler reads the text, it does not run it',
+        );
+    }
+    return found;
+  }
+
+  /** A declarative field's value, or undefined when it is absent or mistaken. */
+  private data<T>(name: string, node = this.field(name)): T | undefined {
+    if (!node) return undefined;
+    try {
+      return constant(node) as T;
+    } catch (error) {
+      if (!(error instanceof NotConstant)) throw error;
+      const hint = 'the compiler must know this value: write it out, or use a const of the module';
+      this.errors.report('non-constant-capture', spanOf(error.node), `${name}: ${error.why}.`, hint);
+      return undefined;
+    }
+  }
+
+  /** The rules of a field that may be a list; each kind once, for a second one would be another rule for the same thing. */
+  private several(name: string): unknown[] {
+    const rules = list(this.data(name));
+    const kinds = rules.map((rule) => (rule as { kind?: string }).kind ?? (typeof rule === 'object' ? 'last' : rule));
+    const twice = kinds.find((kind, i) => kinds.indexOf(kind) < i);
+    const node = this.field(name);
+    if (node && twice !== undefined)
+      this.errors.report('duplicate-name', spanOf(node), `${name} has ${twice} twice.`, 'leave the one that you mean');
+    if (Ast.isArrayLiteralExpression(node) && node.getElements().length === 0)
+      this.errors.report('wrong-type', spanOf(node), `${name} is an empty list.`, 'name a rule, or leave it out');
+    return rules;
+  }
+
+  /** Parameters by name; undefined for one that is mistaken. */
+  private params(): Map<string, Param | undefined> {
+    const node = this.written('params', 'params: { budget: tokens(512) }');
+    return new Map(
+      [...this.members(node)].map(([name, property]) => {
+        this.at[`params.${name}`] = spanOf(property.getNameNode());
+        const value = this.data<Omit<Param, 'name' | 'span'>>(name, property.getInitializer());
+        return [name, value && ({ ...value, name, span: spanOf(property) } as Param)];
+      }),
+    );
+  }
+
+  private across(scope: Scope): Map<string, Across | undefined> {
+    return new Map(
+      [...this.members(this.written('across', 'across: { anchor: { mean: (slot) => slot.key } }'))].map(
+        ([name, property]) => {
+          this.at[`across.${name}`] = spanOf(property.getNameNode());
+          const [[reduce, of] = [], second] = [...this.members(property.getInitializer())];
+          const known = reductions.find((each) => each === reduce);
+          if (!known || !of || second) {
+            this.errors.report(
+              'unsupported-syntax',
+              spanOf(property),
+              'A statistic is one of mean, sum, max, min of a function.',
+              '{ mean: (slot) => … }',
+            );
+            return [name, undefined];
+          }
+          const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
+          return [name, node && { name, reduce: known, of: node }];
+        },
+      ),
+    );
+  }
+
+  private state(name: string, property: PropertyAssignment, scope: Scope): State[] {
+    this.at[`accumulate.${name}`] = spanOf(property.getNameNode());
+    const fields = this.members(property.getInitializer());
+    const [next, init] = [fields.get('next'), fields.get('init')];
+    if (!next || !init) {
+      this.errors.report(
+        'unsupported-syntax',
+        spanOf(property),
+        'A state is written in place.',
+        '{ init: 0, next: (state, slot) => … }',
+      );
+      return [];
+    }
+    const start = this.data<number>('init', init.getInitializer());
+    const self: Node = { op: 'state', type: 'f32', name, span: spanOf(next) };
+    const node = new Lowering(scope).callback(next.getInitializer(), next, [self, slotValue], ['f32']);
+    return node ? [{ name, init: Math.fround(Number(start ?? 0)), next: node }] : [];
+  }
+}
+
+const list = (value: unknown): unknown[] => (value === undefined ? [] : Array.isArray(value) ? value : [value]);
+
+function observed(rules: unknown[]): Observe {
+  const last = rules.find((each) => typeof each === 'object') as { last: unknown } | undefined;
+  return {
+    prompt: rules.includes('every') ? 'every' : last ? { last: size(last.last) } : 'none',
+    decode: rules.includes('every') || rules.includes('decode'),
+  };
+}
+
+interface RawKeep {
+  kind: string;
+  budget?: unknown;
+  threshold?: unknown;
+  size?: number;
+}
+
+function kept(keep: RawKeep, span: Span): Keep {
+  switch (keep.kind) {
+    case 'topK':
+      return { kind: 'topK', budget: size(keep.budget) };
+    case 'chunks':
+      return { kind: 'chunks', size: Number(keep.size), budget: size(keep.budget) };
+    case 'above': {
+      const { threshold } = keep;
+      const named = typeof threshold === 'string';
+      const value = Math.fround(Number(threshold));
+      return {
+        kind: 'above',
+        threshold: named
+          ? { op: 'param', type: 'f32', name: threshold, span }
+          : { op: 'const', type: 'f32', value, span },
+      };
+    }
+    default:
+      return { kind: 'all' };
+  }
+}

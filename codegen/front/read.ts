@@ -1,0 +1,162 @@
+/** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import {
+  type CallExpression,
+  type Diagnostic,
+  type Node,
+  type ObjectLiteralExpression,
+  Project,
+  type SourceFile,
+  SyntaxKind,
+  ts,
+} from 'ts-morph';
+import { declaredIn, definition, dslFolder } from './constant.ts';
+import { type Collector, stage } from '../ir/diagnostics.ts';
+import { textOf } from './text.ts';
+import type { Span } from '../ir/nodes.ts';
+
+/** What reading a file yields: the policy's object literal in its checked source. */
+export interface Syntax {
+  readonly file: string;
+  readonly source: SourceFile;
+  readonly literal: ObjectLiteralExpression;
+  /** the comment above the policy, without its stars */
+  readonly doc: string;
+  /** absolute path → text of the policy file and every file it imports outside the dsl, as they were compiled */
+  readonly files: ReadonlyMap<string, string>;
+}
+
+let project: Project | undefined;
+
+/** One ts-morph project a process: its cold start takes about two seconds. */
+function theProject(): Project {
+  project ??= new Project({
+    skipLoadingLibFiles: false,
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+      lib: ['lib.es2022.d.ts'],
+      types: [],
+      strict: true,
+      noEmit: true,
+      allowImportingTsExtensions: true,
+      skipLibCheck: true,
+      paths: { skv: [join(dslFolder, 'index.ts')] },
+    },
+  });
+  return project;
+}
+
+export function spanOf(node: Node): Span {
+  const source = node.getSourceFile();
+  const { line, column } = source.getLineAndColumnAtPos(node.getStart());
+  return { file: source.getFilePath(), line, column, length: Math.max(1, node.getEnd() - node.getStart()) };
+}
+
+/** A file of the project, read again if it has changed. */
+function upToDate(source: SourceFile): SourceFile {
+  const path = source.getFilePath();
+  if (!existsSync(path) || source.getFullText() !== textOf(path)) source.refreshFromFileSystemSync();
+  return source;
+}
+
+/** Adds files to the project, or takes their changes up; many at once are checked together, which is much faster. */
+export function preload(files: readonly string[]): SourceFile[] {
+  const known = theProject();
+  const sources = files.map((file) => {
+    const old = known.getSourceFile(file);
+    return old ? upToDate(old) : known.addSourceFileAtPath(file);
+  });
+  known.resolveSourceFileDependencies();
+  for (const imported of new Set(sources.flatMap((source) => importsOf(source)))) upToDate(imported);
+  return sources;
+}
+
+/** Throws PolicyErrors when there is no policy to go on with; other mistakes go to `gather`, or are thrown at the end. */
+export function read(path: string, gather?: Collector): Syntax {
+  return stage(gather, (errors) => {
+    const file = resolve(path);
+    const start: Span = { file, line: 1, column: 1, length: 1 };
+    if (!existsSync(file)) {
+      const hint = 'give the path of a TypeScript file, or the name of a shipped policy';
+      errors.report('no-policy', start, `There is no file ${path}.`, hint);
+      errors.done();
+    }
+    const [source] = preload([file]);
+    const files = [source, ...importsOf(source)];
+    for (const checked of files)
+      for (const diagnostic of checked.getPreEmitDiagnostics()) passOn(diagnostic, source, errors);
+    const [call, second] = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
+    const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
+    if (!call) {
+      errors.report(
+        'no-policy',
+        start,
+        'No call of definePolicy was found.',
+        "export default definePolicy({ name: 'mine', … })",
+      );
+    } else if (!literal) {
+      const message = 'definePolicy needs an object literal: the compiler reads it, it does not run it.';
+      errors.report('no-policy', spanOf(call), message, 'write the fields in place: definePolicy({ … })');
+    }
+    if (second) {
+      errors.report(
+        'duplicate-name',
+        spanOf(second.getExpression()),
+        'One file defines one policy.',
+        'move this policy to a file of its own',
+      );
+    }
+    if (!literal) errors.done();
+    const texts = files.map((each): [string, string] => [each.getFilePath(), each.getFullText()]);
+    return { file, source, literal: literal!, doc: docOf(call), files: new Map(texts) };
+  });
+}
+
+/** TypeScript's own complaint, with its code. One about a field stands for all that the field holds. */
+function passOn(diagnostic: Diagnostic, source: SourceFile, errors: Collector): void {
+  const from = diagnostic.getSourceFile() ?? source;
+  const start = diagnostic.getStart() ?? 0;
+  const { line, column } = from.getLineAndColumnAtPos(start);
+  const span = { file: from.getFilePath(), line, column, length: Math.max(1, diagnostic.getLength() ?? 1) };
+  const text = diagnostic.getMessageText();
+  const message = typeof text === 'string' ? text : flatten(text.compilerObject);
+  const field = from.getDescendantAtPos(start)?.getParentIfKind(SyntaxKind.PropertyAssignment);
+  const covers = field && field.getStart() === start ? spanOf(field) : span;
+  errors.report('type-error', span, `TS${diagnostic.getCode()}: ${message}`, undefined, covers);
+}
+
+const isDefinePolicy = (call: CallExpression): boolean =>
+  declaredIn('policy.ts', definition(call.getExpression())) === 'definePolicy';
+
+/** Files a policy imports or exports from, outside the dsl, each once. */
+function importsOf(source: SourceFile, seen = new Set<SourceFile>([source])): SourceFile[] {
+  const found: SourceFile[] = [];
+  for (const declaration of [...source.getImportDeclarations(), ...source.getExportDeclarations()]) {
+    const target = declaration.getModuleSpecifierSourceFile();
+    if (!target || seen.has(target) || dirname(target.getFilePath()) === dslFolder) continue;
+    seen.add(target);
+    found.push(target, ...importsOf(target, seen));
+  }
+  return found;
+}
+
+/** A chained TypeScript message: the last link is the one that says it. */
+function flatten(message: ts.DiagnosticMessageChain): string {
+  const lines = [message.messageText];
+  for (let next = message.next?.[0]; next; next = next.next?.[0]) lines.push(next.messageText);
+  return lines.join('\n');
+}
+
+function docOf(call: CallExpression): string {
+  const statement = call.getFirstAncestor((node) => node.getParentIfKind(SyntaxKind.SourceFile) !== undefined) ?? call;
+  const comment = statement.getLeadingCommentRanges().at(-1)?.getText() ?? '';
+  return comment
+    .replace(/^\/\*\*?|\*\/$/g, '')
+    .split('\n')
+    .map((line) => line.replace(/^\s*(\*|\/\/)\s?/, '').trim())
+    .filter((line) => line)
+    .join('\n');
+}

@@ -1,0 +1,71 @@
+/** The IR as text: what `skv explain --ir` prints and what goldens hold. */
+import type { Node, Policy, Size, Trigger } from './nodes.ts';
+import { operands, walk } from './walk.ts';
+
+const size = (value: Size): string => ('param' in value ? value.param : String(value.tokens));
+
+/** An expression in prefix form; parts used more than once come first, as %0, %1 … */
+function expression(root: Node): { shared: string[]; value: string } {
+  const uses = new Map<Node, number>();
+  for (const node of walk(root)) for (const part of operands(node)) uses.set(part, (uses.get(part) ?? 0) + 1);
+  const names = new Map<Node, string>();
+  const shared: string[] = [];
+  const text = (node: Node): string => names.get(node) ?? plain(node);
+  const plain = (node: Node): string => {
+    switch (node.op) {
+      case 'const':
+        return Object.is(node.value, -0) ? '-0' : String(node.value);
+      case 'slot':
+        return `slot.${node.field}`;
+      case 'state':
+        return node.name;
+      case 'param':
+        return `$${node.name}`;
+      case 'across':
+        return `across.${node.name}`;
+      default:
+        return `(${['fn' in node ? node.fn : node.op, ...operands(node).map(text)].join(' ')})`;
+    }
+  };
+  for (const node of walk(root)) {
+    if (operands(node).length === 0 || (uses.get(node) ?? 0) < 2) continue;
+    shared.push(`  %${names.size} = ${plain(node)}`);
+    names.set(node, `%${names.size}`);
+  }
+  return { shared, value: text(root) };
+}
+
+const trigger = (each: Trigger): string =>
+  `${each.kind}${'n' in each ? ` ${each.n}` : 'slack' in each ? ` ${each.slack}` : ''}`;
+
+/** The same text for the same policy, always: a stage that changes nothing leaves it as it was. */
+export function irText(policy: Policy): string {
+  const { observe, keep, window, heads, layers, pool } = policy;
+  const lines = [`policy ${policy.name}`];
+  const add = (head: string, node: Node) => {
+    const { shared, value } = expression(node);
+    lines.push(...shared, `${head} ${value}`);
+  };
+  for (const param of policy.params)
+    lines.push(`param ${param.name}: ${param.kind} = ${param.default} in ${param.min} … ${param.max}`);
+  if (observe.prompt !== 'none' || observe.decode) {
+    const prompt = typeof observe.prompt === 'object' ? `last ${size(observe.prompt.last)}` : observe.prompt;
+    lines.push(`observe prompt ${prompt}, decode ${observe.decode}; group ${policy.group}`);
+  }
+  for (const state of policy.states) add(`state ${state.name} from ${state.init} next`, state.next);
+  for (const each of policy.across) add(`across ${each.name} = ${each.reduce}`, each.of);
+  if (policy.score) add('score', policy.score);
+  else lines.push('score slot.pos');
+  if (pool) lines.push(`pool ${pool.kind} ${pool.width}`);
+  lines.push(heads.kind === 'pooled' ? `heads pooled ${heads.alpha}` : `heads ${heads.kind}`);
+  if (layers.kind === 'pyramid') lines.push(`layers pyramid ${layers.beta}`);
+  else lines.push(layers.kind === 'table' ? `layers ${layers.factors.join(' ')}` : 'layers uniform');
+  const also = [...(window.prompt ? ['prompt'] : []), ...window.classes];
+  lines.push([`window first ${size(window.first)}`, `last ${size(window.last)}`, ...also].join(', '));
+  if (keep.kind === 'above') add('keep above', keep.threshold);
+  else if (keep.kind === 'topK') lines.push(`keep topK ${size(keep.budget)}`);
+  else lines.push(keep.kind === 'chunks' ? `keep chunks ${keep.size} ${size(keep.budget)}` : 'keep all');
+  lines.push(`when ${policy.when.map(trigger).join(', ') || 'never'}`);
+  lines.push(`positions ${policy.positions}`, `store ${policy.store}`);
+  return `${lines.join('\n')}\n`;
+}

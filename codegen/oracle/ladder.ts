@@ -1,0 +1,198 @@
+/**
+ * The ladder of oracles for one policy: JavaScript = interpreter = compiled code, bit for bit, on random slots. `skv test`
+ * climbs it for a user's policy, the suite for hundreds of random ones.
+ */
+import type { HostPolicy } from './host.ts';
+import { type SlotValues, advance, score } from '../ir/interpret.ts';
+import type { Param, Policy } from '../ir/nodes.ts';
+
+/** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
+export interface Situation {
+  readonly slots: number;
+  readonly dim: number;
+  readonly layer: number;
+  readonly layers: number;
+  readonly head: number;
+  readonly heads: number;
+  readonly length: number;
+  readonly queryPos: number;
+  /** in declared order */
+  readonly params: Float32Array;
+  readonly pos: Float32Array;
+  readonly seen: Float32Array;
+  readonly attn: Float32Array;
+  readonly classes: Int32Array;
+  readonly keys: Float32Array;
+  readonly values: Float32Array;
+  /** [state][slot] */
+  readonly states: Float32Array;
+}
+
+/** A seeded generator of uniform numbers in [0, 1). */
+export function uniform(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
+    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
+    return ((mixed ^ (mixed >>> 15)) >>> 0) / 4294967296;
+  };
+}
+
+/** Numbers where arithmetic goes wrong first. */
+const EXTREMES = [0, -0, 1, -1, Number.NaN, Infinity, -Infinity, 1e-45, -1.17549435e-38, 3.4028235e38];
+
+/**
+ * A random situation from a seed. `wild`: some states, keys and values are extreme (NaN, infinities, -0, subnormals);
+ * otherwise all are finite, as a model gives them.
+ */
+export function situation(policy: Policy, seed: number, wild = false): Situation {
+  const next = uniform(seed);
+  const integer = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
+  const slots = [1, 2, 15, 16, 17, 33, 50][integer(0, 6)];
+  const dim = [16, 64, 80, 128][integer(0, 3)];
+  const fill = (n: number, value: () => number) => Float32Array.from({ length: n }, value);
+  const extreme = (oneIn: number) => wild && integer(1, oneIn) === 1;
+  const wide = (oneIn: number) => () =>
+    extreme(oneIn) ? EXTREMES[integer(0, EXTREMES.length - 1)] : (next() - 0.5) * 10 ** integer(-3, 3);
+  const queryPos = slots - 1 + integer(0, 5000);
+  const [layers, heads] = [integer(1, 40), integer(1, 16)];
+  return {
+    slots,
+    dim,
+    layers,
+    heads,
+    layer: integer(0, layers - 1),
+    head: integer(0, heads - 1),
+    length: queryPos + 1,
+    queryPos,
+    params: fill(16, () => 0).map((_, i) => paramValue(policy.params[i], next)),
+    pos: fill(slots, () => integer(0, queryPos)).sort(),
+    seen: fill(slots, () => integer(1, 300)),
+    attn: fill(slots, () => (integer(0, 9) === 0 ? 0 : next() ** 4)),
+    classes: Int32Array.from({ length: slots }, () => integer(0, 3)),
+    keys: fill(slots * dim, wide(500)), // a sum over a vector keeps one extreme
+    values: fill(slots * dim, wide(500)),
+    states: fill(slots * policy.states.length, wide(12)),
+  };
+}
+
+/** A parameter's default, or another value of its range near it. */
+function paramValue(param: Param | undefined, next: () => number): number {
+  if (!param) return 0;
+  if (next() < 0.5) return param.default;
+  const reach = Math.max(1, Math.abs(param.default));
+  const value = param.default + (next() - 0.5) * 2 * reach;
+  const inside = Math.min(Math.max(value, param.min), param.max);
+  return param.kind === 'tokens' ? Math.round(inside) : inside;
+}
+
+/** Slot s as the interpreter sees it. */
+function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
+  return {
+    fields: {
+      attn: at.attn[s],
+      pos: at.pos[s],
+      age: Math.fround(at.queryPos - at.pos[s]),
+      seen: at.seen[s],
+      live: at.slots,
+      length: at.length,
+      layer: at.layer,
+      layers: at.layers,
+      head: at.head,
+      heads: at.heads,
+      special: (at.classes[s] & 1) !== 0,
+      punctuation: (at.classes[s] & 2) !== 0,
+      key: at.keys.subarray(s * at.dim, (s + 1) * at.dim),
+      value: at.values.subarray(s * at.dim, (s + 1) * at.dim),
+    },
+    states: Object.fromEntries(policy.states.map(({ name }, i) => [name, at.states[i * at.slots + s]])),
+    params: Object.fromEntries(policy.params.map(({ name }, i) => [name, at.params[i]])),
+  };
+}
+
+/** The situation with states that a sequence can have: `init`, then up to eight observed queries. */
+export function reached(policy: Policy, at: Situation, seed: number): Situation {
+  const next = uniform(~seed);
+  const states = Float32Array.from(at.states, (_, i) => policy.states[Math.floor(i / at.slots)].init);
+  let now: Situation = { ...at, states };
+  for (let queries = Math.floor(next() * 9); queries > 0; queries--) {
+    const attn = Float32Array.from(at.attn, () => next() ** 4);
+    now = { ...now, states: interpreted(policy, { ...now, attn }).states };
+  }
+  return now;
+}
+
+export interface Rung {
+  /** [state][slot] after one observed query */
+  readonly states: Float32Array;
+  /** [slot] */
+  readonly scores: Float32Array;
+}
+
+/** The interpreter's rung. */
+export function interpreted(policy: Policy, at: Situation): Rung {
+  const slots = Array.from({ length: at.slots }, (_, s) => slotValues(policy, at, s));
+  const states = new Float32Array(at.states.length);
+  slots.forEach((slot, s) => {
+    const after = advance(policy.states, slot);
+    policy.states.forEach(({ name }, i) => {
+      states[i * at.slots + s] = after[name];
+    });
+  });
+  return { states, scores: score(policy, slots) };
+}
+
+/** JavaScript's rung: the author's own functions. */
+export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation): Rung {
+  const views = Array.from({ length: at.slots }, (_, s) => {
+    const { fields, states, params } = slotValues(policy, at, s);
+    return { ...fields, ...states, params };
+  });
+  const states = new Float32Array(at.states.length);
+  policy.states.forEach(({ name }, i) => {
+    const { next } = runnable.accumulate![name];
+    views.forEach((view, s) => {
+      states[i * at.slots + s] = next(at.states[i * at.slots + s], view);
+    });
+  });
+  const across: Record<string, number | Float32Array> = {};
+  for (const [name, each] of Object.entries(runnable.across ?? {})) {
+    const [[kind, of]] = Object.entries(each);
+    across[name] = reduce(kind, views.map(of));
+  }
+  const { score = (view) => (view as { pos: number }).pos } = runnable;
+  return { states, scores: Float32Array.from(views, (view) => score(view, across)) };
+}
+
+/** A statistic once more, from the language's words: trees of 16, then page by page; extremes leave NaN out. */
+function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {
+  if (typeof values[0] !== 'number') {
+    const vectors = values as Float32Array[];
+    return vectors[0].map(
+      (_, d) =>
+        reduce(
+          kind,
+          vectors.map((vector) => vector[d]),
+        ) as number,
+    );
+  }
+  const list = values as number[];
+  const real = list.filter((x) => !Number.isNaN(x));
+  // the first among equals: 0 and -0 are
+  if (kind === 'max') return real.reduce((a, b) => (b > a ? b : a), -Infinity);
+  if (kind === 'min') return real.reduce((a, b) => (b < a ? b : a), Infinity);
+  let sum = 0;
+  for (let page = 0; page < list.length; page += 16) {
+    const lanes = Float32Array.from({ length: 16 }, (_, i) => list[page + i] ?? 0);
+    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    sum = Math.fround(sum + lanes[0]);
+  }
+  return kind === 'mean' ? Math.fround(sum / list.length) : sum;
+}
+
+/** The first index where two rungs differ in bits (two NaN are equal), or undefined. */
+export function difference(a: Float32Array, b: Float32Array): number | undefined {
+  for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return i;
+  return undefined;
+}

@@ -1,0 +1,143 @@
+/**
+ * Which slots of a layer stay: pool, heads, window and keep in plain loops, the living definition beside interpret.ts.
+ * Scores are f32 and every sum runs in the order written here, as in the kernels.
+ */
+import type { Policy } from '../ir/nodes.ts';
+
+/** One KV head's slots in slot order; all arrays have one entry a slot. */
+export interface HeadSlots {
+  readonly positions: ArrayLike<number>;
+  /** what the policy's score gave, before pool and heads */
+  readonly scores: ArrayLike<number>;
+  /** bits 1 special, 2 punctuation; absent: none */
+  readonly classes?: ArrayLike<number>;
+}
+
+/** What the engine resolved for one row and layer. */
+export interface Limits {
+  /** slots to keep per KV head, protected ones included */
+  readonly budget: number;
+  readonly first: number;
+  readonly last: number;
+  /** logical length of the sequence, and of its prompt */
+  readonly length: number;
+  readonly prompt: number;
+  /** of keep above */
+  readonly threshold?: number;
+}
+
+/** A head while it is decided. `candidates`: slots that compete, in slot order; `score` is theirs. */
+interface Contest {
+  readonly head: HeadSlots;
+  readonly candidates: readonly number[];
+  score: Float32Array;
+}
+
+const f = Math.fround;
+
+/** Slots of each head that stay, ascending. */
+export function select(policy: Policy, heads: readonly HeadSlots[], limits: Limits): number[][] {
+  if (policy.keep.kind === 'all') return heads.map((head) => Array.from(head.positions, (_, slot) => slot));
+  const contests = heads.map((head): Contest => {
+    const candidates = Array.from(head.positions, (_, slot) => slot).filter(
+      (slot) => !shielded(policy, head, slot, limits),
+    );
+    const score = Float32Array.from(candidates, (slot) => head.scores[slot]);
+    return { head, candidates, score: policy.pool ? pool(score, policy.pool) : score };
+  });
+  if (policy.heads.kind === 'shared') share(contests);
+  const wins = policy.heads.kind === 'pooled' ? shares(contests, limits.budget) : [];
+  return contests.map((contest, h) => {
+    const stay = new Set(keep(policy, contest, limits, wins[h]));
+    const lost = new Set(contest.candidates.filter((_, i) => !stay.has(i)));
+    return Array.from(contest.head.positions, (_, slot) => slot).filter((slot) => !lost.has(slot));
+  });
+}
+
+/** The window: never evicted, whatever the score. */
+function shielded({ window }: Policy, head: HeadSlots, slot: number, limits: Limits): boolean {
+  const pos = head.positions[slot];
+  if (pos < limits.first || pos >= limits.length - limits.last) return true;
+  if (window.prompt && pos < limits.prompt) return true;
+  const bits = window.classes.reduce((sum, name) => sum | (name === 'special' ? 1 : 2), 0);
+  return ((head.classes?.[slot] ?? 0) & bits) !== 0;
+}
+
+/** Over neighbouring candidates: the mean counts 0 beyond the ends and divides by the width; the maximum leaves them out. */
+function pool(score: Float32Array, { kind, width }: NonNullable<Policy['pool']>): Float32Array {
+  const half = (width - 1) / 2;
+  return score.map((_, i) => {
+    const near = score.subarray(Math.max(0, i - half), i + half + 1);
+    const value = near.reduce((a, b) => (kind === 'mean' ? f(a + b) : b > a ? b : a));
+    return kind === 'mean' ? f(value / width) : value;
+  });
+}
+
+/** heads: 'shared': every head takes the mean of the heads' scores. Heads that share hold the same slots. */
+function share(contests: readonly Contest[]): void {
+  const mean = contests[0].score.map((first, i) => {
+    const sum = contests.slice(1).reduce((total, contest) => f(total + contest.score[i]), first);
+    return f(sum / contests.length);
+  });
+  for (const contest of contests) contest.score = mean;
+}
+
+/** Negative when a leaves before b: by score, NaN first, -0 equal to 0; then the older. */
+function before(aScore: number, aPos: number, bScore: number, bPos: number): number {
+  const [aNaN, bNaN] = [Number.isNaN(aScore), Number.isNaN(bScore)];
+  if (aNaN || bNaN) return aNaN && bNaN ? aPos - bPos : aNaN ? -1 : 1;
+  return aScore === bScore ? aPos - bPos : aScore < bScore ? -1 : 1;
+}
+
+/** heads: pooled: how many of a layer's best candidates each head holds, best of H · (budget - protected). */
+function shares(contests: readonly Contest[], budget: number): number[] {
+  const all = contests.flatMap(({ head, candidates, score }, h) =>
+    candidates.map((slot, i) => ({ h, pos: head.positions[slot], score: score[i] })),
+  );
+  all.sort((a, b) => before(b.score, b.pos, a.score, a.pos) || b.h - a.h); // best first
+  const places = contests.reduce((sum, contest) => sum + own(contest, budget), 0);
+  const winners = all.slice(0, places);
+  return contests.map((_, h) => winners.filter((each) => each.h === h).length);
+}
+
+/** Places a head has for its candidates. */
+const own = ({ head, candidates }: Contest, budget: number): number =>
+  Math.max(0, budget - (head.positions.length - candidates.length));
+
+/** Indices of the candidates that stay. */
+function keep(policy: Policy, contest: Contest, limits: Limits, wins: number): number[] {
+  const { head, candidates, score } = contest;
+  const positions = candidates.map((slot) => head.positions[slot]);
+  const indices = candidates.map((_, i) => i);
+  let count = own(contest, limits.budget);
+  switch (policy.keep.kind) {
+    case 'all':
+      return indices;
+    case 'above':
+      return indices.filter((i) => score[i] > limits.threshold!);
+    case 'chunks':
+      return count >= indices.length ? indices : keepChunks(positions, score, policy.keep.size, count);
+    case 'topK':
+      if (policy.heads.kind === 'pooled')
+        count = Math.floor((1 - policy.heads.alpha) * wins + policy.heads.alpha * count + 0.5);
+      return indices.sort((a, b) => before(score[b], positions[b], score[a], positions[a])).slice(0, count);
+  }
+}
+
+/** Whole chunks of `size` positions, best mean first, until one does not fit. Ties: the newer chunk stays. */
+function keepChunks(positions: readonly number[], score: Float32Array, size: number, count: number): number[] {
+  const found = new Map<number, number[]>();
+  positions.forEach((pos, i) => {
+    const chunk = Math.floor(pos / size);
+    found.set(chunk, [...(found.get(chunk) ?? []), i]);
+  });
+  const ranked = [...found.values()]
+    .map((members) => ({ members, mean: f(members.reduce((sum, i) => f(sum + score[i]), 0) / members.length) }))
+    .sort((a, b) => before(b.mean, b.members[0], a.mean, a.members[0]));
+  const stay: number[] = [];
+  for (const { members } of ranked) {
+    if (stay.length + members.length > count) break;
+    stay.push(...members);
+  }
+  return stay;
+}

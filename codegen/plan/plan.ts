@@ -1,0 +1,120 @@
+/** Policy + target → Plan: what the score reads decides which passes run, what a page carries and who may share it. */
+import { fieldsOf } from '../ir/fields.ts';
+import type { Policy } from '../ir/nodes.ts';
+import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
+import { planCuda } from './cuda.ts';
+import { expressions } from '../ir/verify.ts';
+
+/** What a target adds to the plan. */
+const additions: Record<Target, (policy: Policy, options: CudaOptions) => Partial<Plan>> = {
+  cpu: () => ({}),
+  cuda: (policy, options) => ({ cuda: planCuda(policy, options) }),
+};
+
+export function plan(policy: Policy, target: Target, hash: string, options: CudaOptions = {}): Plan {
+  const fields = fieldsOf(expressions(policy).map(([, node]) => node));
+  const attention = policy.observe.prompt !== 'none' || policy.observe.decode;
+  const classes = policy.window.classes.length > 0 || fields.has('special') || fields.has('punctuation');
+  const reads = { attention, keys: fields.has('key'), values: fields.has('value'), classes };
+  const lanes = [
+    'pos',
+    ...(policy.positions === 'cache' ? ['shift'] : []),
+    ...(classes ? ['class'] : []),
+    ...policy.states.map((state) => state.name),
+  ];
+  const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
+  const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
+  return {
+    abi: 3,
+    name: policy.name,
+    doc: policy.doc,
+    hash,
+    target,
+    params: policy.params.map(({ span: _, ...param }) => param),
+    observe: policy.observe,
+    group: policy.group,
+    lanes,
+    states: policy.states.map(({ name, init }) => ({ name, init })),
+    reads,
+    pool: policy.pool,
+    heads: policy.heads,
+    layers: policy.layers,
+    keep,
+    window: policy.window,
+    when: policy.when,
+    positions: policy.positions,
+    store: policy.store,
+    ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
+    shareable: policy.observe.prompt !== 'every' && !promptChunk,
+    passes: passes(policy, reads, target),
+    ...additions[target](policy, options),
+  };
+}
+
+/** What it takes to observe a query of a prompt, whose log-sum-exp is known only after all its slots. */
+const observing: Record<Target, Pick<Pass, 'why' | 'bytes' | 'flops'>> = {
+  cpu: {
+    why: 'attend’s logits, kept in the cache until their log-sum-exp is final',
+    bytes: '8*g + 8*s',
+    flops: '16*g + 2*s',
+  },
+  cuda: {
+    why: 'recomputes the logits of observed queries against their final log-sum-exp',
+    bytes: 'd*b + 8*s',
+    flops: '2*d*g + 16*g + 2*s',
+  },
+};
+
+/** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
+function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
+  const list: Pass[] = [
+    {
+      name: 'append',
+      when: 'every token',
+      why: 'stores its key, value, position and initial states',
+      bytes: '0',
+      flops: '0',
+    },
+    {
+      name: 'attend',
+      when: 'every token',
+      why: 'attention over the live slots',
+      bytes: `2*d*b${policy.observe.decode ? ' + 4*g' : ''}`,
+      flops: '4*d*g',
+    },
+  ];
+  if (policy.observe.decode)
+    list.push({
+      name: 'accumulate',
+      when: 'every generated token',
+      why: `reads attention: ${policy.states.map((state) => state.name).join(', ')}`,
+      bytes: '4*g + 8*s',
+      flops: '16*g + 2*s',
+    });
+  if (policy.observe.prompt !== 'none') {
+    const which = policy.observe.prompt === 'every' ? 'every prompt token' : 'each of the last prompt tokens';
+    list.push({ name: 'observe', when: which, ...observing[target] });
+  }
+  if (policy.keep.kind !== 'all') {
+    const vectors = (reads.keys ? 1 : 0) + (reads.values ? 1 : 0);
+    list.push({
+      name: 'select',
+      when: 'each compaction',
+      why: vectors
+        ? 'the score reads keys or values'
+        : policy.states.length
+          ? 'the score reads states'
+          : 'the score is the position',
+      bytes: `${vectors ? `${vectors}*d*b + ` : ''}4 + 4*s`,
+      flops: vectors ? `${4 * vectors}*d` : '4',
+    });
+    list.push({
+      name: 'compact',
+      when: 'each compaction',
+      why: 'survivors move down in place; whole pages at the end are freed',
+      bytes: '4*d*b + 8 + 8*s',
+      flops: '0',
+    });
+  }
+  return list;
+}

@@ -1,0 +1,41 @@
+/** How processes that share a folder take turns. */
+import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+
+/** Takes the lock file and returns what releases it; undefined while another living process holds it. */
+export function tryLock(lock: string): (() => void) | undefined {
+  try {
+    writeFileSync(lock, String(process.pid), { flag: 'wx' });
+    return () => rmSync(lock, { force: true });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    if (isStale(lock)) rmSync(lock, { force: true });
+    return undefined;
+  }
+}
+
+/** Left by a dead process, or older than any build takes. */
+function isStale(lock: string): boolean {
+  try {
+    const pid = Number(readFileSync(lock, 'utf8'));
+    if (Date.now() - statSync(lock).mtimeMs > 600_000) return true;
+    if (!pid) return false; // just being written
+    process.kill(pid, 0);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH';
+  }
+}
+
+/** Runs `work` while this process alone holds the lock. */
+export async function locked<T>(lock: string, work: () => Promise<T>): Promise<T> {
+  let release = tryLock(lock);
+  while (!release) {
+    await new Promise((done) => setTimeout(done, 100));
+    release = tryLock(lock);
+  }
+  try {
+    return await work();
+  } finally {
+    release();
+  }
+}

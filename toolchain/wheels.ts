@@ -1,0 +1,79 @@
+/** nvcc from NVIDIA's own PyPI wheels: no system CUDA, no root. The pins and their reason are in cuda-requirements.txt. */
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { CompileError, DiskFullError, isFull, run } from './process.ts';
+import { cacheFolder } from './cache.ts';
+import { locked } from './locks.ts';
+import { root } from './root.ts';
+
+export const requirements = join(root, 'toolchain', 'cuda-requirements.txt');
+
+/** Where the wheels are, or will be: other pins are another folder. */
+export function wheelFolder(): string {
+  const pins = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 8);
+  return join(cacheFolder(), `cuda-wheels-${pins}`);
+}
+
+/** Installs the wheels unless they are there; returns their folder. Safe beside other processes doing the same. */
+export async function installWheels(): Promise<string> {
+  const folder = wheelFolder();
+  if (existsSync(folder)) return folder;
+  try {
+    mkdirSync(dirname(folder), { recursive: true });
+    return await locked(`${folder}.lock`, async () => {
+      if (!existsSync(folder)) await fetchInto(folder); // else another process was first
+      return folder;
+    });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw new DiskFullError(dirname(folder));
+    throw error;
+  }
+}
+
+/** Fills a folder of its own and renames it: a folder under its final name is always whole. */
+async function fetchInto(folder: string): Promise<void> {
+  const parent = dirname(folder);
+  for (const name of readdirSync(parent)) // left by a process that was killed; the lock says nobody writes now
+    if (name.startsWith(`${basename(folder)}.`) && name.endsWith('.tmp'))
+      rmSync(join(parent, name), { recursive: true, force: true });
+  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+  const work = join(draft, 'pip');
+  try {
+    mkdirSync(work, { recursive: true });
+    const python = process.env.PYTHON ?? 'python3';
+    const args = [
+      '-m',
+      'pip',
+      'install',
+      '--no-deps',
+      '--no-compile',
+      '--only-binary=:all:',
+      '--no-input',
+      '--quiet',
+      '--no-color',
+    ];
+    args.push('--disable-pip-version-check', '--progress-bar', 'off', '--target', draft, '-r', requirements);
+    const { code, output } = await run(python, args, { env: { TMPDIR: work, PIP_ROOT_USER_ACTION: 'ignore' } });
+    if (code !== 0) throw isFull(output, draft) ? new DiskFullError(parent) : new CompileError(explain(python, output));
+    rmSync(work, { recursive: true, force: true });
+    renameSync(draft, folder);
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
+  }
+}
+
+/** What pip's failure means and what to do. */
+function explain(python: string, output: string): string {
+  if (/ENOENT/.test(output))
+    return `${python} was not found. Install Python 3 with pip (Debian, Ubuntu: apt-get install python3-pip), then run again: skv doctor --install-cuda`;
+  if (/No module named '?pip/.test(output))
+    return 'Python has no pip. Install it (Debian, Ubuntu: apt-get install python3-pip), then run again: skv doctor --install-cuda';
+  const lines = output.trim().split('\n');
+  const last = lines.filter((line) => /^ERROR/.test(line)).at(-1) ?? lines.at(-1);
+  const offline = /Failed to establish a new connection|name resolution|Network is unreachable|timed out/.test(output);
+  const why = offline ? 'No package index can be reached from here' : 'pip could not install the CUDA compiler';
+  return `${why}: ${last}
+Fetch the wheels where there is a network:  ${python} -m pip download --no-deps -r ${requirements} -d wheels
+then install them here from that folder:    PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels skv doctor --install-cuda`;
+}
