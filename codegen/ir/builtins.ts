@@ -5,7 +5,7 @@ import type { Type } from './nodes.ts';
 export interface Builtin {
   readonly args: readonly Type[];
   readonly result: Type;
-  /** name in templates/prelude.hpp; functions of vectors take head_dim as a last argument there */
+  /** name in templates/shared/scalar.hpp; functions of vectors take head_dim as a last argument there */
   readonly target: string;
 }
 
