@@ -316,7 +316,7 @@ void attend_run(const Run<KV>& run, const Way<KV>* then, const Split& split, con
   if (observed) kept.settle(segments, h.lse(0));
   if constexpr (P::observes)
     if (observed) observe<P>(h, 0, 1, kept, 0);
-  if constexpr (kReplaces<P>) {
+  if constexpr (replaces<P>()) {
     const bool alone = P::heads == Heads::own;
     if (h.row->compact && (alone || split.heads_left[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
       replace<P, KV>(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(split.heads));
@@ -326,7 +326,7 @@ void attend_run(const Run<KV>& run, const Way<KV>* then, const Split& split, con
 template <class P, class KV>
 int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
-  if (step->shape->group > kTileRows) return 1;
+  if (step->shape->group > kTileRows) return SKV_E_SHAPE;
   const Split split(step);
   Schedule& plan = schedule;
   plan.plan<P, KV>(step, layer, exec->workers);

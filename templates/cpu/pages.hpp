@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "prelude.hpp"
+#include "shared/traits.hpp"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -106,12 +107,6 @@ SKV_INLINE void swap_blocks(f32x16* m) {
 
 // 16 x 16 in registers.
 SKV_INLINE void transpose(f32x16* m) { swap_blocks<8>(m), swap_blocks<4>(m), swap_blocks<2>(m), swap_blocks<1>(m); }
-
-// What a policy's traits choose from; the names are the language's.
-enum class Group { sum, mean, max };
-enum class Pool { none, mean, max };
-enum class Heads { own, shared, pooled };
-enum class Keep { all, topK, above, chunks };
 
 // Keys and values in bf16: rounded to nearest even when stored. Queries and probabilities that meet them are rounded
 // too and products added in f32, the odd element of a pair first: what one dot-product instruction does with a Line (16

@@ -1,14 +1,14 @@
 // What a policy's expressions are made of, on the CPU.
 #pragma once
 #define SKV_INLINE static inline __attribute__((always_inline))
+#define SKV_BOTH SKV_INLINE  // what CUDA has on host and device
 #define SKV_FLAT __attribute__((always_inline))  // of a lambda
+#define SKV_ELEMENTS(dim) for (int i = 0; i < (dim); i++)
+#include "shared/limits.hpp"
 #include "shared/scalar.hpp"
 
-// Vectors are head_dim floats. Sums have one shape everywhere: 16 interleaved partial sums in index order, then a tree.
-constexpr int kMaxDim = 256;
-
 struct Vec {
-  float at[kMaxDim];
+  float at[kMaxDim];  // [dim]
 };
 
 // Sum of sixteen: halves onto each other. Step by step, for a loop over widths stays one and goes through memory.
@@ -26,28 +26,4 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   return skv_tree(lanes);
 }
 
-SKV_INLINE float skv_norm(const Vec& a, int dim) { return skv_sqrt(skv_dot(a, a, dim)); }
-SKV_INLINE float skv_cosine(const Vec& a, const Vec& b, int dim) {
-  return skv_dot(a, b, dim) / (skv_norm(a, dim) * skv_norm(b, dim));
-}
-
-SKV_INLINE Vec skv_scale(const Vec& a, float s, int dim) {
-  Vec out;
-  for (int i = 0; i < dim; i++) out.at[i] = a.at[i] * s;
-  return out;
-}
-SKV_INLINE Vec skv_add(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  for (int i = 0; i < dim; i++) out.at[i] = a.at[i] + b.at[i];
-  return out;
-}
-SKV_INLINE Vec skv_sub(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  for (int i = 0; i < dim; i++) out.at[i] = a.at[i] - b.at[i];
-  return out;
-}
-SKV_INLINE Vec skv_mul(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  for (int i = 0; i < dim; i++) out.at[i] = a.at[i] * b.at[i];
-  return out;
-}
+#include "shared/vector.hpp"

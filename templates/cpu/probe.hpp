@@ -1,28 +1,28 @@
 // Direct evaluation of a policy's expressions, without pages: the C++ rung of the ladder of oracles.
 #pragma once
 #include "select.hpp"
+#include "shared/errors.hpp"
 
 SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
-  const int32_t cls = p->classes ? p->classes[s] : 0;
   if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
   if (p->values) memcpy(value->at, p->values + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
-  const float pos = p->pos ? p->pos[s] : 0;
-  return {p->attn ? p->attn[s] : 0,
-          pos,
-          p->query_pos - pos,
-          p->seen ? p->seen[s] : 0,
-          (float)p->slots,
-          p->length,
-          (float)p->layer,
-          (float)p->layers,
-          (float)p->head,
-          (float)p->heads,
-          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
-          key,
-          value,
-          p->params,
-          p->head_dim};
+  Slot slot = {};
+  slot.attn = p->attn ? p->attn[s] : 0;
+  slot.pos = p->pos ? p->pos[s] : 0;
+  slot.age = p->query_pos - slot.pos;
+  slot.seen = p->seen ? p->seen[s] : 0;
+  slot.live = (float)p->slots;
+  slot.length = p->length;
+  slot.layer = (float)p->layer;
+  slot.layers = (float)p->layers;
+  slot.head = (float)p->head;
+  slot.heads = (float)p->heads;
+  set_classes(&slot, p->classes ? p->classes[s] : 0);
+  slot.key = key;
+  slot.value = value;
+  slot.params = p->params;
+  slot.dim = p->head_dim;
+  return slot;
 }
 
 template <class P>
@@ -55,8 +55,4 @@ int32_t probe_score(const skv_probe* p) {
   P::across_end(&across, p->slots, p->head_dim);
   for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);
   return 0;
-}
-
-SKV_INLINE const char* error_of(int32_t code) {
-  return code == 0 ? "no error" : code == SKV_E_HEADS ? "more KV heads than can decide together" : "an unknown code";
 }

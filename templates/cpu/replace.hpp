@@ -15,11 +15,6 @@ SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
   for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
 
-// Whether the lowest candidate alone is what selection would look for: of each head, or of heads that decide together,
-// whose slots are the same.
-template <class P>
-constexpr bool kReplaces = !P::ordered && P::keep == Keep::topK && P::heads != Heads::pooled && P::pool == Pool::none;
-
 // The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves; if there is one, and if they
 // have one slot more than their budget.
 template <class P, class KV>
@@ -37,10 +32,10 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
       score += other;
     }
     if (head1 > head0 + 1) score /= splat((float)(head1 - head0));
-    uint8_t kept[SKV_PAGE];
-    mark_window<P>(first, p, kept);
+    uint8_t stays[SKV_PAGE];
+    protected_slots<P>(first, p, stays);
     u32x16 out;
-    for (int s = 0; s < SKV_PAGE; s++) out[s] = kept[s] || p * SKV_PAGE + s >= live ? ~0u : 0;
+    for (int s = 0; s < SKV_PAGE; s++) out[s] = stays[s] || p * SKV_PAGE + s >= live ? ~0u : 0;
     const u32x16 pos = *(u32x16*)first.lane(p, 0) | out, rank = ordered_of(score) | out;
     const u32x16 lower = (u32x16)((rank < least) | ((rank == least) & (pos < least_pos)));
     least = lower ? rank : least, least_pos = lower ? pos : least_pos;

@@ -1,13 +1,7 @@
 // Scores of the slots of a head, and which of them the window protects.
 #pragma once
+#include "shared/select.hpp"
 #include "slots.hpp"
-
-// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
-SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
-  const int32_t bits = skv_bits(score + 0.0f);
-  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
-  return (uint64_t)ordered << 32 | (uint32_t)pos;
-}
 
 // The high half of rank_of for the slots of a page.
 SKV_INLINE u32x16 ordered_of(f32x16 score) {
@@ -15,19 +9,14 @@ SKV_INLINE u32x16 ordered_of(f32x16 score) {
   return (u32x16)(score == score) & (bits ^ (negative | 0x80000000u));
 }
 
-// Marks the window's slots of a page. Bounds are copied first: a byte that is written might be any of them.
+// Which slots of a page are protected, out [16]. The window is a copy: a byte that is written might be any of the row's.
 template <class P, class KV>
-SKV_INLINE void mark_window(const Head<KV>& h, int p, uint8_t* stays) {
-  const int32_t first = h.row->window_first, end = h.row->pos0 + h.row->tokens - h.row->window_last,
-                prompt = h.row->prompt;
+SKV_INLINE void protected_slots(const Head<KV>& h, int p, uint8_t* out) {
+  const Window window = window_of(*h.row);
   const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
-  uint8_t kept[SKV_PAGE];
-  for (int s = 0; s < SKV_PAGE; s++) {
-    kept[s] = (pos[s] < first) | (pos[s] >= end);
-    if (P::window_prompt) kept[s] |= pos[s] < prompt;
-    if (P::window_classes) kept[s] |= (classes[s] & P::window_classes) != 0;
-  }
-  memcpy(stays, kept, SKV_PAGE);
+  uint8_t yes[SKV_PAGE];
+  for (int s = 0; s < SKV_PAGE; s++) yes[s] = is_protected<P>(window, pos[s], classes[s]);
+  memcpy(out, yes, SKV_PAGE);
 }
 
 // A vector's elements; the rest of a Vec is not worth copying.

@@ -28,7 +28,7 @@ void score_head(const Head<KV>& h, Choice* c) {
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = c->live - slot0 < SKV_PAGE ? c->live - slot0 : SKV_PAGE;
     score_page<P>(h, p, across, keys, values, c->score + slot0);
-    mark_window<P>(h, p, c->stays + slot0);
+    protected_slots<P>(h, p, c->stays + slot0);
     for (int s = 0; s < slots; s++) {
       c->candidate[c->candidates] = slot0 + s;
       c->candidates += !c->stays[slot0 + s];
@@ -36,19 +36,10 @@ void score_head(const Head<KV>& h, Choice* c) {
   }
 }
 
-// Over neighbouring candidates: the mean always divides by the width (zeros outside), the maximum ignores the outside.
 template <class P>
 void pool_scores(Choice* c, float* pooled) {
-  constexpr int half = P::pool_width / 2;
-  for (int i = 0; i < c->candidates; i++) {
-    const int from = i - half > 0 ? i - half : 0, to = i + half < c->candidates - 1 ? i + half : c->candidates - 1;
-    float value = c->score[c->candidate[from]];
-    for (int k = from + 1; k <= to; k++) {
-      const float next = c->score[c->candidate[k]];
-      value = P::pool == Pool::max ? skv_max(value, next) : value + next;
-    }
-    pooled[i] = P::pool == Pool::mean ? value / (float)P::pool_width : value;
-  }
+  for (int i = 0; i < c->candidates; i++)
+    pooled[i] = pooled_score<P>(i, c->candidates, [&](int k) SKV_FLAT { return c->score[c->candidate[k]]; });
   for (int i = 0; i < c->candidates; i++) c->score[c->candidate[i]] = pooled[i];
 }
 
@@ -146,11 +137,11 @@ template <class P, class KV>
 void compact_layer(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
   const int n = head1 - head0;
   const int budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
-  if constexpr (kReplaces<P>)  // nothing leaves, or attend has done it, or one slot leaves
+  if constexpr (replaces<P>())  // nothing leaves, or attend has done it, or one slot leaves
     if (*Head<KV>(step, row, layer, head0).length <= budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
-  Choice choices[64];
-  uint64_t* order[64];
-  float* extra[64];
+  Choice choices[kMostHeads];
+  uint64_t* order[kMostHeads];
+  float* extra[kMostHeads];
   for (int i = 0; i < n; i++) {
     const Head<KV> h(step, row, layer, head0 + i);
     const int live = *h.length;
@@ -171,13 +162,12 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
     }
   for (int i = 0; i < n; i++) rank_slots(Head<KV>(step, row, layer, head0 + i), &choices[i]);
 
-  int wins[64];
+  int wins[kMostHeads];
   if (P::heads == Heads::pooled) {
     // budgets flow: the best H * c of all heads' candidates are counted per head; ties: newer, then the higher head
     int64_t total = 0, winners = 0;
     for (int i = 0; i < n; i++) {
-      const int own = budget - (choices[i].live - choices[i].candidates);
-      winners += own > 0 ? own : 0;
+      winners += quota_of(budget, choices[i].live, choices[i].candidates);
       total += choices[i].candidates;
     }
     uint64_t* all = scratch.take<uint64_t>(total);
@@ -205,11 +195,10 @@ void compact_layer(const skv_step* step, const skv_row* row, int layer, int head
   for (int i = 0; i < n; i++) {
     const Head<KV> h(step, row, layer, head0 + i);
     Choice& c = choices[i];
-    int count = budget - (c.live - c.candidates);
-    if (count < 0) count = 0;
+    int count = quota_of(budget, c.live, c.candidates);
     if (P::keep == Keep::all) count = c.candidates;
     if (P::heads == Heads::pooled && P::keep == Keep::topK)
-      count = (int)__builtin_floor((1.0 - P::alpha) * wins[i] + P::alpha * count + 0.5);
+      count = pooled_quota<P>(wins[i], count);
     if (P::keep == Keep::above) {
       const float threshold = P::threshold(step->params + (int64_t)row->seq * SKV_MAX_PARAMS);
       for (int k = 0; k < c.candidates; k++) c.stays[c.candidate[k]] = c.score[c.candidate[k]] > threshold;
@@ -226,7 +215,7 @@ template <class P, class KV>
 int32_t compact(const skv_step* step, const skv_exec* exec) {
   if (P::keep == Keep::all) return 0;
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
-  if (heads > 64) return SKV_E_HEADS;
+  if (heads > kMostHeads) return SKV_E_HEADS;
   const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
   each(exec, step->rows * layers * units, Deal::near, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);

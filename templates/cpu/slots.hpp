@@ -1,47 +1,24 @@
 // What a policy's expressions read of a slot.
 #pragma once
 #include "pages.hpp"
-
-// What an expression may read of a slot. Fields nobody reads cost nothing: the compiler drops them.
-struct Slot {
-  float attn, pos, age, seen, live, length, layer, layers, head, heads, special, punctuation;
-  const Vec *key, *value;
-  const float* params;
-  int dim;
-};
-
-// Observed queries with max(pos, first observed) <= q <= query: closed form, see abi.h.
-template <class P>
-SKV_INLINE float seen_by(const skv_row* row, int32_t pos, int32_t query) {
-  int first_prompt = row->prompt;  // observed prompt queries are [first_prompt, prompt)
-  if (P::observes_prompt) first_prompt = row->observe_last ? row->prompt - row->observe_last : 0;
-  if (first_prompt < 0) first_prompt = 0;
-  const int from = pos > first_prompt ? pos : first_prompt;
-  const int end = P::observes_decode ? query + 1 : (query + 1 < row->prompt ? query + 1 : row->prompt);
-  return end > from ? (float)(end - from) : 0.0f;
-}
+#include "shared/slot.hpp"
 
 // The fields of one slot for a query at position `query` when `live` slots exist.
 template <class P, class KV>
 SKV_INLINE Slot slot_at(const Head<KV>& h, int p, int s, int32_t query, int live, float attn, const Vec* key,
                         const Vec* value) {
-  const int32_t pos = h.lane(p, 0)[s], cls = P::class_lane ? h.lane(p, P::class_lane)[s] : 0;
-  return {attn,
-          (float)pos,
-          (float)(query - pos),
-          seen_by<P>(h.row, pos, query),
-          (float)live,
-          (float)(query + 1),
-          (float)h.layer,
-          (float)h.shape->layers,
-          (float)h.head,
-          (float)h.shape->kv_heads,
-          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
-          key,
-          value,
-          h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS,
-          h.dim};
+  const int32_t pos = h.lane(p, 0)[s], classes = P::class_lane ? h.lane(p, P::class_lane)[s] : 0;
+  Slot slot = slot_of<P>(*h.row, pos, classes, query, live);
+  slot.attn = attn;
+  slot.layer = (float)h.layer;
+  slot.layers = (float)h.shape->layers;
+  slot.head = (float)h.head;
+  slot.heads = (float)h.shape->kv_heads;
+  slot.key = key;
+  slot.value = value;
+  slot.params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
+  slot.dim = h.dim;
+  return slot;
 }
 
 // Runs a pass over a head whose vectors have, if they are of a common size, one that the compiler knows: loops unroll.

@@ -6,8 +6,7 @@
 #pragma once
 #include "across.cuh"
 #include "scan.cuh"
-
-constexpr int kMostHeads = 64;  // that decide together
+#include "shared/select.hpp"
 
 // One head's part of the block's scratch, in words. Flags: one bit a slot, 32 slots a word.
 template <class P>
@@ -44,11 +43,7 @@ SKV_INLINE int32_t lane_of(const Head<KV, D>& h, int lane, int slot) {
 
 template <class P, class KV, int D>
 SKV_INLINE bool is_protected(const Head<KV, D>& h, int slot, int32_t pos) {
-  const skv_row& row = h.row;
-  bool kept = pos < row.window_first || pos >= row.pos0 + row.tokens - row.window_last;
-  if (P::window_prompt) kept |= pos < row.prompt;
-  if (P::window_classes) kept |= (lane_of(h, P::class_lane, slot) & P::window_classes) != 0;
-  return kept;
+  return is_protected<P>(window_of(h.row), pos, P::window_classes ? lane_of(h, P::class_lane, slot) : 0);
 }
 
 // A slot's score from its page; sixteen lanes take part when the score reads vectors.
@@ -133,19 +128,10 @@ SKV_INLINE void list_candidates(const Choice<P>& c, const BlockMemory& m) {
   __syncthreads();
 }
 
-// Over neighbouring candidates: the mean always divides by the width (zeros outside), the maximum ignores the outside.
 template <class P>
 SKV_INLINE void pool_scores(const Choice<P>& c) {
-  constexpr int half = P::pool_width / 2;
-  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) {
-    const int from = max(i - half, 0), to = min(i + half, c.candidates - 1);
-    float value = c.score[(int)c.list[from]];
-    for (int k = from + 1; k <= to; k++) {
-      const float next = c.score[(int)c.list[k]];
-      value = P::pool == Pool::max ? skv_max(value, next) : value + next;
-    }
-    c.extra[i] = P::pool == Pool::mean ? value / (float)P::pool_width : value;
-  }
+  for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads)
+    c.extra[i] = pooled_score<P>(i, c.candidates, [&](int k) -> float { return c.score[(int)c.list[k]]; });
   __syncthreads();
   for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads) c.score[(int)c.list[i]] = (float)c.extra[i];
   __syncthreads();

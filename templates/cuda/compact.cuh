@@ -63,8 +63,9 @@ struct Unit {
   __device__ __forceinline__ void count_wins(int budget) const {
     int total = 0, winners = 0, most = 0;
     for (int i = 0; i < n; i++) {
-      const int own = budget - (live[i] - candidates[i]);
-      winners += own > 0 ? own : 0, total += candidates[i], most = max(most, (int)live[i]);
+      winners += quota_of(budget, live[i], candidates[i]);
+      total += candidates[i];
+      most = max(most, (int)live[i]);
     }
     const bool all = winners >= total, none = winners == 0;
     auto rank = [&](const Choice<P>& c, int i, int slot) { return rank_of(c.score[slot], lane_of(head(i), 0, slot)); };
@@ -99,9 +100,9 @@ struct Unit {
   __device__ __forceinline__ void keep(int i, int budget, uint64_t least) const {
     const Head<KV, D> h = head(i);
     const Choice<P> c = choice(i);
-    int count = max(0, budget - (c.live - c.candidates));
+    int count = quota_of(budget, c.live, c.candidates);
     if (P::heads == Heads::pooled && P::keep == Keep::topK)
-      count = (int)floor((1.0 - P::alpha) * (int)wins[i] + P::alpha * count + 0.5);
+      count = pooled_quota<P>(wins[i], count);
     auto rank = [&](int slot) { return rank_of(c.score[slot], lane_of(h, 0, slot)); };
     if (P::keep == Keep::above) {
       const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);

@@ -7,6 +7,7 @@
 #include "observe.cuh"
 #include "prefill.cuh"
 #include "probe.cuh"
+#include "shared/errors.hpp"
 
 template <class KV_, int D_>
 struct Variant {
@@ -141,10 +142,5 @@ static inline int32_t copy_pages(const skv_step* s, const int32_t* pairs, int32_
 }
 
 static inline const char* error_of(int32_t code) {
-  switch (code) {
-    case 0: return "no error";
-    case SKV_E_SHAPE: return "the library holds no kernel for this head size or type of keys and values: build it with --head-dim and --kv";
-    case SKV_E_HEADS: return "more KV heads than can decide together";
-  }
-  return code >= SKV_E_DEVICE ? device_error(code - SKV_E_DEVICE) : "an unknown code";
+  return code >= SKV_E_DEVICE ? device_error(code - SKV_E_DEVICE) : error_text(code);
 }

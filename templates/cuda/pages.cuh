@@ -5,13 +5,7 @@
 //          lanes  [lane][16 slots] words: position, then what the plan lists, the states last
 #pragma once
 #include "prelude.cuh"
-
-// What a policy's traits choose from; the names are the language's.
-enum class Group { sum, mean, max };
-enum class Pool { none, mean, max };
-enum class Heads { own, shared, pooled };
-enum class Keep { all, topK, above, chunks };
-enum class Reduce { mean, sum, max, min };
+#include "shared/traits.hpp"
 
 constexpr uint32_t kFull = 0xffffffffu;
 constexpr float kLog2e = 1.44269504f;

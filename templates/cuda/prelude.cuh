@@ -1,13 +1,13 @@
 // What a policy's expressions are made of, on CUDA. Sixteen lanes own a slot: element i of a lane's vector is dim
-// 16 i + lane, so that a lane's sum is one of the sixteen interleaved partial sums of prelude.hpp and the shuffles its
+// 16 i + lane, so that a lane's sum is one of the sixteen interleaved partial sums of cpu/prelude.hpp and the shuffles its
 // tree: the same bits. All sixteen lanes hold the result, and decide alike.
 #pragma once
 #include "cuda/device.cuh"
 #define SKV_INLINE static __device__ __forceinline__
 #define SKV_BOTH static __device__ __host__ __forceinline__
+#include "shared/limits.hpp"
 #include "shared/scalar.hpp"
 
-constexpr int kMaxDim = 256;
 constexpr int kVecLanes = 16;
 
 struct Vec {
@@ -31,28 +31,4 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   return skv_tree(partial);
 }
 
-SKV_INLINE float skv_norm(const Vec& a, int dim) { return skv_sqrt(skv_dot(a, a, dim)); }
-SKV_INLINE float skv_cosine(const Vec& a, const Vec& b, int dim) {
-  return skv_dot(a, b, dim) / (skv_norm(a, dim) * skv_norm(b, dim));
-}
-
-SKV_INLINE Vec skv_scale(const Vec& a, float s, int dim) {
-  Vec out;
-  SKV_ELEMENTS(dim) out.at[i] = a.at[i] * s;
-  return out;
-}
-SKV_INLINE Vec skv_add(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  SKV_ELEMENTS(dim) out.at[i] = a.at[i] + b.at[i];
-  return out;
-}
-SKV_INLINE Vec skv_sub(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  SKV_ELEMENTS(dim) out.at[i] = a.at[i] - b.at[i];
-  return out;
-}
-SKV_INLINE Vec skv_mul(const Vec& a, const Vec& b, int dim) {
-  Vec out;
-  SKV_ELEMENTS(dim) out.at[i] = a.at[i] * b.at[i];
-  return out;
-}
+#include "shared/vector.hpp"

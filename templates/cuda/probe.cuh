@@ -10,24 +10,23 @@ SKV_INLINE Vec probe_vec(const float* from, int64_t slot, int dim) {
 }
 
 SKV_INLINE Slot probe_slot(const skv_probe& p, int s, const Vec* key, const Vec* value, const Params& params) {
-  const int32_t cls = p.classes ? (int32_t)global(p.classes)[s] : 0;
-  const float pos = p.pos ? (float)global(p.pos)[s] : 0.0f;
-  return {p.attn ? (float)global(p.attn)[s] : 0.0f,
-          pos,
-          p.query_pos - pos,
-          p.seen ? (float)global(p.seen)[s] : 0.0f,
-          (float)p.slots,
-          p.length,
-          (float)p.layer,
-          (float)p.layers,
-          (float)p.head,
-          (float)p.heads,
-          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
-          key,
-          value,
-          params.at,
-          p.head_dim};
+  Slot slot = {};
+  slot.attn = p.attn ? (float)global(p.attn)[s] : 0.0f;
+  slot.pos = p.pos ? (float)global(p.pos)[s] : 0.0f;
+  slot.age = p.query_pos - slot.pos;
+  slot.seen = p.seen ? (float)global(p.seen)[s] : 0.0f;
+  slot.live = (float)p.slots;
+  slot.length = p.length;
+  slot.layer = (float)p.layer;
+  slot.layers = (float)p.layers;
+  slot.head = (float)p.head;
+  slot.heads = (float)p.heads;
+  set_classes(&slot, p.classes ? (int32_t)global(p.classes)[s] : 0);
+  slot.key = key;
+  slot.value = value;
+  slot.params = params.at;
+  slot.dim = p.head_dim;
+  return slot;
 }
 
 template <class P>

@@ -9,12 +9,6 @@
 
 constexpr int kReplaceThreads = 128, kReplaceWarps = kReplaceThreads / 32;
 
-// Whether the policy's compactions can be replacements: no neighbours, no statistics, no budgets that flow.
-template <class P>
-SKV_BOTH constexpr bool replaces() {
-  return P::keep == Keep::topK && P::heads != Heads::pooled && !P::ordered;
-}
-
 template <class P, class KV, int D>
 SKV_INLINE void replace_slot(const Head<KV, D>& h, int hole, int32_t lost) {
   using L = Layout<KV, D>;

@@ -61,13 +61,6 @@ SKV_INLINE uint64_t block_least(const BlockMemory& m, uint64_t value) {
   return value;
 }
 
-// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
-SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
-  const int32_t bits = skv_bits(score + 0.0f);
-  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
-  return (uint64_t)ordered << 32 | (uint32_t)pos;
-}
-
 struct Item {
   bool there;
   uint64_t rank;

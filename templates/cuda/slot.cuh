@@ -1,24 +1,7 @@
-// What an expression may read of a slot. Fields nobody reads cost nothing: the compiler drops them.
+// What a policy's expressions read of a slot, from a page.
 #pragma once
 #include "pages.cuh"
-
-struct Slot {
-  float attn, pos, age, seen, live, length, layer, layers, head, heads, special, punctuation;
-  const Vec *key, *value;
-  const float* params;
-  int dim;
-};
-
-// Observed queries with max(pos, first observed) <= q <= query: closed form, see abi.h.
-template <class P>
-SKV_INLINE float seen_by(const skv_row& row, int32_t pos, int32_t query) {
-  int first_prompt = row.prompt;  // observed prompt queries are [first_prompt, prompt)
-  if (P::observes_prompt) first_prompt = row.observe_last ? row.prompt - row.observe_last : 0;
-  if (first_prompt < 0) first_prompt = 0;
-  const int from = pos > first_prompt ? pos : first_prompt;
-  const int end = P::observes_decode ? query + 1 : (query + 1 < row.prompt ? query + 1 : row.prompt);
-  return end > from ? (float)(end - from) : 0.0f;
-}
+#include "shared/slot.hpp"
 
 // The parameters of a row, in registers: an expression indexes them by constants.
 struct Params {
@@ -33,23 +16,18 @@ template <class P, class KV, int D>
 SKV_INLINE Slot slot_at(const Head<KV, D>& h, Global<const uint32_t> page, int slot, int32_t query, int live, float attn,
                         const Vec* key, const Vec* value, const Params& params) {
   const int32_t pos = (int32_t)page[h.lanes + slot];
-  const uint32_t cls = P::class_lane ? (uint32_t)page[h.lanes + P::class_lane * SKV_PAGE + slot] : 0;
-  return {attn,
-          (float)pos,
-          (float)(query - pos),
-          seen_by<P>(h.row, pos, query),
-          (float)live,
-          (float)(query + 1),
-          (float)h.layer,
-          (float)h.s.layers,
-          (float)h.head,
-          (float)h.s.kv_heads,
-          cls & SKV_CLASS_SPECIAL ? 1.0f : 0.0f,
-          cls & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f,
-          key,
-          value,
-          params.at,
-          D};
+  const int32_t classes = P::class_lane ? (int32_t)page[h.lanes + P::class_lane * SKV_PAGE + slot] : 0;
+  Slot out = slot_of<P>(h.row, pos, classes, query, live);
+  out.attn = attn;
+  out.layer = (float)h.layer;
+  out.layers = (float)h.s.layers;
+  out.head = (float)h.head;
+  out.heads = (float)h.s.kv_heads;
+  out.key = key;
+  out.value = value;
+  out.params = params.at;
+  out.dim = D;
+  return out;
 }
 
 // A lane's elements of a slot's key (from = 0) or value (from = Layout::page): 16 lanes read 32 or 64 bytes at a time.

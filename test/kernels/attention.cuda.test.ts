@@ -136,7 +136,7 @@ test('a head size that the library does not hold is refused with what to do', ()
   const layers = [{ q: new Float32Array(4 * 96), k: new Float32Array(2 * 96), v: new Float32Array(2 * 96) }];
   assert.throws(
     () => drive(library, 1, other, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),
-    /holds no kernel for this head size or type of keys and values: build it with --head-dim and --kv/,
+    /holds no kernel for this head size, group, or type of keys and values \(on CUDA: build it with --head-dim and --kv\)/,
   );
 });
 

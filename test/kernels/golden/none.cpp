@@ -80,7 +80,7 @@ int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_TYPE
 const skv_policy kPolicy = { SKV_ABI_VERSION,     sizeof(skv_policy), "none",  "0123456789abcdef",  "cpu",       Policy::lanes,
                              Policy::states,      1u << SKV_BF16 | 1u << SKV_F32, scratch_bytes, step_floats, run_append,
                              run_attend,          nullptr,            run_compact, probe_next<Policy>, probe_score<Policy>,
-                             error_of,            nullptr };
+                             error_text,            nullptr };
 
 }  // namespace
 

@@ -1,0 +1,66 @@
+// What selection means, whoever schedules it: across -> score -> pool -> heads -> window -> keep. Slots are ranked by
+// (score, position); the lowest leaves first: the older among equals, NaN before anything.
+#pragma once
+#include "abi.h"
+#include "shared/limits.hpp"
+#include "shared/scalar.hpp"
+#include "shared/traits.hpp"
+
+// Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
+SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
+  const int32_t bits = skv_bits(score + 0.0f);
+  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
+  return (uint64_t)ordered << 32 | (uint32_t)pos;
+}
+
+// The positions that a row's window protects: below `first`, from `end` on, and below `prompt` if the policy says so.
+struct Window {
+  int32_t first, end, prompt;
+};
+
+SKV_INLINE Window window_of(const skv_row& row) {
+  return {row.window_first, row.pos0 + row.tokens - row.window_last, row.prompt};
+}
+
+// Whether a slot never leaves. classes: its SKV_CLASS_… bits, read only if the window names some.
+template <class P>
+SKV_INLINE bool is_protected(const Window& window, int32_t pos, int32_t classes) {
+  bool yes = (pos < window.first) | (pos >= window.end);
+  if (P::window_prompt) yes |= pos < window.prompt;
+  if (P::window_classes) yes |= (classes & P::window_classes) != 0;
+  return yes;
+}
+
+// Whether each compaction of one slot can be a replacement by the newest: the lowest rank of a head, or of heads that
+// decide together, is all that selection looks for. An ordered policy has neighbours (pool, chunks) or statistics.
+template <class P>
+SKV_BOTH constexpr bool replaces() {
+  return !P::ordered && P::keep == Keep::topK && P::heads != Heads::pooled;
+}
+
+// Candidate i's score among its neighbours': the mean always divides by the width (zeros outside), the maximum ignores
+// the outside. score(k): candidate k's own.
+template <class P, class Score>
+SKV_INLINE float pooled_score(int i, int candidates, Score score) {
+  constexpr int half = P::pool_width / 2;
+  const int from = i - half > 0 ? i - half : 0, to = i + half < candidates - 1 ? i + half : candidates - 1;
+  float value = score(from);
+  for (int k = from + 1; k <= to; k++) {
+    const float next = score(k);
+    value = P::pool == Pool::max ? skv_max(value, next) : value + next;
+  }
+  return P::pool == Pool::mean ? value / (float)P::pool_width : value;
+}
+
+// A head's quota of candidates: what its protected slots leave of the budget.
+SKV_BOTH int quota_of(int budget, int live, int candidates) {
+  const int quota = budget - (live - candidates);
+  return quota > 0 ? quota : 0;
+}
+
+// Where budgets flow between heads: `alpha` of it is the head's own quota, the rest how many of the best candidates of
+// all heads are its own. Rounded half up.
+template <class P>
+SKV_INLINE int pooled_quota(int winners, int quota) {
+  return (int)floor((1.0 - P::alpha) * winners + P::alpha * quota + 0.5);
+}

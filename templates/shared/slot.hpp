@@ -1,0 +1,49 @@
+// What an expression may read of a slot, and what it means.
+#pragma once
+#include "abi.h"
+#include "shared/vector.hpp"
+
+// Fields that nobody reads cost nothing: the compiler drops them.
+struct Slot {
+  float attn;          // attention of the observed query, reduced over its group
+  float pos, age;      // logical position, and how many positions before the query
+  float seen;          // observed queries that could see the slot
+  float live, length;  // slots of the head now; logical length
+  float layer, layers, head, heads;
+  float special, punctuation;  // 1: a token of that class
+  const Vec *key, *value;
+  const float* params;  // [SKV_MAX_PARAMS]
+  int dim;              // head_dim
+};
+
+// Observed queries q with max(pos, first observed) <= q <= query, in closed form: the observed queries of a prompt are
+// its last ones, or all, or none (skv_row.observe_last), and every generated token's when decode is observed.
+template <class P>
+SKV_INLINE float seen_by(const skv_row& row, int32_t pos, int32_t query) {
+  int first = row.prompt;  // observed prompt queries are [first, prompt)
+  if (P::observes_prompt) first = row.observe_last ? row.prompt - row.observe_last : 0;
+  if (first < 0) first = 0;
+  const int from = pos > first ? pos : first;
+  const int end = P::observes_decode ? query + 1 : (query + 1 < row.prompt ? query + 1 : row.prompt);
+  return end > from ? (float)(end - from) : 0.0f;
+}
+
+// classes: SKV_CLASS_… bits.
+SKV_INLINE void set_classes(Slot* slot, int32_t classes) {
+  slot->special = classes & SKV_CLASS_SPECIAL ? 1.0f : 0.0f;
+  slot->punctuation = classes & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f;
+}
+
+// What follows from a slot's position and class for a query at position `query` when `live` slots exist. Where it lies,
+// its vectors and its attention are the caller's to set.
+template <class P>
+SKV_INLINE Slot slot_of(const skv_row& row, int32_t pos, int32_t classes, int32_t query, int live) {
+  Slot slot = {};
+  slot.pos = (float)pos;
+  slot.age = (float)(query - pos);
+  slot.seen = seen_by<P>(row, pos, query);
+  slot.live = (float)live;
+  slot.length = (float)(query + 1);
+  set_classes(&slot, classes);
+  return slot;
+}

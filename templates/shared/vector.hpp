@@ -1,0 +1,33 @@
+// Vectors of a policy's expressions, head_dim floats. A prelude defines before this what a thread holds of one:
+//
+//   Vec                elements `at` that this thread holds: all of them on the CPU, every sixteenth on CUDA
+//   SKV_ELEMENTS(dim)  a loop over their indices i
+//   skv_dot            sixteen interleaved partial sums in index order, then a tree: lanes[l] += lanes[l + 8], 4, 2, 1
+#pragma once
+#include "shared/scalar.hpp"
+
+SKV_INLINE float skv_norm(const Vec& a, int dim) { return skv_sqrt(skv_dot(a, a, dim)); }
+SKV_INLINE float skv_cosine(const Vec& a, const Vec& b, int dim) {
+  return skv_dot(a, b, dim) / (skv_norm(a, dim) * skv_norm(b, dim));
+}
+
+SKV_INLINE Vec skv_scale(const Vec& a, float s, int dim) {
+  Vec out;
+  SKV_ELEMENTS(dim) out.at[i] = a.at[i] * s;
+  return out;
+}
+SKV_INLINE Vec skv_add(const Vec& a, const Vec& b, int dim) {
+  Vec out;
+  SKV_ELEMENTS(dim) out.at[i] = a.at[i] + b.at[i];
+  return out;
+}
+SKV_INLINE Vec skv_sub(const Vec& a, const Vec& b, int dim) {
+  Vec out;
+  SKV_ELEMENTS(dim) out.at[i] = a.at[i] - b.at[i];
+  return out;
+}
+SKV_INLINE Vec skv_mul(const Vec& a, const Vec& b, int dim) {
+  Vec out;
+  SKV_ELEMENTS(dim) out.at[i] = a.at[i] * b.at[i];
+  return out;
+}
