@@ -3,7 +3,7 @@
  * between the repetitions of the same run.
  */
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
-import { WeightType } from '../runtime/native/index.ts';
+import { WeightType } from '../runtime/contract/records.ts';
 import { type Answer, startHelper } from './helper.ts';
 import type { Child } from './child.ts';
 import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';

@@ -1,6 +1,6 @@
 /** What kinds of work cannot do without: bytes to read and operations to do, from the model alone. */
 import type { LoadedModel } from '../runtime/model/types.ts';
-import type { RoleName } from '../runtime/native/index.ts';
+import type { RoleName } from '../runtime/contract/records.ts';
 import type { limitsOf } from './limits.ts';
 import type { Work } from './peers/protocol.ts';
 

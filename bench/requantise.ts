@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
 import { type GgufTensor, readGguf } from '../runtime/model/gguf.ts';
 import { cacheFolder } from '../toolchain/cache.ts';
 import { ModelError } from '../runtime/model/types.ts';
-import { WeightType } from '../runtime/native/index.ts';
+import { WeightType } from '../runtime/contract/records.ts';
 
 export type Format = 'F16' | 'Q4_0' | 'Q8_0';
 

@@ -4,7 +4,9 @@
  *
  * Who owns what: the engine decides rows, tables, budgets and triggers; the backend owns the dense model, the pool
  * memory and the threads or stream; a policy owns what happens inside pages. A policy never sees the model, the
- * backend never sees a score. Every struct starts with its version and size, so that a stale file is refused.
+ * backend never sees a score. Numbers, rows, hints and probes are in records.h. What passes between separately built
+ * files (skv_policy, skv_step, skv_probe; skv_backend and skv_config in backend.h) begins with its version and size, so
+ * that a stale file is refused.
  *
  * Vocabulary
  *   slot     one cached token of one layer and one KV head
@@ -16,20 +18,11 @@
  */
 #ifndef SKV_ABI_H
 #define SKV_ABI_H
-#include <stdint.h>
+#include "records.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define SKV_ABI_VERSION 5
-#define SKV_PAGE 16
-#define SKV_SEGMENT 256
-#define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
-#define SKV_MAX_LANES 16
-
-enum { SKV_BF16 = 0, SKV_F32 = 1, SKV_F16 = 2 };           /* type of keys and values in a page */
-enum { SKV_CLASS_SPECIAL = 1, SKV_CLASS_PUNCTUATION = 2 }; /* bits of a token's class */
 
 /* Where memory lives. On the CPU every pointer is host memory. On CUDA what is marked [device] is device memory and
  * everything else host memory; the structs themselves are host memory always. Kernels read rows, tables, lengths,
@@ -53,36 +46,11 @@ typedef struct skv_shape {
   int32_t rope_interleaved; /* 1: RoPE turns dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
 } skv_shape;
 
-/* One sequence's part of one step. The engine writes rows as an Int32Array: i32 only, no padding. */
-typedef struct skv_row {
-  int32_t seq;            /* row of tables, lengths, budgets, params */
-  int32_t policy;         /* which opened policy runs it; -1: none, the row is skipped (room in a captured graph) */
-  int32_t token0, tokens; /* its tokens in the step's arrays: [token0, token0 + tokens) */
-  int32_t pos0;           /* logical position of its first token; the i-th has pos0 + i */
-  int32_t prompt;         /* length of the prompt: logical positions below it are prompt */
-  int32_t observe0;       /* observed queries of this row: logical positions [observe0, observe1), empty if equal; */
-  int32_t observe1;       /*   always inside [pos0, pos0 + tokens) */
-  int32_t observe_last;   /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
-  int32_t compact;        /* 1: select and compact at the end of the step */
-  int32_t window_first;   /* protected slots: logical position < window_first, */
-  int32_t window_last;    /*   or >= length - window_last, length = pos0 + tokens */
-} skv_row;
-
-/* What a step's launches depend on, for the rows of the policy that is called. Upper bounds: more only costs time, so a
- * graph captured with generous ones serves every step below them; with less, rows stay without an answer. The CPU does
- * not read them. */
-typedef struct skv_hints {
-  int32_t decode_rows;     /* rows of one token at or after the prompt's end; 0 leaves their kernels out */
-  int32_t prompt_tokens;   /* most tokens of any other row; 0 leaves their kernels out */
-  int32_t observed_tokens; /* most observed queries of any such row; 0 leaves their kernel out */
-  int32_t slots;           /* most live slots of one head, this step's tokens included */
-  int32_t compact_rows;    /* rows with compact = 1 */
-} skv_hints;
-
 /* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy
  * touches only rows whose `policy` equals `self`. */
 typedef struct skv_step {
-  uint32_t abi_version, size;
+  uint32_t abi_version; /* SKV_ABI_VERSION */
+  uint32_t size;        /* of this struct */
   const skv_shape* shape;
   int32_t self;       /* index of the policy being called */
   int32_t rows;       /* rows of the step, of all policies */
@@ -118,41 +86,16 @@ typedef struct skv_exec {
   int64_t scratch_bytes; /* at least what scratch_bytes() asked */
 } skv_exec;
 
-/* Direct evaluation of the policy's expressions, for tests of the oracle ladder: no pages, no attention. On CUDA the
- * arrays are [device] memory, the default stream is used and the result awaited. All arrays have `slots` entries unless
- * said; a null array is one the expression does not read. */
-typedef struct skv_probe {
-  uint32_t abi_version, size;
-  int32_t slots, head_dim, layer, layers, head, heads;
-  float length;        /* logical length */
-  float query_pos;     /* position of the query, for slot.age */
-  const float* params; /* [SKV_MAX_PARAMS] */
-  const float* pos;    /* logical positions */
-  const float* seen;   /* observed queries that could see the slot */
-  const float* attn;   /* group-reduced probability */
-  const int32_t* classes;
-  const float* keys;   /* [slot][head_dim] */
-  const float* values; /* [slot][head_dim] */
-  float* states;       /* [state][slot]: read by score; read and written by next */
-  float* scores;       /* written by score, before pool and heads */
-} skv_probe;
-
-/* What a policy's functions return: 0, one of these, or SKV_E_DEVICE + the device's own error (cudaError_t). */
-enum {
-  SKV_E_SHAPE = 1,    /* the library holds no kernel for this head size, group, or type of keys and values */
-  SKV_E_HEADS = 2,    /* more KV heads than can decide together */
-  SKV_E_DEVICE = 1000 /* + cudaError_t: launches after an error of the device fail until the process ends */
-};
-
 /* A compiled policy. */
 typedef struct skv_policy {
-  uint32_t abi_version, size;
-  const char* name;   /* definePolicy's */
-  const char* hash;   /* content hash of policy, templates and target: the file's name carries it too */
-  const char* target; /* "cpu", "cuda" */
-  int32_t lanes;      /* lanes of its pages: position, then what the plan lists */
-  int32_t states;     /* accumulated states, the last `states` lanes */
-  uint32_t kv_types;  /* bit 1 << SKV_BF16 … it can run */
+  uint32_t abi_version; /* SKV_ABI_VERSION */
+  uint32_t size;        /* of this struct */
+  const char* name;     /* definePolicy's */
+  const char* hash;     /* content hash of policy, templates and target: the file's name carries it too */
+  const char* target;   /* "cpu", "cuda" */
+  int32_t lanes;        /* lanes of its pages: position, then what the plan lists */
+  int32_t states;       /* accumulated states, the last `states` lanes */
+  uint32_t kv_types;    /* bit 1 << SKV_BF16 … it can run */
   /* Bytes of scratch each worker needs (CUDA: all together), and floats of skv_step.logits, for steps within the
    * shape's limits. */
   int64_t (*scratch_bytes)(const skv_shape*);

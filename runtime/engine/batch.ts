@@ -1,5 +1,5 @@
 /** Writes a schedule into the memory that native code reads, and reads what it left. */
-import { type Buffers, MAX_LOGPROBS, MAX_PARAMS, Row, Sampled, Sampler, type StepCounts } from '../native/index.ts';
+import { type Buffers, MAX_LOGPROBS, MAX_PARAMS, Row, Sampled, Sampler, type StepCounts } from '../contract/records.ts';
 import type { Scheduled } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import type { TokenEvent } from './types.ts';
@@ -13,13 +13,19 @@ export class Batch {
   readonly draws: Draw[] = [];
   private history = 0;
   private biases = 0;
+  /** the f32 words of draws and of what they came to */
+  private readonly samplerFloats: Float32Array;
+  private readonly sampledFloats: Float32Array;
 
   constructor(
     private readonly buffers: Buffers,
     private readonly layers: number,
     private readonly maxSeqs: number,
     private readonly classes: () => Uint8Array,
-  ) {}
+  ) {
+    this.samplerFloats = new Float32Array(buffers.sampler.buffer);
+    this.sampledFloats = new Float32Array(buffers.sampled.buffer);
+  }
 
   /** Fills rows, tokens and samplers. Rows keep their order; a sequence draws when its last known token is fed. */
   write(rows: readonly Scheduled[], copies: number): StepCounts {
@@ -71,7 +77,8 @@ export class Batch {
   }
 
   private draw(sequence: Sequence, source: number, position: number, target: number): void {
-    const { sampler: ints, samplerF: floats } = this.buffers;
+    const { samplerFloats: floats } = this;
+    const { sampler: ints } = this.buffers;
     const options = sequence.request.sampling ?? {};
     const at = this.draws.length * Sampler.words;
     floats[at + Sampler.temperature] = options.temperature ?? 0;
@@ -119,7 +126,8 @@ export class Batch {
 
   /** The i-th draw's token, with log-probabilities when they were asked for. */
   result(i: number): TokenEvent {
-    const { sampled: ints, sampledF: floats } = this.buffers;
+    const { sampledFloats: floats } = this;
+    const { sampled: ints } = this.buffers;
     const at = i * Sampled.words;
     const { sequence } = this.draws[i];
     const wanted = sequence.request.sampling?.logprobs ?? (sequence.forced ? 0 : undefined);

@@ -1,7 +1,8 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
-import { KvType, type NativeEngine, PAGE, cpuBackend, native } from '../native/index.ts';
+import { KvType, PAGE } from '../contract/records.ts';
+import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
 import { Batch } from './batch.ts';

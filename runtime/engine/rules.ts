@@ -1,7 +1,7 @@
 /** What a plan means for one sequence: its parameters, budgets, window, and when it compacts. */
 import type { Size } from '../../codegen/ir/nodes.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
-import { PAGE } from '../native/index.ts';
+import { PAGE } from '../contract/records.ts';
 import { RequestError } from './types.ts';
 
 /** A size with its parameter's value in place: slots, or a fraction of the logical length. */

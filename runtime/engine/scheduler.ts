@@ -6,7 +6,7 @@
  * bound reserves its peak, so that it is not preempted; without a bound what its known tokens take, and when the pool runs
  * dry the latest such sequence is preempted, to be computed again once its tokens fit.
  */
-import { PAGE } from '../native/index.ts';
+import { PAGE } from '../contract/records.ts';
 import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';

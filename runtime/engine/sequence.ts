@@ -1,5 +1,5 @@
 /** One request while it waits, runs, or has been preempted. */
-import { MAX_PARAMS } from '../native/index.ts';
+import { MAX_PARAMS } from '../contract/records.ts';
 import type { GenerationQueue } from './generation.ts';
 import type { Rules } from './rules.ts';
 import type { GenerateRequest } from './types.ts';

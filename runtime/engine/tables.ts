@@ -1,5 +1,5 @@
 /** Sequences' block tables in the memory that native code reads: giving pages, making them writable, taking them back. */
-import { type Buffers, PAGE } from '../native/index.ts';
+import { type Buffers, PAGE } from '../contract/records.ts';
 import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';

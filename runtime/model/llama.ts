@@ -1,6 +1,7 @@
 /** Llama's tensors and numbers, from GGUF and from safetensors, checked against each other. */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { type ModelSpec, type RoleName, type TensorRef, WeightType } from '../native/index.ts';
+import { type RoleName, WeightType } from '../contract/records.ts';
+import type { ModelSpec, TensorRef } from '../native/index.ts';
 import type { Gguf } from './gguf.ts';
 import type { StoredTensor } from './safetensors.ts';
 import { ModelError } from './types.ts';

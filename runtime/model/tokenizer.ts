@@ -1,6 +1,6 @@
 /** A tokenizer over @huggingface/tokenizers, with the bytes of each token and its class. */
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { TokenClass } from '../native/index.ts';
+import { TokenClass } from '../contract/records.ts';
 import type { Detokenizer, Tokenizer } from './types.ts';
 
 export interface TokenizerSource {

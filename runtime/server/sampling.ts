@@ -1,7 +1,7 @@
 /** A client's request → the engine's. */
 import type { EngineApi, GenerateRequest } from '../engine/types.ts';
 import { isBounded } from '../engine/rules.ts';
-import { PAGE } from '../native/index.ts';
+import { PAGE } from '../contract/records.ts';
 import { ApiError } from './errors.ts';
 import type { CommonRequest } from './schemas.ts';
 

@@ -8,7 +8,7 @@ import { random } from '../../eval/random.ts';
 import { dequantise, fromF16, quantise, requantise, toF16 } from '../../bench/requantise.ts';
 import { readGguf } from '../../runtime/model/gguf.ts';
 import { loadModel } from '../../runtime/model/load.ts';
-import { WeightType } from '../../runtime/native/index.ts';
+import { WeightType } from '../../runtime/contract/records.ts';
 import { ggufParts, writeGguf } from '../model/write.ts';
 
 test('every half survives the way there and back, and others go to the nearest', () => {

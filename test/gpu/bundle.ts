@@ -17,7 +17,8 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
   for (const name of ['policies', 'contract', 'vectors']) mkdirSync(join(folder, name), { recursive: true });
   cpSync(join(here, 'bundle'), folder, { recursive: true });
   cpSync(join(here, 'driver'), join(folder, 'driver'), { recursive: true });
-  copyFileSync(join(root, 'runtime', 'contract', 'abi.h'), join(folder, 'contract', 'abi.h'));
+  for (const name of ['abi.h', 'records.h'])
+    copyFileSync(join(root, 'runtime', 'contract', name), join(folder, 'contract', name));
   cpSync(join(root, 'templates'), join(folder, 'templates'), {
     recursive: true,
     filter: (path) => statSync(path).isDirectory() || /\.(cuh|hpp|h)$/.test(path),

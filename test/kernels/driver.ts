@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { KvType } from '../../codegen/plan/types.ts';
+import { KvType as TypeNumber, MAX_PARAMS, Row as RowWords } from '../../runtime/contract/records.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -124,9 +125,6 @@ class Writer {
   }
 }
 
-/** Numbers of abi.h. */
-const kvTypes: Record<KvType, number> = { bf16: 0, f32: 1, f16: 2 };
-
 export interface Options {
   /** order of the emulation's threads: forward, reverse or a seed */
   order?: string;
@@ -137,13 +135,28 @@ export interface Options {
   machine?: Machine;
 }
 
+/** A row of the contract, of policy 0. */
+function rowWords(row: Row, token0: number): Int32Array {
+  const words = new Int32Array(RowWords.words);
+  words[RowWords.seq] = row.seq;
+  words[RowWords.token0] = token0;
+  words[RowWords.tokens] = row.tokens;
+  words[RowWords.pos0] = row.pos0;
+  words[RowWords.prompt] = row.prompt;
+  [words[RowWords.observe0], words[RowWords.observe1]] = row.observe ?? [0, 0];
+  words[RowWords.observeLast] = row.observeLast ?? 0;
+  words[RowWords.compact] = row.compact ? 1 : 0;
+  [words[RowWords.windowFirst], words[RowWords.windowLast]] = row.window ?? [0, 0];
+  return words;
+}
+
 /** The problem as driver.cpp reads it. */
 export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Options = {}): Buffer {
   const { layers, kvHeads, group, headDim, seqs } = shape;
   const write = new Writer();
   write.words(
-    kvTypes[shape.kvType],
-    kvTypes[shape.ioType ?? 'f32'],
+    TypeNumber[shape.kvType],
+    TypeNumber[shape.ioType ?? 'f32'],
     layers,
     kvHeads,
     group,
@@ -166,35 +179,13 @@ export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Opti
     const tokens = op.rows.reduce((sum, row) => sum + row.tokens, 0);
     write.words(1, op.rows.length, tokens);
     let token0 = 0;
-    for (const {
-      seq,
-      tokens: n,
-      pos0,
-      prompt,
-      observe = [0, 0],
-      observeLast = 0,
-      compact,
-      window = [0, 0],
-    } of op.rows) {
-      write.words(
-        seq,
-        0,
-        token0,
-        n,
-        pos0,
-        prompt,
-        observe[0],
-        observe[1],
-        observeLast,
-        Number(compact ?? false),
-        window[0],
-        window[1],
-      );
-      token0 += n;
+    for (const row of op.rows) {
+      write.array(rowWords(row, token0));
+      token0 += row.tokens;
     }
     write.array(Int32Array.from({ length: seqs * layers }, (_, i) => op.budgets?.[i] ?? 0));
     write.array(Int32Array.from({ length: tokens }, (_, i) => op.classes?.[i] ?? 0));
-    write.array(new Float32Array(seqs * 16));
+    write.array(new Float32Array(seqs * MAX_PARAMS));
     for (const { q, k, v } of op.layers) [q, k, v].forEach((each) => write.array(each));
   }
   return Buffer.concat(write.parts);

@@ -1,5 +1,5 @@
 /** Small model files, right by default and wrong on request. */
-import { WeightType } from '../../runtime/native/index.ts';
+import { WeightType } from '../../runtime/contract/records.ts';
 
 type Value = string | number | boolean | string[] | Int32Array | Float32Array;
 

@@ -17,9 +17,19 @@ test('a compiled policy that reads through null', () => {
     source,
     `#include "abi.h"
 static int32_t fault(const skv_probe*) { volatile int32_t* nowhere = nullptr; return *nowhere; }
-static const skv_policy kPolicy = {SKV_ABI_VERSION, sizeof(skv_policy), "broken", "0", "cpu", 1, 0, 3,
-                                   nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, fault, fault};
-extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) { return &kPolicy; }
+static const char* words(int32_t) { return "words"; }
+static skv_policy policy;
+extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) {
+  policy.abi_version = SKV_ABI_VERSION;
+  policy.size = sizeof policy;
+  policy.name = "broken";
+  policy.hash = "0";
+  policy.target = "cpu";
+  policy.lanes = 1;
+  policy.error = words;
+  policy.probe_next = policy.probe_score = fault;
+  return &policy;
+}
 `,
   );
   const compiled = spawnSync(process.env.CXX ?? 'c++', [

@@ -1,7 +1,8 @@
 /** Every weight format on every instruction-set path: against doubles, and bit for bit against each other. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { WeightType, cpuBackend, native } from '../../runtime/native/index.ts';
+import { WeightType } from '../../runtime/contract/records.ts';
+import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { random } from '../oracle/tiny.ts';
 
 /** f32 accumulation over at most 1,536 inputs, relative to the sum of magnitudes. */

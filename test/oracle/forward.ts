@@ -2,7 +2,7 @@
  * Dense attention in plain loops, one token at a time, with a cache that a rule may thin after any token. This is what a
  * policy means; it shares no code with the compiler or the engine. Arithmetic is in doubles.
  */
-import type { RoleName } from '../../runtime/native/index.ts';
+import type { RoleName } from '../../runtime/contract/records.ts';
 import type { Tiny } from './tiny.ts';
 
 /** One cached token of one layer and KV head. */

@@ -6,7 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { type RoleName, type TensorRef, WeightType } from '../../runtime/native/index.ts';
+import { type RoleName, WeightType } from '../../runtime/contract/records.ts';
+import type { TensorRef } from '../../runtime/native/index.ts';
 
 export interface TinyShape {
   layers: number;

@@ -16,7 +16,6 @@ using Napi::CallbackInfo;
 using Napi::Error;
 using Napi::Object;
 using Napi::Value;
-using skv::integer;
 
 const skv_policy* policy_at(const CallbackInfo& info) {
   try {
@@ -29,8 +28,12 @@ const skv_policy* policy_at(const CallbackInfo& info) {
 Value policy_info(const CallbackInfo& info) {
   const skv_policy* p = policy_at(info);
   Object o = Object::New(info.Env());
-  o.Set("name", p->name), o.Set("hash", p->hash), o.Set("target", p->target);
-  o.Set("lanes", p->lanes), o.Set("states", p->states), o.Set("kvTypes", double(p->kv_types));
+  o.Set("name", p->name);
+  o.Set("hash", p->hash);
+  o.Set("target", p->target);
+  o.Set("lanes", p->lanes);
+  o.Set("states", p->states);
+  o.Set("kvTypes", double(p->kv_types));
   return o;
 }
 
@@ -47,16 +50,18 @@ Value probe(const CallbackInfo& info) {
   const skv_policy* policy = policy_at(info);
   const Object o = info[1].As<Object>();
   skv_probe p{};
-  p.abi_version = SKV_ABI_VERSION, p.size = sizeof p;
-  p.slots = integer(o, "slots"), p.head_dim = integer(o, "headDim");
-  p.layer = integer(o, "layer"), p.layers = integer(o, "layers"), p.head = integer(o, "head"),
-  p.heads = integer(o, "heads");
-  p.length = o.Get("length").ToNumber(), p.query_pos = o.Get("queryPos").ToNumber();
+  p.abi_version = SKV_ABI_VERSION;
+  p.size = sizeof p;
+  skv::read_numbers(o, p);
   const size_t n = size_t(p.slots), vectors = n * size_t(p.head_dim);
   p.params = floats(o, "params", SKV_MAX_PARAMS);
-  p.pos = floats(o, "pos", n), p.seen = floats(o, "seen", n), p.attn = floats(o, "attn", n);
-  p.keys = floats(o, "keys", vectors), p.values = floats(o, "values", vectors);
-  p.states = floats(o, "states", n * size_t(policy->states)), p.scores = floats(o, "scores", n);
+  p.pos = floats(o, "pos", n);
+  p.seen = floats(o, "seen", n);
+  p.attn = floats(o, "attn", n);
+  p.keys = floats(o, "keys", vectors);
+  p.values = floats(o, "values", vectors);
+  p.states = floats(o, "states", n * size_t(policy->states));
+  p.scores = floats(o, "scores", n);
   if (o.Get("classes").IsTypedArray()) p.classes = o.Get("classes").As<Napi::Int32Array>().Data();
   if (const int32_t code = (policy->*Probe)(&p))
     throw Error::New(info.Env(), std::string("the probe failed: ") + policy->error(code));
@@ -90,6 +95,7 @@ Value isas(const CallbackInfo& info) {
 Object init(Napi::Env env, Object exports) {
   skv::install_crash_handler();
   skv::define_engine(env);
+  exports.Set("version", double(SKV_BACKEND_VERSION));
   exports.Set("open", Napi::Function::New(env, skv::open_engine));
   exports.Set("policyInfo", Napi::Function::New(env, policy_info));
   exports.Set("probeNext", Napi::Function::New(env, probe<&skv_policy::probe_next>));

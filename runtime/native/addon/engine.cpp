@@ -2,15 +2,18 @@
 #include <dlfcn.h>
 
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "addon.h"
 #include "backend.h"
+#include "fields.h"
 
 namespace skv {
 namespace {
@@ -22,7 +25,8 @@ using Napi::Number;
 using Napi::Object;
 using Napi::Value;
 
-/* The engine's thread: worker 0 of its backend. Jobs run in order; each settles a promise on the event loop. */
+/* The engine's thread: worker 0 of its backend. Jobs run in the order they were posted; the last ones run before it
+ * ends. */
 class Runner {
  public:
   Runner() : thread_([this] { loop(); }) {}
@@ -37,7 +41,7 @@ class Runner {
   void post(std::function<void()> job) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      job_ = std::move(job);
+      jobs_.push_back(std::move(job));
     }
     wake_.notify_one();
   }
@@ -48,32 +52,37 @@ class Runner {
       std::function<void()> job;
       {
         std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [this] { return stop_ || job_; });
-        if (!job_) return;
-        job = std::move(job_);
-        job_ = nullptr;
+        wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
+        if (jobs_.empty()) return;
+        job = std::move(jobs_.front());
+        jobs_.pop_front();
       }
       job();
     }
   }
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::function<void()> job_;
+  std::deque<std::function<void()>> jobs_;
   bool stop_ = false;
   std::thread thread_;
 };
 
-/* What one engine holds; kept alive by the JavaScript object and by jobs under way. */
-struct Held {
-  const skv_backend* backend = nullptr;
-  skv_engine* engine = nullptr;
-  skv_buffers buffers{};
-  skv_config config{};
-  std::vector<std::string> strings;
-  std::vector<const char*> files, policies;
+/* skv_config, and the memory that its pointers point into. */
+struct Config {
+  skv_config values{};
+  std::vector<std::string> files, policies;
+  std::vector<const char*> file_names, policy_names;
   std::vector<skv_tensor> tensors;
   std::vector<float> inv_freq;
   std::vector<int32_t> cpus;
+};
+
+/* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. */
+struct OpenEngine {
+  const skv_backend* backend = nullptr;
+  skv_engine* engine = nullptr;
+  skv_buffers buffers{};
+  Config config;
   std::string backend_path, error;
   bool busy = false;
   Napi::ThreadSafeFunction settle; /* steps report through it; it holds the event loop only while one runs */
@@ -85,144 +94,136 @@ struct Held {
     if (engine) backend->close(engine);
     engine = nullptr;
   }
-  ~Held() { close(); }
+  ~OpenEngine() { close(); }
 };
 
-std::string text(const Object& o, const char* key) { return o.Get(key).ToString().Utf8Value(); }
+int32_t role_named(const Value& name) {
+  const std::string text = name.ToString();
+  for (int32_t role = 0; role < SKV_T_COUNT; role++)
+    if (text == skv_role_name(role)) return role;
+  throw Error::New(name.Env(), "there is no role " + text + " of tensors");
+}
 
-void read_config(const Object& o, Held& h) {
-  const Object m = o.Get("model").As<Object>();
-  const auto freq = m.Get("invFreq").As<Napi::Float32Array>();
-  h.inv_freq.assign(freq.Data(), freq.Data() + freq.ElementLength());
-  skv_model& model = h.config.model;
-  model.layers = integer(m, "layers"), model.width = integer(m, "width"), model.heads = integer(m, "heads");
-  model.kv_heads = integer(m, "kvHeads"), model.head_dim = integer(m, "headDim"), model.ffn = integer(m, "ffn");
-  model.vocab = integer(m, "vocab"), model.rope_interleaved = m.Get("ropeInterleaved").ToBoolean();
-  model.norm_eps = m.Get("normEps").ToNumber().FloatValue();
-  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 ||
-      int(h.inv_freq.size()) != model.head_dim / 2)
-    throw Error::New(o.Env(), "the model's heads, KV heads, head size and RoPE frequencies do not fit together");
-  const Array tensors = m.Get("tensors").As<Array>();
-  static const char* const roles[] = {"embed", "outputNorm", "output",  "attnNorm", "q",  "k",
-                                      "v",     "o",          "ffnNorm", "gate",     "up", "down"};
+std::vector<std::string> read_strings(const Object& from, const char* key) {
+  const Array array = from.Get(key).As<Array>();
+  std::vector<std::string> out;
+  for (uint32_t i = 0; i < array.Length(); i++) out.push_back(array.Get(i).ToString());
+  return out;
+}
+
+/* The strings' addresses; they must not move any more. */
+std::vector<const char*> pointers(const std::vector<std::string>& strings) {
+  std::vector<const char*> out;
+  for (const std::string& each : strings) out.push_back(each.c_str());
+  return out;
+}
+
+void read_model(const Object& from, Config& to) {
+  const auto freq = from.Get("invFreq").As<Napi::Float32Array>();
+  to.inv_freq.assign(freq.Data(), freq.Data() + freq.ElementLength());
+  const Array tensors = from.Get("tensors").As<Array>();
   for (uint32_t i = 0; i < tensors.Length(); i++) {
-    const Object t = tensors.Get(i).As<Object>();
-    const std::string role = text(t, "role");
-    int number = -1;
-    for (int r = 0; r < SKV_T_COUNT; r++)
-      if (role == roles[r]) number = r;
-    h.tensors.push_back({number, integer(t, "layer"), integer(t, "type"), integer(t, "rows"), integer(t, "cols"),
-                         integer(t, "file"), t.Get("offset").ToNumber().Int64Value(),
-                         t.Get("bytes").ToNumber().Int64Value()});
+    const Object each = tensors.Get(i).As<Object>();
+    skv_tensor tensor{};
+    read_numbers(each, tensor);
+    tensor.role = role_named(each.Get("role"));
+    to.tensors.push_back(tensor);
   }
-  const Array files = m.Get("files").As<Array>(), policies = o.Get("policies").As<Array>(),
-              cpus = o.Get("cpus").As<Array>();
-  h.strings.reserve(files.Length() + policies.Length());
-  for (uint32_t i = 0; i < files.Length(); i++)
-    h.files.push_back(h.strings.emplace_back(files.Get(i).ToString()).c_str());
-  for (uint32_t i = 0; i < policies.Length(); i++)
-    h.policies.push_back(h.strings.emplace_back(policies.Get(i).ToString()).c_str());
-  for (uint32_t i = 0; i < cpus.Length(); i++) h.cpus.push_back(cpus.Get(i).ToNumber().Int32Value());
-  model.inv_freq = h.inv_freq.data();
-  model.tensors = int32_t(h.tensors.size()), model.tensor = h.tensors.data();
-  model.files = int32_t(h.files.size()), model.file = h.files.data();
-  skv_config& c = h.config;
-  c.abi_version = SKV_ABI_VERSION, c.size = sizeof(skv_config);
-  c.kv_type = integer(o, "kvType"), c.pages = integer(o, "pages"), c.table_stride = integer(o, "tableStride");
-  c.max_seqs = integer(o, "maxSeqs"), c.max_rows = integer(o, "maxRows"), c.max_tokens = integer(o, "maxTokens");
-  c.max_copies = integer(o, "maxCopies"), c.threads = integer(o, "threads");
-  c.policies = int32_t(h.policies.size()), c.policy = h.policies.data();
-  c.cpu = h.cpus.empty() ? nullptr : h.cpus.data();
-  if (!h.cpus.empty() && int(h.cpus.size()) < c.threads)
-    throw Error::New(o.Env(), "fewer processors than threads to pin");
+  to.files = read_strings(from, "files");
+  to.file_names = pointers(to.files);
+
+  skv_model& model = to.values.model;
+  read_numbers(from, model);
+  model.inv_freq = to.inv_freq.data();
+  model.tensors = int32_t(to.tensors.size());
+  model.tensor = to.tensors.data();
+  model.files = int32_t(to.file_names.size());
+  model.file = to.file_names.data();
+  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 ||
+      int(to.inv_freq.size()) != model.head_dim / 2)
+    throw Error::New(from.Env(), "the model's heads, KV heads, head size and RoPE frequencies do not fit together");
+}
+
+void read_config(const Object& from, Config& to) {
+  read_model(from.Get("model").As<Object>(), to);
+  to.policies = read_strings(from, "policies");
+  to.policy_names = pointers(to.policies);
+  const Array cpus = from.Get("cpus").As<Array>();
+  for (uint32_t i = 0; i < cpus.Length(); i++) to.cpus.push_back(cpus.Get(i).ToNumber());
+
+  skv_config& c = to.values;
+  c.abi_version = SKV_BACKEND_VERSION;
+  c.size = sizeof(skv_config);
+  read_numbers(from, c);
+  c.policies = int32_t(to.policy_names.size());
+  c.policy = to.policy_names.data();
+  c.cpu = to.cpus.empty() ? nullptr : to.cpus.data();
+  if (c.cpu && int(to.cpus.size()) < c.threads) throw Error::New(from.Env(), "fewer processors than threads to pin");
   if (c.pages < 2 || c.table_stride < 1 || c.max_seqs < 1 || c.max_rows < 1 || c.max_tokens < 1 || c.max_copies < 0 ||
       c.threads < 1)
-    throw Error::New(o.Env(), "pages, tableStride, maxSeqs, maxRows, maxTokens and threads must be positive");
-  h.backend_path = text(o, "backend");
+    throw Error::New(from.Env(), "pages, tableStride, maxSeqs, maxRows, maxTokens and threads must be positive");
 }
 
-/* Opens the backend library; false with h.error. */
-bool open_backend(Held& h) {
-  void* handle = dlopen(h.backend_path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return h.error = dlerror(), false;
+/* Opens the backend library. Throws std::runtime_error. */
+const skv_backend* open_backend(const std::string& path) {
+  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw std::runtime_error(dlerror());
   auto entry = reinterpret_cast<skv_backend_entry_fn>(dlsym(handle, SKV_BACKEND_ENTRY));
-  h.backend = entry ? entry() : nullptr;
-  if (!h.backend || h.backend->abi_version != SKV_ABI_VERSION || h.backend->size != sizeof(skv_backend))
-    return h.error = h.backend_path + " is not a backend of this version", false;
-  return true;
+  const skv_backend* backend = entry ? entry() : nullptr;
+  if (!backend) throw std::runtime_error(path + " is no backend: it has no " SKV_BACKEND_ENTRY);
+  if (backend->abi_version != SKV_BACKEND_VERSION || backend->size != sizeof(skv_backend))
+    throw std::runtime_error(path + " was built with another version of skv: delete it, and it is built again");
+  return backend;
 }
 
-class Engine : public Napi::ObjectWrap<Engine> {
+/* The class NativeEngine of JavaScript. */
+class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
  public:
   static Napi::FunctionReference constructor;
 
   static void define(Napi::Env env) {
-    Napi::Function f =
-        DefineClass(env, "NativeEngine",
-                    {InstanceMethod("step", &Engine::step), InstanceMethod("addPolicy", &Engine::add_policy),
-                     InstanceMethod("readLane", &Engine::read_lane), InstanceMethod("logits", &Engine::logits),
-                     InstanceMethod("describe", &Engine::describe), InstanceMethod("close", &Engine::close)});
+    Napi::Function f = DefineClass(
+        env, "NativeEngine",
+        {InstanceMethod("step", &NativeEngine::step), InstanceMethod("addPolicy", &NativeEngine::add_policy),
+         InstanceMethod("readLane", &NativeEngine::read_lane), InstanceMethod("logits", &NativeEngine::logits),
+         InstanceMethod("describe", &NativeEngine::describe), InstanceMethod("close", &NativeEngine::close)});
     constructor = Napi::Persistent(f);
     constructor.SuppressDestruct();
   }
 
-  explicit Engine(const CallbackInfo& info) : Napi::ObjectWrap<Engine>(info) {}
+  explicit NativeEngine(const CallbackInfo& info) : Napi::ObjectWrap<NativeEngine>(info) {}
 
-  void attach(std::shared_ptr<Held> held) {
-    held_ = std::move(held);
-    held_->settle = Napi::ThreadSafeFunction::New(Env(), Napi::Function(), "skv step", 0, 1);
-    held_->settle.Unref(Env());
-    const skv_buffers& b = held_->buffers;
-    const skv_config& c = held_->config;
-    const size_t tables = size_t(c.max_seqs) * c.model.layers * c.model.kv_heads;
-    Object o = Object::New(Env());
-    view(o, "token", b.token, c.max_tokens);
-    view(o, "position", b.position, c.max_tokens);
-    view(o, "classes", b.classes, c.max_tokens);
-    view(o, "row", reinterpret_cast<int32_t*>(b.row), c.max_rows * sizeof(skv_row) / 4);
-    view(o, "table", b.table, tables * c.table_stride);
-    view(o, "length", b.length, tables);
-    view(o, "budget", b.budget, size_t(c.max_seqs) * c.model.layers);
-    view(o, "param", b.param, size_t(c.max_seqs) * SKV_MAX_PARAMS);
-    both(o, "sampler", b.sampler, c.max_tokens);
-    both(o, "sampled", b.sampled, c.max_tokens);
-    view(o, "history", b.history, b.history_capacity);
-    view(o, "biasToken", b.bias_token, b.bias_capacity);
-    view(o, "biasValue", b.bias_value, b.bias_capacity);
-    view(o, "copy", b.copy, size_t(c.max_copies) * 2);
-    Value().Set("buffers", o);
+  void attach(std::shared_ptr<OpenEngine> open) {
+    open_ = std::move(open);
+    open_->settle = Napi::ThreadSafeFunction::New(Env(), Napi::Function(), "skv step", 0, 1);
+    open_->settle.Unref(Env());
+    Object buffers = Object::New(Env());
+    each_array(open_->config.values, open_->buffers,
+               [&](const char* name, auto* array, size_t n) { buffers.Set(name, view(array, n)); });
+    Value().Set("buffers", buffers);
   }
 
  private:
   template <class T>
-  Napi::ArrayBuffer share(T* data, size_t bytes) {
-    auto* keep = new std::shared_ptr<Held>(held_); /* arrays keep the engine's memory alive until close() */
+  Napi::ArrayBuffer share(T* array, size_t n) {
+    auto* keep = new std::shared_ptr<OpenEngine>(open_); /* arrays keep the engine's memory alive until close() */
     auto buffer = Napi::ArrayBuffer::New(
-        Env(), data, bytes, [](Napi::Env, void*, std::shared_ptr<Held>* kept) { delete kept; }, keep);
+        Env(), array, n * sizeof(T), [](Napi::Env, void*, std::shared_ptr<OpenEngine>* kept) { delete kept; }, keep);
     memory_.push_back(Napi::Reference<Napi::ArrayBuffer>::New(buffer, 1));
     return buffer;
   }
 
-  void view(Object& to, const char* name, int32_t* data, size_t n) {
-    to.Set(name, Napi::Int32Array::New(Env(), n, share(data, n * 4), 0));
-  }
-  void view(Object& to, const char* name, float* data, size_t n) {
-    to.Set(name, Napi::Float32Array::New(Env(), n, share(data, n * 4), 0));
-  }
-
-  /* Both views of records that mix i32 and f32 words. */
+  Napi::Value view(float* array, size_t n) { return Napi::Float32Array::New(Env(), n, share(array, n), 0); }
+  /* Numbers, or records as their 32-bit words. */
   template <class T>
-  void both(Object& to, const char* name, T* data, size_t records) {
-    const size_t n = records * sizeof(T) / 4;
-    auto buffer = share(data, n * 4);
-    to.Set(name, Napi::Int32Array::New(Env(), n, buffer, 0));
-    to.Set(std::string(name) + "F", Napi::Float32Array::New(Env(), n, buffer, 0));
+  Napi::Value view(T* array, size_t n) {
+    return Napi::Int32Array::New(Env(), n * sizeof(T) / 4, share(array, n), 0);
   }
 
-  Held& idle(Napi::Env env) {
-    if (!held_ || !held_->engine) throw Error::New(env, "the engine is closed");
-    if (held_->busy) throw Error::New(env, "a step is running");
-    return *held_;
+  OpenEngine& idle(Napi::Env env) {
+    if (!open_ || !open_->engine) throw Error::New(env, "the engine is closed");
+    if (open_->busy) throw Error::New(env, "a step is running");
+    return *open_;
   }
 
   Napi::Value step(const CallbackInfo& info) {
@@ -234,20 +235,20 @@ class Engine : public Napi::ObjectWrap<Engine> {
       deferred.Reject(e.Value());
       return deferred.Promise();
     }
-    const Object o = info[0].As<Object>();
-    const skv_step_counts counts = {integer(o, "rows"), integer(o, "tokens"), integer(o, "samplers"),
-                                    integer(o, "copies")};
-    held_->busy = true;
-    auto* keep = new std::shared_ptr<Held>(held_); /* dropped on the event loop: the runner must not destroy itself */
-    Held* held = held_.get();
-    held->settle.Ref(env);
-    held->runner.post([held, keep, deferred, counts] {
+    skv_step_counts counts{};
+    read_numbers(info[0].As<Object>(), counts);
+    open_->busy = true;
+    auto* keep =
+        new std::shared_ptr<OpenEngine>(open_); /* dropped on the event loop: the runner must not destroy itself */
+    OpenEngine* open = open_.get();
+    open->settle.Ref(env);
+    open->runner.post([open, keep, deferred, counts] {
       char error[1024] = "";
-      const bool failed = held->backend->step(held->engine, &counts, error, sizeof error) != 0;
+      const bool failed = open->backend->step(open->engine, &counts, error, sizeof error) != 0;
       const std::string message = error;
-      held->settle.BlockingCall([held, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
-        held->busy = false;
-        held->settle.Unref(env);
+      open->settle.BlockingCall([open, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
+        open->busy = false;
+        open->settle.Unref(env);
         if (failed)
           deferred.Reject(Error::New(env, message).Value());
         else
@@ -259,18 +260,19 @@ class Engine : public Napi::ObjectWrap<Engine> {
   }
 
   Napi::Value add_policy(const CallbackInfo& info) {
-    Held& h = idle(info.Env());
+    OpenEngine& open = idle(info.Env());
     char error[1024] = "";
-    const int32_t index = h.backend->add_policy(h.engine, info[0].ToString().Utf8Value().c_str(), error, sizeof error);
+    const int32_t index =
+        open.backend->add_policy(open.engine, info[0].ToString().Utf8Value().c_str(), error, sizeof error);
     if (index < 0) throw Error::New(info.Env(), error);
     return Number::New(info.Env(), index);
   }
 
   Napi::Value read_lane(const CallbackInfo& info) {
-    Held& h = idle(info.Env());
-    std::vector<int32_t> out(size_t(h.config.table_stride) * SKV_PAGE);
-    const int32_t n = h.backend->read_lane(h.engine, info[0].ToNumber(), info[1].ToNumber(), info[2].ToNumber(),
-                                           info[3].ToNumber(), out.data());
+    OpenEngine& open = idle(info.Env());
+    std::vector<int32_t> out(size_t(open.config.values.table_stride) * SKV_PAGE);
+    const int32_t n = open.backend->read_lane(open.engine, info[0].ToNumber(), info[1].ToNumber(), info[2].ToNumber(),
+                                              info[3].ToNumber(), out.data());
     if (n < 0) throw Error::New(info.Env(), "no such sequence, layer, head or lane");
     auto array = Napi::Int32Array::New(info.Env(), size_t(n));
     std::copy(out.begin(), out.begin() + n, array.Data());
@@ -278,71 +280,78 @@ class Engine : public Napi::ObjectWrap<Engine> {
   }
 
   Napi::Value logits(const CallbackInfo& info) {
-    Held& h = idle(info.Env());
-    const float* from = h.backend->logits(h.engine, info[0].ToNumber());
+    OpenEngine& open = idle(info.Env());
+    const float* from = open.backend->logits(open.engine, info[0].ToNumber());
     if (!from) throw Error::New(info.Env(), "the last step kept no logits for this draw");
-    auto array = Napi::Float32Array::New(info.Env(), size_t(h.config.model.vocab));
-    std::copy(from, from + h.config.model.vocab, array.Data());
+    auto array = Napi::Float32Array::New(info.Env(), size_t(open.config.values.model.vocab));
+    std::copy(from, from + open.config.values.model.vocab, array.Data());
     return array;
   }
 
   Napi::Value describe(const CallbackInfo& info) {
-    Held& h = idle(info.Env());
+    OpenEngine& open = idle(info.Env());
     char json[1024];
-    h.backend->describe(h.engine, json, sizeof json);
+    open.backend->describe(open.engine, json, sizeof json);
     return info.Env().Global().Get("JSON").As<Object>().Get("parse").As<Napi::Function>().Call(
         {Napi::String::New(info.Env(), json)});
   }
 
   /* Frees the engine at once; arrays that were handed out are detached and have length 0 from then on. */
   Napi::Value close(const CallbackInfo& info) {
-    if (!held_) return info.Env().Undefined();
-    if (held_->busy) throw Error::New(info.Env(), "a step is running");
+    if (!open_) return info.Env().Undefined();
+    if (open_->busy) throw Error::New(info.Env(), "a step is running");
     for (auto& buffer : memory_) buffer.Value().Detach();
     memory_.clear();
-    held_->close();
-    held_.reset();
+    open_->close();
+    open_.reset();
     return info.Env().Undefined();
   }
 
-  std::shared_ptr<Held> held_;
+  std::shared_ptr<OpenEngine> open_;
   std::vector<Napi::Reference<Napi::ArrayBuffer>> memory_;
 };
 
-Napi::FunctionReference Engine::constructor;
+Napi::FunctionReference NativeEngine::constructor;
 
 }  // namespace
 
-void define_engine(Napi::Env env) { Engine::define(env); }
+void define_engine(Napi::Env env) { NativeEngine::define(env); }
 
 Napi::Value open_engine(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto owner = std::make_shared<Held>();
-  read_config(info[0].As<Object>(), *owner);
-  auto* keep = new std::shared_ptr<Held>(owner); /* dropped on the event loop: the runner must not destroy itself */
-  Held* held = owner.get();
-  const bool report = info[1].IsFunction();
+  auto owner = std::make_shared<OpenEngine>();
+  const Object options = info[0].As<Object>();
+  read_config(options, owner->config);
+  owner->backend_path = options.Get("backend").ToString();
+  auto* keep =
+      new std::shared_ptr<OpenEngine>(owner); /* dropped on the event loop: the runner must not destroy itself */
+  OpenEngine* open = owner.get();
   auto deferred = Napi::Promise::Deferred::New(env);
-  auto settle = std::make_shared<Napi::ThreadSafeFunction>(Napi::ThreadSafeFunction::New(
-      env, report ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {}), "skv open", 0,
-      1));
-  held->runner.post([held, keep, deferred, settle] {
-    auto progress = [](void* arg, float done) {
+  const Napi::Function progress =
+      info[1].IsFunction() ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {});
+  auto settle =
+      std::make_shared<Napi::ThreadSafeFunction>(Napi::ThreadSafeFunction::New(env, progress, "skv open", 0, 1));
+  open->runner.post([open, keep, deferred, settle] {
+    auto report = [](void* arg, float done) {
       static_cast<Napi::ThreadSafeFunction*>(arg)->BlockingCall(
           [done](Napi::Env env, Napi::Function f) { f.Call({Number::New(env, done)}); });
     };
-    if (open_backend(*held)) {
+    try {
       char error[2048] = "";
-      held->engine = held->backend->open(&held->config, &held->buffers, progress, settle.get(), error, sizeof error);
-      held->error = error;
+      open->backend = open_backend(open->backend_path);
+      open->engine =
+          open->backend->open(&open->config.values, &open->buffers, report, settle.get(), error, sizeof error);
+      open->error = error;
+    } catch (const std::exception& e) {
+      open->error = e.what();
     }
-    settle->BlockingCall([held, keep, deferred](Napi::Env env, Napi::Function) {
-      if (held->engine) {
-        Object o = Engine::constructor.New({});
-        Engine::Unwrap(o)->attach(*keep);
+    settle->BlockingCall([open, keep, deferred](Napi::Env env, Napi::Function) {
+      if (open->engine) {
+        Object o = NativeEngine::constructor.New({});
+        NativeEngine::Unwrap(o)->attach(*keep);
         deferred.Resolve(o);
       } else {
-        deferred.Reject(Error::New(env, held->error).Value());
+        deferred.Reject(Error::New(env, open->error).Value());
       }
       delete keep;
     });

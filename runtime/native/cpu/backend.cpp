@@ -30,7 +30,7 @@ auto guarded(char* error, int32_t bytes, Failed failed, Fn&& fn) -> decltype(fn(
 
 skv_engine* open_engine(const skv_config* c, skv_buffers* buffers, void (*progress)(void*, float), void* arg,
                         char* error, int32_t bytes) {
-  if (c->abi_version != SKV_ABI_VERSION || c->size != sizeof(skv_config))
+  if (c->abi_version != SKV_BACKEND_VERSION || c->size != sizeof(skv_config))
     return tell(error, bytes, "skv_cpu.so and skv.node are of different versions: build both again"), nullptr;
   return guarded(error, bytes, static_cast<skv_engine*>(nullptr),
                  [&] { return new skv_engine{skv::Engine(*c, buffers, progress, arg)}; });
@@ -55,7 +55,7 @@ void describe(skv_engine* e, char* json, int32_t bytes) { tell(json, bytes, e->e
 void close_engine(skv_engine* e) { delete e; }
 
 const skv_backend kBackend = {
-    SKV_ABI_VERSION, sizeof(skv_backend), "cpu", open_engine, add_policy, step, read_lane, logits,
+    SKV_BACKEND_VERSION, sizeof(skv_backend), "cpu", open_engine, add_policy, step, read_lane, logits,
     describe,        close_engine};
 
 }  // namespace

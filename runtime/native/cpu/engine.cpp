@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "elementwise.h"
+#include "fields.h"
 #include "forward.h"
 #include "policy.h"
 
@@ -89,42 +90,24 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
   sampling_.resize(c.threads);
   drawn_.resize(tokens), last_rows_.resize(c.max_rows);
 
-  /* One block for everything TypeScript sees; each array starts on a cache line. */
-  const size_t tables = size_t(c.max_seqs) * model_.layers * model_.kv_heads;
-  const size_t history = size_t(c.max_seqs) * c.table_stride * SKV_PAGE, bias = size_t(c.max_seqs) * 1024;
-  const size_t words[] = {size_t(tokens),
-                          size_t(tokens),
-                          size_t(tokens),
-                          size_t(c.max_rows) * sizeof(skv_row) / 4,
-                          tables * c.table_stride,
-                          tables,
-                          size_t(c.max_seqs) * model_.layers,
-                          size_t(c.max_seqs) * SKV_MAX_PARAMS,
-                          size_t(tokens) * sizeof(skv_sampler) / 4,
-                          size_t(tokens) * sizeof(skv_sampled) / 4,
-                          history,
-                          bias,
-                          bias,
-                          size_t(c.max_copies) * 2};
-  size_t total = 0;
-  for (size_t n : words) total += (n * 4 + 63) / 64 * 64;
-  tables_ = std::make_unique<Arena>(total);
-  uint8_t* at = tables_->data();
-  int index = 0;
-  auto take = [&](auto*& pointer) {
-    pointer = reinterpret_cast<std::remove_reference_t<decltype(pointer)>>(at);
-    at += (words[index++] * 4 + 63) / 64 * 64;
-  };
-  take(buffers_.token), take(buffers_.position), take(buffers_.classes), take(buffers_.row), take(buffers_.table);
-  take(buffers_.length), take(buffers_.budget), take(buffers_.param), take(buffers_.sampler), take(buffers_.sampled);
-  take(buffers_.history), take(buffers_.bias_token), take(buffers_.bias_value), take(buffers_.copy);
-  buffers_.history_capacity = int32_t(history);
-  buffers_.bias_capacity = int32_t(bias);
-  buffers_.max_copies = c.max_copies;
+  share_buffers(c);
   *buffers = buffers_;
 
   exec_ = {threads_.count(), &threads_, run_parallel, nullptr, nullptr, 0};
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
+}
+
+/* One block for everything TypeScript sees; each array starts on a cache line. */
+void Engine::share_buffers(const skv_config& c) {
+  auto lines = [](size_t bytes) { return (bytes + 63) / 64 * 64; };
+  size_t total = 0;
+  each_array(c, buffers_, [&](const char*, auto* array, size_t n) { total += lines(n * sizeof *array); });
+  tables_ = std::make_unique<Arena>(total);
+  uint8_t* at = tables_->data();
+  each_array(c, buffers_, [&](const char*, auto*& array, size_t n) {
+    array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(at);
+    at += lines(n * sizeof *array);
+  });
 }
 
 int Engine::add_policy(const char* path) {

@@ -65,6 +65,7 @@ class Engine {
   void run_policies(const skv_step_counts& counts, int layer);
   void compact(const skv_step_counts& counts);
   void size_scratch();
+  void share_buffers(const skv_config& config);
 
   skv_model model_;
   std::vector<float> inv_freq_;

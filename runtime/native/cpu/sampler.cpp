@@ -129,8 +129,8 @@ void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const floa
   if (wanted == 0) return;
   rank(logits, vocab, wanted, 0);
   for (int i = 0; i < wanted; i++) {
-    out->alternative[i] = ranked_[i].second;
-    out->alternative_logprob[i] = float(ranked_[i].first - norm);
+    out->alternatives[i] = ranked_[i].second;
+    out->alternative_logprobs[i] = float(ranked_[i].first - norm);
   }
 }
 

@@ -57,14 +57,12 @@ class Mapping {
   size_t bytes_;
 };
 
-const char* const kRoleNames[SKV_T_COUNT] = {"embed", "outputNorm", "output",  "attnNorm", "q",  "k",
-                                             "v",     "o",          "ffnNorm", "gate",     "up", "down"};
-
 bool per_layer(int role) { return role >= SKV_T_ATTN_NORM; }
 bool is_norm(int role) { return role == SKV_T_OUTPUT_NORM || role == SKV_T_ATTN_NORM || role == SKV_T_FFN_NORM; }
 
 std::string name_of(const skv_tensor& t) {
-  std::string name = t.role >= 0 && t.role < SKV_T_COUNT ? kRoleNames[t.role] : "role " + std::to_string(t.role);
+  const char* role = skv_role_name(t.role);
+  const std::string name = role ? role : "role " + std::to_string(t.role);
   return per_layer(t.role) ? name + " of layer " + std::to_string(t.layer) : name;
 }
 
@@ -150,7 +148,7 @@ Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, f
   auto need = [&](int role, int l) -> Item& {
     auto found = items.find({role, l});
     if (found == items.end())
-      throw std::runtime_error(std::string("tensor ") + kRoleNames[role] + " of layer " + std::to_string(l) +
+      throw std::runtime_error(std::string("tensor ") + skv_role_name(role) + " of layer " + std::to_string(l) +
                                " is missing");
     return found->second;
   };

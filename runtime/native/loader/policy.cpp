@@ -14,21 +14,21 @@
 namespace skv {
 namespace {
 
-/* The policy in an opened library, or null with a reason. */
-const skv_policy* entry_of(void* handle, const std::string& symbol, std::string* why) {
+/* The policy in an opened library. Throws std::runtime_error. */
+const skv_policy& entry_of(void* handle, const std::string& path, const std::string& symbol) {
+  auto no_policy = [&](const std::string& why) { return std::runtime_error(path + " is no policy library: " + why); };
   auto entry = reinterpret_cast<skv_policy_entry_fn>(dlsym(handle, symbol.c_str()));
-  if (!entry) return *why = "it exports no " + symbol, nullptr;
+  if (!entry) throw no_policy("it exports no " + symbol);
   const skv_policy* policy = entry();
-  if (!policy) return *why = "its entry returned nothing", nullptr;
+  if (!policy) throw no_policy("its entry returned nothing");
   if (policy->abi_version != SKV_ABI_VERSION || policy->size != sizeof(skv_policy))
-    return *why = "it was built for ABI " + std::to_string(policy->abi_version) + ", this engine has " +
-                  std::to_string(SKV_ABI_VERSION) + ": build it again",
-           nullptr;
-  if (policy->lanes < 1 || policy->lanes > SKV_MAX_LANES)
-    return *why = "it asks for an impossible number of lanes", nullptr;
-  return policy;
+    throw std::runtime_error(path + " was built with another version of skv: build the policy again");
+  if (policy->lanes < 1 || policy->lanes > SKV_MAX_LANES) throw no_policy("it asks for an impossible number of lanes");
+  if (!policy->error) throw no_policy("it has no words for its errors");
+  return *policy;
 }
 
+/* Opens the library in a child first. Throws std::runtime_error when that child dies of it. */
 void probe(const std::string& path, const std::string& symbol) {
   const pid_t child = fork();
   if (child < 0) return; /* no process to spare: open it directly */
@@ -36,8 +36,9 @@ void probe(const std::string& path, const std::string& symbol) {
     for (int s : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) signal(s, SIG_DFL);
     alarm(10); /* a lock held by another thread at the fork would otherwise hang the child */
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    std::string why;
-    _exit(handle && entry_of(handle, symbol, &why) ? 0 : 1);
+    auto entry = handle ? reinterpret_cast<skv_policy_entry_fn>(dlsym(handle, symbol.c_str())) : nullptr;
+    if (entry) entry();
+    _exit(0); /* whatever is wrong and no crash is said by the parent */
   }
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
@@ -54,16 +55,17 @@ const skv_policy* open_policy(const std::string& name, const std::string& target
   std::lock_guard<std::mutex> lock(mutex);
   if (auto found = opened.find(name); found != opened.end()) return found->second;
   const size_t mark = name.rfind('#');
-  const std::string path = name.substr(0, mark),
-                    symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
+  const std::string path = name.substr(0, mark);
+  const std::string symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
   probe(path, symbol);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(std::string("cannot open policy: ") + dlerror());
-  std::string why;
-  const skv_policy* policy = entry_of(handle, symbol, &why);
-  if (!policy) {
+  const skv_policy* policy;
+  try {
+    policy = &entry_of(handle, path, symbol);
+  } catch (...) {
     dlclose(handle);
-    throw std::runtime_error(path + " is not a policy library: " + why);
+    throw;
   }
   if (target != policy->target)
     throw std::runtime_error(path + " was built for the target " + policy->target + "; this engine runs " + target +

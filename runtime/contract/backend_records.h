@@ -1,0 +1,213 @@
+/* Numbers and records that backends and the addon share. Printed from records.ts by `npm run contract`; edit that. */
+#ifndef SKV_BACKEND_RECORDS_H
+#define SKV_BACKEND_RECORDS_H
+#include "records.h"
+
+/* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
+#define SKV_BACKEND_VERSION 0x7488dad5u
+
+#define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
+#define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
+
+/* Types of weights, numbered as GGUF numbers them. */
+enum {
+  SKV_W_F32 = 0,
+  SKV_W_F16 = 1,
+  SKV_W_Q4_0 = 2,
+  SKV_W_Q4_1 = 3,
+  SKV_W_Q8_0 = 8,
+  SKV_W_BF16 = 30,
+};
+
+/* What a weight tensor is to the forward pass. */
+enum {
+  SKV_T_EMBED = 0,
+  SKV_T_OUTPUT_NORM = 1,
+  SKV_T_OUTPUT = 2, /* absent: tied to embed */
+  SKV_T_ATTN_NORM = 3,
+  SKV_T_Q = 4,
+  SKV_T_K = 5,
+  SKV_T_V = 6,
+  SKV_T_O = 7,
+  SKV_T_FFN_NORM = 8,
+  SKV_T_GATE = 9,
+  SKV_T_UP = 10,
+  SKV_T_DOWN = 11,
+};
+
+#define SKV_T_COUNT 12
+
+/* What TypeScript calls a role; null: there is none. */
+static inline const char* skv_role_name(int32_t role) {
+  switch (role) {
+    case SKV_T_EMBED:
+      return "embed";
+    case SKV_T_OUTPUT_NORM:
+      return "outputNorm";
+    case SKV_T_OUTPUT:
+      return "output";
+    case SKV_T_ATTN_NORM:
+      return "attnNorm";
+    case SKV_T_Q:
+      return "q";
+    case SKV_T_K:
+      return "k";
+    case SKV_T_V:
+      return "v";
+    case SKV_T_O:
+      return "o";
+    case SKV_T_FFN_NORM:
+      return "ffnNorm";
+    case SKV_T_GATE:
+      return "gate";
+    case SKV_T_UP:
+      return "up";
+    case SKV_T_DOWN:
+      return "down";
+  }
+  return NULL;
+}
+
+/* One weight tensor of a model file. Matrices are [rows = outputs][cols = inputs], row-major. */
+typedef struct skv_tensor {
+  int32_t role;   /* SKV_T_… */
+  int32_t layer;  /* 0 for tensors outside layers */
+  int32_t type;   /* SKV_W_… */
+  int32_t rows;   /* of norms 1 */
+  int32_t cols;   /* inputs, or the size of a norm */
+  int32_t file;   /* index into files */
+  int64_t offset; /* within that file, */
+  int64_t bytes;  /* checked by the reader, checked again against the mapping */
+} skv_tensor;
+static_assert(offsetof(skv_tensor, role) == 0, "skv_tensor.role");
+static_assert(offsetof(skv_tensor, layer) == 4, "skv_tensor.layer");
+static_assert(offsetof(skv_tensor, type) == 8, "skv_tensor.type");
+static_assert(offsetof(skv_tensor, rows) == 12, "skv_tensor.rows");
+static_assert(offsetof(skv_tensor, cols) == 16, "skv_tensor.cols");
+static_assert(offsetof(skv_tensor, file) == 20, "skv_tensor.file");
+static_assert(offsetof(skv_tensor, offset) == 24, "skv_tensor.offset");
+static_assert(offsetof(skv_tensor, bytes) == 32, "skv_tensor.bytes");
+static_assert(sizeof(skv_tensor) == 40, "skv_tensor");
+
+/* What the dense model needs to know. */
+typedef struct skv_model {
+  int32_t layers;           /* decoder layers */
+  int32_t width;            /* of the residual stream */
+  int32_t heads;            /* query heads */
+  int32_t kv_heads;         /* a divisor of heads */
+  int32_t head_dim;         /* of queries, keys and values */
+  int32_t ffn;              /* outputs of gate and up */
+  int32_t vocab;            /* tokens */
+  int32_t rope_interleaved; /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
+  float norm_eps;           /* of the norms */
+  int32_t tensors;          /* entries of tensor */
+  int32_t files;            /* entries of file */
+  const float* inv_freq;    /* [head_dim / 2] radians per position, with RoPE scaling applied */
+  const skv_tensor* tensor; /* [tensors] */
+  const char* const* file;  /* [files] paths */
+} skv_model;
+
+/* What an engine is opened with. */
+typedef struct skv_config {
+  uint32_t abi_version;      /* SKV_BACKEND_VERSION */
+  uint32_t size;             /* of this struct */
+  skv_model model;           /* its weights and numbers */
+  int32_t kv_type;           /* SKV_BF16 or SKV_F32 */
+  int32_t pages;             /* of the pool, the null page included */
+  int32_t table_stride;      /* page entries of one (sequence, layer, KV head) */
+  int32_t max_seqs;          /* sequences that tables have room for */
+  int32_t max_rows;          /* of a step */
+  int32_t max_tokens;        /* of a step */
+  int32_t max_copies;        /* of a step */
+  int32_t threads;           /* the one that calls included */
+  int32_t policies;          /* entries of policy */
+  const char* const* policy; /* paths of policy libraries; skv_row.policy indexes them */
+  const int32_t* cpu;        /* thread i is pinned to cpu[i], when not null */
+} skv_config;
+
+/* One draw of a step: which logits, with what parameters. */
+typedef struct skv_sampler {
+  float temperature;  /* 0: greedy, the lowest token number among equals */
+  float top_p;        /* 1: off */
+  float min_p;        /* 0: off */
+  float repetition;   /* 1: off */
+  float presence;     /* 0: off */
+  float frequency;    /* 0: off */
+  int32_t top_k;      /* 0: off */
+  int32_t seed_lo;    /* of this request; draws depend on seed and position alone */
+  int32_t seed_hi;    /* its upper half */
+  int32_t position;   /* logical position of the token being drawn */
+  int32_t history0;   /* [history0, history1) of history: tokens so far, */
+  int32_t history1;   /* when a penalty counts them */
+  int32_t generated0; /* the generated ones of them begin here */
+  int32_t bias0;      /* [bias0, bias1) of bias_token and bias_value */
+  int32_t bias1;      /* empty if equal */
+  int32_t logprobs;   /* alternatives wanted, 0 … SKV_MAX_LOGPROBS; -1: none, not even the token's own */
+  int32_t target;     /* >= 0: draw nothing, report this token's log-probability (teacher forcing) */
+  int32_t source;     /* which of the step's tokens its logits come from */
+} skv_sampler;
+static_assert(offsetof(skv_sampler, temperature) == 0, "skv_sampler.temperature");
+static_assert(offsetof(skv_sampler, top_p) == 4, "skv_sampler.top_p");
+static_assert(offsetof(skv_sampler, min_p) == 8, "skv_sampler.min_p");
+static_assert(offsetof(skv_sampler, repetition) == 12, "skv_sampler.repetition");
+static_assert(offsetof(skv_sampler, presence) == 16, "skv_sampler.presence");
+static_assert(offsetof(skv_sampler, frequency) == 20, "skv_sampler.frequency");
+static_assert(offsetof(skv_sampler, top_k) == 24, "skv_sampler.top_k");
+static_assert(offsetof(skv_sampler, seed_lo) == 28, "skv_sampler.seed_lo");
+static_assert(offsetof(skv_sampler, seed_hi) == 32, "skv_sampler.seed_hi");
+static_assert(offsetof(skv_sampler, position) == 36, "skv_sampler.position");
+static_assert(offsetof(skv_sampler, history0) == 40, "skv_sampler.history0");
+static_assert(offsetof(skv_sampler, history1) == 44, "skv_sampler.history1");
+static_assert(offsetof(skv_sampler, generated0) == 48, "skv_sampler.generated0");
+static_assert(offsetof(skv_sampler, bias0) == 52, "skv_sampler.bias0");
+static_assert(offsetof(skv_sampler, bias1) == 56, "skv_sampler.bias1");
+static_assert(offsetof(skv_sampler, logprobs) == 60, "skv_sampler.logprobs");
+static_assert(offsetof(skv_sampler, target) == 64, "skv_sampler.target");
+static_assert(offsetof(skv_sampler, source) == 68, "skv_sampler.source");
+static_assert(sizeof(skv_sampler) == 72, "skv_sampler");
+
+/* What a draw came to. */
+typedef struct skv_sampled {
+  int32_t token;                  /* drawn, or the target */
+  float logprob;                  /* of token under softmax of the raw logits, natural log */
+  int32_t alternatives[20];       /* the likeliest tokens, best first */
+  float alternative_logprobs[20]; /* theirs */
+} skv_sampled;
+static_assert(offsetof(skv_sampled, token) == 0, "skv_sampled.token");
+static_assert(offsetof(skv_sampled, logprob) == 4, "skv_sampled.logprob");
+static_assert(offsetof(skv_sampled, alternatives) == 8, "skv_sampled.alternatives");
+static_assert(offsetof(skv_sampled, alternative_logprobs) == 88, "skv_sampled.alternative_logprobs");
+static_assert(sizeof(skv_sampled) == 168, "skv_sampled");
+
+/* How many of each a step has. */
+typedef struct skv_step_counts {
+  int32_t rows;     /* of row */
+  int32_t tokens;   /* of token, position, classes */
+  int32_t samplers; /* of sampler and sampled */
+  int32_t copies;   /* pairs of copy */
+} skv_step_counts;
+static_assert(offsetof(skv_step_counts, rows) == 0, "skv_step_counts.rows");
+static_assert(offsetof(skv_step_counts, tokens) == 4, "skv_step_counts.tokens");
+static_assert(offsetof(skv_step_counts, samplers) == 8, "skv_step_counts.samplers");
+static_assert(offsetof(skv_step_counts, copies) == 12, "skv_step_counts.copies");
+static_assert(sizeof(skv_step_counts) == 16, "skv_step_counts");
+
+/* Memory that the engine and a backend share for the life of an engine; how long each array is says fields.h. */
+typedef struct skv_buffers {
+  int32_t* token;       /* tokens of the step */
+  int32_t* position;    /* logical position of token i */
+  int32_t* classes;     /* SKV_CLASS_… bits */
+  skv_row* row;         /* rows of the step */
+  int32_t* table;       /* page numbers: tables of skv_step */
+  int32_t* length;      /* live slots: lengths of skv_step */
+  int32_t* budget;      /* budgets of skv_step */
+  float* param;         /* params of skv_step */
+  skv_sampler* sampler; /* at most one draw per token of a step */
+  skv_sampled* sampled; /* the same */
+  int32_t* history;     /* tokens that penalties count */
+  int32_t* bias_token;  /* tokens whose logits are moved */
+  float* bias_value;    /* by this much */
+  int32_t* copy;        /* page pairs (from, to), copied before the step runs */
+} skv_buffers;
+
+#endif

@@ -1,0 +1,233 @@
+/**
+ * `npm run contract`: writes the C side of records.ts beside it, and the versions of both ABIs. test/contract holds the
+ * committed text against this, so that nobody forgets it.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Enumeration, type Field, type RecordOf, type Scalar, snake } from './fields.ts';
+import * as c from './records.ts';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const WIDTH = 120;
+
+const types: Record<Scalar, [c: string, bytes: number]> = {
+  i32: ['int32_t', 4],
+  f32: ['float', 4],
+  i64: ['int64_t', 8],
+  flag: ['int32_t', 4],
+};
+const typeOf = ({ type }: Field): string => (typeof type === 'string' ? types[type][0] : type.c);
+const upper = (name: string): string => snake(name).toUpperCase();
+
+/** A comment, as many lines as it takes. */
+function comment(text: string): string[] {
+  const lines = ['/*'];
+  for (const word of `${text} */`.split(' ')) {
+    const last = lines.length - 1;
+    if (`${lines[last]} ${word}`.length <= WIDTH) lines[last] += ` ${word}`;
+    else lines.push(` * ${word}`);
+  }
+  return lines;
+}
+
+/** Lines with their comments in one column, or above, where one would be too long. */
+function aligned(lines: readonly [code: string, doc?: string][]): string[] {
+  const column = Math.max(...lines.map(([code, doc]) => (doc ? code.length : 0)));
+  const beside = lines.map(([code, doc]) => (doc ? `  ${code.padEnd(column)} /* ${doc} */` : `  ${code}`));
+  if (beside.every((line) => line.length <= WIDTH)) return beside;
+  return lines.flatMap(([code, doc]) => [...(doc ? [`  /* ${doc} */`] : []), `  ${code}`]);
+}
+
+/** Docs name fields as TypeScript has them; C's names are in snake_case. */
+const inC = (doc: string, names: readonly string[]): string =>
+  names.reduce((text, name) => text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), snake(name)), doc);
+
+const allNames = [
+  ...[c.row, c.hints, c.probe, c.tensor, c.model, c.config, c.sampler, c.sampled].flatMap(
+    ({ fields }) => [...fields] as Field[],
+  ),
+  ...c.buffers,
+]
+  .map(({ name }) => name)
+  .filter((name) => snake(name) !== name);
+
+function struct({ c: name, doc, fields }: RecordOf): string[] {
+  const lines = fields.map((field): [string, string] => [
+    `${typeOf(field)} ${snake(field.name)}${field.count ? `[${field.count}]` : ''};`,
+    inC(field.doc, allNames),
+  ]);
+  return [...comment(doc), `typedef struct ${name} {`, ...aligned(lines), `} ${name};`, ...asserts(name, fields), ''];
+}
+
+/** Where a struct of numbers has its fields, for the compiler to agree. */
+function asserts(name: string, fields: readonly Field[]): string[] {
+  const lines: string[] = [];
+  let at = 0;
+  for (const { name: field, type, count = 1 } of fields) {
+    if (typeof type !== 'string') return []; // pointers: C's alone
+    lines.push(`static_assert(offsetof(${name}, ${snake(field)}) == ${at}, "${name}.${snake(field)}");`);
+    at += types[type][1] * count;
+  }
+  return [...lines, `static_assert(sizeof(${name}) == ${at}, "${name}");`];
+}
+
+const enumOf = ({ prefix, doc, entries }: Enumeration): string[] => [
+  ...comment(doc),
+  'enum {',
+  ...aligned(
+    Object.entries(entries)
+      .map(([name, [value, about]]) => [`${prefix}${upper(name)} = ${value},`, about] as const)
+      .map(([code, about]): [string, string?] => [code, about]),
+  ),
+  '};',
+  '',
+];
+
+const define = (name: string, value: number | string, doc: string): [string, string] => [
+  `#define SKV_${name} ${value}`,
+  doc,
+];
+
+const defines = (lines: [string, string][]): string[] => [...aligned(lines).map((line) => line.slice(2)), ''];
+
+const head = (guard: string, doc: string, includes: readonly string[]): string[] => [
+  ...comment(`${doc} Printed from records.ts by \`npm run contract\`; edit that.`),
+  `#ifndef ${guard}`,
+  `#define ${guard}`,
+  ...includes.map((each) => `#include ${each}`),
+  '',
+];
+
+/** What counts of a header: neither comments nor blanks. */
+const meaning = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, ' ').replace(/\s+/g, ' ');
+
+/** A version that nobody can forget to raise: 32 bits of a hash of what both sides must agree on. */
+const versionOf = (texts: readonly string[]): string =>
+  `0x${createHash('sha256').update(texts.map(meaning).join('\0')).digest('hex').slice(0, 8)}`;
+
+const withVersion = (
+  text: string,
+  name: string,
+  others: readonly string[],
+  doc: string,
+): [text: string, version: string] => {
+  const version = versionOf([text, ...others]);
+  const lines = [...comment(doc), `#define ${name} ${version}u`, ''];
+  return [text.replace('@VERSION\n', `${lines.join('\n')}\n`), version];
+};
+
+const written = (name: string): string => readFileSync(join(here, name), 'utf8');
+
+function records(): string[] {
+  return [
+    ...head('SKV_RECORDS_H', 'Numbers and records that policies and the engine share.', [
+      '<assert.h>',
+      '<stddef.h>',
+      '<stdint.h>',
+    ]),
+    '@VERSION',
+    ...defines([
+      define('PAGE', c.PAGE, 'slots of a page'),
+      define('SEGMENT', c.SEGMENT, 'consecutive slots that attention is evaluated for together; merged in order'),
+      define('MAX_PARAMS', c.MAX_PARAMS, 'declared parameters of a policy'),
+      define('MAX_LANES', c.MAX_LANES, 'lanes of a page'),
+    ]),
+    ...[c.kvTypes, c.tokenClasses, c.errorCodes].flatMap(enumOf),
+    ...[c.row, c.hints, c.probe].flatMap(struct),
+    '#endif',
+    '',
+  ];
+}
+
+const sharedArrays: RecordOf = {
+  c: 'skv_buffers',
+  doc: 'Memory that the engine and a backend share for the life of an engine; how long each array is says fields.h.',
+  fields: c.buffers.map(({ name, element, doc }) => ({ name, type: { c: `${element}*` }, doc })),
+};
+
+function backendRecords(): string[] {
+  const roles = Object.keys(c.roles.entries);
+  return [
+    ...head('SKV_BACKEND_RECORDS_H', 'Numbers and records that backends and the addon share.', ['"records.h"']),
+    '@VERSION',
+    ...defines([
+      define('MAX_LOGPROBS', c.MAX_LOGPROBS, 'alternatives that a draw can report'),
+      define('KEPT_LOGITS', c.KEPT_LOGITS, 'draws of a step whose raw logits stay readable'),
+    ]),
+    ...[c.weightTypes, c.roles].flatMap(enumOf),
+    `#define SKV_T_COUNT ${roles.length}`,
+    '',
+    '/* What TypeScript calls a role; null: there is none. */',
+    'static inline const char* skv_role_name(int32_t role) {',
+    '  switch (role) {',
+    ...roles.flatMap((role) => [`    case SKV_T_${upper(role)}:`, `      return "${role}";`]),
+    '  }',
+    '  return NULL;',
+    '}',
+    '',
+    ...[c.tensor, c.model, c.config, c.sampler, c.sampled, c.stepCounts, sharedArrays].flatMap(struct),
+    '#endif',
+    '',
+  ];
+}
+
+/** fn(name, field) for each number that TypeScript gives. */
+const visit = ({ c: name, fields }: RecordOf): string[] => [
+  'template <class Fn>',
+  `void each_number(${name}& of, Fn&& fn) {`,
+  ...fields
+    .filter(({ type, filled }) => typeof type === 'string' && !filled)
+    .map(({ name: field }) => `  fn("${field}", of.${snake(field)});`),
+  '}',
+  '',
+];
+
+/** Names in TypeScript beside the fields in C, for the addon, and how long the shared arrays are. */
+function fields(): string[] {
+  return [
+    ...head('SKV_FIELDS_H', 'Fields by the names that TypeScript has for them.', ['"backend_records.h"']),
+    'namespace skv {',
+    '',
+    '/* each_number(record, fn) calls fn(name, field) for each number that TypeScript gives. */',
+    ...[c.probe, c.tensor, c.model, c.config, c.stepCounts].flatMap(visit),
+    '/* Calls fn(name, array, elements) for each shared array. */',
+    'template <class Fn>',
+    'void each_array(const skv_config& c, skv_buffers& of, Fn&& fn) {',
+    ...c.buffers.map(({ name, count }) => `  fn("${name}", of.${snake(name)}, ${product(count)});`),
+    '}',
+    '',
+    '}  // namespace skv',
+    '#endif',
+    '',
+  ];
+}
+
+const product = ([first, ...rest]: readonly (string | number)[]): string =>
+  [`size_t(${snake(String(first))})`, ...rest.map((each) => snake(String(each)))].join(' * ');
+
+/** Every printed file's text, by name. */
+export function printed(): Record<string, string> {
+  const [policies, abi] = withVersion(
+    records().join('\n'),
+    'SKV_ABI_VERSION',
+    [written('abi.h')],
+    'What policy libraries and the engine agree on, as a number: this file and abi.h.',
+  );
+  const [backends, backend] = withVersion(
+    backendRecords().join('\n'),
+    'SKV_BACKEND_VERSION',
+    [policies, written('abi.h'), written('backend.h'), fields().join('\n')],
+    'What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h.',
+  );
+  return {
+    'records.h': policies,
+    'backend_records.h': backends,
+    'fields.h': fields().join('\n'),
+    'versions.ts': `/** Printed by \`npm run contract\`: versions of the contract, as records.h and backend_records.h have them. */\nexport const ABI_VERSION = ${abi};\nexport const BACKEND_VERSION = ${backend};\n`,
+  };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  for (const [name, text] of Object.entries(printed())) writeFileSync(join(here, name), text);

@@ -1,0 +1,107 @@
+/* Numbers and records that policies and the engine share. Printed from records.ts by `npm run contract`; edit that. */
+#ifndef SKV_RECORDS_H
+#define SKV_RECORDS_H
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What policy libraries and the engine agree on, as a number: this file and abi.h. */
+#define SKV_ABI_VERSION 0x60de248fu
+
+#define SKV_PAGE 16       /* slots of a page */
+#define SKV_SEGMENT 256   /* consecutive slots that attention is evaluated for together; merged in order */
+#define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
+#define SKV_MAX_LANES 16  /* lanes of a page */
+
+/* Type of keys and values in a page. */
+enum {
+  SKV_BF16 = 0,
+  SKV_F32 = 1,
+  SKV_F16 = 2,
+};
+
+/* Bits of a token's class. */
+enum {
+  SKV_CLASS_SPECIAL = 1,
+  SKV_CLASS_PUNCTUATION = 2,
+};
+
+/* What a policy's functions return: 0, or one of these. */
+enum {
+  SKV_E_SHAPE = 1,     /* the library holds no kernel for this head size, group, or type of keys and values */
+  SKV_E_HEADS = 2,     /* more KV heads than can decide together */
+  SKV_E_DEVICE = 1000, /* + cudaError_t: launches after an error of the device fail until the process ends */
+};
+
+/* One sequence's part of one step; written by the engine. */
+typedef struct skv_row {
+  int32_t seq;          /* row of tables, lengths, budgets, params */
+  int32_t policy;       /* which opened policy runs it; -1: none, the row is skipped (room in a captured graph) */
+  int32_t token0;       /* its tokens in the step's arrays: [token0, token0 + tokens) */
+  int32_t tokens;       /* how many */
+  int32_t pos0;         /* logical position of its first token; the i-th has pos0 + i */
+  int32_t prompt;       /* length of the prompt: logical positions below it are prompt */
+  int32_t observe0;     /* observed queries of this row: logical positions [observe0, observe1), empty if equal, */
+  int32_t observe1;     /* always inside [pos0, pos0 + tokens) */
+  int32_t observe_last; /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
+  int32_t compact;      /* 1: select and compact at the end of the step */
+  int32_t window_first; /* protected slots: logical position < window_first, */
+  int32_t window_last;  /* or >= length - window_last, length = pos0 + tokens */
+} skv_row;
+static_assert(offsetof(skv_row, seq) == 0, "skv_row.seq");
+static_assert(offsetof(skv_row, policy) == 4, "skv_row.policy");
+static_assert(offsetof(skv_row, token0) == 8, "skv_row.token0");
+static_assert(offsetof(skv_row, tokens) == 12, "skv_row.tokens");
+static_assert(offsetof(skv_row, pos0) == 16, "skv_row.pos0");
+static_assert(offsetof(skv_row, prompt) == 20, "skv_row.prompt");
+static_assert(offsetof(skv_row, observe0) == 24, "skv_row.observe0");
+static_assert(offsetof(skv_row, observe1) == 28, "skv_row.observe1");
+static_assert(offsetof(skv_row, observe_last) == 32, "skv_row.observe_last");
+static_assert(offsetof(skv_row, compact) == 36, "skv_row.compact");
+static_assert(offsetof(skv_row, window_first) == 40, "skv_row.window_first");
+static_assert(offsetof(skv_row, window_last) == 44, "skv_row.window_last");
+static_assert(sizeof(skv_row) == 48, "skv_row");
+
+/* What a step's launches depend on, for the rows of the policy that is called. Upper bounds: more only costs time, so a
+ * graph captured with generous ones serves every step below them; with less, rows stay without an answer. The CPU does
+ * not read them. */
+typedef struct skv_hints {
+  int32_t decode_rows;     /* rows of one token at or after the prompt's end; 0 leaves their kernels out */
+  int32_t prompt_tokens;   /* most tokens of any other row; 0 leaves their kernels out */
+  int32_t observed_tokens; /* most observed queries of any such row; 0 leaves their kernel out */
+  int32_t slots;           /* most live slots of one head, this step's tokens included */
+  int32_t compact_rows;    /* rows with compact = 1 */
+} skv_hints;
+static_assert(offsetof(skv_hints, decode_rows) == 0, "skv_hints.decode_rows");
+static_assert(offsetof(skv_hints, prompt_tokens) == 4, "skv_hints.prompt_tokens");
+static_assert(offsetof(skv_hints, observed_tokens) == 8, "skv_hints.observed_tokens");
+static_assert(offsetof(skv_hints, slots) == 12, "skv_hints.slots");
+static_assert(offsetof(skv_hints, compact_rows) == 16, "skv_hints.compact_rows");
+static_assert(sizeof(skv_hints) == 20, "skv_hints");
+
+/* Direct evaluation of the policy's expressions, for tests of the oracle ladder: no pages, no attention. On CUDA the
+ * arrays are [device] memory, the default stream is used and the result awaited. All arrays have `slots` entries unless
+ * said; a null array is one the expression does not read. */
+typedef struct skv_probe {
+  uint32_t abi_version;   /* SKV_ABI_VERSION */
+  uint32_t size;          /* of this struct */
+  int32_t slots;          /* live slots */
+  int32_t head_dim;       /* of keys and values */
+  int32_t layer;          /* for slot.layer */
+  int32_t layers;         /* for slot.layers */
+  int32_t head;           /* for slot.head */
+  int32_t heads;          /* for slot.heads */
+  float length;           /* logical length */
+  float query_pos;        /* position of the query, for slot.age */
+  const float* params;    /* [SKV_MAX_PARAMS] */
+  const float* pos;       /* logical positions */
+  const float* seen;      /* observed queries that could see the slot */
+  const float* attn;      /* group-reduced probability */
+  const int32_t* classes; /* SKV_CLASS_… bits */
+  const float* keys;      /* [slot][head_dim] */
+  const float* values;    /* [slot][head_dim] */
+  float* states;          /* [state][slot]: read by score; read and written by next */
+  float* scores;          /* written by score, before pool and heads */
+} skv_probe;
+
+#endif

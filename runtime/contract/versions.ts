@@ -1,0 +1,3 @@
+/** Printed by `npm run contract`: versions of the contract, as records.h and backend_records.h have them. */
+export const ABI_VERSION = 0x60de248f;
+export const BACKEND_VERSION = 0x7488dad5;
