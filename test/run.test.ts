@@ -1,7 +1,7 @@
 /** The test runner itself: the three ways in which a broken test file would pass unnoticed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { judge } from '../run.ts';
+import { judge } from './run.ts';
 
 const ended = (total: number, passed: number, skipped = 0) =>
   `\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1ms\n`;
