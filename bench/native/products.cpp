@@ -74,7 +74,7 @@ struct Case {
     const size_t pairs = size_t(tokens) * pairs_of(cols);
     q.resize(pairs * kPair), scale.resize(pairs), sum.resize(pairs * 2), offset.resize(pairs * 2);
     x = {cols, values, cols, q.data(), scale.data(), sum.data(), offset.data()};
-    if (cols % kBlock == 0) quantize_all(quantize, x, tokens);
+    if (cols % kBlock == 0) quantise_all(quantise_generic, x, tokens);
   }
 };
 

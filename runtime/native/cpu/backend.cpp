@@ -80,7 +80,7 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   std::vector<int16_t> sum(pairs * 2);
   std::vector<int32_t> offset(pairs * 2);
   skv::Activations a{cols, x, cols, q.data(), scale.data(), sum.data(), offset.data()};
-  if (skv::quantised(m.format)) skv::quantize_all(path->quantize, a, tokens);
+  if (skv::quantised(m.format)) skv::quantise_all(path->quantise, a, tokens);
   path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;
 }

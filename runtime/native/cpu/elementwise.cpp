@@ -3,8 +3,8 @@
 #include <cmath>
 #include <cstring>
 
-/* The loops below are plain; each is compiled for several instruction sets and chosen at load. Contraction is off for
- * this file, so that the choice cannot change a bit. */
+/* The loops below are plain: each is compiled for several instruction sets, and the loader chooses. No multiply and add
+ * are contracted (CMakeLists.txt), and sums are split over 16 lanes by hand, so the choice cannot change a bit. */
 #if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
 #define SKV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -14,12 +14,19 @@
 namespace skv {
 namespace {
 
-/* e^x within 2 ulp: x = k ln 2 + r, |r| <= ln 2 / 2, a polynomial in r, and k added to the exponent. */
+/* Partial sums of a sum: number i goes to lane i % 16, and lanes are added in order. */
+constexpr int kLanes = 16;
+
+/* x + kRound - kRound is the integer nearest to x, the even one of two, for |x| < 2^22. */
+constexpr float kRound = 12582912.0f;
+
+/* e^x within 2 ulp: x = k ln 2 + r, |r| <= ln 2 / 2, a polynomial in r (that of Cephes' expf), and k
+ * added to the exponent. */
 inline __attribute__((always_inline)) float exponential(float x) {
   x = x > 88.0f ? 88.0f : x;
   x = x < -87.0f ? -87.0f : x;
-  const float shifted = x * 1.44269504088896341f + 12582912.0f; /* rounds to an integer in the low bits */
-  const float k = shifted - 12582912.0f;
+  const float shifted = x * 1.44269504088896341f + kRound;
+  const float k = shifted - kRound;
   const float r = (x - k * 0.693359375f) - k * -2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
@@ -39,11 +46,11 @@ inline __attribute__((always_inline)) float exponential(float x) {
 }  // namespace
 
 SKV_CLONES void rms_norm(const float* x, const float* gain, float eps, int n, float* out) {
-  float lanes[16] = {0}; /* a fixed shape of sum: 16 interleaved partial sums, then in order */
+  float lanes[kLanes] = {0};
   int i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; l++) lanes[l] += x[i + l] * x[i + l];
-  for (; i < n; i++) lanes[i % 16] += x[i] * x[i];
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) lanes[l] += x[i + l] * x[i + l];
+  for (; i < n; i++) lanes[i % kLanes] += x[i] * x[i];
   float sum = 0;
   for (float lane : lanes) sum += lane;
   const float scale = 1.0f / std::sqrt(sum / float(n) + eps);
@@ -75,8 +82,8 @@ SKV_CLONES void rope(float* head, const float* cosine, const float* sine, int di
   }
 }
 
-/* n <= kPair inputs: int8 values, and the scale they share, which is returned. */
-SKV_CLONES float quantize_pair(const float* x, int n, int8_t* q) {
+/* n <= kPair inputs to int8 [n]; returns the scale they share. */
+SKV_CLONES float quantise_pair(const float* x, int n, int8_t* q) {
   int32_t peak_bits = 0; /* |x| compares like its bits */
   for (int i = 0; i < n; i++) {
     int32_t bits;
@@ -88,53 +95,54 @@ SKV_CLONES float quantize_pair(const float* x, int n, int8_t* q) {
   memcpy(&peak, &peak_bits, 4);
   const float inverse = peak > 1e-30f ? 127.0f / peak : 0.0f; /* below, the quotient would overflow */
   for (int i = 0; i < n; i++) {
-    const float shifted = x[i] * inverse + 12582912.0f;
-    q[i] = int8_t(int32_t(shifted - 12582912.0f));
+    const float shifted = x[i] * inverse + kRound;
+    q[i] = int8_t(int32_t(shifted - kRound));
   }
   return peak / 127.0f;
 }
 
-void quantize(const Activations& to, int token, const float* x) {
+void quantise_generic(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
   for (int i = 0; i < pairs; i++) {
     const size_t at = size_t(token) * pairs + i;
     const int n = to.cols - i * kPair < kPair ? to.cols - i * kPair : kPair;
     int8_t* q = to.q + at * kPair;
-    to.scale[at] = quantize_pair(x + i * kPair, n, q);
+    to.scale[at] = quantise_pair(x + i * kPair, n, q);
     memset(q + n, 0, kPair - n);
     for (int b = 0; b < 2; b++) {
       int32_t sum = 0;
       for (int j = 0; j < kBlock; j++) sum += q[b * kBlock + j];
-      to.sum[at * 2 + b] = int16_t(sum), to.offset[at * 2 + b] = -128 * sum;
+      to.sum[at * 2 + b] = int16_t(sum);
+      to.offset[at * 2 + b] = -128 * sum;
     }
   }
 }
 
-SKV_CLONES float largest(const float* x, int n) {
-  float lanes[16];
+SKV_CLONES float max_of(const float* x, int n) {
+  float lanes[kLanes];
   for (float& lane : lanes) lane = -INFINITY;
   int i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (int l = 0; l < 16; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
   for (; i < n; i++) lanes[0] = x[i] > lanes[0] ? x[i] : lanes[0];
   float top = lanes[0];
   for (float lane : lanes) top = lane > top ? lane : top;
   return top;
 }
 
-SKV_CLONES double weigh(const float* x, float top, float scale, int n, float* out) {
+SKV_CLONES double exp_below(const float* x, float max, float scale, int n, float* out) {
   double total = 0;
   for (int from = 0; from < n; from += 1024) { /* sums in f32 stay short */
     const int to = from + 1024 < n ? from + 1024 : n;
     for (int i = from; i < to; i++) {
-      const float at = (x[i] - top) * scale;
+      const float at = (x[i] - max) * scale;
       out[i] = at < -87.0f ? 0.0f : exponential(at);
     }
-    float lanes[16] = {0};
+    float lanes[kLanes] = {0};
     int i = from;
-    for (; i + 16 <= to; i += 16)
-      for (int l = 0; l < 16; l++) lanes[l] += out[i + l];
-    for (; i < to; i++) lanes[i % 16] += out[i];
+    for (; i + kLanes <= to; i += kLanes)
+      for (int l = 0; l < kLanes; l++) lanes[l] += out[i + l];
+    for (; i < to; i++) lanes[i % kLanes] += out[i];
     for (float lane : lanes) total += double(lane);
   }
   return total;

@@ -21,7 +21,7 @@ Activations Engine::part(const Tokens& some, const float* x, int cols) const {
 
 /* One token's activations x, when they come in whole blocks. */
 void Engine::quantise(const Activations& to, int32_t i, const float* x) const {
-  if (to.cols % kBlock == 0) isa_->quantize(to, i, x);
+  if (to.cols % kBlock == 0) isa_->quantise(to, i, x);
 }
 
 /* The norm of a token's residual stream, ready for products. It is written where others read it only if they will. */

@@ -1,4 +1,7 @@
-/* The instruction-set paths of this build, best first. */
+/* The instruction-set paths of this build, and the choice between them. */
+#include <algorithm>
+#include <cstdlib>
+
 #include "matmul.h"
 
 namespace skv {
@@ -13,5 +16,21 @@ const Isa* const kIsas[] = {
     &kGeneric,
 };
 const int kIsaCount = sizeof kIsas / sizeof *kIsas;
+
+const Isa* find_isa(const char* name) {
+  if (!name) name = getenv("SKV_ISA");
+  for (int i = 0; i < kIsaCount; i++)
+    if ((!name || !*name || !strcmp(name, kIsas[i]->name)) && kIsas[i]->supported()) return kIsas[i];
+  return nullptr;
+}
+
+void quantise_all(Quantise quantise, const Activations& a, int tokens) {
+  for (int t = 0; t < tokens; t++) quantise(a, t, a.x + size_t(t) * a.stride);
+}
+
+int piece_groups(int groups, size_t bytes, int workers) {
+  const int pieces = std::min(groups, std::max(workers * 8, int(bytes >> 18)));
+  return (groups + pieces - 1) / pieces;
+}
 
 }  // namespace skv

@@ -1,5 +1,14 @@
-/* AVX2 with FMA: sixteen output rows are two registers. Compiled with its own flags; everything here stays in this
- * file. */
+/* Dense products with AVX2 and FMA. A tile is one row group × 4 tokens or 1, in registers from its first column to its
+ * last: the 16 rows are two registers h of 8 for each token.
+ *
+ *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
+ *         a: activations of tokens [token0, token1): f32 [token][stride], int8 q [token][pair][64], with the scale and
+ *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
+ *   out   [token][out_stride] f32, rows of groups [group0, group1)
+ *   bound by memory for few tokens; for many by arithmetic: no instruction adds four products of bytes to 32 bits, so
+ *         bytes are widened (Q8) or added in pairs first (Q4)
+ *
+ * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX2. */
 #include "matmul.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -8,7 +17,7 @@
 namespace skv {
 namespace {
 
-/* dot of four u8 weights and four broadcast i8 activations per row, exact. vpmaddubsw would saturate at 16 bits for
+/* acc [8 rows] += the dot products of four u8 weights and four broadcast i8 activations, exact. vpmaddubsw would saturate at 16 bits for
  * large weights, so bytes are widened first: even and odd inputs apart. */
 inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
   const __m256i mask = _mm256_set1_epi16(255);
@@ -19,17 +28,18 @@ inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(w_odd, x_odd));
 }
 
-/* Weights of at most 15 cannot saturate: 2 * 15 * 127 fits 16 bits. */
+/* The same for weights of at most 15, which cannot saturate: 2 * 15 * 127 fits 16 bits. */
 inline __m256i dot4_small(__m256i acc, __m256i w, int32_t x4) {
   const __m256i pairs = _mm256_maddubs_epi16(w, _mm256_set1_epi32(x4));
   return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
+/* Eight f16 as f32. */
 inline __m256 halves(const void* at) { return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at))); }
 
 inline __m256i load(const void* at) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(at)); }
 
-/* A block's dot products with a token, rows 8h .. 8h + 7. */
+/* Dot products of block b with a token's q [kBlock], rows 8h … 8h + 7. */
 inline __m256 q4_dot(const Q4Pair& pair, int b, const int8_t* q, int h) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
   const __m256i low = _mm256_set1_epi8(15);
@@ -42,6 +52,7 @@ inline __m256 q4_dot(const Q4Pair& pair, int b, const int8_t* q, int h) {
   return _mm256_cvtepi32_ps(sum);
 }
 
+/* The same for Q8; offset takes the bias of its bytes away. */
 inline __m256 q8_dot(const Q8Pair& pair, int b, const int8_t* q, int h, int32_t offset) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
   __m256i sum = _mm256_set1_epi32(offset);
@@ -49,6 +60,7 @@ inline __m256 q8_dot(const Q8Pair& pair, int b, const int8_t* q, int h, int32_t 
   return _mm256_cvtepi32_ps(sum);
 }
 
+/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs. */
 template <int T>
 inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, __m256 (*acc)[2]) {
   const int pairs = pairs_of(w.cols);
@@ -89,6 +101,7 @@ inline __m256 power(const int8_t* e) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(wide, _mm256_set1_epi32(127)), 23));
 }
 
+/* Column c of a group without blocks, rows 8h … 8h + 7, as f32. */
 inline __m256 weights(Format format, const uint8_t* group, int c, int h) {
   if (format == Format::F32) return _mm256_load_ps(reinterpret_cast<const float*>(group + size_t(c) * 64 + 32 * h));
   const __m128i half = _mm_load_si128(reinterpret_cast<const __m128i*>(group + size_t(c) * 32 + 16 * h));
@@ -106,6 +119,7 @@ inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* gro
     }
 }
 
+/* One tile from its format's loop to memory; row: the first of the group. */
 template <int T>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   __m256 acc[T][2];
@@ -129,7 +143,7 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
 
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
              int stride) {
-  constexpr int kPanel = 32;
+  constexpr int kPanel = 32; /* tokens whose activations stay in the first-level cache */
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
     for (int g = group0; g < group1; g++) {
@@ -147,7 +161,7 @@ bool supported() {
 
 }  // namespace
 
-extern const Isa kAvx2 = {"avx2", supported, product, quantize};
+extern const Isa kAvx2 = {"avx2", supported, product, quantise_generic};
 
 }  // namespace skv
 #endif

@@ -1,5 +1,14 @@
-/* AVX-512 with VNNI: one register holds 16 output rows. Compiled with its own flags; everything here stays in this
- * file. */
+/* Dense products with AVX-512 and VNNI. A tile is one row group × 8, 4, 2 or 1 tokens, in registers from its first
+ * column to its last: the 16 rows are one register for each token.
+ *
+ *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
+ *         a: activations of tokens [token0, token1): f32 [token][stride], int8 q [token][pair][64], with the scale and
+ *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
+ *   out   [token][out_stride] f32, rows of groups [group0, group1)
+ *   bound by memory for few tokens: so the first tile of a group prefetches its weights; by vpdpbusd for many, one of
+ *         which multiplies 4 inputs of 16 rows with a token's
+ *
+ * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX-512. */
 #include "matmul.h"
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -7,17 +16,16 @@
 
 #include <cstring>
 
-#include <type_traits>
-
 namespace skv {
 namespace {
 
-/* A block of weights, as bytes. */
+/* A block of a group's weights, unpacked. */
 struct Block {
-  __m512i w[8];
-  __m512 d;
+  __m512i w[8]; /* byte b of row r's dword j: input 4j + b */
+  __m512 d;     /* [row] */
 };
 
+/* Sixteen f16 as f32. */
 inline __m512 halves(const uint16_t* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at)));
 }
@@ -41,8 +49,8 @@ inline Block block_of(const Q8Pair& pair, int b) {
   return out;
 }
 
-/* A block's dot products with one token, for 16 rows, and `offset`. Four activations are broadcast per step; they are
- * read as dwords of the token's int8 row. */
+/* Dot products of a block with a token's q [kBlock], plus `offset`, 16 rows. Four activations are broadcast at a time,
+ * read as a dword. Two sums, so that one instruction need not wait for the one before. */
 inline __m512 dot(const Block& block, const int8_t* q, int32_t offset) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
   __m512i sum = _mm512_set1_epi32(offset), other = _mm512_setzero_si512();
@@ -53,6 +61,7 @@ inline __m512 dot(const Block& block, const int8_t* q, int32_t offset) {
   return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, other));
 }
 
+/* Rows [row, row + 16) of a token, less those past the last. */
 inline void store(float* out, int row, int rows, __m512 value) {
   if (row + kRows <= rows)
     _mm512_storeu_ps(out, value);
@@ -60,17 +69,17 @@ inline void store(float* out, int row, int rows, __m512 value) {
     _mm512_mask_storeu_ps(out, __mmask16((1u << (rows - row)) - 1), value);
 }
 
-/* Weights are read once from memory by the first tokens that meet them: those call what comes kAhead pairs of blocks
- * later into the second-level cache, where a single stream does not reach the memory's rate by itself. */
+/* Weights come from memory with the first tile of a group. It prefetches what comes kAhead pairs later into the
+ * second-level cache, since a single stream does not reach the memory's rate by itself. */
 constexpr int kAhead = 10;
 
 template <class Pair>
-inline void call(const Pair* pair) {
+inline void prefetch(const Pair* pair) {
   const char* ahead = reinterpret_cast<const char*>(pair + kAhead);
   for (size_t line = 0; line < sizeof(Pair); line += 64) _mm_prefetch(ahead + line, _MM_HINT_T1);
 }
 
-/* T tokens of one row group; kFirst: the weights come from memory. */
+/* A tile of tokens [t0, t0 + T); row: the first of the group; kFirst: its weights come from memory. */
 template <int T, bool kFirst>
 inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, float* out, int stride,
                     int row) {
@@ -82,7 +91,7 @@ inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, i
   const float* scale = a.scale + size_t(t0) * pairs;
   const int32_t* sums = reinterpret_cast<const int32_t*>(a.sum) + size_t(t0) * pairs;
   for (int i = 0; i < pairs; i++, pair++, q += kPair) {
-    if (kFirst) call(pair);
+    if (kFirst) prefetch(pair);
     const __m512i m = _mm512_load_si512(pair->m);
     const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
 #pragma GCC unroll 8
@@ -109,7 +118,7 @@ inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, i
   const float* scale = a.scale + size_t(t0) * pairs;
   const int32_t* offset = a.offset + size_t(t0) * pairs * 2;
   for (int i = 0; i < pairs; i++, pair++, q += kPair) {
-    if (kFirst) call(pair);
+    if (kFirst) prefetch(pair);
     const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
@@ -122,6 +131,7 @@ inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, i
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
 }
 
+/* Column c of a group without blocks, as f32. */
 inline __m512 weights(Format format, const uint8_t* group, int c) {
   if (format == Format::F32) return _mm512_load_ps(group + size_t(c) * 64);
   const __m256i half = _mm256_load_si256(reinterpret_cast<const __m256i*>(group + size_t(c) * 32));
@@ -159,36 +169,41 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
   }
 }
 
-template <int n>
-using Count = std::integral_constant<int, n>;
+/* One tile of group g that begins at token t: as many of tokens [t, end) as fit; returns how many. */
+template <bool kFirst>
+inline int next_tile(const Matrix& w, const Activations& a, int g, int t, int end, float* out, int stride) {
+  const uint8_t* group = w.group(g);
+  const int row = g * kRows;
+  if (t + 8 <= end) {
+    tile<8, kFirst>(w, a, group, t, out, stride, row);
+    return 8;
+  }
+  if (t + 4 <= end) {
+    tile<4, kFirst>(w, a, group, t, out, stride, row);
+    return 4;
+  }
+  if (t + 2 <= end) {
+    tile<2, kFirst>(w, a, group, t, out, stride, row);
+    return 2;
+  }
+  tile<1, kFirst>(w, a, group, t, out, stride, row);
+  return 1;
+}
 
-/* Tokens are walked in panels whose activations stay in the first-level cache while every row group passes over them.
- */
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
              int stride) {
-  constexpr int kPanel = 32;
+  constexpr int kPanel = 32; /* tokens whose activations stay in the first-level cache */
   for (int p0 = token0; p0 < token1; p0 += kPanel) {
     const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
     for (int g = group0; g < group1; g++) {
-      const uint8_t* group = w.group(g);
       int t = p0;
-      auto tokens = [&](auto T, auto first) {
-        tile<T, first>(w, a, group, t, out, stride, g * kRows);
-        t += T;
-      };
-      auto rest = [&](auto first) {
-        if (t + 8 <= p1) return tokens(Count<8>(), first);
-        if (t + 4 <= p1) return tokens(Count<4>(), first);
-        if (t + 2 <= p1) return tokens(Count<2>(), first);
-        tokens(Count<1>(), first);
-      };
-      if (t == token0) rest(std::true_type());
-      while (t < p1) rest(std::false_type());
+      if (t == token0) t += next_tile<true>(w, a, g, t, p1, out, stride);
+      while (t < p1) t += next_tile<false>(w, a, g, t, p1, out, stride);
     }
   }
 }
 
-/* Rounds to nearest even as the processor does by default. */
+/* A token's activations to int8, as quantise_generic; the processor rounds to nearest even by default. */
 void quantise(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
   for (int i = 0; i < pairs; i++, x += kPair) {
@@ -211,7 +226,8 @@ void quantise(const Activations& to, int token, const float* x) {
     to.scale[at] = peak / 127.0f;
     for (int b = 0; b < 2; b++) {
       const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(q[2 * b], q[2 * b + 1]));
-      to.sum[at * 2 + b] = int16_t(sum), to.offset[at * 2 + b] = -128 * sum;
+      to.sum[at * 2 + b] = int16_t(sum);
+      to.offset[at * 2 + b] = -128 * sum;
     }
   }
 }

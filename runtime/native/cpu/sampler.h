@@ -1,28 +1,37 @@
 /* From one row of logits to a token. A draw depends on the request's seed and the token's position alone. */
 #ifndef SKV_SAMPLER_H
 #define SKV_SAMPLER_H
-#include <utility>
 #include <vector>
 
 #include "backend.h"
 
 namespace skv {
 
-/* One per worker: no allocation per draw once it has grown. */
+/* What a worker draws tokens with: no allocation per draw once its arrays have grown. */
 class Sampling {
  public:
   /* logits [vocab] stays unchanged. */
   void draw(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab, skv_sampled* out);
 
  private:
+  struct Candidate {
+    float logit;
+    int token;
+  };
+  static bool better(const Candidate& a, const Candidate& b);
   const float* adjust(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab);
-  void rank(const float* x, int vocab, int count, float least);
-  int pick(const skv_sampler& s, const float* x, int vocab);
+  void apply_penalties(const skv_sampler& s, const skv_buffers& buffers, int vocab);
+  void find_best(const float* x, int vocab, int count, float min_prob);
+  void find_nucleus(const float* x, int vocab, double mass, float min_prob);
+  double mass_of_best() const;
+  int draw_random(const skv_sampler& s, const float* x, int vocab);
+  int draw_from_all(double at, int vocab, float min_prob) const;
+  int draw_from_best(double at) const;
 
-  std::vector<float> adjusted_;               /* [vocab] after penalties and bias */
-  std::vector<float> weights_;                /* [vocab] exponentials relative to the best token's */
-  std::vector<int32_t> counts_;               /* [vocab] occurrences among generated tokens */
-  std::vector<std::pair<float, int>> ranked_; /* candidates, best first */
+  std::vector<float> adjusted_; /* [vocab] logits after penalties and bias */
+  std::vector<float> prob_;     /* [vocab] probabilities relative to the best token's, which is 1 */
+  std::vector<int32_t> counts_; /* [vocab] occurrences among generated tokens */
+  std::vector<Candidate> best_; /* best first */
 };
 
 }  // namespace skv

@@ -15,14 +15,14 @@ static inline void relax() {
 #endif
 }
 
-Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)), share_(count) {
+Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)), range_(count) {
   for (int worker = 1; worker < count_; worker++) threads_.emplace_back([this, worker] { work(worker); });
 }
 
 Threads::~Threads() {
   stop_.store(true);
   round_.fetch_add(1);
-  ring(start_, workers_asleep_);
+  wake(start_, workers_asleep_);
   for (auto& thread : threads_) thread.join();
 }
 
@@ -34,10 +34,10 @@ void Threads::pin(int worker) const {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a refused pin costs speed, not correctness */
 }
 
-/* Sleeping announces itself before it looks again, ringing stores before it looks for sleepers; all of it is
- * sequentially consistent, so one of the two sees the other. */
+/* A sleeper counts itself in `asleep` before it looks again; who wakes has stored before it looks at `asleep`. All of it
+ * is sequentially consistent, so one of the two sees the other. */
 template <class Ready>
-void Threads::wait(std::condition_variable& bell, std::atomic<int32_t>& asleep, Ready ready) {
+void Threads::wait(std::condition_variable& signal, std::atomic<int32_t>& asleep, Ready ready) {
   if (ready()) return;
   const auto limit = std::chrono::steady_clock::now() + kSpin;
   do {
@@ -48,31 +48,33 @@ void Threads::wait(std::condition_variable& bell, std::atomic<int32_t>& asleep, 
   } while (std::chrono::steady_clock::now() < limit);
   std::unique_lock<std::mutex> lock(mutex_);
   asleep.fetch_add(1);
-  bell.wait(lock, ready);
+  signal.wait(lock, ready);
   asleep.fetch_sub(1);
 }
 
-void Threads::ring(std::condition_variable& bell, const std::atomic<int32_t>& asleep) {
+void Threads::wake(std::condition_variable& signal, const std::atomic<int32_t>& asleep) {
   if (asleep.load() == 0) return;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-  } /* who has announced itself is asleep by now */
-  bell.notify_all();
+  } /* who has counted itself is asleep by now */
+  signal.notify_all();
 }
 
-void Threads::drain(int worker) {
-  if (shares_ == 0) {
+void Threads::run_items(int worker) {
+  if (deal_ == Deal::own) {
     const int32_t end = first_of(worker + 1, count_, items_);
     for (int32_t item = first_of(worker, count_, items_); item < end; item++) run_(arg_, item, worker);
+    return;
   }
-  for (int32_t turn = 0; turn < shares_; turn++) {
-    const int32_t share = (worker + turn) % shares_, end = first_of(share + 1, shares_, items_);
-    for (int32_t item; (item = share_[share].next.fetch_add(1, std::memory_order_relaxed)) < end;)
+  const int32_t ranges = deal_ == Deal::near ? count_ : 1;
+  for (int32_t i = 0; i < ranges; i++) {
+    const int32_t range = (worker + i) % ranges, end = first_of(range + 1, ranges, items_);
+    for (int32_t item; (item = range_[range].next.fetch_add(1, std::memory_order_relaxed)) < end;)
       run_(arg_, item, worker);
   }
 }
 
-void Threads::section(int32_t items, int32_t shares, Run run, void* arg) {
+void Threads::section(int32_t items, Deal deal, Run run, void* arg) {
   if (items <= 0) return;
   if (count_ == 1 || items == 1) {
     for (int32_t item = 0; item < items; item++) run(arg, item, 0);
@@ -81,13 +83,14 @@ void Threads::section(int32_t items, int32_t shares, Run run, void* arg) {
   run_ = run;
   arg_ = arg;
   items_ = items;
-  shares_ = shares;
-  for (int32_t share = 0; share < shares; share++)
-    share_[share].next.store(first_of(share, shares, items), std::memory_order_relaxed);
+  deal_ = deal;
+  const int32_t ranges = deal == Deal::near ? count_ : deal == Deal::queue ? 1 : 0;
+  for (int32_t range = 0; range < ranges; range++)
+    range_[range].next.store(first_of(range, ranges, items), std::memory_order_relaxed);
   busy_.store(count_ - 1, std::memory_order_relaxed);
   round_.fetch_add(1);
-  ring(start_, workers_asleep_);
-  drain(0);
+  wake(start_, workers_asleep_);
+  run_items(0);
   wait(done_, caller_asleep_, [&] { return busy_.load() == 0; });
 }
 
@@ -97,8 +100,8 @@ void Threads::work(int worker) {
     wait(start_, workers_asleep_, [&] { return round_.load() != seen; });
     seen++;
     if (stop_.load()) return;
-    drain(worker);
-    if (busy_.fetch_sub(1) == 1) ring(done_, caller_asleep_);
+    run_items(worker);
+    if (busy_.fetch_sub(1) == 1) wake(done_, caller_asleep_);
   }
 }
 

@@ -30,8 +30,8 @@ class Threads {
   void adopt_caller() const { pin(0); }
 
   /* Runs items [0, items) and returns when all are done. Items begin in order; or, with `near`, each worker takes
-   * neighbours, one after the other, and then what others have left. Not reentrant. */
-  void parallel(int32_t items, bool near, Run run, void* arg) { section(items, near ? count_ : 1, run, arg); }
+   * neighbours, one after the other, and then what is left of other workers' items. Not reentrant. */
+  void parallel(int32_t items, bool near, Run run, void* arg) { section(items, near ? Deal::near : Deal::queue, run, arg); }
 
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
@@ -47,7 +47,7 @@ class Threads {
    * worker's cache, and nobody asks who takes what. */
   template <class Fn>
   void each_own(int32_t items, Fn&& fn) {
-    section(items, 0, call<std::remove_reference_t<Fn>>, &fn);
+    section(items, Deal::own, call<std::remove_reference_t<Fn>>, &fn);
   }
 
  private:
@@ -55,31 +55,34 @@ class Threads {
   static void call(void* arg, int32_t item, int32_t worker) {
     (*static_cast<Fn*>(arg))(item, worker);
   }
-  /* Items in `shares` runs of neighbours; a worker begins with its own. 0: each worker does its own and no others. */
-  void section(int32_t items, int32_t shares, Run run, void* arg);
-  /* The first item of a share. */
-  static int32_t first_of(int32_t share, int32_t shares, int32_t items) {
-    return int32_t(int64_t(items) * share / shares);
+  /* How the items of a section are dealt out, in ranges of neighbours: one range that all workers take from, in order;
+   * a range for each worker, which takes from the others' when its own is empty; or a range for each and no others. */
+  enum class Deal { queue, near, own };
+  void section(int32_t items, Deal deal, Run run, void* arg);
+  /* The first item of one of so many ranges. */
+  static int32_t first_of(int32_t range, int32_t ranges, int32_t items) {
+    return int32_t(int64_t(items) * range / ranges);
   }
   void pin(int worker) const;
   void work(int worker);
-  void drain(int worker);
-  /* Returns when ready() is true: spins, then sleeps on `bell`, counted in `asleep`. */
+  void run_items(int worker);
+  /* Returns when ready() is true: spins, then sleeps on `signal`, counted in `asleep`. */
   template <class Ready>
-  void wait(std::condition_variable& bell, std::atomic<int32_t>& asleep, Ready ready);
+  void wait(std::condition_variable& signal, std::atomic<int32_t>& asleep, Ready ready);
   /* Wakes who sleeps; what they wait for has been stored before. */
-  void ring(std::condition_variable& bell, const std::atomic<int32_t>& asleep);
+  void wake(std::condition_variable& signal, const std::atomic<int32_t>& asleep);
 
   const int count_;
   const std::vector<int> cpus_;
   std::vector<std::thread> threads_;
   Run run_ = nullptr;
   void* arg_ = nullptr;
-  int32_t items_ = 0, shares_ = 1;
-  struct alignas(64) Share {
+  int32_t items_ = 0;
+  Deal deal_ = Deal::queue;
+  struct alignas(64) Range {
     std::atomic<int32_t> next{0}; /* the next of its items to take */
   };
-  std::vector<Share> share_;
+  std::vector<Range> range_; /* [count]; one is in use for Deal::queue */
   /* round: raised to start a section; busy: workers still inside */
   alignas(64) std::atomic<uint32_t> round_{0};
   alignas(64) std::atomic<int32_t> busy_{0};
