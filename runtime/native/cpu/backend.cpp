@@ -55,8 +55,8 @@ void describe(skv_engine* e, char* json, int32_t bytes) { tell(json, bytes, e->e
 void close_engine(skv_engine* e) { delete e; }
 
 const skv_backend kBackend = {
-    SKV_BACKEND_VERSION, sizeof(skv_backend), "cpu", open_engine, add_policy, step, read_lane, logits,
-    describe,        close_engine};
+    SKV_BACKEND_VERSION, sizeof(skv_backend), "cpu", open_engine, add_policy, step, read_lane, logits, describe,
+    close_engine};
 
 }  // namespace
 

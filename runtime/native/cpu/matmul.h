@@ -4,10 +4,10 @@
  * which thread runs them, or which instruction set. Integer dot products are exact, and every path adds them in f32
  * with the same fused multiply-adds in the same order. Of quantised weights, pair by pair:
  *
- *   part = float(m of both blocks · sum_x of both blocks)                    sum_x: a block's int8 activations, added up
- *   part = fma(float(int8 dot product of a block), d of the block, part)     first block, then second
- *   acc  = fma(part, d_x, acc)                                               d_x: the pair's activation scale
- *   out  = acc * 2^e                                                         e of the row
+ *   part = float(m * sum_x, both blocks)      sum_x: int8 activations of a block, added up
+ *   part = fma(float(dot), d, part)           dot: int8 dot product of a block; first one block, then the other
+ *   acc  = fma(part, d_x, acc)                d_x: scale of the pair's activations
+ *   out  = acc * 2^e                          e: of the row
  *
  * Q8 has no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column. */
 #ifndef SKV_MATMUL_H

@@ -17,8 +17,8 @@
 namespace skv {
 namespace {
 
-/* acc [8 rows] += the dot products of four u8 weights and four broadcast i8 activations, exact. vpmaddubsw would saturate at 16 bits for
- * large weights, so bytes are widened first: even and odd inputs apart. */
+/* acc [8 rows] += the dot products of four u8 weights and four broadcast i8 activations, exact. vpmaddubsw would
+ * saturate at 16 bits for large weights, so bytes are widened first: even and odd inputs apart. */
 inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
   const __m256i mask = _mm256_set1_epi16(255);
   const __m256i x = _mm256_set1_epi32(x4);

@@ -15,9 +15,9 @@ struct WeightType {
   int block, bytes;
 };
 constexpr WeightType kWeightTypes[] = {
-    {SKV_W_F32, Format::F32, 1, 4},
-    {SKV_W_F16, Format::F16, 1, 2},
-    {SKV_W_BF16, Format::BF16, 1, 2},
+    {SKV_W_F32, Format::F32, 1, 4},       /* plain */
+    {SKV_W_F16, Format::F16, 1, 2},       /* plain */
+    {SKV_W_BF16, Format::BF16, 1, 2},     /* plain */
     {SKV_W_Q4_0, Format::Q4, kBlock, 18}, /* d, 16 pairs of nibbles */
     {SKV_W_Q4_1, Format::Q4, kBlock, 20}, /* d, m, 16 pairs of nibbles */
     {SKV_W_Q8_0, Format::Q8, kBlock, 34}, /* d, 32 values */

@@ -56,7 +56,8 @@ struct Matrix {
 
 /* Describes the packed form of a weight type (SKV_W_…); false when the type or cols cannot be packed. */
 bool describe(int32_t type, int rows, int cols, Matrix* out);
-/* Bytes of `rows` x `cols` as the file has them, or 0 for an unknown type or a cols that does not divide into blocks. */
+/* Bytes of `rows` x `cols` as the file has them, or 0 for an unknown type or a cols that does not divide into blocks.
+ */
 size_t source_bytes(int32_t type, int64_t rows, int64_t cols);
 /* Packs row groups [group0, group1) from the file's row-major form. Groups are independent: callers split over
  * threads. */

@@ -34,8 +34,8 @@ void Threads::pin(int worker) const {
   pthread_setaffinity_np(pthread_self(), sizeof set, &set); /* a refused pin costs speed, not correctness */
 }
 
-/* A sleeper counts itself in `asleep` before it looks again; who wakes has stored before it looks at `asleep`. All of it
- * is sequentially consistent, so one of the two sees the other. */
+/* A sleeper counts itself in `asleep` before it looks again; who wakes has stored before it looks at `asleep`. All of
+ * it is sequentially consistent, so one of the two sees the other. */
 template <class Ready>
 void Threads::wait(std::condition_variable& signal, std::atomic<int32_t>& asleep, Ready ready) {
   if (ready()) return;

@@ -31,7 +31,9 @@ class Threads {
 
   /* Runs items [0, items) and returns when all are done. Items begin in order; or, with `near`, each worker takes
    * neighbours, one after the other, and then what is left of other workers' items. Not reentrant. */
-  void parallel(int32_t items, bool near, Run run, void* arg) { section(items, near ? Deal::near : Deal::queue, run, arg); }
+  void parallel(int32_t items, bool near, Run run, void* arg) {
+    section(items, near ? Deal::near : Deal::queue, run, arg);
+  }
 
   /* The same for a callable: fn(item, worker). */
   template <class Fn>
