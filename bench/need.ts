@@ -1,6 +1,7 @@
 /** What kinds of work cannot do without: bytes to read and operations to do, from the model alone. */
 import type { LoadedModel } from '../runtime/model/types.ts';
-import type { RoleName } from '../runtime/contract/records.ts';
+import { slotBytes } from '../runtime/contract/page.ts';
+import { KvType, type RoleName } from '../runtime/contract/records.ts';
 import type { limitsOf } from './limits.ts';
 import type { Work } from './peers/protocol.ts';
 
@@ -64,17 +65,17 @@ export function need(job: Job, model: LoadedModel): { bytes: number; denseOps: n
   const weights = sum(inner, ({ bytes }) => bytes) + head.bytes;
   const perToken = 2 * sum(inner, ({ rows, cols }) => rows * cols);
   const headOps = 2 * head.rows * head.cols;
-  const slotBytes = layers * kvHeads * headDim * 4;
+  const slot = layers * kvHeads * slotBytes({ headDim, kvType: KvType.bf16, lanes: 0 }); // keys and values
   const pairOps = 4 * layers * heads * headDim;
   const { slots, batch } = job;
   return job.kind === 'prefill'
     ? {
-        bytes: weights + slots * slotBytes,
+        bytes: weights + slots * slot,
         denseOps: slots * perToken + headOps,
         attentionOps: (pairOps * slots * (slots + 1)) / 2,
       }
     : {
-        bytes: weights + batch * slots * slotBytes,
+        bytes: weights + batch * slots * slot,
         denseOps: batch * (perToken + headOps),
         attentionOps: pairOps * batch * slots,
       };

@@ -10,7 +10,7 @@ const madeWith: readonly [folder: string, files: RegExp][] = [
   ['codegen', /\.ts$/],
   ['dsl', /\.ts$/],
   ['templates', /\.(hbs|hpp|cuh|h|txt)$/],
-  ['runtime/contract', /\/(abi|records)\.h$/],
+  ['runtime/contract', /\/(abi|layout|records)\.h$/],
 ];
 
 const targets: readonly Target[] = ['cpu', 'cuda'];

@@ -9,6 +9,7 @@
 
 #include "abi.h"
 #include "bench.h"
+#include "layout.h"
 #include "policy.h"
 
 namespace skv::bench {
@@ -22,6 +23,7 @@ struct Pool {
   PoolSpec spec;
   const skv_policy* policy;
   skv_shape shape{};
+  skv_page_layout layout{};
   std::vector<float> inv_freq;
   std::unique_ptr<Block> pages, scratch, logits;
   std::vector<int32_t> table, lengths, budgets, classes;
@@ -37,7 +39,8 @@ struct Pool {
     for (int i = 0; i < s.dim / 2; i++) inv_freq[i] = std::pow(1e4f, -2.0f * float(i) / float(s.dim));
     shape.layers = s.layers, shape.kv_heads = s.kv_heads, shape.group = s.group, shape.head_dim = s.dim;
     shape.kv_type = SKV_BF16, shape.lanes = policy->lanes;
-    shape.page_bytes = (SKV_PAGE * (4 * s.dim + shape.lanes * 4) + 63) / 64 * 64;
+    layout = skv_layout_of(s.dim, skv_kv_bytes(shape.kv_type), shape.lanes);
+    shape.page_bytes = layout.bytes;
     shape.table_stride = (s.slots + tokens + SKV_PAGE - 1) / SKV_PAGE + 1;
     shape.max_tokens = tokens, shape.max_slots = shape.table_stride * SKV_PAGE;
     shape.max_rows = 1, shape.max_seqs = s.seqs, shape.io_type = SKV_F32;
@@ -105,7 +108,7 @@ struct Pool {
     }
     for (size_t page = 0; page < table.size() / spec.seqs; page++) {
       uint8_t* at = step.pool + size_t(table[table.size() / spec.seqs * seq + page]) * shape.page_bytes;
-      auto* lanes = reinterpret_cast<float*>(at + SKV_PAGE * 4 * spec.dim);
+      auto* lanes = reinterpret_cast<float*>(at + layout.lanes);
       for (int lane = shape.lanes - policy->states; lane < shape.lanes; lane++)
         for (int slot = 0; slot < SKV_PAGE; slot++) lanes[lane * SKV_PAGE + slot] = random.uniform() + 0.01f;
     }

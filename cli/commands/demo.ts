@@ -1,5 +1,6 @@
 import Table from 'cli-table3';
 import { demoPrompt } from '../../eval/text.ts';
+import { PAGE } from '../../runtime/contract/records.ts';
 import type { Engine } from '../../runtime/engine/engine.ts';
 import { openEngine, openModel } from '../model.ts';
 import { bytes, note, say } from '../output.ts';
@@ -34,7 +35,7 @@ export async function demo(flags: { model: string }): Promise<void> {
     await engine.close();
     const rate = (done.generatedTokens - 1) / (done.totalSeconds - (done.firstTokenSeconds ?? 0));
     const { layers, kvHeads } = model.spec;
-    const slots = Math.floor(done.cacheBytes / engine.stats().pageBytes / (layers * kvHeads)) * 16;
+    const slots = Math.floor(done.cacheBytes / engine.stats().pageBytes / (layers * kvHeads)) * PAGE;
     table.push([
       ratio ? `${policy.plan.name} at 20 %` : 'full',
       done.promptTokens,

@@ -4,6 +4,8 @@ import { irText } from '../../codegen/ir/text.ts';
 import type { Pass } from '../../codegen/plan/types.ts';
 import { CompileError } from '../../toolchain/process.ts';
 import { usageOf } from '../../codegen/back/cuda/usage.ts';
+import { slotBytes } from '../../runtime/contract/page.ts';
+import { KvType, kvBytes } from '../../runtime/contract/records.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { type KernelReport, report, table } from '../kernels.ts';
 import { parseRatio } from '../model.ts';
@@ -13,7 +15,7 @@ import { policyFile } from '../policies.ts';
 import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
 
 /** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16. */
-const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: 2, layers: 30, kvHeads: 3 };
+const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: kvBytes.bf16, layers: 30, kvHeads: 3 };
 
 const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
 
@@ -50,7 +52,8 @@ export async function explain(
   const peak = rules.bounded ? moved : undefined; // else it grows
   const every = plan.when.find((trigger) => trigger.kind === 'every');
   const n = every ? rules.until(length, length, 0) : undefined;
-  const slotBytes = (2 * shape.d * shape.b + 4 * plan.lanes.length) * shape.layers * shape.kvHeads;
+  const lanes = plan.lanes.length;
+  const bytesPerToken = slotBytes({ headDim: shape.d, kvType: KvType.bf16, lanes }) * shape.layers * shape.kvHeads;
   const live = steady ?? length;
   const costs = plan.passes.map((pass) => {
     const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
@@ -83,7 +86,7 @@ export async function explain(
         peak: peak ?? null,
         promptPeak,
         every: n ?? null,
-        bytesPerToken: slotBytes,
+        bytesPerToken,
       },
     });
   if (flags.ir) return say(irText(policy).trimEnd());
@@ -123,13 +126,13 @@ export async function explain(
     say('\nkernels');
     for (const line of typeof kernels === 'string' ? kernels.split('\n') : table(kernels)) say(`  ${line}`);
   }
-  say(`\nsize, after a prompt of ${length} tokens (${slotBytes} bytes a slot over all layers and heads)`);
+  say(`\nsize, after a prompt of ${length} tokens (${bytesPerToken} bytes a slot over all layers and heads)`);
   if (!rules.evicts) return say('  grows with every token');
   if (steady === undefined) return say('  varies: a threshold decides');
   if (n !== undefined) say(`  compacts every ${n} generated tokens`);
-  say(`  prompt    at most ${promptPeak} slots a head, ${((promptPeak * slotBytes) / 1048576).toFixed(1)} MiB`);
-  say(`  steady    ${steady} slots a head, ${((steady * slotBytes) / 1048576).toFixed(1)} MiB`);
+  say(`  prompt    at most ${promptPeak} slots a head, ${((promptPeak * bytesPerToken) / 1048576).toFixed(1)} MiB`);
+  say(`  steady    ${steady} slots a head, ${((steady * bytesPerToken) / 1048576).toFixed(1)} MiB`);
   say(
-    `  peak      ${peak === undefined ? 'grows with every generated token' : `${peak} slots a head, ${((peak * slotBytes) / 1048576).toFixed(1)} MiB, while generating`}`,
+    `  peak      ${peak === undefined ? 'grows with every generated token' : `${peak} slots a head, ${((peak * bytesPerToken) / 1048576).toFixed(1)} MiB, while generating`}`,
   );
 }

@@ -1,5 +1,5 @@
 /**
- * `npm run contract`: writes the C side of records.ts beside it, and the versions of both ABIs. test/contract holds the
+ * `npm run contract`: writes the C side of records.ts and page.ts beside them, and the versions of both ABIs. test/contract holds the
  * committed text against this, so that nobody forgets it.
  */
 import { createHash } from 'node:crypto';
@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Enumeration, type Field, type RecordOf, type Scalar, snake } from './fields.ts';
+import { LINE, pageFields } from './page.ts';
 import * as c from './records.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -92,8 +93,8 @@ const define = (name: string, value: number | string, doc: string): [string, str
 
 const defines = (lines: [string, string][]): string[] => [...aligned(lines).map((line) => line.slice(2)), ''];
 
-const head = (guard: string, doc: string, includes: readonly string[]): string[] => [
-  ...comment(`${doc} Printed from records.ts by \`npm run contract\`; edit that.`),
+const head = (guard: string, doc: string, includes: readonly string[], from = 'records.ts'): string[] => [
+  ...comment(`${doc} Printed from ${from} by \`npm run contract\`; edit that.`),
   `#ifndef ${guard}`,
   `#define ${guard}`,
   ...includes.map((each) => `#include ${each}`),
@@ -136,6 +137,47 @@ function records(): string[] {
     ]),
     ...[c.kvTypes, c.tokenClasses, c.errorCodes].flatMap(enumOf),
     ...[c.row, c.hints, c.probe].flatMap(struct),
+    '#endif',
+    '',
+  ];
+}
+
+/** The formula of page.ts. */
+function layout(): string[] {
+  const type = (name: string) => `kv_type == SKV_${upper(name)} ? ${c.kvBytes[name as c.KvName]} : `;
+  return [
+    ...head('SKV_LAYOUT_H', 'Where the fields of a page lie.', ['"records.h"'], 'page.ts'),
+    '#ifdef __CUDACC__',
+    '#define SKV_HOST_AND_DEVICE __host__ __device__',
+    '#else',
+    '#define SKV_HOST_AND_DEVICE',
+    '#endif',
+    '',
+    '/* Bytes of an element of keys and values; 0: there is no such type. */',
+    'SKV_HOST_AND_DEVICE constexpr int32_t skv_kv_bytes(int32_t kv_type) {',
+    `  return ${Object.keys(c.KvType).map(type).join('')}0;`,
+    '}',
+    '',
+    '/* Where each field begins, and how long a page is; in bytes. */',
+    'struct skv_page_layout {',
+    ...aligned([
+      ...pageFields.map(({ name, doc }): [string, string] => [`int32_t ${snake(name)};`, doc]),
+      ['int32_t bytes;', 'of a page: whole cache lines'],
+    ]),
+    '};',
+    '',
+    '/* kv_bytes: skv_kv_bytes of the type of keys and values. Only `bytes` depends on the lanes. */',
+    'SKV_HOST_AND_DEVICE constexpr skv_page_layout skv_layout_of(int32_t head_dim, int32_t kv_bytes, int32_t lanes) {',
+    '  skv_page_layout at{};',
+    '  int32_t end = 0;',
+    ...pageFields.flatMap(({ name, perSlot, element }) => [
+      `  at.${snake(name)} = end;`,
+      `  end += SKV_PAGE * ${snake(perSlot)} * ${element === 'kv' ? 'kv_bytes' : 4};`,
+    ]),
+    `  at.bytes = (end + ${LINE - 1}) / ${LINE} * ${LINE};`,
+    '  return at;',
+    '}',
+    '',
     '#endif',
     '',
   ];
@@ -212,8 +254,8 @@ export function printed(): Record<string, string> {
   const [policies, abi] = withVersion(
     records().join('\n'),
     'SKV_ABI_VERSION',
-    [written('abi.h')],
-    'What policy libraries and the engine agree on, as a number: this file and abi.h.',
+    [written('abi.h'), layout().join('\n')],
+    'What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h.',
   );
   const [backends, backend] = withVersion(
     backendRecords().join('\n'),
@@ -223,6 +265,7 @@ export function printed(): Record<string, string> {
   );
   return {
     'records.h': policies,
+    'layout.h': layout().join('\n'),
     'backend_records.h': backends,
     'fields.h': fields().join('\n'),
     'versions.ts': `/** Printed by \`npm run contract\`: versions of the contract, as records.h and backend_records.h have them. */\nexport const ABI_VERSION = ${abi};\nexport const BACKEND_VERSION = ${backend};\n`,

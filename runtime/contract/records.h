@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What policy libraries and the engine agree on, as a number: this file and abi.h. */
-#define SKV_ABI_VERSION 0x60de248fu
+/* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
+#define SKV_ABI_VERSION 0x807af6c9u
 
 #define SKV_PAGE 16       /* slots of a page */
 #define SKV_SEGMENT 256   /* consecutive slots that attention is evaluated for together; merged in order */

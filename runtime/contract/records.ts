@@ -19,6 +19,8 @@ export const MAX_LANES = 16;
 export const kvTypes = enumeration('SKV_', 'Type of keys and values in a page.', { bf16: [0], f32: [1], f16: [2] });
 export const KvType: ValuesOf<typeof kvTypes> = valuesOf(kvTypes);
 export type KvName = keyof typeof KvType;
+/** bytes of an element */
+export const kvBytes: Readonly<Record<KvName, number>> = { bf16: 2, f32: 4, f16: 2 };
 
 export const tokenClasses = enumeration('SKV_CLASS_', "Bits of a token's class.", { special: [1], punctuation: [2] });
 export const TokenClass: ValuesOf<typeof tokenClasses> = valuesOf(tokenClasses);

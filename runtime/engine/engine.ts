@@ -1,6 +1,7 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
+import { pageLayout } from '../contract/page.ts';
 import { KvType, PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
@@ -30,10 +31,6 @@ interface PolicyStats {
   slotsEvicted: number;
   slotsSeen: number;
 }
-
-/** Bytes of a page: keys and values of PAGE slots, then 32-bit lanes. As skv_cpu.so computes it. */
-const pageBytes = (headDim: number, element: number, lanes: number): number =>
-  Math.ceil((2 * PAGE * headDim * element + lanes * PAGE * 4) / 64) * 64;
 
 /** Threads and what they are pinned to. Throws RequestError for processors that are not ours. */
 function threadsOf(options: EngineOptions): ThreadsChoice {
@@ -111,7 +108,7 @@ export class Engine implements EngineApi {
     const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
     const kvType = KvType[storedAs(policies, options.kvType)];
     const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
-    const bytes = pageBytes(spec.headDim, kvType === KvType.f32 ? 4 : 2, lanes);
+    const { bytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
     const stride = pagesFor(maxModelLen) + 2;
     const wanted =
       options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * bytes);

@@ -299,7 +299,7 @@ void attend_run(const Run<KV>& run, const Way<KV>* then, const Split& split, con
   const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
   const Way<KV> start = run.way(run.seg0);
   for (int j = 0; j < Way<KV>::kAhead; j++)
-    for (int b = 0; b < SKV_PAGE * h.dim * (int)sizeof(typename KV::Word); b += 64) call(start.half(j) + b);
+    for (int b = 0; b < h.layout().values - h.layout().keys; b += 64) call(start.half(j) + b);
   tile_queries(h, 0, 1, tile.q, tile.sees);
   const bool observed = P::observes && h.row->observe1 > h.row->observe0;
   const Kept<KV> kept = split.kept<KV>(run.place, h.head);

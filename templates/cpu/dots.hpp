@@ -22,7 +22,7 @@ struct Way {
     if (then && j >= 2 * kSegmentPages && page0 + kSegmentPages > last) return then->half(j - 2 * kSegmentPages);
     const int p = page0 + j % kSegmentPages + j / (2 * kSegmentPages) * kSegmentPages;
     const uint8_t* page = h.page(p < last ? p : last);
-    return j / kSegmentPages % 2 ? page + SKV_PAGE * h.dim * sizeof(typename KV::Word) : page;
+    return page + (j / kSegmentPages % 2 ? h.layout().values : h.layout().keys);
   }
   const uint8_t* ahead(int j) const { return half(j + kAhead); }
 };

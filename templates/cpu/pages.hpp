@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "abi.h"
+#include "layout.h"
 #include "prelude.hpp"
 #include "shared/traits.hpp"
 #if defined(__x86_64__)
@@ -239,9 +240,10 @@ struct Head {
     length = s->lengths + index;
   }
   uint8_t* page(int p) const { return step->pool + (int64_t)table[p] * shape->page_bytes; }
-  Word* keys(int p) const { return (Word*)page(p); }
-  Word* values(int p) const { return keys(p) + SKV_PAGE * dim; }
-  int32_t* lane(int p, int lane) const { return (int32_t*)(values(p) + SKV_PAGE * dim) + lane * SKV_PAGE; }
+  skv_page_layout layout() const { return skv_layout_of(dim, sizeof(Word), shape->lanes); }
+  Word* keys(int p) const { return (Word*)(page(p) + layout().keys); }
+  Word* values(int p) const { return (Word*)(page(p) + layout().values); }
+  int32_t* lane(int p, int lane) const { return (int32_t*)(page(p) + layout().lanes) + lane * SKV_PAGE; }
   float* state(int p, int first, int s) const { return (float*)lane(p, first + s); }
   int64_t token(int t) const { return row->token0 + t; }
   // Queries of this head's group for a token: [group][dim].

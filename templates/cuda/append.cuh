@@ -18,7 +18,7 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
   const int before = h.live, tokens = min(kAppendTokens, row.tokens - t0);
   for (int i = threadIdx.x; i < tokens * 2 * L::chunks; i += kAppendThreads) {
     const int chunk = i % L::chunks, what = i / L::chunks % 2, t = t0 + i / L::chunks / 2;
-    const int slot = before + t, word = what * L::page + slot % SKV_PAGE * L::row + chunk * 4;
+    const int slot = before + t, word = what * L::half + slot % SKV_PAGE * L::row + chunk * 4;
     const Global<const uint32_t> from = global(what ? s.v : s.k);
     const int64_t at = ((int64_t)(row.token0 + t) * s.kv_heads + h.head) * D + chunk * L::per_chunk;
     float x[L::per_chunk];

@@ -216,7 +216,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
   const int page0 = split * length / SKV_PAGE + warp;
   if (page0 * SKV_PAGE < end) {
     number = h.table[page0];
-    for (int i = lane * 32; i < 2 * L::page; i += 32 * 32) call_ahead(h.numbered(number), i);  // while queries are read
+    for (int i = lane * 32; i < L::lanes; i += 32 * 32) call_ahead(h.numbered(number), i);  // while queries are read
   }
   load_part<KV, D, H>(h, queries, g0, heads);
   __syncthreads();

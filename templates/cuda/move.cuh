@@ -23,7 +23,7 @@ struct Mover {
     Chunk chunk[kMoveChunks];
     uint32_t word[words];
     // where the i-th thread's k-th piece lies
-    auto chunk_at = [&](int i, int slot) { return i / L::chunks % 2 * L::page + slot % SKV_PAGE * L::row + i % L::chunks * 4; };
+    auto chunk_at = [&](int i, int slot) { return i / L::chunks % 2 * L::half + slot % SKV_PAGE * L::row + i % L::chunks * 4; };
     auto lane_at = [&](int i, int slot) { return h.lanes + i * SKV_PAGE + slot % SKV_PAGE; };
     SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / chunks;

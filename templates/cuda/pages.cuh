@@ -4,6 +4,7 @@
 //          values [16 slots][head_dim]
 //          lanes  [lane][16 slots] words: position, then what the plan lists, the states last
 #pragma once
+#include "layout.h"
 #include "prelude.cuh"
 #include "shared/traits.hpp"
 
@@ -40,7 +41,9 @@ struct F32 {
 template <class KV, int D>
 struct Layout {
   static constexpr int row = D / KV::per_word;        // words of a slot's key or value
-  static constexpr int page = SKV_PAGE * row;         // words of a page's keys or values
+  static constexpr skv_page_layout at = skv_layout_of(D, 4 / KV::per_word, 0);
+  static constexpr int keys = at.keys / 4, values = at.values / 4, lanes = at.lanes / 4;  // where they begin
+  static constexpr int half = values - keys;          // from a slot's key to its value
   static constexpr int chunks = row / 4;              // 16-byte chunks of a slot's key or value
   static constexpr int per_chunk = 4 * KV::per_word;  // elements of a chunk
 };
@@ -130,7 +133,7 @@ struct Head {
   __device__ __forceinline__ Global<uint32_t> numbered(int32_t number) const {
     return global(s.pool) + (int64_t)number * s.page_words;
   }
-  static constexpr int values = L::page, lanes = 2 * L::page;  // where they begin in a page
+  static constexpr int keys = L::keys, values = L::values, lanes = L::lanes;  // where they begin in a page
   // Token t of the row in q, out: elements [group][D] of this head; in lse: [group].
   __device__ __forceinline__ int64_t query(int t) const {
     return ((int64_t)(row.token0 + t) * s.kv_heads + head) * s.group;

@@ -22,7 +22,7 @@ SKV_INLINE void replace_slot(const Head<KV, D>& h, int hole, int32_t lost) {
   if (hole == last) return;
   const Global<uint32_t> from = h.page(last / SKV_PAGE), to = h.page(hole / SKV_PAGE);
   for (int i = threadIdx.x; i < 2 * L::chunks; i += kReplaceThreads) {
-    const int at = i / L::chunks * L::page + i % L::chunks * 4;
+    const int at = i / L::chunks * L::half + i % L::chunks * 4;
     store_chunk(to, at + hole % SKV_PAGE * L::row, load_chunk(from, at + last % SKV_PAGE * L::row));
   }
   for (int i = threadIdx.x; i < P::lanes; i += kReplaceThreads) {

@@ -1,6 +1,6 @@
 /** The printed half of the contract is what records.ts says, and both halves have the same words. */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
@@ -68,7 +68,11 @@ test('a build of a policy is named by every header that it includes', () => {
       other,
       ...includes(other),
     ]);
-  const reached = ['abi.h', ...includes('abi.h')].sort();
+  const reached = ['abi.h', 'layout.h', ...includes('abi.h')].sort();
+  const templates = join(root, 'templates', 'cpu');
+  for (const file of readdirSync(templates).filter((name) => name.endsWith('.hpp')))
+    for (const [, name] of readFileSync(join(templates, file), 'utf8').matchAll(/#include "([^"]+)"/g))
+      assert.ok(!existsSync(join(contract, name)) || reached.includes(name), `${file} includes ${name}`);
   const named = filesOf('cpu').filter((path) => path.startsWith('runtime/contract/'));
   assert.equal(
     named,

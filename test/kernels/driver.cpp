@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "layout.h"
 
 namespace {
 
@@ -131,10 +132,11 @@ int main(int, char** argv) {
   const int repeat = word();
   int ops = word();
   threaded = repeat > 1;
-  const int dim = shape.head_dim, heads = shape.kv_heads * shape.group, bytes = shape.kv_type == SKV_F32 ? 4 : 2;
+  const int dim = shape.head_dim, heads = shape.kv_heads * shape.group, bytes = skv_kv_bytes(shape.kv_type);
   const auto inv_freq = list<float>(dim / 2);
   shape.lanes = policy->lanes;
-  shape.page_bytes = (SKV_PAGE * (2 * dim * bytes + shape.lanes * 4) + 63) / 64 * 64;
+  const skv_page_layout layout = skv_layout_of(dim, bytes, shape.lanes);
+  shape.page_bytes = layout.bytes;
   shape.table_stride = (shape.max_slots + SKV_PAGE - 1) / SKV_PAGE;
   shape.scale = 1 / std::sqrt((float)dim);
   shape.inv_freq = inv_freq.data();
@@ -220,15 +222,17 @@ int main(int, char** argv) {
       const uint8_t* page = step.pool + (size_t)table[index * shape.table_stride + s / SKV_PAGE] * shape.page_bytes;
       const int slot = s % SKV_PAGE;
       for (int l = 0; l < shape.lanes; l++)
-        lanes[(size_t)l * live + s] = ((const int32_t*)(page + SKV_PAGE * 2 * dim * bytes))[l * SKV_PAGE + slot];
+        lanes[(size_t)l * live + s] = ((const int32_t*)(page + layout.lanes))[l * SKV_PAGE + slot];
       for (int d = 0; d < dim; d++) {
         const int straight = slot * dim + d;
         const int key = cuda ? straight : bytes == 4 ? d * 16 + slot : d / 2 * 32 + slot * 2 + d % 2;
-        const int value = SKV_PAGE * dim + (cuda || bytes == 4 ? straight : 2 * (slot / 2 * dim + d) + slot % 2);
-        auto read = [&](int word) {
-          return bytes == 4 ? ((const float*)page)[word] : widen(((const uint16_t*)page)[word], shape.kv_type);
+        const int value = cuda || bytes == 4 ? straight : 2 * (slot / 2 * dim + d) + slot % 2;
+        auto read = [&](int field, int element) {
+          const uint8_t* from = page + field + element * bytes;
+          return bytes == 4 ? *(const float*)from : widen(*(const uint16_t*)from, shape.kv_type);
         };
-        keys[(size_t)s * dim + d] = read(key), values[(size_t)s * dim + d] = read(value);
+        keys[(size_t)s * dim + d] = read(layout.keys, key);
+        values[(size_t)s * dim + d] = read(layout.values, value);
       }
     }
     put(std::vector<int32_t>{live}), put(lanes), put(keys), put(values);

@@ -8,6 +8,7 @@
 #include "elementwise.h"
 #include "fields.h"
 #include "forward.h"
+#include "layout.h"
 #include "policy.h"
 
 namespace skv {
@@ -17,10 +18,8 @@ void run_parallel(void* self, int32_t items, int32_t near, void (*run)(void*, in
   static_cast<Threads*>(self)->parallel(items, near != 0, run, arg);
 }
 
-/* Bytes of a page: keys and values of SKV_PAGE slots, then the lanes. */
-int page_bytes(int head_dim, int kv_type, int lanes) {
-  const int element = kv_type == SKV_F32 ? 4 : 2;
-  return (2 * SKV_PAGE * head_dim * element + lanes * SKV_PAGE * 4 + 63) / 64 * 64;
+skv_page_layout layout_of(const skv_config& c, int lanes) {
+  return skv_layout_of(c.model.head_dim, skv_kv_bytes(c.kv_type), lanes);
 }
 
 int most_lanes(const skv_config& c) {
@@ -41,7 +40,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
       pages_(c.pages),
       threads_(c.threads, std::vector<int>(c.cpu, c.cpu + (c.cpu ? c.threads : 0))),
       weights_((threads_.adopt_caller(), c.model), threads_, progress, arg),
-      pool_(size_t(c.pages) * page_bytes(c.model.head_dim, c.kv_type, most_lanes(c))),
+      pool_(size_t(c.pages) * layout_of(c, most_lanes(c)).bytes),
       isa_(find_isa(nullptr)) {
   if (!isa_) throw std::runtime_error("SKV_ISA names a path that this processor or build does not have");
   if (c.kv_type != SKV_BF16 && c.kv_type != SKV_F32) throw std::runtime_error("keys and values must be bf16 or f32");
@@ -53,7 +52,7 @@ Engine::Engine(const skv_config& c, skv_buffers* buffers, void (*progress)(void*
             group,
             model_.head_dim,
             c.kv_type,
-            page_bytes(model_.head_dim, c.kv_type, lanes),
+            layout_of(c, lanes).bytes,
             lanes,
             c.table_stride,
             tokens,
@@ -328,8 +327,8 @@ int Engine::read_lane(int seq, int layer, int head, int lane, int32_t* out) cons
     return -1;
   const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
   const int length = buffers_.length[index];
-  const int element = shape_.kv_type == SKV_F32 ? 4 : 2;
-  const size_t offset = size_t(2) * SKV_PAGE * shape_.head_dim * element + size_t(lane) * SKV_PAGE * 4;
+  const size_t offset = skv_layout_of(shape_.head_dim, skv_kv_bytes(shape_.kv_type), shape_.lanes).lanes +
+                        size_t(lane) * SKV_PAGE * sizeof(int32_t);
   for (int s = 0; s < length; s++) {
     const int page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
     memcpy(out + s, pool_.data() + size_t(page) * shape_.page_bytes + offset + (s % SKV_PAGE) * 4, 4);

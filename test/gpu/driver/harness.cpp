@@ -47,7 +47,7 @@ int pages_of(const skv_shape& s) { return s.max_seqs * s.layers * s.kv_heads * s
 // What follows from the numbers that a user of the harness gives.
 skv_shape complete(const skv_policy* policy, skv_shape s) {
   s.lanes = policy->lanes;
-  s.page_bytes = (SKV_PAGE * (2 * s.head_dim * (int)size_of(s.kv_type) + s.lanes * 4) + 63) / 64 * 64;
+  s.page_bytes = skv_layout_of(s.head_dim, skv_kv_bytes(s.kv_type), s.lanes).bytes;
   s.table_stride = (s.max_slots + SKV_PAGE - 1) / SKV_PAGE;
   s.pages = pages_of(s) + 1;
   if (s.max_rows == 0) s.max_rows = s.max_seqs;
@@ -183,15 +183,15 @@ void Harness::write_lengths(const std::vector<int32_t>& lengths) { lengths_.set(
 
 Slots Harness::read(int seq, int layer, int head) const {
   const int live = host_lengths_[index(seq, layer, head)], dim = shape_.head_dim, type = shape_.kv_type;
-  const size_t half = (size_t)SKV_PAGE * dim * size_of(type);  // bytes of a page's keys or values
+  const skv_page_layout layout = skv_layout_of(dim, skv_kv_bytes(type), shape_.lanes);
   std::vector<std::vector<int32_t>> lanes(shape_.lanes, std::vector<int32_t>(live));
   std::vector<float> keys((size_t)live * dim), values(keys);
   for (int first = 0; first < live; first += SKV_PAGE) {
     const auto page =
         pool_.get((size_t)this->page(seq, layer, head, first / SKV_PAGE) * shape_.page_bytes, shape_.page_bytes);
-    const auto k = decode(page.data(), (size_t)SKV_PAGE * dim, type),
-               v = decode(page.data() + half, (size_t)SKV_PAGE * dim, type);
-    const auto* words = (const int32_t*)(page.data() + 2 * half);
+    const auto k = decode(page.data() + layout.keys, (size_t)SKV_PAGE * dim, type);
+    const auto v = decode(page.data() + layout.values, (size_t)SKV_PAGE * dim, type);
+    const auto* words = (const int32_t*)(page.data() + layout.lanes);
     const int n = std::min(SKV_PAGE, live - first);
     std::copy_n(k.begin(), n * dim, keys.begin() + (size_t)first * dim);
     std::copy_n(v.begin(), n * dim, values.begin() + (size_t)first * dim);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "abi.h"
+#include "layout.h"
 #include "device.h"
 
 // A policy library that is open for good. Throws with the path and what is wrong with it.
@@ -13,7 +14,7 @@ const skv_policy* open_policy(const std::string& path);
 // f32 numbers in a type of abi.h, as bytes, and back.
 std::vector<uint8_t> encode(const float* x, size_t n, int type);
 std::vector<float> decode(const uint8_t* bytes, size_t n, int type);
-inline size_t size_of(int type) { return type == SKV_F32 ? 4 : 2; }
+inline size_t size_of(int type) { return skv_kv_bytes(type); }
 
 struct Step {
   std::vector<skv_row> rows;
