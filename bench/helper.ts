@@ -8,7 +8,7 @@ import { missingTool } from '../toolchain/compilers.ts';
 import { ensureNative } from '../runtime/native/ensure.ts';
 import { Child } from './child.ts';
 import { machine } from './machine.ts';
-import { root } from '../toolchain/root.ts';
+import { buildFolder, root } from '../toolchain/folders.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
@@ -16,7 +16,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 export function compiled(name: string, sources: readonly string[], args: readonly string[]): string {
   const hash = createHash('sha256').update(JSON.stringify(args));
   for (const file of sources) hash.update(readFileSync(file));
-  const folder = join(root, 'build', 'bench');
+  const folder = buildFolder('bench');
   const out = join(folder, `${name}-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(out)) return out;
   mkdirSync(folder, { recursive: true });
@@ -31,8 +31,8 @@ export function compiled(name: string, sources: readonly string[], args: readonl
 }
 
 function program(): string {
-  ensureNative();
-  const objects = join(root, 'build', 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
+  const build = dirname(dirname(ensureNative()));
+  const objects = join(build, 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
   const linked = (readdirSync(objects, { recursive: true }) as string[])
     .filter((name) => name.endsWith('.o'))
     .map((name) => join(objects, name));

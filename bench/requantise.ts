@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync, writeSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type GgufTensor, readGguf } from '../runtime/model/gguf.ts';
-import { cacheFolder } from '../toolchain/cache.ts';
+import { cacheFolder } from '../toolchain/folders.mjs';
 import { ModelError } from '../runtime/model/types.ts';
 import { WeightType } from '../runtime/contract/records.ts';
 

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { join } from 'node:path';
 import { endWithUs } from './child.ts';
-import { root } from '../toolchain/root.ts';
+import { root } from '../toolchain/folders.mjs';
 
 const skv = join(root, 'cli', 'skv.mjs');
 

@@ -1,15 +1,17 @@
 /**
  * The command line as a few JavaScript files: TypeScript translated once, and the packages that `skv serve` starts with
- * beside it. From source the same start costs twice the time. Bundles live in build/js/<hash of everything in them>/.
+ * beside it. From source the same start costs twice the time. A bundle's folder is named by the hash of everything in it.
  */
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { join, relative, sep } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { buildFolder, root } from '../toolchain/folders.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const ours = ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'eval', 'toolchain'];
+/** Our own sources; skv itself may lie below a node_modules. @param {string} path */
+const isOurs = (path) => ours.some((folder) => path.startsWith(join(root, folder) + sep));
 /** Packages that go into the bundle; the others are loaded when a command needs them. */
 const inlined =
   /^(@fastify\/swagger|@huggingface\/(jinja|tokenizers)|commander|fastify|fastify-type-provider-zod|pino|prom-client|zod)$/;
@@ -23,41 +25,50 @@ function installed() {
 
 function sources() {
   return ours.flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true })
-      .filter((name) => /\.m?ts$|\.mjs$/.test(name))
+    /** @type {string[]} */ (readdirSync(join(root, folder), { recursive: true }))
+      .filter((name) => /\.(ts|mjs)$/.test(name))
       .sort()
       .map((name) => join(root, folder, name)),
   );
 }
 
+/** @param {string[]} files */
 function hashOf(files) {
   const hash = createHash('sha256').update(root);
   for (const file of files) hash.update(relative(root, file)).update('\0').update(readFileSync(file)).update('\0');
   return hash.digest('hex').slice(0, 16);
 }
 
+/** Where a package is for our sources: a bundle in the cache has none beside it. @param {string} name */
+function addressOf(name) {
+  try {
+    return import.meta.resolve(name);
+  } catch {
+    return name; // not installed: whoever imports it says so
+  }
+}
+
 /** Modules keep the address of their source, from which they find templates, policies and sources. */
 const sourceAddress = {
   name: 'source-address',
+  /** @param {import('esbuild').PluginBuild} build */
   setup(build) {
-    build.onLoad({ filter: /\.ts$/ }, ({ path }) =>
-      path.includes('node_modules')
-        ? undefined
-        : {
-            contents: readFileSync(path, 'utf8').replaceAll(
-              'import.meta.url',
-              JSON.stringify(pathToFileURL(path).href),
-            ),
-            loader: 'ts',
-          },
-    );
+    build.onLoad({ filter: /\.(ts|mjs)$/ }, ({ path }) => {
+      if (!isOurs(path)) return undefined;
+      const address = JSON.stringify(pathToFileURL(path).href);
+      return {
+        contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', address),
+        loader: path.endsWith('.ts') ? 'ts' : 'js',
+      };
+    });
     build.onResolve({ filter: /^[^./]/ }, ({ path, importer, kind }) => {
-      if (kind === 'entry-point' || importer.includes('node_modules') || inlined.test(path)) return undefined;
-      return path === 'skv' ? { path: join(root, 'dsl', 'index.ts') } : { path, external: true };
+      if (kind === 'entry-point' || !isOurs(importer) || inlined.test(path)) return undefined;
+      return path === 'skv' ? { path: join(root, 'dsl', 'index.ts') } : { path: addressOf(path), external: true };
     });
   },
 };
 
+/** @param {string} folder */
 async function bundle(folder) {
   const { build } = await import('esbuild');
   const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
@@ -71,6 +82,7 @@ async function bundle(folder) {
       format: 'esm',
       platform: 'node',
       target: 'node20',
+      tsconfigRaw: {}, // not one that lies in a folder above
       logLevel: 'silent',
       define: { SKV_BUNDLE: JSON.stringify(pathToFileURL(folder).href) },
       plugins: [sourceAddress],
@@ -89,7 +101,7 @@ async function bundle(folder) {
 /** Address of main.js, bundled first when a source has changed; undefined when it cannot be: source then says why, or runs. */
 export async function bundled() {
   try {
-    const home = join(root, 'build', 'js');
+    const home = buildFolder('js');
     const folder = join(home, hashOf([...sources(), ...installed()]));
     if (!existsSync(folder)) {
       mkdirSync(home, { recursive: true });

@@ -5,7 +5,7 @@ import { build, shipped } from '../codegen/build.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { note } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
-import { root } from '../toolchain/root.ts';
+import { root } from '../toolchain/folders.mjs';
 
 export const shippedNames = (): string[] =>
   readdirSync(join(root, 'policies'))

@@ -10,13 +10,13 @@ import type { Policy } from './ir/nodes.ts';
 import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan/types.ts';
 import { CompileError, DiskFullError } from '../toolchain/process.ts';
 import { locked } from '../toolchain/locks.ts';
-import { root } from '../toolchain/root.ts';
+import { policyFolder, root } from '../toolchain/folders.mjs';
 
 export interface BuildOptions extends CompileOptions, CudaOptions {
   target?: Target;
   /** compile again although it is cached */
   force?: boolean;
-  /** where builds live; default generated/ */
+  /** where builds live; default policyFolder() */
   directory?: string;
 }
 
@@ -61,7 +61,7 @@ interface Entry {
 /** Builds a policy file, or returns the build it already has. Safe beside other processes building the same. */
 export async function build(path: string, options: BuildOptions = {}): Promise<BuiltPolicy> {
   const file = resolve(path);
-  const directory = options.directory ?? process.env.SKV_GENERATED ?? join(root, 'generated');
+  const directory = options.directory ?? policyFolder();
   const target = options.target ?? 'cpu';
   const compiler = compilerOf(options);
   const cached = options.force ? undefined : lookUp(directory, file, target, fingerprintOf(options));

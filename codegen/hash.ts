@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Target } from './plan/types.ts';
-import { root } from '../toolchain/root.ts';
+import { root } from '../toolchain/folders.mjs';
 
 /** What a build is made with: the compiler's code, the dsl, the templates, and the contract with the engine. */
 const madeWith: readonly [folder: string, files: RegExp][] = [

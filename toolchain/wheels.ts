@@ -3,9 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DiskFullError, isFull, run } from './process.ts';
-import { cacheFolder } from './cache.ts';
 import { locked } from './locks.ts';
-import { root } from './root.ts';
+import { cacheFolder, root } from './folders.mjs';
 
 export const requirements = join(root, 'toolchain', 'cuda-requirements.txt');
 

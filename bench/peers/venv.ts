@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from '../../toolchain/process.ts';
-import { cacheFolder } from '../../toolchain/cache.ts';
+import { cacheFolder } from '../../toolchain/folders.mjs';
 import { requantise } from '../requantise.ts';
 
 /** The release that measure.md's numbers were taken with; NNCF writes its 8-bit model. */

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type Expression, Node, type PropertyAssignment, SyntaxKind } from 'ts-morph';
 import * as policy from '../../dsl/policy.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 export const dslFolder = join(root, 'dsl');
 

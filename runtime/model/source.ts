@@ -1,7 +1,7 @@
 /** Where models come from: one notation, one cache, downloads that resume and are checked. */
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { cacheFolder } from '../../toolchain/cache.ts';
+import { cacheFolder } from '../../toolchain/folders.mjs';
 import { ModelError } from './types.ts';
 
 /** Called while bytes arrive; `total` is unknown at first for some sources. */

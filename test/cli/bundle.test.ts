@@ -5,6 +5,7 @@ import {
   cpSync,
   existsSync,
   mkdtempSync,
+  readFileSync,
   readdirSync,
   rmSync,
   symlinkSync,
@@ -14,11 +15,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const copy = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(copy, { recursive: true, force: true }));
-for (const part of ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'policies', 'package.json', 'tsconfig.json'])
+const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
+for (const part of [...files.filter((name) => !name.startsWith('!')), 'package.json'])
   cpSync(join(root, part), join(copy, part), { recursive: true });
 symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
 

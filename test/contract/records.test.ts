@@ -9,7 +9,7 @@ import { filesOf } from '../../codegen/hash.ts';
 import { record, snake, wordsOf } from '../../runtime/contract/fields.ts';
 import { printed } from '../../runtime/contract/print.ts';
 import { Row, Sampled, Sampler } from '../../runtime/contract/records.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const contract = join(root, 'runtime', 'contract');
 const folder = mkdtempSync(join(tmpdir(), 'skv-records-'));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type EngineConfig, type Native, current, native } from '../../runtime/native/index.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { tinyModel } from '../oracle/tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-stale-'));

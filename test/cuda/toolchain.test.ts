@@ -17,7 +17,7 @@ import * as assert from 'uvu/assert';
 import { findCuda } from '../../toolchain/cuda.ts';
 import { CompileError } from '../../toolchain/process.ts';
 import { installWheels, requirements, wheelFolder } from '../../toolchain/wheels.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-cuda-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));

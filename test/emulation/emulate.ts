@@ -6,7 +6,7 @@ import { type Compiled, compileSource } from '../../codegen/build.ts';
 import type { CudaOptions } from '../../codegen/plan/types.ts';
 import { run } from '../../toolchain/process.ts';
 import { locked } from '../../toolchain/locks.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { includes } from '../../codegen/back/shared/includes.ts';
 import { filesOf } from '../../codegen/hash.ts';
 

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { includes } from '../../codegen/back/shared/includes.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-emulation-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));

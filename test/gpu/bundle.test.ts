@@ -18,7 +18,7 @@ import * as assert from 'uvu/assert';
 import { emulateSource } from '../emulation/emulate.ts';
 import { installWheels } from '../../toolchain/wheels.ts';
 import { shippedPolicies, writeBundle } from './bundle.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileSource, shipped } from '../../codegen/build.ts';
 import { flags } from '../../codegen/back/cuda/nvcc.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { cases, vector } from './vectors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));

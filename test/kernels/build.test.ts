@@ -19,7 +19,7 @@ import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { targets } from '../../codegen/back/targets.ts';
 import { normals, random } from './dense.ts';
 import { type Shape, drive, floats } from './driver.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-build-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));

@@ -8,7 +8,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileSource } from '../../codegen/build.ts';
 import { irText } from '../../codegen/ir/text.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const folder = join(root, 'test', 'kernels', 'golden');
 const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));

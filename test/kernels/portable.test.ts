@@ -13,7 +13,7 @@ import { normals, random } from './dense.ts';
 import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
 import { aarch64, missing, plain } from './machines.ts';
 import { includes } from '../../codegen/back/shared/includes.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 interface Case {
   policy: string;

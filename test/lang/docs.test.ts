@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { builtins } from '../../codegen/ir/builtins.ts';
 import { slotTypes } from '../../codegen/ir/nodes.ts';
 import * as policy from '../../dsl/policy.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const page = (name: string) => readFileSync(join(root, 'docs', name), 'utf8');
 const language = page('language.md');

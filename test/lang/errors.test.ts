@@ -7,7 +7,7 @@ import { PolicyErrors, catalogue, format } from '../../codegen/ir/diagnostics.ts
 import { lower } from '../../codegen/front/lower.ts';
 import { preload, read } from '../../codegen/front/read.ts';
 import { verify } from '../../codegen/ir/verify.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const folder = join(root, 'test', 'errors');
 const cases = readdirSync(folder)

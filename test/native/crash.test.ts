@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-crash-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));

@@ -13,7 +13,7 @@ import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { compileFor } from '../kernels/driver.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { aarch64, missing } from '../kernels/machines.ts';
 import { random } from '../oracle/tiny.ts';
 

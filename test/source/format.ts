@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 /** Every C++ file but generated ones, as paths below skv's folder. */
 export const sources = ['runtime', 'templates', 'bench', 'test'].flatMap((folder) =>

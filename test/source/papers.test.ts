@@ -3,7 +3,7 @@ import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const skipped = /(^|\/)(node_modules|build|generated|golden)(\/|$)/;

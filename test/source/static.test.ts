@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { clangFormat, sources } from './format.ts';
 
 /** One of the packages' programs, as the lock file has it. */

@@ -8,7 +8,7 @@ import { doesNotCompile } from '../shared/failure.ts';
 import { missingTool } from '../../../toolchain/compilers.ts';
 import { includes } from '../shared/includes.ts';
 import { readUsage, writeUsage } from './usage.ts';
-import { root } from '../../../toolchain/root.ts';
+import { root } from '../../../toolchain/folders.mjs';
 
 /** -fmad=false: the policy's expressions keep the written order; attention fuses where it says so. A spill is an error. */
 export const flags = [

@@ -1,6 +1,6 @@
 /** Where a generated source finds what it includes. */
 import { join } from 'node:path';
-import { root } from '../../../toolchain/root.ts';
+import { root } from '../../../toolchain/folders.mjs';
 
 export const templates = join(root, 'templates');
 

@@ -1,0 +1,4 @@
+/** What a policy author imports from 'skv'. */
+export * from './math.js';
+export * from './policy.js';
+export type { Slot, Vec } from './slot.js';

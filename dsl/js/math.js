@@ -1,0 +1,117 @@
+const f = Math.fround;
+const cell = new Float32Array(1);
+const bitsOf = new Int32Array(cell.buffer);
+const bits = (x) => {
+    cell[0] = x;
+    return bitsOf[0];
+};
+const fromBits = (b) => {
+    bitsOf[0] = b;
+    return cell[0];
+};
+/** p(x) = c[0] x^n + … + c[n], rounded after each product and sum. */
+function polynomial(x, coefficients) {
+    let p = f(coefficients[0]);
+    for (let i = 1; i < coefficients.length; i++)
+        p = f(f(p * x) + f(coefficients[i]));
+    return p;
+}
+const EXP = [1.98756915e-4, 1.39819995e-3, 8.33345191e-3, 4.16657962e-2, 1.66666657e-1, 0.5];
+const LOG = [
+    7.03768358e-2, -1.15146101e-1, 1.16769984e-1, -1.2420141e-1, 1.42493233e-1, -1.66680574e-1, 2.00007141e-1,
+    -2.4999994e-1, 3.33333313e-1,
+];
+const LN2_HIGH = f(0.693359375);
+const LN2_LOW = f(-2.1219444e-4);
+/** Adding and taking off rounds to the nearest integer. */
+const ROUND = f(12582912);
+/** e^x within 2 ulp; 0 below -87, infinity above 88.7228. */
+export function exp(x) {
+    if (Number.isNaN(x))
+        return x;
+    if (x > f(88.7228))
+        return Infinity;
+    if (x < -87)
+        return 0;
+    const k = f(f(f(x * f(Math.LOG2E)) + ROUND) - ROUND);
+    const r = f(f(x - f(k * LN2_HIGH)) - f(k * LN2_LOW));
+    const y = f(f(f(polynomial(r, EXP) * f(r * r)) + r) + 1);
+    return fromBits(bits(y) + k * (1 << 23));
+}
+/** Natural logarithm within 2 ulp; subnormal numbers count as 0, negative ones give NaN. */
+export function log(x) {
+    if (Number.isNaN(x) || x === Infinity)
+        return x;
+    if (x < 0)
+        return NaN;
+    if (x < f(1.17549435e-38))
+        return -Infinity;
+    const b = bits(x);
+    const m0 = fromBits((b & 0x007fffff) | 0x3f000000);
+    const low = m0 < f(0.707106769);
+    const e = (b >> 23) - 126 - (low ? 1 : 0);
+    const m = low ? f(f(m0 + m0) - 1) : f(m0 - 1);
+    const z = f(m * m);
+    let y = f(f(polynomial(m, LOG) * m) * z);
+    y = f(y + f(e * LN2_LOW));
+    y = f(y - f(0.5 * z));
+    return f(f(m + y) + f(e * LN2_HIGH));
+}
+/**
+ * x^y for x >= 0 as exp(y log x); x^0 is 1, a negative x gives NaN. The relative error grows with the exponent it takes:
+ * about (2 + 2 |y log x|) · 2^-23.
+ */
+export function pow(x, y) {
+    if (y === 0)
+        return 1;
+    if (x < 0)
+        return NaN;
+    return exp(f(y * log(x)));
+}
+/** Logistic function within 4 ulp. */
+export const sigmoid = (x) => f(1 / f(1 + exp(-x)));
+/** Within 2e-7 of the true value; relative to it, the error grows towards 0. */
+export function tanh(x) {
+    if (Number.isNaN(x))
+        return x;
+    const a = x < 0 ? -x : x;
+    const t = f(1 - f(2 / f(exp(f(a + a)) + 1)));
+    return x < 0 ? -t : t;
+}
+export const sqrt = (x) => f(Math.sqrt(x));
+export const abs = (x) => Math.abs(x);
+export const floor = (x) => Math.floor(x);
+export const ceil = (x) => Math.ceil(x);
+/** 1, -1, or x itself when it is 0 or NaN. */
+export const sign = (x) => (x > 0 ? 1 : x < 0 ? -1 : x);
+/** The first argument unless the second is smaller: NaN in the second is ignored, in the first it stays. */
+export const min = (a, b) => (b < a ? b : a);
+/** The first argument unless the second is larger. */
+export const max = (a, b) => (b > a ? b : a);
+export const clamp = (x, low, high) => min(max(x, low), high);
+const numbers = (v) => v;
+const vec = (v) => v;
+/** 16 partial sums to one: lane i += lane i + 8, then + 4, + 2, + 1. */
+function tree(lanes) {
+    for (let width = 8; width >= 1; width /= 2)
+        for (let l = 0; l < width; l++)
+            lanes[l] += lanes[l + width];
+    return lanes[0];
+}
+/** Sum of products: 16 interleaved partial sums in index order, then a tree. */
+export function dot(a, b) {
+    const [x, y] = [numbers(a), numbers(b)];
+    const lanes = new Float32Array(16);
+    for (let i = 0; i < x.length; i++)
+        lanes[i % 16] += f(x[i] * y[i]);
+    return tree(lanes);
+}
+/** Euclidean length. */
+export const norm = (a) => sqrt(dot(a, a));
+/** Cosine of the angle between two vectors; NaN when one is zero. */
+export const cosine = (a, b) => f(dot(a, b) / f(norm(a) * norm(b)));
+export const scale = (a, s) => vec(numbers(a).map((x) => x * s));
+export const add = (a, b) => vec(numbers(a).map((x, i) => x + numbers(b)[i]));
+export const sub = (a, b) => vec(numbers(a).map((x, i) => x - numbers(b)[i]));
+/** Element by element. */
+export const mul = (a, b) => vec(numbers(a).map((x, i) => x * numbers(b)[i]));

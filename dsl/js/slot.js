@@ -1,0 +1,2 @@
+/** What a policy's functions may read. Reading a field is what makes the compiler produce it. */
+export {};
