@@ -7,7 +7,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { pageFields, pageLayout, slotBytes } from '../../runtime/contract/page.ts';
 import { KvType } from '../../runtime/contract/records.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-page-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
