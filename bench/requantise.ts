@@ -9,19 +9,15 @@ import { type GgufTensor, readGguf } from '../runtime/model/gguf.ts';
 import { cacheFolder } from '../toolchain/folders.mjs';
 import { ModelError } from '../runtime/model/types.ts';
 import { WeightType } from '../runtime/contract/records.ts';
+import { blockOf, weightName } from '../runtime/contract/weights.ts';
 
 export type Format = 'F16' | 'Q4_0' | 'Q8_0';
 
 const BLOCK = 32;
-/** bytes of a block of 32 */
-const blockBytes: Record<number, number> = {
-  [WeightType.F32]: 128,
-  [WeightType.F16]: 64,
-  [WeightType.BF16]: 64,
-  [WeightType.Q4_0]: 18,
-  [WeightType.Q4_1]: 20,
-  [WeightType.Q8_0]: 34,
-};
+
+/** Bytes of 32 weights of a type that can be read. */
+const bytesOf = (type: number): number => (BLOCK / blockOf(type).elements) * blockOf(type).bytes;
+
 /** llama.cpp's general.file_type */
 const fileType: Record<Format, number> = { F16: 1, Q4_0: 2, Q8_0: 7 };
 
@@ -149,8 +145,9 @@ function typeOf({ name, dims, type }: GgufTensor, format: Format): number {
 
 function convert(file: number, tensor: GgufTensor, to: number): Buffer {
   const count = tensor.dims.reduce((a, b) => a * b, 1);
-  const from = blockBytes[tensor.type];
-  if (!from) throw new ModelError(`${tensor.name} has the weight type ${tensor.type}, which cannot be requantised.`);
+  if (weightName(tensor.type) === undefined)
+    throw new ModelError(`${tensor.name} has the weight type ${tensor.type}, which cannot be requantised.`);
+  const from = bytesOf(tensor.type);
   if (to === tensor.type) {
     const same = Buffer.alloc((count / BLOCK) * from);
     readSync(file, same, 0, same.length, tensor.offset);
@@ -158,12 +155,12 @@ function convert(file: number, tensor: GgufTensor, to: number): Buffer {
   }
   const source = Buffer.alloc((count / BLOCK) * from);
   readSync(file, source, 0, source.length, tensor.offset);
-  const out = Buffer.alloc((count / BLOCK) * blockBytes[to]);
-  const format = Object.keys(WeightType).find((name) => WeightType[name as Format] === to) as Format;
+  const out = Buffer.alloc((count / BLOCK) * bytesOf(to));
+  const format = weightName(to) as Format;
   const values = new Float32Array(BLOCK);
   for (let b = 0; b < count / BLOCK; b++) {
     dequantise(tensor.type, source, b * from, values);
-    quantise(format, values, out, b * blockBytes[to]);
+    quantise(format, values, out, b * bytesOf(to));
   }
   return out;
 }
@@ -199,7 +196,7 @@ export function requantise(path: string, format: Format, folder = join(cacheFold
         u32(type),
         u64(offset),
       ];
-      offset += aligned((tensor.dims.reduce((a, b) => a * b, 1) / BLOCK) * blockBytes[type]);
+      offset += aligned((tensor.dims.reduce((a, b) => a * b, 1) / BLOCK) * bytesOf(type));
       return Buffer.concat(info);
     });
     const header = Buffer.concat([head.subarray(0, 24), metadataBytes(head, format), ...infos]);

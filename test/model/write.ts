@@ -1,5 +1,6 @@
 /** Small model files, right by default and wrong on request. */
 import { WeightType } from '../../runtime/contract/records.ts';
+import { blockOf, weightBlocks, weightName } from '../../runtime/contract/weights.ts';
 
 type Value = string | number | boolean | string[] | Int32Array | Float32Array;
 
@@ -89,20 +90,23 @@ export function ggufParts(): GgufParts {
   };
 }
 
-const blocks: Record<number, [number, number]> = {
-  0: [1, 4],
-  1: [1, 2],
-  30: [1, 2],
-  8: [32, 34],
-  2: [32, 18],
-  3: [32, 20],
-};
+/** Bytes of a tensor; of a type that nobody knows, as of F32. */
+function bytesOf(count: number, type: number): number {
+  const { elements, bytes } = weightName(type) === undefined ? weightBlocks.F32 : blockOf(type);
+  return (count / elements) * bytes;
+}
 
 /** The bytes of a GGUF file; small weights, so that it can also run. */
 export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer {
   // absurd shapes get a little room: their files must be small too
   const sizes = tensors.map(({ dims, type }) =>
-    Math.min(1 << 16, (dims.reduce((a, b) => a * b, 1) / (blocks[type] ?? [1, 4])[0]) * (blocks[type] ?? [1, 4])[1]),
+    Math.min(
+      1 << 16,
+      bytesOf(
+        dims.reduce((a, b) => a * b, 1),
+        type,
+      ),
+    ),
   );
   let offset = 0;
   const infos = tensors.map(({ name, dims, type }, i) => {

@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
+import { blockOf } from '../../runtime/contract/weights.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
@@ -24,12 +25,9 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
 /** Weights as a file has them: anything goes but scales that are not numbers. */
 function fileWeights(type: number, rows: number, cols: number, next: () => number): Uint8Array {
-  const [block, halves] = {
-    [WeightType.Q4_0]: [18, 1],
-    [WeightType.Q4_1]: [20, 2],
-    [WeightType.Q8_0]: [34, 1],
-  }[type as 2] ?? [type === WeightType.F32 ? 128 : 64, 0];
-  const bytes = new Uint8Array((rows * cols * block) / 32).map(() => next() * 256);
+  const halves = { [WeightType.Q4_0]: 1, [WeightType.Q4_1]: 2, [WeightType.Q8_0]: 1 }[type as 2] ?? 0;
+  const { elements, bytes: block } = blockOf(type);
+  const bytes = new Uint8Array(((rows * cols) / elements) * block).map(() => next() * 256);
   const view = new DataView(bytes.buffer);
   for (let at = 0; at < bytes.length; at += block)
     for (let half = 0; half < halves; half++) view.setUint16(at + 2 * half, 0x2000 + next() * 0x800, true); // about 0.01

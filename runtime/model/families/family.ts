@@ -1,0 +1,40 @@
+/** What a family of models is: data that readers, errors and the backend follow. */
+import type { RoleName } from '../../contract/records.ts';
+
+/** Where a model's numbers and tensors come from: a GGUF file, or config.json beside safetensors. */
+export type Format = 'gguf' | 'stored';
+
+/** What shapes are formulas of. */
+export interface Dimensions {
+  readonly layers: number;
+  /** elements of the residual stream */
+  readonly width: number;
+  /** query heads */
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** rows of the MLP's first matrices */
+  readonly ffn: number;
+  readonly vocab: number;
+}
+
+export interface FamilyTensor {
+  readonly role: RoleName;
+  /** its name in each format; `#` is the layer, and says that every layer has one */
+  readonly names: Readonly<Record<Format, string>>;
+  /** [rows = outputs, columns = inputs]; a norm has one row */
+  readonly shape: (d: Dimensions) => readonly [number, number];
+  /** another role that stands in where a file has none: a tied output */
+  readonly tiedTo?: RoleName;
+}
+
+export interface Family {
+  readonly name: string;
+  /** GGUF's general.architecture and config.json's model_type that are of this family */
+  readonly architectures: Readonly<Record<Format, readonly string[]>>;
+  readonly tensors: readonly FamilyTensor[];
+  /** pairs of dimensions that RoPE rotates, as the weights lie in each format: (2i, 2i + 1) or (i, i + headDim / 2) */
+  readonly ropePairs: Readonly<Record<Format, 'interleaved' | 'halves'>>;
+  /** settings of config.json that would change the forward pass in a way that it does not have: true is refused */
+  readonly refused: Readonly<Record<string, string>>;
+}

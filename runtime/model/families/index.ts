@@ -1,0 +1,23 @@
+/**
+ * The families that can be run, one record each.
+ *
+ * Another one is a record like llama.ts in this list: its tensors by role, with names, shapes and whether a file may leave
+ * them out. Readers, errors and ModelSpec follow. Where its forward pass differs, the difference is a field of Family first
+ * (biases, another norm or activation, norms of queries and keys, windows by layer …), obeyed where the spec is assembled
+ * and in the backend, and refused by a backend that does not have it. A tensor that the forward pass does not know yet is a
+ * role of runtime/contract/records.ts. A family is done when a tiny random model of it, in both formats, has the logits of
+ * plain loops (test/oracle) and what a file says that is not obeyed is refused.
+ */
+import { ModelError } from '../types.ts';
+import type { Family, Format } from './family.ts';
+import { llama } from './llama.ts';
+
+export const families: readonly Family[] = [llama];
+
+/** The family that a file says it is of. Throws a ModelError that names those that can be run. */
+export function familyOf(format: Format, architecture: unknown, where: string): Family {
+  const found = families.find(({ architectures }) => architectures[format].includes(architecture as string));
+  if (found) return found;
+  const known = families.flatMap(({ architectures }) => architectures[format]).join(', ');
+  throw new ModelError(`${where}: the architecture ${String(architecture)} is not supported; supported: ${known}.`);
+}
