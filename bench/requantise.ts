@@ -21,12 +21,13 @@ const bytesOf = (type: number): number => (BLOCK / blockOf(type).elements) * blo
 /** llama.cpp's general.file_type */
 const fileType: Record<Format, number> = { F16: 1, Q4_0: 2, Q8_0: 7 };
 
-const cell = new DataView(new ArrayBuffer(4));
+const float = new Float32Array(1);
+const word = new Uint32Array(float.buffer);
 
 /** To half precision, to nearest even; weights are far from its ends, what is beyond becomes 0 or infinity. */
 export function toF16(x: number): number {
-  cell.setFloat32(0, x);
-  const bits = cell.getUint32(0);
+  float[0] = x;
+  const bits = word[0];
   const sign = (bits >>> 16) & 0x8000;
   const exponent = ((bits >>> 23) & 255) - 112;
   if (exponent >= 31) return sign | 0x7c00;
@@ -54,38 +55,41 @@ export function fromF16(h: number): number {
   return h & 0x8000 ? -value : value;
 }
 
+/** Every half as a number: a model has a hundred million of them. */
+let halves: Float32Array | undefined;
+
 /** One block of any format as f32. */
 export function dequantise(type: number, bytes: Buffer, at: number, out: Float32Array): void {
-  const half = (offset: number) => fromF16(bytes.readUInt16LE(at + offset));
-  const nibble = (i: number, from: number) => (i < 16 ? bytes[at + from + i] & 15 : bytes[at + from + i - 16] >> 4);
-  for (let i = 0; i < BLOCK; i++)
-    switch (type) {
-      case WeightType.F32:
-        out[i] = bytes.readFloatLE(at + 4 * i);
-        break;
-      case WeightType.F16:
-        out[i] = half(2 * i);
-        break;
-      case WeightType.BF16:
-        cell.setUint32(0, bytes.readUInt16LE(at + 2 * i) << 16);
-        out[i] = cell.getFloat32(0);
-        break;
-      case WeightType.Q4_0:
-        out[i] = half(0) * (nibble(i, 2) - 8);
-        break;
-      case WeightType.Q4_1:
-        out[i] = half(0) * nibble(i, 4) + half(2);
-        break;
-      case WeightType.Q8_0:
-        out[i] = half(0) * bytes.readInt8(at + 2 + i);
-        break;
+  const table = (halves ??= Float32Array.from({ length: 65_536 }, (_, h) => fromF16(h)));
+  const half = (offset: number) => table[bytes[at + offset] | (bytes[at + offset + 1] << 8)];
+  const nibbles = (from: number, scale: number, least: number) => {
+    for (let i = 0; i < 16; i++) {
+      out[i] = scale * (bytes[from + i] & 15) + least;
+      out[i + 16] = scale * (bytes[from + i] >> 4) + least;
+    }
+  };
+  if (type === WeightType.Q4_0) nibbles(at + 2, half(0), -8 * half(0));
+  else if (type === WeightType.Q4_1) nibbles(at + 4, half(0), half(2));
+  else if (type === WeightType.Q8_0) {
+    const scale = half(0);
+    for (let i = 0; i < BLOCK; i++) out[i] = scale * ((bytes[at + 2 + i] << 24) >> 24);
+  } else if (type === WeightType.F16) for (let i = 0; i < BLOCK; i++) out[i] = half(2 * i);
+  else if (type === WeightType.F32) for (let i = 0; i < BLOCK; i++) out[i] = bytes.readFloatLE(at + 4 * i);
+  else if (type === WeightType.BF16)
+    for (let i = 0; i < BLOCK; i++) {
+      word[0] = bytes.readUInt16LE(at + 2 * i) << 16;
+      out[i] = float[0];
     }
 }
 
 /** One block of f32 in another format. Q4_0 takes its scale from the value farthest from zero, as GGUF's writers do. */
 export function quantise(format: Format, x: Float32Array, bytes: Buffer, at: number): void {
   if (format === 'F16') {
-    for (let i = 0; i < BLOCK; i++) bytes.writeUInt16LE(toF16(x[i]), at + 2 * i);
+    for (let i = 0; i < BLOCK; i++) {
+      const half = toF16(x[i]);
+      bytes[at + 2 * i] = half;
+      bytes[at + 2 * i + 1] = half >> 8;
+    }
     return;
   }
   let most = 0;
