@@ -31,6 +31,7 @@ export function context(policy: Policy, plan: Plan) {
     '#line here',
   ];
   return {
+    target: plan.target,
     targetName: target.title,
     name: plan.name,
     doc: plan.doc ? plan.doc.split('\n') : [],
@@ -112,7 +113,7 @@ export interface Rendered {
 const read = (name: string): string => readFileSync(join(templates, name), 'utf8');
 
 /** What the templates share. */
-export const partials = ['header', 'traits', 'score'];
+export const partials = ['header', 'traits', 'score', 'table'];
 
 /** The same bytes for the same policy, always. `#line here` becomes the generated file's own position. */
 export function render(policy: Policy, plan: Plan): Rendered {

@@ -1,8 +1,8 @@
 // What a policy's expressions are made of, on the CPU.
 #pragma once
 #define SKV_INLINE static inline __attribute__((always_inline))
-#define SKV_BOTH SKV_INLINE  // what CUDA has on host and device
-#define SKV_FLAT __attribute__((always_inline))  // of a lambda
+#define SKV_BOTH SKV_INLINE                      // what CUDA has on host and device
+#define SKV_FLAT __attribute__((always_inline))  // of a lambda or a member
 #define SKV_ELEMENTS(dim) for (int i = 0; i < (dim); i++)
 #include "shared/limits.hpp"
 #include "shared/scalar.hpp"

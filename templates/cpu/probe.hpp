@@ -1,7 +1,8 @@
-// Direct evaluation of a policy's expressions, without pages: the C++ rung of the ladder of oracles.
+// probe: a policy's expressions alone, without pages or attention: the C++ rung of the ladder of oracles.
+//
+//   all arrays [slot], as skv_probe says; states [state][slot]
 #pragma once
-#include "select.hpp"
-#include "shared/errors.hpp"
+#include "slot.hpp"
 
 SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));

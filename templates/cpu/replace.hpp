@@ -1,18 +1,41 @@
-// Replace in place: exactly one slot leaves and the newest takes its hole, as `every(1)` does at its budget. One pass
-// over the scores and one move; nothing else of the head is touched. Chosen when a policy's slots need no order; the
-// general way (select.hpp) leaves the same slots. Decode does it where attention has just ended and the head's pages
-// are still in the cache.
+// replace: exactly one slot leaves and the newest takes its hole, as `every(1)` does at its budget. Chosen when a
+// policy's slots need no order; compact.hpp, the general way, leaves the same slots.
+//
+//   item: none of its own. Decode does it where attention has just ended and the head's pages are still in the cache
+//   One pass over the scores, bound as they are, and one move; nothing else of the head is touched.
 #pragma once
-
 #include "score.hpp"
 
+// The candidate of least rank, found in sixteen lanes: lane l has the least of slots l, 16 + l, …
+struct Least {
+  u32x16 rank, pos, page;  // of each lane: the high half of the rank, the low half, and where
+  Least() : rank(~(u32x16){}), pos(rank), page(rank) {}
+
+  // Slots of page p; `out` is all ones for those that are not candidates.
+  SKV_FLAT void take(int p, f32x16 score, u32x16 position, u32x16 out) {
+    const u32x16 r = ordered_of(score) | out, at = position | out;
+    const u32x16 lower = (u32x16)((r < rank) | ((r == rank) & (at < pos)));
+    rank = lower ? r : rank;
+    pos = lower ? at : pos;
+    page = lower ? (uint32_t)p - (u32x16){} : page;
+  }
+  SKV_FLAT int lane() const {
+    int least = 0;
+    for (int s = 1; s < SKV_PAGE; s++)
+      if (rank[s] < rank[least] || (rank[s] == rank[least] && pos[s] < pos[least])) least = s;
+    return least;
+  }
+};
+
+// Older survivors move up by one in cache-relative positions when the slot of position `lost` leaves.
 template <class P, class KV>
-SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
-  const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
-  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
-  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
-  for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
+SKV_INLINE void shift_older(const Head<KV>& h, int live, int32_t lost) {
+  for (int p = 0; p * SKV_PAGE < live; p++) {
+    const int32_t* pos = h.lane(p, 0);
+    int32_t any = 0;
+    for (int s = 0; s < SKV_PAGE; s++) any |= pos[s] < lost;
+    for (int s = 0; any && s < SKV_PAGE; s++) h.lane(p, P::shift_lane)[s] += pos[s] < lost;
+  }
 }
 
 // The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves; if there is one, and if they
@@ -23,7 +46,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   const int live = *first.length;
   if (live != step->budgets[(int64_t)row->seq * step->shape->layers + layer] + 1) return;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
-  u32x16 least = ~(u32x16){}, least_pos = least, page = least;  // by lane: the lowest rank, and where
+  Least least;
   for (int p = 0; p * SKV_PAGE < live; p++) {
     f32x16 score, other;
     score_page<P>(first, p, {}, keys, values, (float*)&score);
@@ -36,25 +59,14 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
     protected_slots<P>(first, p, stays);
     u32x16 out;
     for (int s = 0; s < SKV_PAGE; s++) out[s] = stays[s] || p * SKV_PAGE + s >= live ? ~0u : 0;
-    const u32x16 pos = *(u32x16*)first.lane(p, 0) | out, rank = ordered_of(score) | out;
-    const u32x16 lower = (u32x16)((rank < least) | ((rank == least) & (pos < least_pos)));
-    least = lower ? rank : least, least_pos = lower ? pos : least_pos;
-    page = lower ? (uint32_t)p - (u32x16){} : page;
+    least.take(p, score, *(u32x16*)first.lane(p, 0), out);
   }
-  int lane = 0;
-  for (int s = 1; s < SKV_PAGE; s++)
-    if (least[s] < least[lane] || (least[s] == least[lane] && least_pos[s] < least_pos[lane])) lane = s;
-  if ((least[lane] & least_pos[lane]) == ~0u) return;
-  const int32_t gone = (int32_t)least_pos[lane];
-  const int hole = (int)page[lane] * SKV_PAGE + lane;
+  const int lane = least.lane();
+  if ((least.rank[lane] & least.pos[lane]) == ~0u) return;  // all are protected
+  const int hole = (int)least.page[lane] * SKV_PAGE + lane;
   for (int i = head0; i < head1; i++) {
     const Head<KV> h(step, row, layer, i);
-    for (int p = 0; P::shift_lane && p * SKV_PAGE < live; p++) {
-      const int32_t* pos = h.lane(p, 0);
-      int32_t any = 0;
-      for (int s = 0; s < SKV_PAGE; s++) any |= pos[s] < gone;
-      for (int s = 0; any && s < SKV_PAGE; s++) h.lane(p, P::shift_lane)[s] += pos[s] < gone;
-    }
+    if (P::shift_lane) shift_older<P>(h, live, (int32_t)least.pos[lane]);
     if (hole != live - 1) move_slot<P>(h, live - 1, hole);
     *h.length = live - 1;
   }

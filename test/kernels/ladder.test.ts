@@ -67,13 +67,12 @@ async function library(batch: typeof policies, name: string): Promise<string> {
   const parts = batch.map(({ seed, simple }) => {
     const text = render(simple, plan(simple, 'cpu', String(seed)))['policy.cpp'];
     return text
-      .replace('#include "cpu/probe.hpp"', `namespace seed_${seed} {`)
+      .replace('#include "cpu/library.hpp"', `namespace seed_${seed} {`)
       .replaceAll('skv_policy_entry', `skv_policy_entry_${seed}`)
-      .replace(/return BY_TYPE\(.*?;/g, 'return (void)step, (void)exec, 0;')
-      .replace(/#define BY_TYPE[\s\S]*?\n(?=int32_t)/, '')
+      .replace(/^.*= Passes<Policy>::.*$/gm, '')
       .concat('}\n');
   });
-  writeFileSync(join(at, 'policy.cpp'), `#include "cpu/probe.hpp"\n${parts.join('\n')}`);
+  writeFileSync(join(at, 'policy.cpp'), `#include "cpu/library.hpp"\n${parts.join('\n')}`);
   return targets.cpu.compiler({ march: 'native' }).compile(at, name);
 }
 

@@ -119,12 +119,34 @@ int32_t run_observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
 }
 int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_SHAPE(compact_rows, step, exec); }
 
-const skv_policy kPolicy = { SKV_ABI_VERSION, sizeof(skv_policy), "h2o",  "0123456789abcdef",  "cuda",      Policy::lanes,
-                             Policy::states,  1u << SKV_BF16, scratch_bytes, step_floats, run_append,
-                             run_attend,      run_observe,        run_compact, probe_next<Policy>, probe_score<Policy>,
-                             error_of,        copy_pages };
+// Functions that a target does not need stay null.
+skv_policy table() {
+  skv_policy policy = {};
+  policy.abi_version = SKV_ABI_VERSION;
+  policy.size = sizeof(skv_policy);
+  policy.name = "h2o";
+  policy.hash = "0123456789abcdef";
+  policy.target = "cuda";
+  policy.lanes = Policy::lanes;
+  policy.states = Policy::states;
+  policy.probe_next = probe_next<Policy>;
+  policy.probe_score = probe_score<Policy>;
+  policy.kv_types = 1u << SKV_BF16;
+  policy.scratch_bytes = scratch_bytes;
+  policy.step_floats = step_floats;
+  policy.append = run_append;
+  policy.attend = run_attend;
+  policy.observe = run_observe;
+  policy.compact = run_compact;
+  policy.error = error_of;
+  policy.copy = copy_pages;
+  return policy;
+}
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) { return &kPolicy; }
+extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) {
+  static const skv_policy policy = table();
+  return &policy;
+}
 #endif

@@ -8,7 +8,7 @@
 // reads    attention
 // lanes    pos, mass
 // compacts promptEnd
-#include "cpu/probe.hpp"
+#include "cpu/library.hpp"
 
 namespace {
 
@@ -72,25 +72,31 @@ struct Policy {
   }
 };
 
-int64_t scratch_bytes(const skv_shape* s) {
-  const int64_t attend = attend_scratch(s, Policy::observes);
-  const int64_t select = Policy::keep == Keep::all ? 0 : select_scratch(s);
-  return attend > select ? attend : select;
+// Functions that a target does not need stay null.
+skv_policy table() {
+  skv_policy policy = {};
+  policy.abi_version = SKV_ABI_VERSION;
+  policy.size = sizeof(skv_policy);
+  policy.name = "snapkv";
+  policy.hash = "0123456789abcdef";
+  policy.target = "cpu";
+  policy.lanes = Policy::lanes;
+  policy.states = Policy::states;
+  policy.probe_next = probe_next<Policy>;
+  policy.probe_score = probe_score<Policy>;
+  policy.kv_types = 1u << SKV_BF16 | 1u << SKV_F32;
+  policy.scratch_bytes = Passes<Policy>::scratch_bytes;
+  policy.step_floats = Passes<Policy>::step_floats;
+  policy.append = Passes<Policy>::append;
+  policy.attend = Passes<Policy>::attend;
+  policy.compact = Passes<Policy>::compact;
+  policy.error = error_text;
+  return policy;
 }
-int64_t step_floats(const skv_shape* s) { return Split::floats(s, Policy::observes); }
-
-// Calls a pass with the type that the pages hold.
-#define BY_TYPE(pass) \
-  (step->shape->kv_type == SKV_BF16 ? pass<Policy, Bf16> : pass<Policy, F32>)
-int32_t run_append(const skv_step* step, int32_t layer, const skv_exec* exec) { return BY_TYPE(append)(step, layer, exec); }
-int32_t run_attend(const skv_step* step, int32_t layer, const skv_exec* exec) { return BY_TYPE(attend)(step, layer, exec); }
-int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_TYPE(compact)(step, exec); }
-
-const skv_policy kPolicy = { SKV_ABI_VERSION,     sizeof(skv_policy), "snapkv",  "0123456789abcdef",  "cpu",       Policy::lanes,
-                             Policy::states,      1u << SKV_BF16 | 1u << SKV_F32, scratch_bytes, step_floats, run_append,
-                             run_attend,          nullptr,            run_compact, probe_next<Policy>, probe_score<Policy>,
-                             error_text,            nullptr };
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) { return &kPolicy; }
+extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_entry(void) {
+  static const skv_policy policy = table();
+  return &policy;
+}

@@ -1,0 +1,74 @@
+// Attention of one token of a sequence: its slots are split over threads, a run of segments each.
+//
+//   item: a split, segments [segment0, segment1) of one KV head, for its query group
+//   Bound by memory: keys and values are read once, 4 dim bytes a slot in bf16. The threads end together when splits
+//   are short, and prefetching pays when they are long: Schedule chooses.
+//
+// Whoever ends a head's last segment merges them all, in order, observes, and replaces a slot where one is to leave:
+// the head's pages are still in the cache.
+#pragma once
+#include "append.hpp"
+#include "observe.hpp"
+#include "replace.hpp"
+#include "tile.hpp"
+
+// No segments when heads differ in length and this one is short.
+template <class KV>
+struct Split {
+  Head<KV> h;
+  int place, segment0, segment1;  // place: which of the step's split rows
+  int last() const { return ((segment1 < segments_of(*h.length) ? segment1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE; }
+  PageCursor<KV> cursor(int seg, const PageCursor<KV>* next = nullptr) const {
+    return {h, seg * kSegmentPages, last(), next};
+  }
+};
+
+// What a worker reads before it can prefetch.
+template <class KV>
+SKV_INLINE void prefetch_first(const Split<KV>& split) {
+  const PageCursor<KV> start = split.cursor(split.segment0);
+  for (int j = 0; j < PageCursor<KV>::kDistance; j++)
+    for (int b = 0; b < split.h.layout().values - split.h.layout().keys; b += 64) prefetch(start.half(j) + b);
+}
+
+// Merges a head's segments, observes, replaces. probabilities: what the splits left, if the token is observed.
+template <class P, class KV>
+SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, const Tile<KV>& tile,
+                         const Probabilities<KV>* probabilities) {
+  const Head<KV>& h = split.h;
+  const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
+  clear(tile.total, g, h.dim);
+  for (int seg = 0; seg < segments; seg++) merge(tile.total, scratch.partials(split.place, h.head, seg), 0, g, h.dim);
+  for (int i = 0; i < g; i++) normalise(tile.total, i, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
+  if constexpr (P::observes)
+    if (probabilities) {
+      probabilities->normalise(segments, h.lse(0));
+      observe<P>(h, 0, 1, *probabilities, 0);
+    }
+  if constexpr (replaces<P>()) {
+    const bool alone = P::heads == Heads::own;
+    if (h.row->compact && (alone || scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
+      replace<P, KV>(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
+  }
+}
+
+// next: where this worker is likely to go afterwards.
+template <class P, class KV>
+void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const StepScratch& scratch,
+                  const Tile<KV>& tile) {
+  const Head<KV>& h = split.h;
+  const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
+  prefetch_first(split);
+  load_queries(h, 0, 1, tile);
+  const bool observes = P::observes && h.row->observe1 > h.row->observe0;
+  const Probabilities<KV> probabilities = scratch.probabilities<KV>(split.place, h.head);
+  const Probabilities<KV>* observed = observes ? &probabilities : nullptr;
+  for (int seg = split.segment0; seg < split.segment1; seg++) {
+    if (seg == segments - 1) store<P>(h, *h.length - 1, *h.length);
+    const Partials partials = scratch.partials(split.place, h.head, seg);
+    attend_segment<P, KV, true>(h, split.cursor(seg, next), g, tile, partials, observed);
+  }
+  const int done = split.segment1 - split.segment0;
+  if (scratch.remaining[r * scratch.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) == done)
+    end_head<P>(split, scratch, tile, observed);
+}

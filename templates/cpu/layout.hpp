@@ -1,0 +1,171 @@
+// Pages on the CPU, and how a step's rows map onto them.
+//
+//   page   keys   [head_dim / 2][16 slots][2]   one 64-byte line of bf16 is two dims of all slots
+//          values [8][head_dim][2]              a line is two slots of 16 dims
+//          (f32: keys [head_dim][16 slots], values [16 slots][head_dim])
+//          lanes  [lane][16 slots] 32-bit words: position, then what the plan lists, the states last
+//
+// A dot-product instruction multiplies 16 pairs of bf16 by 16 pairs and adds each product of two to one of 16 sums. A
+// query pair of two dims, broadcast, meets two dims of 16 slots: 16 logits. A pair of two slots' probabilities meets
+// two slots of 16 dims: 16 sums of values.
+#pragma once
+#include "abi.h"
+#include "layout.h"
+#include "simd.hpp"
+
+// Keys and values in bf16: rounded to nearest even when stored. Queries and probabilities that meet them are rounded
+// too and products added in f32, the odd element of a pair first: what one dot-product instruction does, and two fused
+// multiply-adds where there is no such instruction.
+struct Bf16 {
+  using Word = uint16_t;
+  using Pair = uint32_t;  // two neighbouring dims of a query, or two neighbouring slots' probabilities
+  using Pairs = u32x16;   // 16 of them
+  SKV_INLINE Word encode(float x) {
+    const uint32_t bits = (uint32_t)skv_bits(x);
+    return x != x ? 0x7fc0 : (Word)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  }
+  // Pairs that stay in their register: GCC would rather read them again for every row that uses them.
+  SKV_INLINE Pairs in_register(Pairs pairs) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(pairs));
+#endif
+    return pairs;
+  }
+  SKV_INLINE Pair pair(float even, float odd) { return encode(even) | (Pair)encode(odd) << 16; }
+  SKV_INLINE Pairs broadcast(Pair p) { return p - (Pairs){}; }
+  // acc + a . b of each pair, 16 sums.
+  SKV_INLINE f32x16 dot(Pairs a, Pairs b, f32x16 acc) {
+#if defined(__AVX512BF16__)
+    return (f32x16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+#else
+    return fma(even_of(a), even_of(b), fma(odd_of(a), odd_of(b), acc));
+#endif
+  }
+  SKV_INLINE f32x16 even_of(Pairs p) { return (f32x16)(p << 16); }
+  SKV_INLINE f32x16 odd_of(Pairs p) { return (f32x16)(p & 0xffff0000u); }
+  SKV_INLINE Pairs pairs_of(f32x16 even, f32x16 odd) {
+    Pairs pairs;
+    for (int l = 0; l < 16; l++) pairs[l] = pair(even[l], odd[l]);
+    return pairs;
+  }
+  // 16 numbers in order as 8 pairs, and back.
+  SKV_INLINE void pack(f32x16 x, Pair* to) {
+#if defined(__AVX512BF16__)
+    *(__m256i*)to = (__m256i)_mm512_cvtneps_pbh((__m512)x);
+#else
+    for (int i = 0; i < 8; i++) to[i] = pair(x[2 * i], x[2 * i + 1]);
+#endif
+  }
+  SKV_INLINE f32x16 unpack(const Pair* from) {
+#if defined(__AVX512F__)
+    return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(*(const __m256i*)from), 16);
+#else
+    return (f32x16)(__builtin_convertvector(*(const u16x16*)from, u32x16) << 16);
+#endif
+  }
+  // Of a page: dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
+  SKV_INLINE Pairs key_pairs(const Word* keys, int j) { return *(const Pairs*)(keys + 32 * j); }
+  SKV_INLINE void put_key_pairs(Word* keys, int j, Pairs pairs) { *(Pairs*)(keys + 32 * j) = pairs; }
+  SKV_INLINE void put_key_pair(Word* keys, int j, int slot, Pair p) { ((Pair*)keys)[16 * j + slot] = p; }
+  SKV_INLINE Pairs value_pairs(const Word* values, int i, int d, int dim) {
+    return *(const Pairs*)(values + 2 * (i * dim + d));
+  }
+  // Dims d … d + 15 of a slot. The newest slot's neighbour is multiplied by 0 until it comes: no NaN may lie in wait.
+  SKV_INLINE void put_value(Word* values, int slot, int d, int dim, f32x16 x) {
+    auto* pairs = (Pairs*)(values + 2 * (slot / 2 * dim + d));
+    const f32x16 none = splat(0);
+    *pairs = slot % 2 ? (*pairs & 0xffffu) | (pairs_of(none, x) & 0xffff0000u) : pairs_of(x, none);
+  }
+  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
+  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
+    return values + 2 * (slot / 2 * dim + d) + slot % 2;
+  }
+};
+
+// Keys and values in f32, exact: pairs are two registers.
+struct F32 {
+  using Word = float;
+  struct Pair {
+    float even, odd;
+  };
+  struct Pairs {
+    f32x16 even, odd;
+  };
+  SKV_INLINE Word encode(float x) { return x; }
+  SKV_INLINE Pairs in_register(Pairs pairs) { return pairs; }
+  SKV_INLINE Pair pair(float even, float odd) { return {even, odd}; }
+  SKV_INLINE Pairs broadcast(Pair p) { return {splat(p.even), splat(p.odd)}; }
+  SKV_INLINE f32x16 dot(Pairs a, Pairs b, f32x16 acc) { return fma(a.even, b.even, fma(a.odd, b.odd, acc)); }
+  SKV_INLINE f32x16 even_of(Pairs p) { return p.even; }
+  SKV_INLINE f32x16 odd_of(Pairs p) { return p.odd; }
+  SKV_INLINE Pairs pairs_of(f32x16 even, f32x16 odd) { return {even, odd}; }
+  SKV_INLINE void pack(f32x16 x, Pair* to) { *(f32x16*)to = x; }
+  SKV_INLINE f32x16 unpack(const Pair* from) { return *(const f32x16*)from; }
+  SKV_INLINE Pairs key_pairs(const Word* keys, int j) {
+    return {*(const f32x16*)(keys + 32 * j), *(const f32x16*)(keys + 32 * j + 16)};
+  }
+  SKV_INLINE void put_key_pairs(Word* keys, int j, Pairs pairs) {
+    *(f32x16*)(keys + 32 * j) = pairs.even;
+    *(f32x16*)(keys + 32 * j + 16) = pairs.odd;
+  }
+  SKV_INLINE void put_key_pair(Word* keys, int j, int slot, Pair p) {
+    keys[32 * j + slot] = p.even;
+    keys[32 * j + 16 + slot] = p.odd;
+  }
+  SKV_INLINE Pairs value_pairs(const Word* values, int i, int d, int dim) {
+    return {*(const f32x16*)(values + 2 * i * dim + d), *(const f32x16*)(values + (2 * i + 1) * dim + d)};
+  }
+  SKV_INLINE void put_value(Word* values, int slot, int d, int dim, f32x16 x) {
+    *(f32x16*)(values + slot * dim + d) = x;
+    if (slot % 2 == 0) *(f32x16*)(values + (slot + 1) * dim + d) = splat(0);
+  }
+  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
+  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
+};
+
+SKV_INLINE int pages_of(int slots) { return (slots + SKV_PAGE - 1) / SKV_PAGE; }
+
+// One KV head of one layer of one row: its pages and counts.
+template <class KV>
+struct Head {
+  using Word = typename KV::Word;
+  const skv_step* step;
+  const skv_shape* shape;
+  const skv_row* row;
+  int layer, head;
+  const int32_t* table;  // [page] of this head
+  int32_t* length;       // live slots, this step's tokens included once append has run
+  int dim;
+
+  Head(const skv_step* s, const skv_row* r, int l, int h)
+      : step(s), shape(s->shape), row(r), layer(l), head(h), dim(s->shape->head_dim) {
+    const int64_t index = ((int64_t)r->seq * shape->layers + l) * shape->kv_heads + h;
+    table = s->tables + index * shape->table_stride;
+    length = s->lengths + index;
+  }
+  skv_page_layout layout() const { return skv_layout_of(dim, sizeof(Word), shape->lanes); }
+  // Page p of the table: its keys, its values, a lane [16 slots].
+  uint8_t* page(int p) const { return step->pool + (int64_t)table[p] * shape->page_bytes; }
+  Word* keys(int p) const { return (Word*)(page(p) + layout().keys); }
+  Word* values(int p) const { return (Word*)(page(p) + layout().values); }
+  int32_t* lane(int p, int lane) const { return (int32_t*)(page(p) + layout().lanes) + lane * SKV_PAGE; }
+  float* state(int p, int first, int s) const { return (float*)lane(p, first + s); }
+  // Token t of the row: its place in the step's arrays, and there its group's queries and outputs [group][dim], their
+  // LSE [group], its key and value [dim].
+  int64_t token(int t) const { return row->token0 + t; }
+  const float* query(int t) const { return step->q + (token(t) * shape->kv_heads + head) * shape->group * dim; }
+  float* out(int t) const { return step->out + (token(t) * shape->kv_heads + head) * shape->group * dim; }
+  float* lse(int t) const { return step->lse + (token(t) * shape->kv_heads + head) * shape->group; }
+  const float* key(int t) const { return step->k + (token(t) * shape->kv_heads + head) * dim; }
+  const float* value(int t) const { return step->v + (token(t) * shape->kv_heads + head) * dim; }
+};
+
+// Copies a slot over another: key, value and lanes.
+template <class P, class KV>
+SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
+  const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
+  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
+  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
+  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
+  for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
+}

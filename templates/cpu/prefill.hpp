@@ -1,0 +1,57 @@
+// Attention of a prompt's tokens: a tile of tokens, segment after segment.
+//
+//   item: a tile of up to kTileRows query rows (tokens x group) of one KV head
+//   Bound by arithmetic: per query row and slot 2 dim multiply-adds in pairs and one exponential; a page is read once a
+//   block of kBlockRows rows. Observing adds one multiply-add, and what `next` says a slot and token.
+#pragma once
+#include <thread>
+
+#include "append.hpp"
+#include "observe.hpp"
+#include "tile.hpp"
+
+// Tokens of an observed tile when `slots` are live: what they leave is at most kObservedBytes, or they are one token.
+template <class KV>
+SKV_INLINE int observed_width(const skv_shape* s, int slots) {
+  const int64_t token = segments_of(slots) * Probabilities<KV>::bytes(s->group);
+  return (int)std::clamp<int64_t>(kObservedBytes / token, 1, kTileRows / s->group);
+}
+
+// A worker's scratch for a tile, of the widest type.
+SKV_INLINE int64_t tile_scratch(const skv_shape* s, bool observes) {
+  const int64_t token = segments_of(s->max_slots) * Probabilities<F32>::bytes(s->group);
+  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kObservedBytes, token) : 0);
+}
+
+// Tokens [t0, t1) of a row. A slot sees queries in order: tile after tile of a head waits until `next`, the first token
+// that is not observed yet, is its own. `rest` is scratch for probabilities.
+template <class P, class KV>
+void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_t* rest, std::atomic<int32_t>* next) {
+  if (h.row->tokens == 1) store<P>(h, *h.length - 1, *h.length);
+  const int rows = load_queries(h, t0, t1, tile), g = h.shape->group;
+  const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
+  const bool observes = P::observes && first < last;
+  const Probabilities<KV> probabilities = {rest, rows}, *observed = observes ? &probabilities : nullptr;
+  clear(tile.total, rows, h.dim);
+  const int most = tile.visible[rows - 1], segments = segments_of(most);
+  const bool prefetches = rows > kBlockRows;  // for a single block it would not pay
+  for (int seg = 0; seg < segments; seg++) {
+    const PageCursor<KV> cursor = {h, seg * kSegmentPages, (most - 1) / SKV_PAGE};
+    const int from = prefetches ? attend_segment<P, KV, true>(h, cursor, rows, tile, tile.segment, observed)
+                                : attend_segment<P, KV, false>(h, cursor, rows, tile, tile.segment, observed);
+    merge(tile.total, tile.segment, from, rows, h.dim);
+  }
+  float lse[kTileRows];
+  for (int r = 0; r < rows; r++) {
+    const int t = t0 + r / g;
+    normalise(tile.total, r, h.dim, h.out(t) + r % g * h.dim, &lse[r]);
+    h.lse(t)[r % g] = lse[r];
+  }
+  if constexpr (P::observes)
+    if (observes) {
+      probabilities.normalise(segments, lse);
+      while (next->load(std::memory_order_acquire) < first) std::this_thread::yield();
+      observe<P>(h, first, last, probabilities, t0);
+      next->store(last, std::memory_order_release);
+    }
+}

@@ -1,0 +1,144 @@
+// Attention of a tile of query rows to one segment of their slots, and the merge of segments.
+//
+//   q [row][dim / 2] pairs, scaled and rounded as the keys are -> partials of the segment: max, sum [row], out
+//   [row][dim]
+//
+// A row's arithmetic is the same in every schedule: slots are taken in segments of SKV_SEGMENT; in a segment all
+// logits, their maximum, the exponentials, their sum (16 lanes, then a tree) and the weighted values in slot order;
+// segments are merged in order. Bound by arithmetic in prefill, per row and slot 2 dim multiply-adds in pairs and one
+// exponential, and by reading pages in decode.
+#pragma once
+#include "scratch.hpp"
+
+constexpr int kBlockRows = 24;  // rows that go from logits to weighted values together
+
+// A worker's buffers for one tile.
+template <class KV>
+struct Tile {
+  typename KV::Pair* q;        // [kTileRows][dim / 2] scaled queries
+  int* visible;                // [kTileRows] slots that each row sees; they rise from row to row
+  float* logits;               // [kBlockRows][SKV_SEGMENT]
+  typename KV::Pair* p;        // [kSegmentPages][kBlockRows][kPagePairs] their exponentials
+  typename KV::Word* rotated;  // a page's keys
+  Partials total, segment;     // of all segments so far, and of one
+  Tile(Scratch* scratch, int dim) {
+    q = scratch->take<typename KV::Pair>(kTileRows * dim / 2);
+    visible = scratch->take<int>(kTileRows);
+    logits = scratch->take<float>(kBlockRows * SKV_SEGMENT);
+    p = scratch->take<typename KV::Pair>(kSegmentPages * kBlockRows * kPagePairs);
+    rotated = scratch->take<typename KV::Word>(SKV_PAGE * dim);
+    for (Partials* each : {&total, &segment}) {
+      each->max = scratch->take<float>(kTileRows);
+      each->sum = scratch->take<float>(kTileRows);
+      each->out = scratch->take<float>(kTileRows * dim);
+    }
+  }
+  // Bytes, of the widest type.
+  static int64_t bytes(int dim) {
+    return 4 * ((int64_t)kTileRows * (3 * dim + 5) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 11 * 64;
+  }
+};
+
+// Fills q and visible for tokens [t0, t1), row (t - t0) * group + g; returns the number of rows.
+template <class KV>
+int load_queries(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
+  const int g = h.shape->group, half = h.dim / 2, before = *h.length - h.row->tokens;
+  const f32x16 scale = splat(h.shape->scale);
+  for (int t = t0; t < t1; t++)
+    for (int i = 0; i < g; i++) {
+      const int r = (t - t0) * g + i;
+      const float* from = h.query(t) + i * h.dim;
+      for (int d = 0; d < h.dim; d += 16) KV::pack(*(const f32x16u*)(from + d) * scale, tile.q + r * half + d / 2);
+      tile.visible[r] = before + t + 1;
+    }
+  return (t1 - t0) * g;
+}
+
+// A row's largest logit; slots from `visible` on are made to count nothing.
+SKV_INLINE float max_logit(float* x, int visible, int pages) {
+  for (int s = visible; s < pages * SKV_PAGE; s++) x[s] = -INFINITY;
+  f32x16 max = splat(-INFINITY), other = max;
+  for (int i = 0; i < pages; i++) {
+    max = larger(*(f32x16*)(x + i * SKV_PAGE), max);
+    if (++i < pages) other = larger(*(f32x16*)(x + i * SKV_PAGE), other);
+  }
+  return max_of(larger(max, other));
+}
+
+// exp(logit - max) of a row's logits x, as pairs of each page, `pitch` pairs apart; returns their sum.
+template <class KV>
+SKV_INLINE float exponentials(const float* x, float max, int visible, int pages, typename KV::Pair* p, int pitch) {
+  f32x16 sum = splat(0);
+  const f32x16 largest = splat(max);
+  for (int i = 0; i < pages; i++) {
+    const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);
+    f32x16 e = exp16(at - largest);
+    if ((i + 1) * SKV_PAGE > visible) e = at > splat(-INFINITY) ? e : splat(0);
+    sum += e;
+    KV::pack(e, p + (int64_t)i * pitch);
+  }
+  return sum_of(sum);
+}
+
+// One segment for the tile's first `rows` rows. Leaves partials of rows from the returned one on (earlier ones see
+// nothing of it), and the exponentials in `observed` unless it is null. With kPrefetch the first block prefetches the
+// pages that follow.
+template <class P, class KV, bool kPrefetch>
+int attend_segment(const Head<KV>& h, const PageCursor<KV>& cursor, int rows, const Tile<KV>& tile,
+                   const Partials& partials, const Probabilities<KV>* observed) {
+  const int slot0 = cursor.page0 * SKV_PAGE;
+  int first = 0;
+  while (first < rows && tile.visible[first] <= slot0) first++;
+  for (int r0 = first; r0 < rows; r0 += kBlockRows) {
+    const int n = std::min(rows - r0, kBlockRows);
+    const int most = tile.visible[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
+    const int pages = pages_of(slots), pitch = (observed ? observed->rows : kBlockRows) * kPagePairs;
+    const auto* q = tile.q + r0 * h.dim / 2;
+    const bool ahead = kPrefetch && r0 == first;
+    ahead ? segment_logits<P, KV, kPrefetch>(h, cursor, pages, q, n, tile.logits, tile.rotated)
+          : segment_logits<P, KV, false>(h, cursor, pages, q, n, tile.logits, tile.rotated);
+    int visible[kBlockRows];  // of the segment's slots
+    for (int i = 0; i < n; i++) {
+      visible[i] = std::min(tile.visible[r0 + i] - slot0, slots);
+      partials.max[r0 + i] = max_logit(tile.logits + i * SKV_SEGMENT, visible[i], pages);
+    }
+    auto* p = observed ? observed->pairs(cursor.page0, r0) : tile.p;
+    for (int i = 0, r = r0; i < n; i++, r++) {
+      const float* x = tile.logits + i * SKV_SEGMENT;
+      partials.sum[r] = exponentials<KV>(x, partials.max[r], visible[i], pages, p + i * kPagePairs, pitch);
+      if (observed) *observed->factor(cursor.page0 / kSegmentPages, r) = partials.max[r];
+    }
+    float* out = partials.out + r0 * h.dim;
+    ahead ? segment_values<KV, kPrefetch>(h, cursor, slots, n, p, pitch, out, h.dim)
+          : segment_values<KV, false>(h, cursor, slots, n, p, pitch, out, h.dim);
+  }
+  return first;
+}
+
+// Partials of no slots.
+SKV_INLINE void clear(const Partials& total, int rows, int dim) {
+  std::fill_n(total.max, rows, -INFINITY);
+  std::fill_n(total.sum, rows, 0.0f);
+  std::fill_n(total.out, rows * dim, 0.0f);
+}
+
+// Adds a segment's partials of rows [first, rows), 16 rows at a time; of others in between, anything may be read.
+SKV_INLINE void merge(const Partials& total, const Partials& segment, int first, int rows, int dim) {
+  for (int r0 = first / 16 * 16; r0 < rows; r0 += 16) {
+    const auto old = *(f32x16u*)(total.max + r0), sum = *(f32x16u*)(total.sum + r0);
+    const f32x16 next = *(f32x16u*)(segment.max + r0), max = larger(next, old);
+    const f32x16 a = exp16(old - max), b = exp16(next - max);
+    *(f32x16u*)(total.max + r0) = first_of(first - r0, old, max);
+    *(f32x16u*)(total.sum + r0) = first_of(first - r0, sum, sum * a + *(f32x16u*)(segment.sum + r0) * b);
+    for (int r = std::max(first, r0); r < std::min(rows, r0 + 16); r++)
+      for (int d = 0; d < dim; d++)
+        total.out[r * dim + d] = total.out[r * dim + d] * a[r - r0] + segment.out[r * dim + d] * b[r - r0];
+  }
+}
+
+// A row's attention output [dim] and LSE.
+SKV_INLINE void normalise(const Partials& total, int r, int dim, float* out, float* lse) {
+  const float factor = 1.0f / total.sum[r];
+  for (int d = 0; d < dim; d++) out[d] = total.out[r * dim + d] * factor;
+  *lse = total.max[r] + skv_log(total.sum[r]);
+}
