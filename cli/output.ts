@@ -1,9 +1,4 @@
 /** How commands speak: results on stdout, progress and mistakes on stderr, exit codes 0, 1 (the user's), 2 (ours). */
-import { PolicyErrors } from '../codegen/ir/diagnostics.ts';
-import { CompileError } from '../toolchain/process.ts';
-import { RequestError } from '../runtime/engine/types.ts';
-import { ModelError } from '../runtime/model/types.ts';
-import { NativeBuildError } from '../runtime/native/ensure.ts';
 import { UserError } from '../toolchain/errors.ts';
 
 /** What the system refuses, in a sentence that says what to do; undefined when it is none of the user's doing. */
@@ -39,14 +34,8 @@ function refusal(error: NodeJS.ErrnoException & { address?: string; port?: numbe
 /** A user's mistake in its words; undefined for a bug. */
 function mistake(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
-  if (error instanceof PolicyErrors) return error.message;
-  const users =
-    error instanceof UserError ||
-    error instanceof RequestError ||
-    error instanceof ModelError ||
-    error instanceof NativeBuildError ||
-    (error instanceof CompileError && !/internal:/.test(error.message));
-  const text = users ? error.message : refusal(error);
+  if (error instanceof UserError) return error.told;
+  const text = refusal(error);
   return text && `skv: ${text}`;
 }
 

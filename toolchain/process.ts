@@ -1,9 +1,10 @@
 /** Running a compiler or an installer: its output in one piece, and the errors that all of them share. */
 import { spawn } from 'node:child_process';
 import { statfsSync } from 'node:fs';
+import { UserError } from './errors.ts';
 
 /** A compiler that failed, or is not there: what it said and what to do. */
-export class CompileError extends Error {
+export class CompileError extends UserError {
   override name = 'CompileError';
 }
 

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Span } from './nodes.ts';
+import { UserError } from '../../toolchain/errors.ts';
 
 /** Every mistake the compiler can report. A test holds this list against docs/errors.md and the must-fail cases. */
 export const catalogue = {
@@ -37,10 +38,16 @@ export interface Diagnostic {
 }
 
 /** All mistakes of a file, thrown together; nothing has been written. */
-export class PolicyErrors extends Error {
+export class PolicyErrors extends UserError {
   override name = 'PolicyErrors';
+
   constructor(readonly diagnostics: readonly Diagnostic[]) {
     super(diagnostics.map((diagnostic) => format(diagnostic)).join('\n\n'));
+  }
+
+  /** Each begins with its own place. */
+  override get told(): string {
+    return this.message;
   }
 }
 

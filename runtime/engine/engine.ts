@@ -16,6 +16,7 @@ import { Sequence } from './sequence.ts';
 import { Tables } from './tables.ts';
 import {
   type EngineApi,
+  EngineStopped,
   type EngineOptions,
   type EngineStats,
   type FinishReason,
@@ -196,11 +197,12 @@ export class Engine implements EngineApi {
       throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
     const unlimited = plan.positions === 'cache' && rules.bounded;
     if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt))
-      throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt');
+      throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt', 'context_length_exceeded');
     if (!unlimited && prompt.length + maxTokens > this.maxModelLen)
       throw new RequestError(
         `The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`,
         'max_tokens',
+        'context_length_exceeded',
       );
     const peaks = rules.peaks(prompt.length, prompt.length + maxTokens);
     // budgets that flow may all flow to one head
@@ -209,6 +211,7 @@ export class Engine implements EngineApi {
       throw new RequestError(
         `With this budget a head holds up to ${most} slots, more than the context of ${this.maxModelLen}.`,
         'budget',
+        'context_length_exceeded',
       );
     const id = this.nextId++;
     const sequence = new Sequence(
@@ -265,7 +268,7 @@ export class Engine implements EngineApi {
         });
       }
     } catch (error) {
-      this.failure = new Error(`The engine has stopped: ${(error as Error).message}`, { cause: error });
+      this.failure = new EngineStopped(error as Error);
       for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
         this.end(sequence, 'error', { error: this.failure });
       this.aborted.length = 0;

@@ -1,6 +1,7 @@
 /** The engine as its users (server, CLI, benchmarks, tests) see it. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../model/types.ts';
+import { type ApiAnswer, UserError } from '../../toolchain/errors.ts';
 
 export interface EngineOptions {
   model: LoadedModel;
@@ -142,12 +143,23 @@ export interface EngineApi {
 }
 
 /** A request that cannot be served: the caller's mistake, with the field at fault. */
-export class RequestError extends Error {
+export class RequestError extends UserError {
   override name = 'RequestError';
-  constructor(
-    message: string,
-    readonly param?: string,
-  ) {
+  override readonly api: ApiAnswer;
+
+  constructor(message: string, param?: string, code: RequestCode = 'invalid_value') {
     super(message);
+    this.api = { status: 400, code, param };
+  }
+}
+
+type RequestCode = 'invalid_value' | 'context_length_exceeded';
+
+/** The engine broke in a step and serves nothing any more; the cause is the native error. */
+export class EngineStopped extends Error {
+  override name = 'EngineStopped';
+
+  constructor(cause: Error) {
+    super(`The engine has stopped: ${cause.message}`, { cause });
   }
 }

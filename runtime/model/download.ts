@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, mkdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Progress } from './source.ts';
-import { ModelError } from './types.ts';
+import { ModelError, type Progress } from './types.ts';
 
 export interface Download {
   url: string;

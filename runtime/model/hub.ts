@@ -4,8 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { listFiles } from '@huggingface/hub';
 import { fetchFile } from './download.ts';
-import type { Progress } from './source.ts';
-import { ModelError } from './types.ts';
+import { ModelError, type Progress } from './types.ts';
 
 const endpoint = (): string => process.env.HF_ENDPOINT ?? 'https://huggingface.co';
 const hubCache = (): string =>

@@ -7,7 +7,8 @@ import { fromGguf } from './from-gguf.ts';
 import { fromSafetensors } from './from-safetensors.ts';
 import { piecesOf } from './pieces.ts';
 import { readSafetensorsFolder } from './safetensors.ts';
-import { type Progress, resolveModel } from './source.ts';
+import { resolveModel } from './source.ts';
+import type { Progress } from './types.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
 import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
 

@@ -15,8 +15,7 @@ import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createInflateRaw } from 'node:zlib';
 import { diskError } from './download.ts';
-import type { Progress } from './source.ts';
-import { ModelError } from './types.ts';
+import { ModelError, type Progress } from './types.ts';
 import { type ZipEntry, readEntry, readZip } from './zip.ts';
 
 export interface PackageSource {

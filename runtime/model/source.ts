@@ -2,10 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { cacheFolder } from '../../toolchain/folders.mjs';
-import { ModelError } from './types.ts';
-
-/** Called while bytes arrive; `total` is unknown at first for some sources. */
-export type Progress = (event: { file: string; received: number; total?: number }) => void;
+import { ModelError, type Progress } from './types.ts';
 
 export const DEFAULT_MODEL = 'smollm2-135m';
 

@@ -1,4 +1,5 @@
 /** What runtime/model gives the engine: a model's numbers, its tokenizer and its chat template. */
+import { UserError } from '../../toolchain/errors.ts';
 import type { ModelSpec } from '../native/index.ts';
 
 export interface Tokenizer {
@@ -43,6 +44,10 @@ export interface LoadedModel {
 }
 
 /** A model file that cannot be used: what is wrong, where, and what to do. */
-export class ModelError extends Error {
+export class ModelError extends UserError {
   override name = 'ModelError';
+  override readonly api = { status: 400 };
 }
+
+/** Called while bytes of a model arrive; `total` is unknown at first for some sources. */
+export type Progress = (event: { file: string; received: number; total?: number }) => void;

@@ -4,12 +4,13 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { UserError } from '../../toolchain/errors.ts';
 import { missingTool } from '../../toolchain/compilers.ts';
 import { tryLock } from '../../toolchain/locks.ts';
 import { nativeFolder, root } from '../../toolchain/folders.mjs';
 
 /** The addon's own build failed: what is missing, or what the compiler said. */
-export class NativeBuildError extends Error {
+export class NativeBuildError extends UserError {
   override name = 'NativeBuildError';
 }
 

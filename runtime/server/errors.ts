@@ -1,7 +1,6 @@
 /** Errors as OpenAI's clients expect them: { error: { message, type, param, code } }. */
-import { RequestError } from '../engine/types.ts';
-import { ModelError } from '../model/types.ts';
-import type { CommonRequest } from './schemas.ts';
+import { UserError } from '../../toolchain/errors.ts';
+import { EngineStopped, RequestError } from '../engine/types.ts';
 
 export class ApiError extends Error {
   override name = 'ApiError';
@@ -33,14 +32,13 @@ export const shuttingDown = () =>
     connection: 'close',
   });
 
-/** A refusal of the engine, with the field of this request that it means. */
-export function requestError(error: unknown, body: CommonRequest & { messages?: unknown }): unknown {
+/** A refusal of the engine, with the field of this request that it means: prompts of a chat are its messages. */
+export function requestError(error: unknown, body: object): unknown {
   if (!(error instanceof RequestError)) return error;
-  const { param = null } = error;
-  const code = /context/.test(error.message) ? 'context_length_exceeded' : 'invalid_value';
-  if (param === 'prompt') return new ApiError(400, error.message, body.messages ? 'messages' : 'prompt', code);
-  const ours = param === 'policy' || (param !== null && param !== 'max_tokens');
-  return new ApiError(400, error.message, ours ? `sparse_kv.${param}` : param, code);
+  const { status, code, param = null } = error.api;
+  const named = param === 'prompt' && 'messages' in body ? 'messages' : param;
+  const ofRequest = named === null || ['prompt', 'messages', 'max_tokens'].includes(named);
+  return new ApiError(status, error.message, ofRequest ? named : `sparse_kv.${named}`, code);
 }
 
 interface HttpError {
@@ -52,10 +50,21 @@ interface HttpError {
 const pathOf = (path: readonly PropertyKey[]): string =>
   path.map((part, i) => (/^\d+$/.test(String(part)) ? `[${String(part)}]` : `${i ? '.' : ''}${String(part)}`)).join('');
 
+/** What a body has at a path. */
+const at = (body: unknown, path: readonly PropertyKey[]): unknown =>
+  path.reduce((value, key) => (value as Record<PropertyKey, unknown> | undefined | null)?.[key], body);
+
+/** What zod says of the first thing that is wrong; `params.missing`: a null that stands for nothing. */
+interface Issue {
+  path: readonly PropertyKey[];
+  message: string;
+  params?: { missing?: boolean };
+}
+
 /** A body that is not what its schema says. */
-export function invalid({ path, message: why }: { path: readonly PropertyKey[]; message: string }): ApiError {
+export function invalid({ path, message: why, params }: Issue, body: unknown): ApiError {
   const param = pathOf(path) || null;
-  if (param && /received undefined$/.test(why))
+  if (param && (params?.missing || at(body, path) === undefined))
     return new ApiError(400, `Missing required parameter: ${param}.`, param, 'missing_required_parameter');
   return new ApiError(400, param ? `${param}: ${why}.` : `The request body: ${why}.`, param, 'invalid_value');
 }
@@ -68,11 +77,13 @@ const messages: Record<number, string> = {
 /** Any failure as an ApiError; what nobody foresaw is a 500 without details of the machine. */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
-  if (error instanceof RequestError) return new ApiError(400, error.message, error.param ?? null);
-  if (error instanceof ModelError) return new ApiError(400, error.message);
+  if (error instanceof UserError && error.api) {
+    const { status, param, code } = error.api;
+    return new ApiError(status, error.message, param, code);
+  }
   const { statusCode = 500, message } = error as HttpError;
   if (statusCode >= 400 && statusCode < 500) return new ApiError(statusCode, messages[statusCode] ?? message);
   if (statusCode === 503) return shuttingDown();
-  const stopped = error instanceof Error && /^The engine has stopped/.test(error.message);
-  return new ApiError(500, stopped ? (error as Error).message : 'The server failed on this request; its log says why.');
+  if (error instanceof EngineStopped) return new ApiError(500, error.message);
+  return new ApiError(500, 'The server failed on this request; its log says why.');
 }

@@ -19,7 +19,7 @@ export const validator: FastifySchemaCompiler<z.ZodType> =
   ({ schema }) =>
   (body) => {
     const { data, error } = schema.safeParse(body, firstOnly);
-    return error ? { error: invalid(error.issues[0]) } : { value: data };
+    return error ? { error: invalid(error.issues[0], body) } : { value: data };
   };
 
 /** Any names, with values of one kind; unlike z.record it ends at the first wrong one. */
@@ -63,7 +63,6 @@ function promptProblem(prompt: unknown): string | undefined {
   const expected = 'must be a string, a list of strings, a list of token ids, or a list of such lists';
   const isTokens = (list: unknown[]) =>
     list.length > 0 && list.every((id) => Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31);
-  if (prompt === undefined || prompt === null) return 'received undefined';
   if (typeof prompt === 'string') return undefined;
   if (!Array.isArray(prompt)) return expected;
   if (prompt.length === 0) return 'must not be empty';
@@ -78,8 +77,9 @@ const tokenList = { type: 'array', items: { type: 'integer', minimum: 0 } };
 const prompt = z
   .unknown()
   .superRefine((value, context) => {
-    const message = promptProblem(value);
-    if (message) context.addIssue({ code: 'custom', message });
+    const missing = value === undefined || value === null;
+    const message = missing ? 'is missing' : promptProblem(value);
+    if (message) context.addIssue({ code: 'custom', message, params: { missing } });
   })
   .meta({
     anyOf: [
