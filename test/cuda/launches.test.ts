@@ -1,4 +1,4 @@
-/** What launches.hpp says of threads and shared memory is what library.cuh launches: kernels' launches under emulation, one by one. */
+/** What nvcc's launches.hpp program says of threads and shared memory is what library.cuh launches, one by one, in the emulation. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,9 +7,12 @@ import * as assert from 'uvu/assert';
 import { compileSource, shipped } from '../../codegen/build.ts';
 import { emulateSource } from '../emulation/emulate.ts';
 import { launches } from '../../codegen/back/cuda/nvcc.ts';
+import { findCuda } from '../../toolchain/cuda.ts';
+import { installWheels } from '../../toolchain/wheels.ts';
 import { type Shape, problem, solve } from '../kernels/driver.ts';
 import { script } from '../gpu/script.ts';
 
+const wheels = await installWheels();
 const folder = mkdtempSync(join(tmpdir(), 'skv-launches-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
@@ -34,7 +37,7 @@ for (const [policy, headDim, params] of [
     const options = { target: 'cuda', headDims: [headDim], kvTypes: ['bf16'] } as const;
     const { sources, plan } = await compileSource(shipped(policy)!, options);
     writeFileSync(join(folder, 'policy.cu'), sources['policy.cu']);
-    const { code, output } = await launches(folder);
+    const { code, output } = await launches(findCuda(wheels), folder);
     assert.is(code, 0, output);
     const told = new Set(
       output

@@ -8,7 +8,6 @@ import { doesNotCompile } from '../shared/failure.ts';
 import { missingTool } from '../../../toolchain/compilers.ts';
 import { includes } from '../shared/includes.ts';
 import { readUsage, writeUsage } from './usage.ts';
-import { root } from '../../../toolchain/folders.mjs';
 
 /** -fmad=false: the policy's expressions keep the written order; attention fuses where it says so. A spill is an error. */
 export const flags = [
@@ -50,7 +49,7 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
   const args = [...flags, ...code, ...searched, `-L${toolchain.libraries}`, '-o', library, 'policy.cu'];
   const [{ code: exit, output }, launched] = await Promise.all([
     run(toolchain.nvcc, args, { cwd: folder, env: { TMPDIR: folder } }),
-    launches(folder),
+    launches(toolchain, folder),
   ]);
   if (exit !== 0 || !existsSync(library)) {
     rmSync(library, { force: true });
@@ -62,23 +61,16 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
   return library;
 }
 
-/** The same source as a program of the host that prints how its kernels are launched (templates/cuda/launches.hpp). */
-export async function launches(folder: string): Promise<Finished> {
+/** The same source as a program that prints how its kernels are launched (templates/cuda/launches.hpp). Runs without a GPU. */
+export async function launches(toolchain: CudaToolchain, folder: string): Promise<Finished> {
   const program = join(folder, 'launches');
-  const args = [
-    '-x',
-    'c++',
-    '-std=c++17',
-    '-O0',
-    '-DSKV_LAUNCHES',
-    ...searched,
-    `-I${join(root, 'test/emulation')}`,
-    'policy.cu',
-    '-o',
-    program,
-  ];
+  // it has none of a policy's kernels: which architecture it is for does not matter
+  const args = ['-std=c++17', '-O0', '-DSKV_LAUNCHES', '-cudart', 'static', ...gencode([80]), ...searched];
   try {
-    const compiled = await run(process.env.CXX ?? 'c++', args, { cwd: folder });
+    const compiled = await run(toolchain.nvcc, [...args, `-L${toolchain.libraries}`, '-o', program, 'policy.cu'], {
+      cwd: folder,
+      env: { TMPDIR: folder },
+    });
     return compiled.code === 0 ? await run(program, []) : compiled;
   } finally {
     rmSync(program, { force: true });
