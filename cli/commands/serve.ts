@@ -54,7 +54,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const opening = openEngine(model, policies, flags);
   opening.catch(() => {}); // reported below
   // while the engine's threads pack the weights: the server's code and the tokenizer of chats
-  const { runServer } = await import('../../runtime/server/run.ts');
+  const { runServer } = await import('../../runtime/server/serve.ts');
   model.tokenizer.encode('ready', { special: model.hasChatTemplate });
   const engine = await opening;
   const { pagesTotal, pageBytes } = engine.stats();

@@ -13,7 +13,7 @@ import { PrefixCache } from './prefix.ts';
 import { Rules, pagesFor } from './rules.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { Tables } from './tables.ts';
+import { BlockTables } from './block-tables.ts';
 import {
   type EngineApi,
   EngineStopped,
@@ -81,7 +81,7 @@ export class Engine implements EngineApi {
     private readonly nativeEngine: NativeEngine,
     private readonly pool: BlockPool,
     private readonly prefix: PrefixCache,
-    private readonly tables: Tables,
+    private readonly tables: BlockTables,
     private readonly scheduler: Scheduler,
     private readonly batch: Batch,
     private readonly salts: string[],
@@ -143,7 +143,7 @@ export class Engine implements EngineApi {
     const pool = new BlockPool(pages);
     const prefix = new PrefixCache(pool, PAGE);
     const { buffers } = nativeEngine;
-    const tables = new Tables(buffers, pool, prefix, heads, stride, maxCopies);
+    const tables = new BlockTables(buffers, pool, prefix, heads, stride, maxCopies);
     const salts = policies.map(({ plan }) => `${plan.hash} `);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const scheduler = new Scheduler(limits, pool, prefix, tables, salts, options.prefixCache !== false);
@@ -282,7 +282,7 @@ export class Engine implements EngineApi {
       const before = sequence.computed;
       sequence.computed += tokens;
       this.promptTokens += Math.max(0, Math.min(sequence.computed, sequence.prompt) - before);
-      if (observe[1] > observe[0]) sequence.pristine = false;
+      if (observe[1] > observe[0]) sequence.cacheable = false;
       if (compacts) this.compacted(sequence, slots);
       else this.scheduler.register(sequence, sequence.computed);
     }
@@ -297,7 +297,7 @@ export class Engine implements EngineApi {
   private compacted(sequence: Sequence, before: number): void {
     const counters = this.counters[sequence.policy];
     const live = this.tables.trim(sequence, 1); // the next token's page would be taken again at once
-    sequence.pristine = false;
+    sequence.cacheable = false;
     sequence.compactions++;
     counters.compactions++;
     counters.slotsSeen += before;

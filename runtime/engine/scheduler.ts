@@ -11,7 +11,7 @@ import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
 import type { Sequence } from './sequence.ts';
-import type { Tables } from './tables.ts';
+import type { BlockTables } from './block-tables.ts';
 
 export interface Scheduled {
   readonly sequence: Sequence;
@@ -44,7 +44,7 @@ export class Scheduler {
     private readonly limits: SchedulerLimits,
     private readonly pool: BlockPool,
     private readonly prefix: PrefixCache,
-    private readonly tables: Tables,
+    private readonly tables: BlockTables,
     private readonly salts: readonly string[],
     private readonly usePrefix: boolean,
   ) {
@@ -105,18 +105,18 @@ export class Scheduler {
     return Math.max(reading ? pagesFor(peaks.prompt) : 0, pagesFor(peaks.decode) + slack) * heads;
   }
 
-  /** Chooses and provides for the next step. Sequences it had to preempt wait again. */
+  /** Chooses the rows of the next step and allocates their pages. Sequences it had to preempt wait again. */
   schedule(): Scheduled[] {
     this.tables.copies = 0;
     const chosen: Scheduled[] = [];
     this.room = this.limits.maxTokens;
     const { preemptions } = this;
-    const decoding = this.running.filter((sequence) => sequence.waitsForOne);
-    const reading = this.running.filter((sequence) => !sequence.waitsForOne);
+    const decoding = this.running.filter((sequence) => sequence.isDecoding);
+    const reading = this.running.filter((sequence) => !sequence.isDecoding);
     for (const sequence of [...decoding, ...reading]) {
       if (this.room === 0) break;
       if (sequence.slot < 0) continue; // preempted a moment ago
-      const row = this.provide(sequence, chosen);
+      const row = this.scheduleRow(sequence, chosen);
       if (!row) continue;
       chosen.push(row);
       this.room -= row.tokens;
@@ -130,7 +130,7 @@ export class Scheduler {
       if (this.running.length > 0 && reserved + need > this.pool.pages - 1) break;
       this.waiting.shift();
       this.admit(sequence);
-      const row = this.provide(sequence, chosen, false);
+      const row = this.scheduleRow(sequence, chosen, false);
       if (!row) {
         this.running.splice(this.running.indexOf(sequence), 1);
         this.release(sequence);
@@ -163,14 +163,14 @@ export class Scheduler {
     sequence.lastHash = hashes[blocks.length - 1];
   }
 
-  /** Cuts a sequence's next tokens at its next possible compaction and provides their pages, preempting later sequences if it must. */
-  private provide(sequence: Sequence, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
+  /** Cuts a sequence's next tokens at its next possible compaction and allocates their pages, preempting later sequences if it must. */
+  private scheduleRow(sequence: Sequence, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
     const { rules, computed, prompt } = sequence;
-    const until = rules.until(computed, prompt, this.over(sequence, computed, 0));
+    const until = rules.until(computed, prompt, this.overBudget(sequence, computed, 0));
     let tokens = Math.min(this.room, sequence.known - computed, until);
     if (tokens <= 0) return undefined;
     const length = computed + tokens;
-    const compacts = rules.compacts(length, prompt, this.over(sequence, length, tokens));
+    const compacts = rules.compacts(length, prompt, this.overBudget(sequence, length, tokens));
     const observe = this.observed(sequence, computed, length);
     const writes =
       observe[1] > observe[0] ? 0 : compacts ? Math.floor(rules.window(length).first / PAGE) : Number.POSITIVE_INFINITY;
@@ -202,10 +202,10 @@ export class Scheduler {
   }
 
   /** Slots of a head over its budget at a logical length, the worst layer's mean, when `tokens` more have been appended. */
-  private over({ rules, slot }: Sequence, length: number, tokens: number): number {
+  private overBudget({ rules, slot }: Sequence, length: number, tokens: number): number {
     if (!rules.evicts) return Number.NEGATIVE_INFINITY;
     rules.budgets(length, this.budgets);
-    return this.tables.over(slot, this.limits.kvHeads, this.budgets) + tokens;
+    return this.tables.overBudget(slot, this.limits.kvHeads, this.budgets) + tokens;
   }
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {
@@ -228,7 +228,7 @@ export class Scheduler {
 
   /** After a step: registers prompt pages that have become full and are still as the prompt left them. */
   register(sequence: Sequence, length: number): void {
-    if (!this.usePrefix || !sequence.rules.plan.shareable || !sequence.pristine) return;
+    if (!this.usePrefix || !sequence.rules.plan.shareable || !sequence.cacheable) return;
     const full = Math.floor(length / PAGE);
     if (full <= sequence.registered) return;
     const hashes = this.prefix.hashes(
@@ -242,7 +242,7 @@ export class Scheduler {
       this.prefix.register(
         hash,
         sequence.lastHash || this.salts[sequence.policy],
-        this.tables.column(sequence, sequence.registered + i),
+        this.tables.pagesAt(sequence, sequence.registered + i),
       );
       sequence.lastHash = hash;
     });

@@ -20,8 +20,8 @@ export class Sequence {
   /** pages of this sequence that stand in the prefix cache, and the hash of the last */
   registered = 0;
   lastHash = '';
-  /** no compaction has moved slots and no query has written states: slot index = position, states are initial */
-  pristine = true;
+  /** its pages may be shared: no compaction has moved slots, no query has written states, so slot index = position */
+  cacheable = true;
   /** how it counts when its owner ends it */
   aborted?: 'stop' | 'abort';
   generated = 0;
@@ -65,7 +65,7 @@ export class Sequence {
   }
 
   /** Fed tokens are all known ones; the next is to be sampled. */
-  get waitsForOne(): boolean {
+  get isDecoding(): boolean {
     return this.known - this.computed === 1 && this.computed >= this.prompt;
   }
 
@@ -85,6 +85,6 @@ export class Sequence {
     this.shared = 0;
     this.registered = 0;
     this.lastHash = '';
-    this.pristine = true;
+    this.cacheable = true;
   }
 }

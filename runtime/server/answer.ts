@@ -1,7 +1,7 @@
 /** Generation and its answer, whole or streamed; the two endpoints differ in their shapes alone. */
 import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
-import type { Call, Service } from './call.ts';
+import type { ActiveRequest, Service } from './active-request.ts';
 import { Choice, type Piece, interleave, usageOf } from './choice.ts';
 import { requestError, toApiError } from './errors.ts';
 import { generateRequest, stopStrings } from './sampling.ts';
@@ -35,7 +35,7 @@ export interface Asked {
 const ending = ({ reason, stopReason }: Choice) => ({ finish_reason: reason, stop_reason: stopReason });
 
 /** Starts n choices of every prompt, or none. */
-function start(service: Service, call: Call, { body, prompts, maxTokens, logprobs }: Asked): Choice[] {
+function start(service: Service, active: ActiveRequest, { body, prompts, maxTokens, logprobs }: Asked): Choice[] {
   const { engine } = service;
   const [stops, includeStop] = [stopStrings(body), body.include_stop_str_in_output ?? false];
   const choices: Choice[] = [];
@@ -44,7 +44,7 @@ function start(service: Service, call: Call, { body, prompts, maxTokens, logprob
       for (let i = 0; i < (body.n ?? 1); i++)
         choices.push(
           new Choice(
-            call,
+            active,
             engine.model,
             generateRequest(engine, body, prompt, maxTokens, logprobs, i),
             stops,
@@ -52,23 +52,23 @@ function start(service: Service, call: Call, { body, prompts, maxTokens, logprob
           ),
         );
   } catch (error) {
-    call.abort(); // the choices before the one that was refused
+    active.abort(); // the choices before the one that was refused
     throw requestError(error, body);
   }
-  call.pending = 0;
+  active.pending = 0;
   return choices;
 }
 
 export async function answer(
   service: Service,
-  call: Call,
+  active: ActiveRequest,
   asked: Asked,
   shape: Shape,
   reply: FastifyReply,
 ): Promise<void> {
-  const choices = start(service, call, asked);
+  const choices = start(service, active, asked);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
-  if (asked.body.stream) return stream(call, choices, asked, shape, head, reply);
+  if (asked.body.stream) return stream(active, choices, asked, shape, head, reply);
   const prefixes = choices.map((_, index) => shape.prefix?.(index));
   const texts = prefixes.map((piece) => piece?.text ?? '');
   const events = prefixes.map((piece) => [...(piece?.events ?? [])]);
@@ -78,7 +78,7 @@ export async function answer(
       events[index].push(...(piece?.events ?? []));
     }
   } catch (error) {
-    call.abort();
+    active.abort();
     throw error;
   }
   const list = choices.map((choice, index) => ({
@@ -90,7 +90,7 @@ export async function answer(
 }
 
 async function stream(
-  call: Call,
+  active: ActiveRequest,
   choices: Choice[],
   { body, prompts }: Asked,
   shape: Shape,
@@ -114,7 +114,7 @@ async function stream(
     }
     if (includeUsage) await send([], usageOf(choices, prompts.length));
   } catch (error) {
-    call.abort();
+    active.abort();
     const api = toApiError(error);
     if (api.status >= 500) reply.log.error(error);
     await events.send(api.body);

@@ -4,7 +4,7 @@ import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
 import type { ChatMessage } from '../model/types.ts';
 import { type Shape, answer } from './answer.ts';
-import { Call, type Service } from './call.ts';
+import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { chatLogs } from './logprobs.ts';
@@ -42,7 +42,7 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
   refuseUnsupported(body);
   const { model } = service.engine;
   const text = model.chat(messagesOf(body.messages), { addGenerationPrompt: body.add_generation_prompt ?? true });
-  const call = new Call(service, reply.raw, body.n ?? 1);
+  const active = new ActiveRequest(service, reply.raw, body.n ?? 1);
   const prompts = [await encoder.encode(text, { special: true })];
   const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;
   const logs = (events: TokenEvent[]) => (logprobs === undefined ? null : chatLogs(model, events));
@@ -55,5 +55,5 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
     opening: () => ({ delta: { role: 'assistant', content: '' }, logprobs: null }),
   };
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
-  await answer(service, call, { body, prompts, maxTokens, logprobs }, shape, reply);
+  await answer(service, active, { body, prompts, maxTokens, logprobs }, shape, reply);
 }

@@ -1,7 +1,7 @@
 /** One choice of a response: its generation, and its text as it becomes certain. */
 import type { Finished, GenerateRequest, Generation, TokenEvent } from '../engine/types.ts';
 import type { LoadedModel } from '../model/types.ts';
-import type { Call } from './call.ts';
+import type { ActiveRequest } from './active-request.ts';
 import type { Usage } from './schemas.ts';
 import { TextStream } from './text.ts';
 
@@ -21,13 +21,13 @@ export class Choice {
   stopReason: string | number | null = null;
 
   constructor(
-    private readonly call: Call,
+    private readonly active: ActiveRequest,
     model: LoadedModel,
     private readonly request: GenerateRequest,
     stops: readonly string[],
     includeStop: boolean,
   ) {
-    this.generation = call.submit(request);
+    this.generation = active.submit(request);
     this.text = new TextStream(model.detokenizer(), stops, includeStop);
   }
 
@@ -53,7 +53,7 @@ export class Choice {
     if (rest !== '' || events.length > 0) yield { text: rest, events };
     this.finished = await this.generation.finished;
     if (this.finished.error) throw this.finished.error;
-    if (this.finished.reason === 'abort' && this.call.failure) throw this.call.failure;
+    if (this.finished.reason === 'abort' && this.active.failure) throw this.active.failure;
     const { reason, stopToken } = this.finished;
     this.reason = text.stopped !== undefined ? 'stop' : reason === 'error' ? 'abort' : reason;
     this.stopReason = text.stopped ?? stopToken ?? null;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
 import { type Shape, answer } from './answer.ts';
-import { Call, type Service } from './call.ts';
+import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError, requestError } from './errors.ts';
 import { CompletionLogs, scorePrompt } from './logprobs.ts';
@@ -26,7 +26,7 @@ export async function complete(
   if (list.length * n > MAX_SEQUENCES)
     throw new ApiError(400, `${list.length} prompts × n ${n} are more than ${MAX_SEQUENCES} sequences.`, 'n');
   const { engine } = service;
-  const call = new Call(service, reply.raw, list.length * n);
+  const active = new ActiveRequest(service, reply.raw, list.length * n);
   const prompts = await Promise.all(
     list.map(async (prompt) =>
       typeof prompt === 'string' ? encoder.encode(prompt, { addBos: true, special: true }) : Int32Array.from(prompt),
@@ -38,11 +38,11 @@ export async function complete(
     try {
       scores = await Promise.all(
         prompts.map((prompt) =>
-          scorePrompt(call, generateRequest(engine, body, prompt, asked.maxTokens, asked.logprobs, 0)),
+          scorePrompt(active, generateRequest(engine, body, prompt, asked.maxTokens, asked.logprobs, 0)),
         ),
       );
     } catch (error) {
-      call.abort();
+      active.abort();
       throw requestError(error, body);
     }
   }
@@ -65,5 +65,5 @@ export async function complete(
     delta: (index, piece) => ({ text: piece?.text ?? '', logprobs: piece ? logsOf(index, piece.events) : null }),
     prefix: body.echo ? echo : undefined,
   };
-  await answer(service, call, asked, shape, reply);
+  await answer(service, active, asked, shape, reply);
 }

@@ -1,7 +1,7 @@
 /** Log-probabilities in the shapes of the two endpoints, and those of a prompt. */
 import type { GenerateRequest, TokenEvent } from '../engine/types.ts';
 import type { LoadedModel } from '../model/types.ts';
-import type { Call } from './call.ts';
+import type { ActiveRequest } from './active-request.ts';
 
 /** A token as text; bytes that are no whole character as OpenAI writes them: `bytes:\xe2\x96`. */
 export function tokenText({ tokenizer }: LoadedModel, token: number): string {
@@ -47,11 +47,11 @@ export function chatLogs(model: LoadedModel, events: readonly TokenEvent[]) {
  * The log-probability of each prompt token, for `echo` with `logprobs`: the prompt is fed token by token as if it had
  * been generated. The first token has none.
  */
-export async function scorePrompt(call: Call, request: GenerateRequest): Promise<TokenEvent[]> {
+export async function scorePrompt(active: ActiveRequest, request: GenerateRequest): Promise<TokenEvent[]> {
   const events: TokenEvent[] = [{ token: request.prompt[0] }];
   if (request.prompt.length === 1) return events;
   const tokens = Int32Array.from(request.prompt);
-  const generation = call.submit({
+  const generation = active.submit({
     ...request,
     prompt: tokens.subarray(0, 1),
     forced: tokens.subarray(1),
@@ -60,6 +60,6 @@ export async function scorePrompt(call: Call, request: GenerateRequest): Promise
   for await (const event of generation) events.push(event);
   const { error, reason } = await generation.finished;
   if (error) throw error;
-  if (reason === 'abort' && call.failure) throw call.failure;
+  if (reason === 'abort' && active.failure) throw active.failure;
   return events;
 }

@@ -6,7 +6,7 @@ import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { type ZodTypeProvider, jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
 import type { EngineApi } from '../engine/types.ts';
-import type { Service } from './call.ts';
+import type { Service } from './active-request.ts';
 import { chat, messagesOf } from './chat.ts';
 import { complete } from './completions.ts';
 import { Encoder } from './encode.ts';
@@ -70,7 +70,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     modelName,
     maxQueue: options.maxQueue ?? 1024,
     timeLimit: options.timeLimit ?? 3600,
-    calls: new Set(),
+    active: new Set(),
     draining: false,
   };
   const metrics = metricsOf(engine, modelName);
@@ -184,7 +184,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     drain: () => {
       service.draining = true;
     },
-    active: () => service.calls.size,
+    active: () => service.active.size,
     close: async () => {
       await app.close();
       await encoder.close();

@@ -3,7 +3,7 @@ import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { runServer } from '../../runtime/server/run.ts';
+import { runServer } from '../../runtime/server/serve.ts';
 import { type ServerOptions, createServer } from '../../runtime/server/server.ts';
 import { type Tiny, tinyModel } from '../oracle/tiny.ts';
 

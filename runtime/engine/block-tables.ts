@@ -5,7 +5,7 @@ import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
 import type { Sequence } from './sequence.ts';
 
-export class Tables {
+export class BlockTables {
   /** page pairs (from, to) to copy before the next step */
   copies = 0;
 
@@ -27,7 +27,7 @@ export class Tables {
   }
 
   /** Slots of a head over its budget, the worst layer's mean. */
-  over(slot: number, kvHeads: number, budgets: Int32Array): number {
+  overBudget(slot: number, kvHeads: number, budgets: Int32Array): number {
     const { length } = this.buffers;
     let worst = Number.NEGATIVE_INFINITY;
     for (let layer = 0, at = slot * this.heads; layer < budgets.length; layer++) {
@@ -39,7 +39,7 @@ export class Tables {
   }
 
   /** A free page, from the prefix cache if need be; 0 when there is none. */
-  private page(): number {
+  private allocate(): number {
     let page = this.pool.allocate();
     while (page === 0 && this.prefix.evict()) page = this.pool.allocate();
     return page;
@@ -53,7 +53,7 @@ export class Tables {
       if (need > this.stride) throw new Error(`sequence ${sequence.id} outgrew its table of ${this.stride} pages`);
       const table = this.at(sequence, head);
       while (sequence.held[head] < need) {
-        const page = this.page();
+        const page = this.allocate();
         if (page === 0) return false;
         this.buffers.table[table + sequence.held[head]++] = page;
       }
@@ -70,7 +70,7 @@ export class Tables {
       for (let p = from; p < Math.min(sequence.shared, sequence.held[head]); p++) {
         const old = this.buffers.table[table + p];
         if (this.pool.count(old) === 1) continue;
-        const fresh = this.copies < this.maxCopies ? this.page() : 0;
+        const fresh = this.copies < this.maxCopies ? this.allocate() : 0;
         if (this.pool.count(old) === 1) {
           // the search for a page evicted the very prefix
           if (fresh) this.pool.release(fresh);
@@ -104,7 +104,7 @@ export class Tables {
   }
 
   /** The p-th page of every head. */
-  column(sequence: Sequence, p: number): Int32Array {
+  pagesAt(sequence: Sequence, p: number): Int32Array {
     return Int32Array.from({ length: this.heads }, (_, head) => this.buffers.table[this.at(sequence, head) + p]);
   }
 

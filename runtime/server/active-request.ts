@@ -10,14 +10,14 @@ export interface Service {
   readonly maxQueue: number;
   /** seconds a request may take until its last byte */
   readonly timeLimit: number;
-  readonly calls: Set<Call>;
+  readonly active: Set<ActiveRequest>;
   draining: boolean;
 }
 
 /** Seconds that a client gets to read the error after its time is up. */
 const GRACE = 5;
 
-export class Call {
+export class ActiveRequest {
   private readonly generations: Generation[] = [];
   /** why the server stopped it */
   failure?: ApiError;
@@ -31,7 +31,7 @@ export class Call {
   ) {
     if (service.draining) throw shuttingDown();
     const { running, waiting } = service.engine.stats();
-    const busy = [...service.calls].reduce((sum, call) => sum + call.pending, running + waiting);
+    const busy = [...service.active].reduce((sum, active) => sum + active.pending, running + waiting);
     if (busy + pending > service.maxQueue)
       throw new ApiError(
         429,
@@ -40,7 +40,7 @@ export class Call {
         'queue_full',
         { 'retry-after': '1' },
       );
-    service.calls.add(this);
+    service.active.add(this);
     const timer = setTimeout(() => {
       this.failure = new ApiError(503, `The request took longer than ${service.timeLimit} s.`, null, 'request_timeout');
       this.abort();
@@ -48,7 +48,7 @@ export class Call {
     }, service.timeLimit * 1000);
     raw.once('close', () => {
       clearTimeout(timer);
-      service.calls.delete(this);
+      service.active.delete(this);
       this.gone = true;
       this.abort(); // nothing to do when all have finished
     });
