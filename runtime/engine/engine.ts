@@ -58,6 +58,47 @@ function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvT
   return type ?? 'bf16';
 }
 
+/** Sizes that stay for the life of an engine. */
+interface Sizes {
+  /** KV heads of all layers */
+  heads: number;
+  maxModelLen: number;
+  maxSeqs: number;
+  /** of a step */
+  maxTokens: number;
+  kvType: number;
+  /** of the pool, the null page included */
+  pages: number;
+  pageBytes: number;
+  /** pages that the table of a head has room for */
+  stride: number;
+}
+
+/** Throws RequestError when the pool would be too small for two pages a head. */
+function sizesOf(options: EngineOptions): Sizes {
+  const { model, policies } = options;
+  const { spec } = model;
+  const heads = spec.layers * spec.kvHeads;
+  const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
+  const maxSeqs = options.maxSeqs ?? 32;
+  const kvType = KvType[storedAs(policies, options.kvType)];
+  const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
+  const { bytes: pageBytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
+  const stride = pagesFor(maxModelLen) + 2;
+  const wanted =
+    options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * pageBytes);
+  const pages = Math.floor(wanted / pageBytes) + 1;
+  if (pages - 1 < 2 * heads)
+    throw new RequestError(
+      `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
+    );
+  const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
+  return { heads, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
+}
+
+/** Pages of different policies are never shared: their lanes differ. */
+const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
+
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
@@ -74,20 +115,38 @@ export class Engine implements EngineApi {
   private closing = false;
   private failure?: Error;
 
-  private constructor(
-    private readonly options: EngineOptions,
-    readonly policies: BuiltPolicy[],
-    readonly maxModelLen: number,
-    private readonly nativeEngine: NativeEngine,
-    private readonly pool: BlockPool,
-    private readonly prefix: PrefixCache,
-    private readonly tables: BlockTables,
-    private readonly scheduler: Scheduler,
-    private readonly batch: Batch,
-    private readonly salts: string[],
-    private readonly pageBytes: number,
-  ) {
+  private readonly options: EngineOptions;
+  readonly policies: BuiltPolicy[];
+  readonly maxModelLen: number;
+  private readonly nativeEngine: NativeEngine;
+  private readonly pool: BlockPool;
+  private readonly prefix: PrefixCache;
+  private readonly tables: BlockTables;
+  private readonly scheduler: Scheduler;
+  private readonly batch: Batch;
+  /** what the prefix cache mixes into its hashes, by policy */
+  private readonly salts: string[];
+  private readonly pageBytes: number;
+
+  private constructor(options: EngineOptions, nativeEngine: NativeEngine, sizes: Sizes) {
+    const { model, policies } = options;
+    const { spec } = model;
+    const { buffers } = nativeEngine;
+    const { heads, maxSeqs, maxTokens, stride } = sizes;
+    this.options = options;
+    this.nativeEngine = nativeEngine;
+    this.policies = [...policies];
+    this.maxModelLen = sizes.maxModelLen;
+    this.pageBytes = sizes.pageBytes;
+    this.salts = policies.map(saltOf);
     this.counters = policies.map(() => ({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 }));
+    this.pool = new BlockPool(sizes.pages);
+    this.prefix = new PrefixCache(this.pool, PAGE);
+    this.tables = new BlockTables(buffers, this.pool, this.prefix, heads, stride, heads * stride);
+    const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
+    const usePrefix = options.prefixCache !== false;
+    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, usePrefix);
+    this.batch = new Batch(buffers, spec.layers, maxSeqs, () => model.tokenizer.classes);
   }
 
   get model() {
@@ -102,35 +161,20 @@ export class Engine implements EngineApi {
   static async create(options: EngineOptions): Promise<Engine> {
     const { model, policies } = options;
     if (policies.length === 0) throw new RequestError('An engine needs at least one policy.');
-    const { spec } = model;
-    const heads = spec.layers * spec.kvHeads;
-    const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
-    const maxSeqs = options.maxSeqs ?? 32;
-    const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
-    const kvType = KvType[storedAs(policies, options.kvType)];
-    const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
-    const { bytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
-    const stride = pagesFor(maxModelLen) + 2;
-    const wanted =
-      options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * bytes);
-    const pages = Math.floor(wanted / bytes) + 1;
-    if (pages - 1 < 2 * heads)
-      throw new RequestError(
-        `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * bytes} bytes).`,
-      );
+    const sizes = sizesOf(options);
+    const { heads, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
     const { threads, cpus } = threadsOf(options);
-    const maxCopies = heads * stride;
     const nativeEngine = await native().open(
       {
         backend: cpuBackend(),
-        model: spec,
+        model: model.spec,
         kvType,
         pages,
         tableStride: stride,
         maxSeqs,
         maxRows: maxSeqs,
         maxTokens,
-        maxCopies,
+        maxCopies: heads * stride,
         policies: policies.map((policy) => policy.library),
         threads,
         cpus,
@@ -138,29 +182,9 @@ export class Engine implements EngineApi {
       options.progress,
     );
     const described = nativeEngine.describe();
-    if (described.pageBytes !== bytes)
-      throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${bytes}`);
-    const pool = new BlockPool(pages);
-    const prefix = new PrefixCache(pool, PAGE);
-    const { buffers } = nativeEngine;
-    const tables = new BlockTables(buffers, pool, prefix, heads, stride, maxCopies);
-    const salts = policies.map(({ plan }) => `${plan.hash} `);
-    const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
-    const scheduler = new Scheduler(limits, pool, prefix, tables, salts, options.prefixCache !== false);
-    const batch = new Batch(buffers, spec.layers, maxSeqs, () => model.tokenizer.classes);
-    return new Engine(
-      options,
-      [...policies],
-      maxModelLen,
-      nativeEngine,
-      pool,
-      prefix,
-      tables,
-      scheduler,
-      batch,
-      salts,
-      bytes,
-    );
+    if (described.pageBytes !== pageBytes)
+      throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${pageBytes}`);
+    return new Engine(options, nativeEngine, sizes);
   }
 
   submit(request: GenerateRequest): Generation {
@@ -197,7 +221,11 @@ export class Engine implements EngineApi {
       throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
     const unlimited = plan.positions === 'cache' && rules.bounded;
     if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt))
-      throw new RequestError(`The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`, 'prompt', 'context_length_exceeded');
+      throw new RequestError(
+        `The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`,
+        'prompt',
+        'context_length_exceeded',
+      );
     if (!unlimited && prompt.length + maxTokens > this.maxModelLen)
       throw new RequestError(
         `The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`,
@@ -352,7 +380,7 @@ export class Engine implements EngineApi {
     storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
-    this.salts.push(`${policy.plan.hash} `);
+    this.salts.push(saltOf(policy));
     this.counters.push({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 });
   }
 

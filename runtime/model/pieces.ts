@@ -51,27 +51,41 @@ function strings(gguf: Gguf, key: string, needed: boolean): string[] {
   return value as string[];
 }
 
+/** Throws a ModelError that names the key at fault, or the tokenizer that is not supported. */
 export function piecesOf(gguf: Gguf): Pieces {
-  const at = (key: string): GgufValue | undefined => gguf.metadata.get(`tokenizer.ggml.${key}`);
-  const model = at('model');
+  const vocabulary = vocabularyOf(gguf);
+  const model = at(gguf, 'model');
+  if (model === 'gpt2') return byteLevel(gguf, vocabulary);
+  if (model === 'llama') return sentencePiece(gguf, vocabulary);
+  throw new ModelError(`${gguf.file}: the tokenizer model ${String(model)} is not supported; supported: gpt2, llama.`);
+}
+
+const at = (gguf: Gguf, key: string): GgufValue | undefined => gguf.metadata.get(`tokenizer.ggml.${key}`);
+
+/** Number of the token that a key names. */
+function tokenOf(gguf: Gguf, key: string, vocab: number): number | undefined {
+  const value = at(gguf, `${key}_token_id`);
+  if (value === undefined) return undefined;
+  const id = Number(value);
+  if (!Number.isInteger(id) || id < 0 || id >= vocab)
+    throw new ModelError(
+      `${gguf.file}: tokenizer.ggml.${key}_token_id is ${String(value)}, the vocabulary has ${vocab} tokens.`,
+    );
+  return id;
+}
+
+type Vocabulary = ReturnType<typeof vocabularyOf>;
+
+/** Tokens, their kinds, and what both tokenizers have of tokenizer.json. */
+function vocabularyOf(gguf: Gguf) {
   const tokens = strings(gguf, 'tokenizer.ggml.tokens', true);
-  const types = at('token_type');
+  const types = at(gguf, 'token_type');
   if (types !== undefined && (!(types instanceof Int32Array) || types.length !== tokens.length))
     throw new ModelError(`${gguf.file}: tokenizer.ggml.token_type does not have one number per token.`);
   const kinds = Uint8Array.from(
     tokens,
     (_, i) => ({ [CONTROL]: 1, [USER]: 2, [BYTE]: 3 })[(types as Int32Array | undefined)?.[i] ?? 1] ?? 0,
   );
-  const token = (key: string): number | undefined => {
-    const value = at(`${key}_token_id`);
-    if (value === undefined) return undefined;
-    const id = Number(value);
-    if (!Number.isInteger(id) || id < 0 || id >= tokens.length)
-      throw new ModelError(
-        `${gguf.file}: tokenizer.ggml.${key}_token_id is ${String(value)}, the vocabulary has ${tokens.length} tokens.`,
-      );
-    return id;
-  };
   const added = tokens.flatMap((content, id) =>
     kinds[id] === 1 || kinds[id] === 2
       ? [{ id, content, special: kinds[id] === 1, single_word: false, lstrip: false, rstrip: false, normalized: false }]
@@ -81,81 +95,89 @@ export function piecesOf(gguf: Gguf): Pieces {
   tokens.forEach((text, id) => {
     if (!(text in vocab)) vocab[text] = id;
   });
-  const common = { version: '1.0', truncation: null, padding: null, added_tokens: added, post_processor: null };
-  const base = { tokens, kinds, bos: token('bos'), eos: token('eos'), eot: token('eot') };
-  if (model === 'gpt2') {
-    const pre = String(at('pre') ?? 'default');
-    const split = splits[pre];
-    if (!split)
-      throw new ModelError(
-        `${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`,
-      );
-    const llama3 = pre.startsWith('llama'); // llama.cpp: whole words before merges, and BOS unless a key says otherwise
-    const steps = [
-      ...(split.digits ? [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }] : []),
-      { type: 'Split', pattern: { Regex: split.pattern }, behavior: 'Isolated', invert: false },
-      { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-    ];
-    const tokenizer = {
-      ...common,
-      normalizer: null,
-      pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
-      decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-      model: {
-        type: 'BPE',
-        dropout: null,
-        unk_token: null,
-        fuse_unk: false,
-        byte_fallback: false,
-        ignore_merges: llama3,
-        vocab,
-        merges: strings(gguf, 'tokenizer.ggml.merges', true),
-      },
-    };
-    return {
-      ...base,
-      tokenizer,
-      config: {},
-      style: 'byte-level',
-      addBos: (at('add_bos_token') ?? llama3) === true,
-      spacePrefix: false,
-    };
-  }
-  if (model === 'llama') {
-    const scores = at('scores');
-    if (!(scores instanceof Float32Array) || scores.length !== tokens.length)
-      throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
-    const spacePrefix = at('add_space_prefix') !== false;
-    const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
-    const tokenizer = {
-      ...common,
-      normalizer: {
-        type: 'Sequence',
-        normalizers: [...(spacePrefix ? [{ type: 'Prepend', prepend: '▁' }] : []), replace],
-      },
-      pre_tokenizer: null,
-      decoder: {
-        type: 'Sequence',
-        decoders: [
-          { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-          { type: 'ByteFallback' },
-          { type: 'Fuse' },
-          ...(spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
-        ],
-      },
-      model: {
-        type: 'BPE',
-        dropout: null,
-        unk_token: tokens[token('unknown') ?? 0],
-        fuse_unk: true,
-        byte_fallback: true,
-        vocab,
-        merges: mergesFromScores(tokens, vocab, scores, kinds),
-      },
-    };
-    return { ...base, tokenizer, config: {}, style: 'spm', addBos: at('add_bos_token') !== false, spacePrefix };
-  }
-  throw new ModelError(`${gguf.file}: the tokenizer model ${String(model)} is not supported; supported: gpt2, llama.`);
+  const [bos, eos, eot] = ['bos', 'eos', 'eot'].map((key) => tokenOf(gguf, key, tokens.length));
+  return {
+    vocab,
+    base: { tokens, kinds, bos, eos, eot },
+    common: { version: '1.0', truncation: null, padding: null, added_tokens: added, post_processor: null },
+  };
+}
+
+/** GPT-2's: characters stand for bytes, merges are listed. */
+function byteLevel(gguf: Gguf, { vocab, base, common }: Vocabulary): Pieces {
+  const pre = String(at(gguf, 'pre') ?? 'default');
+  const split = splits[pre];
+  if (!split)
+    throw new ModelError(
+      `${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`,
+    );
+  const llama3 = pre.startsWith('llama'); // llama.cpp: whole words before merges, and BOS unless a key says otherwise
+  const steps = [
+    ...(split.digits ? [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }] : []),
+    { type: 'Split', pattern: { Regex: split.pattern }, behavior: 'Isolated', invert: false },
+    { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+  ];
+  const tokenizer = {
+    ...common,
+    normalizer: null,
+    pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
+    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: null,
+      fuse_unk: false,
+      byte_fallback: false,
+      ignore_merges: llama3,
+      vocab,
+      merges: strings(gguf, 'tokenizer.ggml.merges', true),
+    },
+  };
+  return {
+    ...base,
+    tokenizer,
+    config: {},
+    style: 'byte-level',
+    addBos: (at(gguf, 'add_bos_token') ?? llama3) === true,
+    spacePrefix: false,
+  };
+}
+
+/** SentencePiece's: a mark for the space, byte tokens, merges that follow from scores. */
+function sentencePiece(gguf: Gguf, { vocab, base, common }: Vocabulary): Pieces {
+  const { tokens, kinds } = base;
+  const scores = at(gguf, 'scores');
+  if (!(scores instanceof Float32Array) || scores.length !== tokens.length)
+    throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
+  const spacePrefix = at(gguf, 'add_space_prefix') !== false;
+  const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+  const tokenizer = {
+    ...common,
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [...(spacePrefix ? [{ type: 'Prepend', prepend: '▁' }] : []), replace],
+    },
+    pre_tokenizer: null,
+    decoder: {
+      type: 'Sequence',
+      decoders: [
+        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        ...(spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+      ],
+    },
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: tokens[tokenOf(gguf, 'unknown', tokens.length) ?? 0],
+      fuse_unk: true,
+      byte_fallback: true,
+      vocab,
+      merges: mergesFromScores(tokens, vocab, scores, kinds),
+    },
+  };
+  return { ...base, tokenizer, config: {}, style: 'spm', addBos: at(gguf, 'add_bos_token') !== false, spacePrefix };
 }
 
 /** SentencePiece merges the pair whose result scores highest: every split of every piece, in the order of scores. */

@@ -32,11 +32,30 @@ const widths: Record<string, number> = {
 
 const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
+/** Refuses a file, with what is wrong. */
+type Fail = (what: string) => never;
+
 /** The tensors of one file. Throws ModelError with the tensor or section at fault. */
 export function readSafetensors(file: string): StoredTensor[] {
-  const fail = (what: string): never => {
+  const fail: Fail = (what) => {
     throw new ModelError(`${file}: ${what}. The file is damaged or not safetensors; download it again.`);
   };
+  const { header, data, bytes } = readHeader(file, fail);
+  const tensors = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, entry]): StoredTensor => {
+      const { dtype, shape, from, to } = entryOf(name, entry, bytes, fail);
+      return { name, dtype, shape, file, offset: data + from, bytes: to - from };
+    });
+  const sorted = [...tensors].sort((a, b) => a.offset - b.offset);
+  for (let i = 1; i < sorted.length; i++)
+    if (sorted[i].offset < sorted[i - 1].offset + sorted[i - 1].bytes)
+      fail(`tensors ${sorted[i - 1].name} and ${sorted[i].name} overlap`);
+  return tensors;
+}
+
+/** The JSON header, where the data begins in the file, and how many bytes it has. */
+function readHeader(file: string, fail: Fail): { header: Record<string, unknown>; data: number; bytes: number } {
   let fd: number;
   try {
     fd = openSync(file, 'r');
@@ -51,55 +70,39 @@ export function readSafetensors(file: string): StoredTensor[] {
     const length = head.readBigUInt64LE();
     if (length > BigInt(MAX_HEADER) || Number(length) > size - 8)
       fail(`its header claims ${length} bytes, the file has ${size - 8}`);
-    const bytes = Buffer.alloc(Number(length));
-    if (readSync(fd, bytes, 0, bytes.length, 8) !== bytes.length) fail('it became shorter while it was read');
+    const text = Buffer.alloc(Number(length));
+    if (readSync(fd, text, 0, text.length, 8) !== text.length) fail('it became shorter while it was read');
     let header: unknown;
     try {
-      header = JSON.parse(bytes.toString('utf8'));
+      header = JSON.parse(text.toString('utf8'));
     } catch {
       fail('its header is not JSON');
     }
     if (typeof header !== 'object' || header === null || Array.isArray(header)) fail('its header is not an object');
     const data = 8 + Number(length);
-    const tensors: StoredTensor[] = [];
-    for (const [name, entry] of Object.entries(header as Record<string, unknown>)) {
-      if (name === '__metadata__') continue;
-      const {
-        dtype,
-        shape,
-        data_offsets: offsets,
-      } = (entry ?? {}) as { dtype?: unknown; shape?: unknown; data_offsets?: unknown };
-      const width =
-        typeof dtype === 'string' && Object.hasOwn(widths, dtype)
-          ? widths[dtype]
-          : fail(`tensor ${name} has the unknown type ${String(dtype)}`);
-      if (!Array.isArray(shape) || shape.length > 8 || !shape.every(isIndex))
-        fail(`tensor ${name} has no proper shape`);
-      if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isIndex))
-        fail(`tensor ${name} has no proper data_offsets`);
-      const [from, to] = offsets as [number, number];
-      const count = (shape as number[]).reduce((product, dim) => product * dim, 1);
-      if (to < from || to > size - data)
-        fail(`tensor ${name} lies at ${from} … ${to}, the data has ${size - data} bytes`);
-      if (!Number.isSafeInteger(count * width) || count * width !== to - from)
-        fail(`tensor ${name} is ${(shape as number[]).join(' × ')} ${String(dtype)}, but has ${to - from} bytes`);
-      tensors.push({
-        name,
-        dtype: dtype as string,
-        shape: shape as number[],
-        file,
-        offset: data + from,
-        bytes: to - from,
-      });
-    }
-    const sorted = [...tensors].sort((a, b) => a.offset - b.offset);
-    for (let i = 1; i < sorted.length; i++)
-      if (sorted[i].offset < sorted[i - 1].offset + sorted[i - 1].bytes)
-        fail(`tensors ${sorted[i - 1].name} and ${sorted[i].name} overlap`);
-    return tensors;
+    return { header: header as Record<string, unknown>, data, bytes: size - data };
   } finally {
     closeSync(fd);
   }
+}
+
+/** One entry of the header: type, shape, and where its data lies, which has `bytes` in all. */
+function entryOf(name: string, entry: unknown, bytes: number, fail: Fail) {
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+  const width =
+    typeof dtype === 'string' && Object.hasOwn(widths, dtype)
+      ? widths[dtype]
+      : fail(`tensor ${name} has the unknown type ${String(dtype)}`);
+  if (!Array.isArray(shape) || shape.length > 8 || !shape.every(isIndex)) fail(`tensor ${name} has no proper shape`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isIndex))
+    fail(`tensor ${name} has no proper data_offsets`);
+  const dims = shape as number[];
+  const [from, to] = offsets as [number, number];
+  const count = dims.reduce((product, dim) => product * dim, 1);
+  if (to < from || to > bytes) fail(`tensor ${name} lies at ${from} … ${to}, the data has ${bytes} bytes`);
+  if (!Number.isSafeInteger(count * width) || count * width !== to - from)
+    fail(`tensor ${name} is ${dims.join(' × ')} ${String(dtype)}, but has ${to - from} bytes`);
+  return { dtype: dtype as string, shape: dims, from, to };
 }
 
 /** The tensors of a model folder: model.safetensors, or the files its index names. */

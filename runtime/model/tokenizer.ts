@@ -101,28 +101,31 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
     },
     bytes,
     get classes() {
-      classes ??= Uint8Array.from(source.tokens, (text, token) => {
-        if (source.kinds[token] === 1) return TokenClass.special;
-        return /^[\p{P}\p{S}]+$/u.test(
-          new TextDecoder().decode(bytesOf(text, source.kinds[token], source.style)).trim(),
-        )
-          ? TokenClass.punctuation
-          : 0;
-      });
-      return classes;
+      return (classes ??= classesOf(source));
     },
-    detokenizer(): Detokenizer {
-      const decoder = new TextDecoder('utf-8');
-      let first = source.spacePrefix;
-      return {
-        push(token) {
-          const text = decoder.decode(bytes(token), { stream: true });
-          if (!first || text === '') return text;
-          first = false;
-          return text.startsWith(' ') ? text.slice(1) : text;
-        },
-        end: () => decoder.decode(),
-      };
+    detokenizer: () => detokenizerOf(bytes, source.spacePrefix),
+  };
+}
+
+/** [vocab] bits of TokenClass. */
+const classesOf = ({ tokens, kinds, style }: TokenizerSource): Uint8Array =>
+  Uint8Array.from(tokens, (text, token) => {
+    if (kinds[token] === 1) return TokenClass.special;
+    const shown = new TextDecoder().decode(bytesOf(text, kinds[token], style)).trim();
+    return /^[\p{P}\p{S}]+$/u.test(shown) ? TokenClass.punctuation : 0;
+  });
+
+/** Bytes become text once their character is whole; `spacePrefix`: the first token's space was not the text's. */
+function detokenizerOf(bytes: (token: number) => Uint8Array, spacePrefix: boolean): Detokenizer {
+  const decoder = new TextDecoder('utf-8');
+  let first = spacePrefix;
+  return {
+    push(token) {
+      const text = decoder.decode(bytes(token), { stream: true });
+      if (!first || text === '') return text;
+      first = false;
+      return text.startsWith(' ') ? text.slice(1) : text;
     },
+    end: () => decoder.decode(),
   };
 }

@@ -2,30 +2,47 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { EngineApi, EngineStats } from '../engine/types.ts';
 
+/** Upper bounds of latencies, in seconds. */
+const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10, 20, 40, 80];
+
 export function metricsOf(engine: EngineApi, modelName: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ model_name: modelName });
+  followEngine(registry, engine);
+  followPolicies(registry, engine);
+  measureRequests(registry, engine);
+  return registry;
+}
+
+/** A gauge and a counter that read, when they are asked, a number that the engine keeps itself. */
+function following(registry: Registry) {
   const registers = [registry];
-  const gauge = (name: string, help: string, read: () => number) =>
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(read());
-      },
-    });
-  /** A counter that follows a number the engine counts itself. */
-  const follow = (name: string, help: string, read: () => number) =>
-    new Counter({
-      name,
-      help,
-      registers,
-      collect() {
-        this.reset();
-        this.inc(read());
-      },
-    });
+  return {
+    gauge: (name: string, help: string, read: () => number) =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(read());
+        },
+      }),
+    counter: (name: string, help: string, read: () => number) =>
+      new Counter({
+        name,
+        help,
+        registers,
+        collect() {
+          this.reset();
+          this.inc(read());
+        },
+      }),
+  };
+}
+
+/** What the engine counts. */
+function followEngine(registry: Registry, engine: EngineApi): void {
+  const { gauge, counter } = following(registry);
   const stats = () => engine.stats();
   gauge('vllm:num_requests_running', 'Requests in the running batch', () => stats().running);
   gauge('vllm:num_requests_waiting', 'Requests waiting to be scheduled', () => stats().waiting);
@@ -34,13 +51,47 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
     'Used part of the KV cache, 1 is full',
     () => (stats().pagesUsed - stats().pagesCached) / stats().pagesTotal,
   );
-  follow('vllm:num_preemptions_total', 'Preemptions', () => stats().preemptions);
-  follow('vllm:prefix_cache_queries_total', 'Prefix blocks looked up', () => stats().prefixQueries);
-  follow('vllm:prefix_cache_hits_total', 'Prefix blocks found', () => stats().prefixHits);
-  follow('vllm:prompt_tokens_total', 'Prompt tokens computed', () => stats().promptTokens);
-  follow('vllm:generation_tokens_total', 'Tokens generated', () => stats().generatedTokens);
+  counter('vllm:num_preemptions_total', 'Preemptions', () => stats().preemptions);
+  counter('vllm:prefix_cache_queries_total', 'Prefix blocks looked up', () => stats().prefixQueries);
+  counter('vllm:prefix_cache_hits_total', 'Prefix blocks found', () => stats().prefixHits);
+  counter('vllm:prompt_tokens_total', 'Prompt tokens computed', () => stats().promptTokens);
+  counter('vllm:generation_tokens_total', 'Tokens generated', () => stats().generatedTokens);
+  gauge('skv:kv_cache_bytes', 'Bytes of KV pages that requests hold', () => {
+    const { pagesUsed, pagesCached, pageBytes } = stats();
+    return (pagesUsed - pagesCached) * pageBytes;
+  });
+  gauge('skv:kv_cache_bytes_total', 'Bytes of the KV pool', () => stats().pagesTotal * stats().pageBytes);
+}
 
-  const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10, 20, 40, 80];
+/** What it counts for each policy. */
+function followPolicies(registry: Registry, engine: EngineApi): void {
+  const perPolicy = (
+    kind: typeof Counter<'policy'> | typeof Gauge<'policy'>,
+    name: string,
+    help: string,
+    read: (policy: EngineStats['policies'][number]) => number,
+  ) =>
+    new kind({
+      name,
+      help,
+      labelNames: ['policy'],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const policy of engine.stats().policies) this.inc({ policy: policy.name }, read(policy));
+      },
+    });
+  perPolicy(Counter, 'skv:requests_total', 'Requests', ({ requests }) => requests);
+  perPolicy(Counter, 'skv:compactions_total', 'Compactions', ({ compactions }) => compactions);
+  perPolicy(Counter, 'skv:slots_evicted_total', 'Slots evicted', ({ slotsEvicted }) => slotsEvicted);
+  perPolicy(Gauge, 'skv:kept_ratio', 'Slots kept of those live at compactions', ({ slotsSeen, slotsEvicted }) =>
+    slotsSeen ? 1 - slotsEvicted / slotsSeen : 1,
+  );
+}
+
+/** Latencies and ends of requests, as the engine reports them. */
+function measureRequests(registry: Registry, engine: EngineApi): void {
+  const registers = [registry];
   const ttft = new Histogram({
     name: 'vllm:time_to_first_token_seconds',
     help: 'Time to first token',
@@ -80,34 +131,4 @@ export function metricsOf(engine: EngineApi, modelName: string): Registry {
     const gaps = finished.generatedTokens - 1;
     for (let i = 0; i < gaps; i++) itl.observe((finished.totalSeconds - finished.firstTokenSeconds) / gaps);
   };
-
-  /** One number per policy. */
-  const perPolicy = (
-    kind: typeof Counter<'policy'> | typeof Gauge<'policy'>,
-    name: string,
-    help: string,
-    read: (policy: EngineStats['policies'][number]) => number,
-  ) =>
-    new kind({
-      name,
-      help,
-      labelNames: ['policy'],
-      registers,
-      collect() {
-        this.reset();
-        for (const policy of stats().policies) this.inc({ policy: policy.name }, read(policy));
-      },
-    });
-  gauge('skv:kv_cache_bytes', 'Bytes of KV pages that requests hold', () => {
-    const { pagesUsed, pagesCached, pageBytes } = stats();
-    return (pagesUsed - pagesCached) * pageBytes;
-  });
-  gauge('skv:kv_cache_bytes_total', 'Bytes of the KV pool', () => stats().pagesTotal * stats().pageBytes);
-  perPolicy(Counter, 'skv:requests_total', 'Requests', ({ requests }) => requests);
-  perPolicy(Counter, 'skv:compactions_total', 'Compactions', ({ compactions }) => compactions);
-  perPolicy(Counter, 'skv:slots_evicted_total', 'Slots evicted', ({ slotsEvicted }) => slotsEvicted);
-  perPolicy(Gauge, 'skv:kept_ratio', 'Slots kept of those live at compactions', ({ slotsSeen, slotsEvicted }) =>
-    slotsSeen ? 1 - slotsEvicted / slotsSeen : 1,
-  );
-  return registry;
 }

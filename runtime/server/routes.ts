@@ -1,0 +1,103 @@
+/** The routes: what each path takes and answers. */
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+} from 'fastify';
+import type { RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Service } from './active-request.ts';
+import { chat, messagesOf } from './chat.ts';
+import { complete } from './completions.ts';
+import type { Encoder } from './encode.ts';
+import { ApiError } from './errors.ts';
+import { tokenText } from './logprobs.ts';
+import { metricsOf } from './metrics.ts';
+import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest } from './schemas.ts';
+
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** Health, version, metrics and the description of the API itself. */
+export function addStatusRoutes(app: App, service: Service, version: string): void {
+  const { engine } = service;
+  const metrics = metricsOf(engine, service.modelName);
+  app.get('/health', async (_, reply) => {
+    const { broken } = engine;
+    const status = broken ? 'broken' : service.draining ? 'draining' : 'ok';
+    return reply.status(status === 'ok' ? 200 : 503).send({ status, reason: broken?.message });
+  });
+  app.get('/version', async () => ({ version }));
+  app.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
+  app.get('/openapi.json', async () => app.swagger());
+}
+
+/** Throws a 404 for a model that is not this server's. */
+function checkModel({ engine, modelName }: Service, asked: string | null | undefined): void {
+  if (!asked || [modelName, engine.model.name, engine.model.source].includes(asked)) return;
+  throw new ApiError(
+    404,
+    `The model ${asked} does not exist; this server has ${modelName}.`,
+    'model',
+    'model_not_found',
+  );
+}
+
+export function addModelRoutes(app: App, service: Service): void {
+  const { engine, modelName } = service;
+  const created = Math.floor(Date.now() / 1000);
+  const model = () => ({
+    id: modelName,
+    object: 'model',
+    created,
+    owned_by: 'skv',
+    max_model_len: engine.maxModelLen,
+    sparse_kv: engine.policies.map(({ plan }) => ({ policy: plan.name, params: plan.params })),
+  });
+  app.get('/v1/models', async () => ({ object: 'list', data: [model()] }));
+  app.get('/v1/models/*', async ({ params }) => {
+    checkModel(service, (params as { '*': string })['*']);
+    return model();
+  });
+}
+
+export function addGenerationRoutes(app: App, service: Service, encoder: Encoder): void {
+  app.post('/v1/completions', { schema: { body: completionRequest } }, async ({ body }, reply) => {
+    checkModel(service, body.model);
+    await complete(service, encoder, body, reply);
+    return reply;
+  });
+  app.post('/v1/chat/completions', { schema: { body: chatRequest } }, async ({ body }, reply) => {
+    checkModel(service, body.model);
+    await chat(service, encoder, body, reply);
+    return reply;
+  });
+}
+
+/** Text to token ids and back, as generation would see them. */
+export function addTokenRoutes(app: App, service: Service, encoder: Encoder): void {
+  const { model, maxModelLen } = service.engine;
+  app.post('/tokenize', { schema: { body: tokenizeRequest } }, async ({ body }) => {
+    checkModel(service, body.model);
+    if ((body.prompt ?? body.messages ?? undefined) === undefined)
+      throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
+    const addGenerationPrompt = body.add_generation_prompt ?? true;
+    const text = body.prompt ?? model.chat(messagesOf(body.messages!), { addGenerationPrompt });
+    const addBos = typeof body.prompt === 'string' && (body.add_special_tokens ?? true);
+    const tokens = [...(await encoder.encode(text, { addBos, special: true }))];
+    const strings = body.return_token_strs ? { token_strs: tokens.map((token) => tokenText(model, token)) } : {};
+    return { tokens, count: tokens.length, max_model_len: maxModelLen, ...strings };
+  });
+  app.post('/detokenize', { schema: { body: detokenizeRequest } }, async ({ body }) => {
+    checkModel(service, body.model);
+    const wrong = body.tokens.find((token) => token >= model.tokenizer.vocab);
+    if (wrong !== undefined) throw new ApiError(400, `${wrong} is not a token of this model.`, 'tokens');
+    return { prompt: model.tokenizer.decode(body.tokens) };
+  });
+}
