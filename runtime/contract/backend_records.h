@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x9514b591u
+#define SKV_BACKEND_VERSION 0xd8428f69u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -17,6 +17,16 @@ enum {
   SKV_W_Q4_1 = 3,
   SKV_W_Q8_0 = 8,
   SKV_W_BF16 = 30,
+};
+
+/* What the norms of a model are. */
+enum {
+  SKV_NORM_RMS = 0, /* x / sqrt(mean(x²) + eps) · weight */
+};
+
+/* What the MLP's gate goes through. */
+enum {
+  SKV_ACT_SILU = 0,
 };
 
 /* What a weight tensor is to the forward pass. */
@@ -99,6 +109,8 @@ typedef struct skv_model {
   int32_t ffn;              /* outputs of gate and up */
   int32_t vocab;            /* tokens */
   int32_t rope_interleaved; /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
+  int32_t norm;             /* SKV_NORM_…; a backend refuses what it does not have */
+  int32_t activation;       /* SKV_ACT_…, the same */
   float norm_eps;           /* of the norms */
   int32_t tensors;          /* entries of tensor */
   int32_t files;            /* entries of file */

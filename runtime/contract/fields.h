@@ -39,6 +39,8 @@ void each_number(skv_model& of, Fn&& fn) {
   fn("ffn", of.ffn);
   fn("vocab", of.vocab);
   fn("ropeInterleaved", of.rope_interleaved);
+  fn("norm", of.norm);
+  fn("activation", of.activation);
   fn("normEps", of.norm_eps);
 }
 

@@ -198,7 +198,7 @@ function backendRecords(): string[] {
       define('MAX_LOGPROBS', c.MAX_LOGPROBS, 'alternatives that a draw can report'),
       define('KEPT_LOGITS', c.KEPT_LOGITS, 'draws of a step whose raw logits stay readable'),
     ]),
-    ...[c.weightTypes, c.roles].flatMap(enumOf),
+    ...[c.weightTypes, c.norms, c.activations, c.roles].flatMap(enumOf),
     `#define SKV_T_COUNT ${roles.length}`,
     '',
     '/* What TypeScript calls a role; null: there is none. */',

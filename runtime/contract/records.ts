@@ -150,6 +150,14 @@ export const tensor = record(
   ],
 );
 
+export const norms = enumeration('SKV_NORM_', 'What the norms of a model are.', {
+  rms: [0, 'x / sqrt(mean(x²) + eps) · weight'],
+});
+export const Norm: ValuesOf<typeof norms> = valuesOf(norms);
+
+export const activations = enumeration('SKV_ACT_', "What the MLP's gate goes through.", { silu: [0] });
+export const Activation: ValuesOf<typeof activations> = valuesOf(activations);
+
 export const model = record('skv_model', 'What the dense model needs to know.', [
   { name: 'layers', type: 'i32', doc: 'decoder layers' },
   { name: 'width', type: 'i32', doc: 'of the residual stream' },
@@ -163,6 +171,8 @@ export const model = record('skv_model', 'What the dense model needs to know.', 
     type: 'flag',
     doc: "1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors'",
   },
+  { name: 'norm', type: 'i32', doc: 'SKV_NORM_…; a backend refuses what it does not have' },
+  { name: 'activation', type: 'i32', doc: 'SKV_ACT_…, the same' },
   { name: 'normEps', type: 'f32', doc: 'of the norms' },
   { name: 'tensors', type: 'i32', filled: true, doc: 'entries of tensor' },
   { name: 'files', type: 'i32', filled: true, doc: 'entries of file' },

@@ -1,4 +1,5 @@
 /** A family's record, a file's numbers and its tensors → what the dense model needs to know. */
+import { Activation, Norm } from '../contract/records.ts';
 import { blockOf, weightBlocks, weightName } from '../contract/weights.ts';
 import type { ModelSpec, TensorRef } from '../native/index.ts';
 import type { Family, FamilyTensor, Format } from './families/family.ts';
@@ -69,6 +70,8 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
     headDim,
     ffn,
     vocab,
+    norm: Norm[family.norm],
+    activation: Activation[family.activation],
     normEps,
     ropeInterleaved: family.ropePairs[origin.format] === 'interleaved',
     invFreq: ropeFrequencies(headDim, rope),

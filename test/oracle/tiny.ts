@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { type RoleName, WeightType } from '../../runtime/contract/records.ts';
+import { Activation, Norm, type RoleName, WeightType } from '../../runtime/contract/records.ts';
 import type { TensorRef } from '../../runtime/native/index.ts';
 
 export interface TinyShape {
@@ -104,6 +104,8 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     vocab,
     normEps: 1e-5,
     ropeInterleaved: shape.ropeInterleaved,
+    norm: Norm.rms,
+    activation: Activation.silu,
     invFreq,
     tensors,
     files: [file],

@@ -12,6 +12,8 @@ const wide: FamilyTensor['shape'] = ({ ffn, width }) => [ffn, width];
 export const llama: Family = {
   name: 'llama',
   architectures: { gguf: ['llama'], stored: ['llama'] },
+  norm: 'rms',
+  activation: 'silu',
   ropePairs: { gguf: 'interleaved', stored: 'halves' },
   refused: { attention_bias: 'biases', mlp_bias: 'biases' },
   tensors: [
