@@ -58,6 +58,11 @@ export function context(policy: Policy, plan: Plan) {
     acrossReadsKey: statistics.has('key'),
     acrossReadsValue: statistics.has('value'),
     hasAcross: policy.across.length > 0,
+    acrossCount: policy.across.length,
+    acrossHasVector: policy.across.some((each) => each.of.type === 'vec'),
+    // C++ has no arrays of nothing: one more than there are
+    reduces: [...policy.across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
+    vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
     ordered: plan.ordered,
     windowPrompt: plan.window.prompt,
     windowClasses: plan.window.classes.reduce((bits, name) => bits | (name === 'special' ? 1 : 2), 0),
@@ -76,17 +81,17 @@ export function context(policy: Policy, plan: Plan) {
     across: policy.across.map((each, i) => ({
       name: each.name,
       type: each.of.type === 'vec' ? 'Vec' : 'float',
-      body: code(each.of, '      ', (value) => target.put(each, i, value)),
-      ...target.statistic(each, i),
+      body: code(each.of, '      ', (value) => `put(${i}, ${value});`),
+      load: `a.${each.name} = totals.${each.of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
     threshold: policy.keep.kind === 'above' ? threshold(policy.keep.threshold, names.params) : '0.0f',
-    ...(plan.cuda ? schedule(policy, plan.cuda) : {}),
+    ...(plan.cuda ? schedule(plan.cuda) : {}),
   };
 }
 
 /** What only the CUDA template shows. */
-function schedule(policy: Policy, cuda: CudaPlan) {
+function schedule(cuda: CudaPlan) {
   const names = { bf16: 'Bf16', f16: 'F16', f32: 'F32' };
   return {
     split: cuda.split,
@@ -95,10 +100,6 @@ function schedule(policy: Policy, cuda: CudaPlan) {
     tileSlots: cuda.tileSlots,
     variants: cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] }))),
     kvTypes: cuda.kvTypes.map((type) => `1u << SKV_${type.toUpperCase()}`).join(' | '),
-    acrossCount: policy.across.length,
-    acrossHasVector: policy.across.some((each) => each.of.type === 'vec'),
-    reduces: [...policy.across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
-    vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
   };
 }
 
@@ -113,7 +114,7 @@ export interface Rendered {
 const read = (name: string): string => readFileSync(join(templates, name), 'utf8');
 
 /** What the templates share. */
-export const partials = ['header', 'traits', 'score', 'table'];
+export const partials = ['header', 'traits', 'across', 'score', 'table'];
 
 /** The same bytes for the same policy, always. `#line here` becomes the generated file's own position. */
 export function render(policy: Policy, plan: Plan): Rendered {

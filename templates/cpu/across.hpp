@@ -1,47 +1,83 @@
-// across: statistics over the live slots of a head, a page at a time.
+// across: statistics over the live slots of a head, a page at a time, in the order of shared/across.hpp.
 //
-//   states [state][slot], keys and values [slot][dim] -> one number or vector [dim] a statistic
-//   Sums run in a tree over a page's slots, then page by page: the language's order, hence its bits.
+//   states [state][slot], keys and values [slot][dim] -> tile [16 slots][floats] -> totals [floats]
 //   Bound by reading what the statistics read: 4 states a slot, and dim b for each vector (b of an element)
 #pragma once
+#include <algorithm>
+
+#include "shared/across.hpp"
 #include "slot.hpp"
 
-// A vector's elements; the rest of a Vec is not worth copying.
-SKV_INLINE void set_vec(Vec* to, const Vec& from, int dim) {
-  for (int d = 0; d < dim; d++) to->at[d] = from.at[d];
+template <class P>
+struct Totals {
+  const float* at;
+  int dim;
+  SKV_FLAT float scalar(int i) const { return at[statistic_at<P>(i, dim)]; }
+  SKV_FLAT Vec vector(int i) const {
+    Vec out;
+    for (int d = 0; d < dim; d++) out.at[d] = at[statistic_at<P>(i, dim) + d];
+    return out;
+  }
+};
+
+// Stores a slot's values in its row of the tile.
+template <class P>
+struct Put {
+  float* row;
+  int dim;
+  SKV_FLAT void operator()(int i, float value) const { row[statistic_at<P>(i, dim)] = value; }
+  SKV_FLAT void operator()(int i, const Vec& value) const {
+    for (int d = 0; d < dim; d++) row[statistic_at<P>(i, dim) + d] = value.at[d];
+  }
+};
+
+// Adds n floats of a page's `slots` rows to their totals; the rows are lost.
+SKV_INLINE void reduce_page(Reduce how, float* totals, float* rows, int stride, int n, int slots) {
+  if (is_extreme(how)) {
+    for (int s = 0; s < slots; s++)
+      for (int f = 0; f < n; f++) totals[f] = extreme_of(how, totals[f], rows[s * stride + f]);
+    return;
+  }
+  for (int s = slots; s < SKV_PAGE; s++)
+    for (int f = 0; f < n; f++) rows[s * stride + f] = 0.0f;
+  for (int width = SKV_PAGE / 2; width > 0; width /= 2)
+    for (int s = 0; s < width; s++)
+      for (int f = 0; f < n; f++) rows[s * stride + f] += rows[(s + width) * stride + f];
+  for (int f = 0; f < n; f++) totals[f] += rows[f];
 }
 
-// Adds the `slots` of a page to a sum: a tree over the slots, as skv_tree; absent ones are 0.
-SKV_INLINE void add_tree(float* total, float* lanes, int slots, int) {
-  for (int l = slots; l < SKV_PAGE; l++) lanes[l] = 0.0f;
-  *total += skv_tree(lanes);
-}
-SKV_INLINE void add_tree(Vec* total, Vec* lanes, int slots, int dim) {
-  for (int l = slots; l < SKV_PAGE; l++)
-    for (int d = 0; d < dim; d++) lanes[l].at[d] = 0.0f;
-  for (int width = 8; width > 0; width /= 2)
-    for (int l = 0; l < width; l++)
-      for (int d = 0; d < dim; d++) lanes[l].at[d] += lanes[l + width].at[d];
-  for (int d = 0; d < dim; d++) total->at[d] += lanes[0].at[d];
+// page(p, slots, put_of): hands the values of the page's slots s to put_of(s).
+template <class P, class Page>
+SKV_INLINE typename P::Across gather_across(int live, int dim, Page page) {
+  constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
+  float totals[most], tile[SKV_PAGE * most];
+  auto each = [&](auto statistic) SKV_FLAT {
+    for (int i = 0; i < P::statistics; i++) statistic(P::reduce(i), statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1);
+  };
+  each([&](Reduce how, int at, int n) SKV_FLAT { std::fill_n(totals + at, n, total_of_none(how)); });
+  for (int p = 0; p * SKV_PAGE < live; p++) {
+    const int slots = std::min(live - p * SKV_PAGE, SKV_PAGE);
+    page(p, slots, [&](int s) SKV_FLAT { return Put<P>{tile + s * most, dim}; });
+    each([&](Reduce how, int at, int n) SKV_FLAT { reduce_page(how, totals + at, tile + at, most, n, slots); });
+  }
+  each([&](Reduce how, int at, int n) SKV_FLAT {
+    for (int f = at; how == Reduce::mean && f < at + n; f++) totals[f] = totals[f] / (float)live;
+  });
+  return P::across_of(Totals<P>{totals, dim});
 }
 
-// across: each statistic over the live slots of a head. Sums run in a tree within a page, then page by page.
 template <class P, class KV>
-SKV_INLINE void gather_across(const Head<KV>& h, typename P::Across* across) {
+SKV_INLINE typename P::Across across_of_head(const Head<KV>& h) {
   const int live = *h.length;
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
-  P::across_begin(across, h.dim);
-  for (int p = 0; p * SKV_PAGE < live; p++) {
-    const int slots = live - p * SKV_PAGE < SKV_PAGE ? live - p * SKV_PAGE : SKV_PAGE;
+  return gather_across<P>(live, h.dim, [&](int p, int slots, auto put_of) SKV_FLAT {
     if (P::across_reads_key) read_keys(h, p, keys);
     if (P::across_reads_value) read_values(h, p, values);
     for (int s = 0; s < slots; s++) {
       float states[P::states + 1];
       for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      P::across_slot(across, slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, s);
+      P::across_slot(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, put_of(s));
     }
-    P::across_page_end(across, slots, h.dim);
-  }
-  P::across_end(across, live, h.dim);
+  });
 }

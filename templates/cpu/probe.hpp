@@ -2,7 +2,7 @@
 //
 //   all arrays [slot], as skv_probe says; states [state][slot]
 #pragma once
-#include "slot.hpp"
+#include "across.hpp"
 
 SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
@@ -47,13 +47,10 @@ int32_t probe_score(const skv_probe* p) {
     return probe_slot(p, s, &key, &value);
   };
   typename P::Across across;
-  P::across_begin(&across, p->head_dim);
-  for (int page = 0; P::has_across && page < p->slots; page += SKV_PAGE) {
-    const int slots = p->slots - page < SKV_PAGE ? p->slots - page : SKV_PAGE;
-    for (int s = 0; s < slots; s++) P::across_slot(&across, load(page + s), states, s);
-    P::across_page_end(&across, slots, p->head_dim);
-  }
-  P::across_end(&across, p->slots, p->head_dim);
+  if constexpr (P::has_across)
+    across = gather_across<P>(p->slots, p->head_dim, [&](int page, int slots, auto put_of) {
+      for (int s = 0; s < slots; s++) P::across_slot(load(page * SKV_PAGE + s), states, put_of(s));
+    });
   for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);
   return 0;
 }

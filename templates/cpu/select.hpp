@@ -44,7 +44,7 @@ SKV_INLINE Selection new_selection(Scratch* scratch, int live) {
 template <class P, class KV>
 void score_head(const Head<KV>& h, Selection* c) {
   typename P::Across across;
-  if constexpr (P::has_across) with_known_dim(h, [&](const Head<KV>& h) SKV_FLAT { gather_across<P>(h, &across); });
+  if constexpr (P::has_across) with_known_dim(h, [&](const Head<KV>& h) SKV_FLAT { across = across_of_head<P>(h); });
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);

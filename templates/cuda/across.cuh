@@ -4,17 +4,10 @@
 //
 //   tile [16 slots][floats], totals [floats]: a scalar is one float, a vector dim
 #pragma once
+#include "shared/across.hpp"
 #include "slot.cuh"
 
 constexpr int kAcrossThreads = SKV_PAGE * kVecLanes;
-
-// Where statistic i begins in a row of floats; i = P::statistics gives the row's length.
-template <class P>
-SKV_BOTH constexpr int statistic_at(int i, int dim) {
-  int at = 0;
-  for (int k = 0; k < i; k++) at += P::is_vector(k) ? dim : 1;
-  return at;
-}
 
 template <class P>
 struct Totals {
@@ -45,11 +38,8 @@ struct Put {
 
 // One float of a page's slots added to its total.
 SKV_INLINE float reduced(Reduce how, float total, Shared<float> tile, int floats, int f, int slots) {
-  if (how == Reduce::max || how == Reduce::min) {
-    for (int s = 0; s < slots; s++) {
-      const float x = tile[s * floats + f];
-      total = how == Reduce::max ? skv_max(total, x) : skv_min(total, x);
-    }
+  if (is_extreme(how)) {
+    for (int s = 0; s < slots; s++) total = extreme_of(how, total, tile[s * floats + f]);
     return total;
   }
   float lanes[SKV_PAGE];
@@ -70,7 +60,7 @@ SKV_INLINE void gather_across(int live, int dim, Shared<float> tile, Shared<floa
     return P::reduce(i);
   };
   for (int f = threadIdx.x; f < floats; f += kAcrossThreads)
-    totals[f] = how(f) == Reduce::max ? -INFINITY : how(f) == Reduce::min ? INFINITY : 0.0f;
+    totals[f] = total_of_none(how(f));
   for (int page = 0; page < live; page += SKV_PAGE) {
     if (page + mine < live) each(page + mine, Put<P>{tile + mine * floats, dim});
     __syncthreads();

@@ -3,7 +3,11 @@ import { CompileError } from '../../../toolchain/process.ts';
 import { InternalError } from '../../ir/diagnostics.ts';
 
 /** The compiler's own lines that matter; #line has made them point into the policy. `reason`: it is the machine, not us. */
-export function doesNotCompile(policyFile: string, output: string, reason: string | undefined): CompileError | InternalError {
+export function doesNotCompile(
+  policyFile: string,
+  output: string,
+  reason: string | undefined,
+): CompileError | InternalError {
   if (reason) return new CompileError(reason);
   const errors = output.split('\n').filter((line) => /(error|Error|fatal):/.test(line));
   const told = (errors.length ? errors : output.trim().split('\n').slice(-20)).join('\n');

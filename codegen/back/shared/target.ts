@@ -1,7 +1,6 @@
 /** What a target is to the back end: how its text is generated, and what compiles it. */
-import type { Across } from '../../ir/nodes.ts';
 
-/** A target's generated text: its template, its file, and how its statistics over slots are written. */
+/** A target's generated text. */
 export interface TargetText {
   /** below templates/ */
   readonly template: string;
@@ -9,10 +8,6 @@ export interface TargetText {
   readonly source: string;
   /** in its first line */
   readonly title: string;
-  /** statement that stores a slot's value of the i-th statistic */
-  put(across: Across, index: number, value: string): string;
-  /** what else the template shows of the i-th statistic */
-  statistic(across: Across, index: number): Readonly<Record<string, string | boolean>>;
 }
 
 /** What a caller may ask of a compiler; each target reads its own. */

@@ -23,8 +23,7 @@ struct Policy {
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
-  static constexpr bool across_reads_key = false, across_reads_value = false;
-  static constexpr bool has_across = false, ordered = false, window_prompt = false;
+  static constexpr bool ordered = false, window_prompt = false;
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::sum;
@@ -39,17 +38,17 @@ struct Policy {
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
-    (void)slot, (void)states, (void)after;
     {  // mass
 #line 14 "h2o.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 47 "policy.cu"
+#line 45 "policy.cu"
     }
   }
 
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
-  static constexpr bool has_vector = false;
+  static constexpr bool has_across = false, has_vector = false;
+  static constexpr bool across_reads_key = false, across_reads_value = false;
   struct Across {
   };
   SKV_BOTH constexpr Reduce reduce(int statistic) {
@@ -62,25 +61,21 @@ struct Policy {
   }
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
-    (void)slot, (void)states, (void)put;
   }
   template <class Totals>
   SKV_INLINE Across across_of(const Totals& totals) {
-    (void)totals;
     Across a;
     return a;
   }
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-    (void)slot, (void)states, (void)across;
 #line 16 "h2o.ts"
     return states[0 /* mass */];
-#line 80 "policy.cu"
+#line 76 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
-    (void)params;
     return 0.0f;
   }
 };

@@ -17,8 +17,7 @@ struct Policy {
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
-  static constexpr bool across_reads_key = true, across_reads_value = false;
-  static constexpr bool has_across = true, ordered = true, window_prompt = false;
+  static constexpr bool ordered = true, window_prompt = false;
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -33,45 +32,46 @@ struct Policy {
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
-    (void)slot, (void)states, (void)after;
   }
 
   // Statistics over the live slots of a head.
+  static constexpr int statistics = 1;
+  static constexpr bool has_across = true, has_vector = true;
+  static constexpr bool across_reads_key = true, across_reads_value = false;
   struct Across {
     Vec anchor;
-    Vec anchor_lane[SKV_PAGE];
   };
-  SKV_INLINE void across_begin(Across* a, int dim) {
-    (void)a, (void)dim;
-    for (int d = 0; d < dim; d++) { a->anchor.at[d] = 0.0f; }
+  SKV_BOTH constexpr Reduce reduce(int statistic) {
+    const Reduce how[statistics + 1] = { Reduce::mean, Reduce::sum };
+    return how[statistic];
   }
-  SKV_INLINE void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
-    (void)a, (void)slot, (void)states, (void)lane;
+  SKV_BOTH constexpr bool is_vector(int statistic) {
+    const bool vector[statistics + 1] = { true, false };
+    return vector[statistic];
+  }
+  template <class Put>
+  SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
     {  // anchor
 #line 10 "keydiff.ts"
-      set_vec(&a->anchor_lane[lane], skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim), slot.dim);
-#line 54 "policy.cpp"
+      put(0, skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim));
+#line 58 "policy.cpp"
     }
   }
-  SKV_INLINE void across_page_end(Across* a, int slots, int dim) {
-    (void)a, (void)slots, (void)dim;
-    add_tree(&a->anchor, a->anchor_lane, slots, dim);
-  }
-  SKV_INLINE void across_end(Across* a, int live, int dim) {
-    (void)a, (void)live, (void)dim;
-    for (int d = 0; d < dim; d++) { a->anchor.at[d] = a->anchor.at[d] / (float)live; }
+  template <class Totals>
+  SKV_INLINE Across across_of(const Totals& totals) {
+    Across a;
+    a.anchor = totals.vector(0);
+    return a;
   }
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-    (void)slot, (void)states, (void)across;
 #line 11 "keydiff.ts"
     return (-skv_cosine((*slot.key), across.anchor, slot.dim));
-#line 71 "policy.cpp"
+#line 72 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {
-    (void)params;
     return 0.0f;
   }
 };

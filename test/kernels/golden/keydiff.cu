@@ -22,8 +22,7 @@ struct Policy {
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
-  static constexpr bool across_reads_key = true, across_reads_value = false;
-  static constexpr bool has_across = true, ordered = true, window_prompt = false;
+  static constexpr bool ordered = true, window_prompt = false;
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -38,12 +37,12 @@ struct Policy {
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
-    (void)slot, (void)states, (void)after;
   }
 
   // Statistics over the live slots of a head.
   static constexpr int statistics = 1;
-  static constexpr bool has_vector = true;
+  static constexpr bool has_across = true, has_vector = true;
+  static constexpr bool across_reads_key = true, across_reads_value = false;
   struct Across {
     Vec anchor;
   };
@@ -57,16 +56,14 @@ struct Policy {
   }
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
-    (void)slot, (void)states, (void)put;
     {  // anchor
 #line 10 "keydiff.ts"
       put(0, skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim));
-#line 65 "policy.cu"
+#line 63 "policy.cu"
     }
   }
   template <class Totals>
   SKV_INLINE Across across_of(const Totals& totals) {
-    (void)totals;
     Across a;
     a.anchor = totals.vector(0);
     return a;
@@ -74,14 +71,12 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-    (void)slot, (void)states, (void)across;
 #line 11 "keydiff.ts"
     return (-skv_cosine((*slot.key), across.anchor, slot.dim));
-#line 81 "policy.cu"
+#line 77 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
-    (void)params;
     return 0.0f;
   }
 };

@@ -17,8 +17,7 @@ struct Policy {
   static constexpr bool observes = true, observes_prompt = true, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
-  static constexpr bool across_reads_key = false, across_reads_value = false;
-  static constexpr bool has_across = false, ordered = true, window_prompt = false;
+  static constexpr bool ordered = true, window_prompt = false;
   static constexpr int window_classes = 0, pool_width = 5, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -33,40 +32,44 @@ struct Policy {
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
-    (void)slot, (void)states, (void)after;
     {  // mass
 #line 13 "pyramidkv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 41 "policy.cpp"
+#line 39 "policy.cpp"
     }
   }
 
   // Statistics over the live slots of a head.
+  static constexpr int statistics = 0;
+  static constexpr bool has_across = false, has_vector = false;
+  static constexpr bool across_reads_key = false, across_reads_value = false;
   struct Across {
   };
-  SKV_INLINE void across_begin(Across* a, int dim) {
-    (void)a, (void)dim;
+  SKV_BOTH constexpr Reduce reduce(int statistic) {
+    const Reduce how[statistics + 1] = { Reduce::sum };
+    return how[statistic];
   }
-  SKV_INLINE void across_slot(Across* a, const Slot& slot, const float* states, int lane) {
-    (void)a, (void)slot, (void)states, (void)lane;
+  SKV_BOTH constexpr bool is_vector(int statistic) {
+    const bool vector[statistics + 1] = { false };
+    return vector[statistic];
   }
-  SKV_INLINE void across_page_end(Across* a, int slots, int dim) {
-    (void)a, (void)slots, (void)dim;
+  template <class Put>
+  SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
-  SKV_INLINE void across_end(Across* a, int live, int dim) {
-    (void)a, (void)live, (void)dim;
+  template <class Totals>
+  SKV_INLINE Across across_of(const Totals& totals) {
+    Across a;
+    return a;
   }
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-    (void)slot, (void)states, (void)across;
 #line 15 "pyramidkv.ts"
     return states[0 /* mass */];
-#line 66 "policy.cpp"
+#line 70 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {
-    (void)params;
     return 0.0f;
   }
 };
