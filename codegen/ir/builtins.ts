@@ -1,11 +1,11 @@
-/** The builtins of dsl/math.ts as the compiler sees them: signature, host function, and the prelude's function. */
+/** The builtins of dsl/math.ts as the compiler sees them: signature, host function, and the targets' function. */
 import * as math from '../../dsl/math.ts';
 import type { Type } from './nodes.ts';
 
 export interface Builtin {
   readonly args: readonly Type[];
   readonly result: Type;
-  /** name in templates/shared/scalar.hpp; functions of vectors take head_dim as a last argument there */
+  /** name in templates/shared/scalar.hpp, or vector.hpp, whose functions take head_dim as a last argument */
   readonly target: string;
 }
 
@@ -40,6 +40,6 @@ export const builtins = {
 
 export const builtin = (name: string): Builtin | undefined => (builtins as Record<string, Builtin>)[name];
 
-/** The host's implementation: bit for bit what the prelude computes. */
+/** The host's implementation: bit for bit what the targets compute. */
 export const onHost = (name: string): ((...args: never[]) => unknown) =>
   (math as Record<string, unknown>)[name] as never;

@@ -91,6 +91,17 @@ test('every template belongs to a target or is shared', () => {
   assert.equal(found.sort(), known.sort());
 });
 
+test('templates/README.md lists every file, column by column', () => {
+  const rows = text('README.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| what |'));
+  ['shared', 'cpu'].forEach((folder, i) => {
+    const listed = rows.flatMap((row) => [...row.split('|')[2 + i].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
+    const found = readdirSync(join(templates, folder)).filter((file) => /\.(hbs|hpp|cuh)$/.test(file));
+    assert.equal([...new Set(listed)].sort(), found.sort(), folder);
+  });
+});
+
 test('no template names a policy', () => {
   const policies = readdirSync(dirname(shipped('none')!)).map((file) => file.replace('.ts', ''));
   const names = new RegExp(`\\b(${policies.filter((name) => name !== 'none').join('|')})\\b`, 'i');
