@@ -111,7 +111,7 @@ export class Batch {
     this.buffers.biasValue[this.biases++] = value;
   }
 
-  /** Tokens so far, when a penalty counts them: the newest of them, if a sequence's share does not hold all. */
+  /** Tokens so far, when a penalty counts them: the newest of them, if a sequence's part of the array does not hold all. */
   private penalties(sequence: Sequence, at: number, target: number): void {
     const { sampler: ints, history } = this.buffers;
     const { repetitionPenalty = 1, presencePenalty = 0, frequencyPenalty = 0 } = sequence.request.sampling ?? {};

@@ -9,14 +9,14 @@ export class BlockPool {
   /** references of each page: sequences that have it in a table, plus one for the prefix cache */
   private readonly references: Int32Array;
   /** 1: the prefix cache has one of them */
-  private readonly kept: Uint8Array;
+  private readonly isCached: Uint8Array;
   private readonly freeList: Int32Array;
   private freeCount: number;
   private cachedCount = 0;
 
   constructor(readonly pages: number) {
     this.references = new Int32Array(pages);
-    this.kept = new Uint8Array(pages);
+    this.isCached = new Uint8Array(pages);
     this.freeList = new Int32Array(pages);
     // low numbers are handed out first: a small working set stays small in memory
     this.freeCount = pages - 1;
@@ -46,25 +46,25 @@ export class BlockPool {
 
   retain(page: number): void {
     if (this.references[page] < 1) throw new Error(`page ${page} is retained while free`);
-    if (this.references[page]++ === 1) this.cachedCount -= this.kept[page];
+    if (this.references[page]++ === 1) this.cachedCount -= this.isCached[page];
   }
 
   release(page: number): void {
     if (this.references[page] < 1) throw new Error(`page ${page} is released while free`);
-    const left = --this.references[page];
-    if (left === 1) this.cachedCount += this.kept[page];
-    if (left === 0) this.freeList[this.freeCount++] = page;
+    const remaining = --this.references[page];
+    if (remaining === 1) this.cachedCount += this.isCached[page];
+    if (remaining === 0) this.freeList[this.freeCount++] = page;
   }
 
   /** The prefix cache's own retain and release, of pages that somebody holds. */
-  keep(page: number): void {
+  retainCached(page: number): void {
     this.retain(page);
-    this.kept[page] = 1;
+    this.isCached[page] = 1;
   }
 
-  drop(page: number): void {
-    if (this.references[page] === 1) this.cachedCount -= this.kept[page];
-    this.kept[page] = 0;
+  releaseCached(page: number): void {
+    if (this.references[page] === 1) this.cachedCount -= this.isCached[page];
+    this.isCached[page] = 0;
     this.release(page);
   }
 
@@ -85,7 +85,7 @@ export class BlockPool {
       if (expected[page] !== this.references[page])
         throw new Error(`page ${page} has ${this.references[page]} references, ${expected[page]} holders`);
       if (this.references[page] === 0) free++;
-      if (this.references[page] === 1) cached += this.kept[page];
+      if (this.references[page] === 1) cached += this.isCached[page];
     }
     if (free !== this.freeCount)
       throw new Error(`${free} pages have no reference, the free list has ${this.freeCount}`);

@@ -17,6 +17,7 @@ import { BlockTables } from './block-tables.ts';
 import {
   type EngineApi,
   EngineStopped,
+  ShuttingDown,
   type EngineOptions,
   type EngineStats,
   type FinishReason,
@@ -33,15 +34,11 @@ interface PolicyStats {
   slotsSeen: number;
 }
 
-/** Threads and what they are pinned to. Throws RequestError for processors that are not ours. */
+/** Threads and what they are pinned to. Throws a UserError for processors that are not ours. */
 function threadsOf(options: EngineOptions): ThreadsChoice {
-  try {
-    const choice = chooseThreads(findProcessors(), options);
-    if (choice.note) options.note?.(choice.note);
-    return choice;
-  } catch (error) {
-    throw new RequestError((error as Error).message, 'cpu');
-  }
+  const choice = chooseThreads(findProcessors(), options);
+  if (choice.note) options.note?.(choice.note);
+  return choice;
 }
 
 /** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
@@ -189,7 +186,7 @@ export class Engine implements EngineApi {
 
   submit(request: GenerateRequest): Generation {
     if (this.failure) throw this.failure;
-    if (this.closing) throw new RequestError('The engine is shutting down.');
+    if (this.closing) throw new ShuttingDown();
     const sequence = this.admissible(request);
     this.counters[sequence.policy].requests++;
     this.scheduler.add(sequence);

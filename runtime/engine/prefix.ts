@@ -65,7 +65,7 @@ export class PrefixCache {
     const above = this.entries.get(parent);
     if (above) above.children++;
     for (const page of pages) {
-      this.pool.keep(page);
+      this.pool.retainCached(page);
       this.owner.set(page, entry);
     }
     return true;
@@ -97,7 +97,7 @@ export class PrefixCache {
     if (above) above.children--;
     for (const page of entry.pages) {
       this.owner.delete(page);
-      this.pool.drop(page);
+      this.pool.releaseCached(page);
     }
   }
 

@@ -155,6 +155,16 @@ export class RequestError extends UserError {
 
 type RequestCode = 'invalid_value' | 'context_length_exceeded';
 
+/** A request that came after the engine began to close. */
+export class ShuttingDown extends UserError {
+  override name = 'ShuttingDown';
+  override readonly api = { status: 503, code: 'service_unavailable' };
+
+  constructor() {
+    super('The engine is shutting down.');
+  }
+}
+
 /** The engine broke in a step and serves nothing any more; the cause is the native error. */
 export class EngineStopped extends Error {
   override name = 'EngineStopped';

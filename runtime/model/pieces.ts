@@ -195,9 +195,9 @@ function mergesFromScores(
     const text = tokens[id];
     const pairs: [number, number, string][] = [];
     for (let cut = 1; cut < text.length; cut++) {
-      const [left, right] = [vocab[text.slice(0, cut)], vocab[text.slice(cut)]];
-      if (left !== undefined && right !== undefined)
-        pairs.push([left, right, `${text.slice(0, cut)} ${text.slice(cut)}`]);
+      const [first, second] = [vocab[text.slice(0, cut)], vocab[text.slice(cut)]];
+      if (first !== undefined && second !== undefined)
+        pairs.push([first, second, `${text.slice(0, cut)} ${text.slice(cut)}`]);
     }
     pairs.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
     for (const [, , merge] of pairs) merges.push(merge);

@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
+import { UserError } from '../../toolchain/errors.ts';
 
 export interface Processors {
   /** one of each physical core, ascending */
@@ -118,7 +119,7 @@ export interface ThreadsChoice {
 
 /**
  * Threads and their processors. Nothing asked: one per physical core, no more than the quota lasts for. `cpus` are taken as
- * they are; fewer processors than threads asked for means fewer threads. Throws a RangeError for processors that are not ours.
+ * they are; fewer processors than threads asked for means fewer threads. Throws a UserError for processors that are not ours.
  */
 export function chooseThreads(
   found: Processors,
@@ -127,11 +128,11 @@ export function chooseThreads(
   const { physical, all, quota } = found;
   const foreign = asked.cpus?.find((cpu) => !all.includes(cpu));
   if (foreign !== undefined)
-    throw new RangeError(
+    throw new UserError(
       `Processor ${foreign} is not one that this process may use; those are ${[...all].sort((a, b) => a - b).join(', ')}.`,
     );
   if (asked.cpus && new Set(asked.cpus).size !== asked.cpus.length)
-    throw new RangeError(`Processors ${asked.cpus.join(', ')}: one is named twice.`);
+    throw new UserError(`Processors ${asked.cpus.join(', ')}: one is named twice.`);
   const most = asked.cpus ?? all;
   const free = Math.max(1, Math.min(physical.length, Math.ceil(quota ?? Number.POSITIVE_INFINITY)));
   const threads = Math.min(asked.threads ?? asked.cpus?.length ?? free, most.length, 256);

@@ -158,6 +158,28 @@ test('fields that nobody knows pass', async () => {
   );
 });
 
+/** What clients branch on: [path, body, status, param, code]. */
+const codes: [string, object, number, string | null, string][] = [
+  [TEXT, {}, 400, 'prompt', 'missing_required_parameter'],
+  [TEXT, ask({ prompt: null }), 400, 'prompt', 'missing_required_parameter'],
+  [CHAT, {}, 400, 'messages', 'missing_required_parameter'],
+  [CHAT, { messages: [{ content: 'Hi' }] }, 400, 'messages[0].role', 'missing_required_parameter'],
+  [TEXT, ask({ temperature: 'hot' }), 400, 'temperature', 'invalid_value'],
+  [TEXT, ask({ prompt: [98] }), 400, 'prompt', 'invalid_value'],
+  [TEXT, ask({ prompt: 'x'.repeat(1100) }), 400, 'prompt', 'context_length_exceeded'],
+  [CHAT, say({ messages: [{ role: 'user', content: 'x'.repeat(1100) }] }), 400, 'messages', 'context_length_exceeded'],
+  [TEXT, ask({ max_tokens: 1100 }), 400, 'max_tokens', 'context_length_exceeded'],
+  [TEXT, ask({ sparse_kv: { policy: 'context' } }), 400, 'sparse_kv.policy', 'invalid_value'],
+  [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: -1 } }), 400, 'sparse_kv.budget', 'invalid_value'],
+  [TEXT, ask({ model: 'gpt-4' }), 404, 'model', 'model_not_found'],
+];
+for (const [path, body, status, param, code] of codes)
+  test(`${code}: ${path} ${JSON.stringify(body).slice(0, 60)}`, async () => {
+    const response = await post(path, body);
+    const { error } = (await response.json()) as { error: { param: string | null; code: string | null } };
+    assert.equal([response.status, error.param, error.code], [status, param, code]);
+  });
+
 test('1,000 random bodies (seed 3) get an answer, and the server lives', async () => {
   const next = random(3);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)];
