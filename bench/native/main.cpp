@@ -21,7 +21,6 @@ Answer run(const std::string& line, std::unique_ptr<skv::Threads>& threads) {
     std::vector<int> cpus;
     for (int cpu; in >> cpu;) cpus.push_back(cpu);
     threads = std::make_unique<skv::Threads>(count, cpus);
-    threads->adopt_caller();
     return {};
   }
   if (!threads) throw std::runtime_error("threads comes first");

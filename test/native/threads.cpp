@@ -41,7 +41,6 @@ static double section(skv::Threads& threads, std::chrono::microseconds gap, int 
 int main(int, char** argv) {
   const std::vector<int> cpus = {atoi(argv[1]), atoi(argv[2])};
   skv::Threads threads(2, cpus);
-  threads.adopt_caller();
   /* every item runs once, whatever the number */
   for (int items = 0; items < 500; items++) {
     std::atomic<int64_t> sum{0};
@@ -58,7 +57,6 @@ int main(int, char** argv) {
   double rates[2], alone = 0;
   auto run = [&](double* rate) {
     skv::Threads pool(2, cpus);
-    pool.adopt_caller();
     int done = 0;
     const auto start = Clock::now();
     while (seconds(start) < 1) pool.each(2, [](int32_t, int32_t) { busy(50); }), done++;

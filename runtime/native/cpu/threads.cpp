@@ -17,6 +17,7 @@ static inline void relax() {
 
 Threads::Threads(int count, std::vector<int> cpus) : count_(count), cpus_(std::move(cpus)), range_(count) {
   for (int worker = 1; worker < count_; worker++) threads_.emplace_back([this, worker] { work(worker); });
+  pin(0);
 }
 
 Threads::~Threads() {

@@ -1,7 +1,7 @@
 /* The engine's own threads: pinned, handed items one by one. Whoever waits (a worker for the next section, the caller
  * for the last worker) spins for kSpin, which covers the gaps inside a step, and then sleeps: idle costs no processor,
- * and somebody else's work on a pinned processor is not held up by waiting. Worker 0 is the thread that calls
- * parallel(). */
+ * and somebody else's work on a pinned processor is not held up by waiting. Worker 0 is the thread
+ * that made them, and the only one that may call each() and its kind. */
 #ifndef SKV_THREADS_H
 #define SKV_THREADS_H
 #include <atomic>
@@ -20,14 +20,12 @@ class Threads {
   using Run = void (*)(void* arg, int32_t item, int32_t worker);
   static constexpr std::chrono::microseconds kSpin{60};
 
-  /* cpus: what to pin workers to, `count` of them, or empty. */
+  /* cpus: what to pin workers to, `count` of them, or empty. Pins the calling thread too. */
   Threads(int count, std::vector<int> cpus);
   ~Threads();
   Threads(const Threads&) = delete;
 
   int count() const { return count_; }
-  /* Pins the calling thread as worker 0. */
-  void adopt_caller() const { pin(0); }
 
   /* Runs items [0, items) and returns when all are done. Items begin in order; or, with `near`, each worker takes
    * neighbours, one after the other, and then what is left of other workers' items. Not reentrant. */

@@ -1,215 +1,198 @@
 #include "weights.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
-#include <cstring>
 #include <map>
 #include <stdexcept>
+#include <string>
 
 namespace skv {
-
-Arena::Arena(size_t bytes) : bytes_(bytes ? bytes : 64) {
-  void* at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED)
-    throw std::runtime_error("cannot reserve " + std::to_string(bytes_) + " bytes: " + strerror(errno));
-  madvise(at, bytes_, MADV_HUGEPAGE);
-  data_ = static_cast<uint8_t*>(at);
-}
-
-Arena::~Arena() { munmap(data_, bytes_); }
-
 namespace {
 
-/* A model file, mapped while its tensors are packed. */
-class Mapping {
- public:
-  explicit Mapping(const char* path) {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat info;
-    if (fd < 0 || fstat(fd, &info) != 0) {
-      if (fd >= 0) close(fd);
-      throw std::runtime_error(std::string(path) + ": " + strerror(errno));
-    }
-    bytes_ = size_t(info.st_size);
-    data_ = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0);
-    close(fd);
-    if (data_ == MAP_FAILED) throw std::runtime_error(std::string(path) + ": cannot map: " + strerror(errno));
-  }
-  ~Mapping() { munmap(data_, bytes_); }
-  Mapping(const Mapping&) = delete;
-  const uint8_t* at(size_t offset) const { return static_cast<const uint8_t*>(data_) + offset; }
-  /* [offset, end) has been packed: its whole pages leave this process's memory, and stay in the system's file cache. */
-  void done(size_t offset, size_t end) const {
-    const size_t page = size_t(sysconf(_SC_PAGESIZE)), first = (offset + page - 1) / page * page;
-    if (end / page * page > first)
-      madvise(static_cast<uint8_t*>(data_) + first, end / page * page - first, MADV_DONTNEED);
-  }
-  size_t bytes() const { return bytes_; }
+/* Sizes that a model's numbers give a tensor. */
+enum class Size { one, width, q, kv, ffn, vocab };
 
- private:
-  void* data_;
-  size_t bytes_;
+int size_of(const skv_model& m, Size size) {
+  switch (size) {
+    case Size::one:
+      return 1;
+    case Size::width:
+      return m.width;
+    case Size::q:
+      return m.heads * m.head_dim;
+    case Size::kv:
+      return m.kv_heads * m.head_dim;
+    case Size::ffn:
+      return m.ffn;
+    case Size::vocab:
+      return m.vocab;
+  }
+  return 0;
+}
+
+/* What the forward pass reads of each role, in the order of SKV_T_…. A tensor of one row is a norm's gain: f32 as it
+ * is; the others are packed for products. */
+struct Role {
+  Size rows, cols;
+  bool per_layer, required;
+};
+constexpr Role kRoles[SKV_T_COUNT] = {
+    {Size::vocab, Size::width, false, true},  /* embed */
+    {Size::one, Size::width, false, true},    /* outputNorm */
+    {Size::vocab, Size::width, false, false}, /* output: embed where it is absent */
+    {Size::one, Size::width, true, true},     /* attnNorm */
+    {Size::q, Size::width, true, true},       /* q */
+    {Size::kv, Size::width, true, true},      /* k */
+    {Size::kv, Size::width, true, true},      /* v */
+    {Size::width, Size::q, true, true},       /* o */
+    {Size::one, Size::width, true, true},     /* ffnNorm */
+    {Size::ffn, Size::width, true, true},     /* gate */
+    {Size::ffn, Size::width, true, true},     /* up */
+    {Size::width, Size::ffn, true, true},     /* down */
 };
 
-bool per_layer(int role) { return role >= SKV_T_ATTN_NORM; }
-bool is_norm(int role) { return role == SKV_T_OUTPUT_NORM || role == SKV_T_ATTN_NORM || role == SKV_T_FFN_NORM; }
-
-std::string name_of(const skv_tensor& t) {
-  const char* role = skv_role_name(t.role);
-  const std::string name = role ? role : "role " + std::to_string(t.role);
-  return per_layer(t.role) ? name + " of layer " + std::to_string(t.layer) : name;
+std::string name_of(int role, int layer) {
+  const char* known = skv_role_name(role);
+  if (!known) return "role " + std::to_string(role);
+  return kRoles[role].per_layer ? std::string(known) + " of layer " + std::to_string(layer) : known;
 }
 
-/* Outputs and inputs a role must have. */
-void expected_shape(const skv_model& m, int role, int* rows, int* cols) {
-  const int q = m.heads * m.head_dim, kv = m.kv_heads * m.head_dim;
-  switch (role) {
-    case SKV_T_EMBED:
-    case SKV_T_OUTPUT:
-      *rows = m.vocab, *cols = m.width;
-      break;
-    case SKV_T_Q:
-      *rows = q, *cols = m.width;
-      break;
-    case SKV_T_K:
-    case SKV_T_V:
-      *rows = kv, *cols = m.width;
-      break;
-    case SKV_T_O:
-      *rows = m.width, *cols = q;
-      break;
-    case SKV_T_GATE:
-    case SKV_T_UP:
-      *rows = m.ffn, *cols = m.width;
-      break;
-    case SKV_T_DOWN:
-      *rows = m.width, *cols = m.ffn;
-      break;
-    default:
-      *rows = 1, *cols = m.width;
+[[noreturn]] void fail(int role, int layer, const std::string& what) {
+  throw std::runtime_error("tensor " + name_of(role, layer) + ": " + what);
+}
+
+std::string shape_text(int rows, int cols) { return std::to_string(rows) + " x " + std::to_string(cols); }
+
+/* Packs a model's tensors out of its files into an arena. */
+class Loader {
+ public:
+  explicit Loader(const skv_model& m) : model_(m) {
+    for (int i = 0; i < m.files; i++) files_.push_back(std::make_unique<Mapping>(m.file[i]));
+    for (int i = 0; i < m.tensors; i++) add(m.tensor[i]);
+    for (int role = 0; role < SKV_T_COUNT; role++)
+      for (int l = 0; l < layers_of(role); l++)
+        if (kRoles[role].required && !has(role, l))
+          throw std::runtime_error("tensor " + name_of(role, l) + " is missing");
   }
-}
+  size_t bytes() const { return bytes_; }
+  bool has(int role, int layer) const { return tensors_.count({role, layer}) != 0; }
+  const Matrix& matrix(int role, int layer) const { return tensors_.at({role, layer}).packed; }
+  const float* norm(int role, int layer) const { return reinterpret_cast<const float*>(matrix(role, layer).data); }
 
-void check(const skv_model& m, const skv_tensor& t, const std::vector<std::unique_ptr<Mapping>>& files) {
-  auto fail = [&](const std::string& what) { throw std::runtime_error("tensor " + name_of(t) + ": " + what); };
-  if (t.role < 0 || t.role >= SKV_T_COUNT) fail("unknown role");
-  if (t.layer < 0 || t.layer >= (per_layer(t.role) ? m.layers : 1)) fail("layer out of range");
-  int rows, cols;
-  expected_shape(m, t.role, &rows, &cols);
+  /* Fills [to, to + bytes()). */
+  void pack_all(uint8_t* to, Threads& threads, const Progress& progress);
+
+ private:
+  struct Tensor {
+    const skv_tensor* source;
+    bool is_norm;
+    Matrix packed;
+    size_t offset; /* in the arena */
+  };
+  /* Row groups [group0, group1) of a tensor, so that one large tensor does not keep one thread busy alone. */
+  struct Slice {
+    const Tensor* tensor;
+    int group0, group1;
+  };
+  int layers_of(int role) const { return kRoles[role].per_layer ? model_.layers : 1; }
+  void check(const skv_tensor& t) const;
+  void add(const skv_tensor& t);
+  void pack_slice(const Slice& slice) const;
+
+  const skv_model& model_;
+  std::vector<std::unique_ptr<Mapping>> files_;
+  std::map<std::pair<int, int>, Tensor> tensors_; /* by role and layer */
+  size_t bytes_ = 0;
+};
+
+void Loader::check(const skv_tensor& t) const {
+  auto refuse = [&](const std::string& what) { fail(t.role, t.layer, what); };
+  if (t.role < 0 || t.role >= SKV_T_COUNT) refuse("unknown role");
+  if (t.layer < 0 || t.layer >= layers_of(t.role)) refuse("layer out of range");
+  const int rows = size_of(model_, kRoles[t.role].rows), cols = size_of(model_, kRoles[t.role].cols);
   if (t.rows != rows || t.cols != cols)
-    fail("is " + std::to_string(t.rows) + " x " + std::to_string(t.cols) + ", the model needs " + std::to_string(rows) +
-         " x " + std::to_string(cols));
+    refuse("is " + shape_text(t.rows, t.cols) + ", the model needs " + shape_text(rows, cols));
   const size_t bytes = source_bytes(t.type, t.rows, t.cols);
-  if (bytes == 0) fail("type " + std::to_string(t.type) + " is not supported for this shape");
-  if (t.file < 0 || t.file >= int(files.size())) fail("file index out of range");
-  const size_t size = files[t.file]->bytes();
+  if (bytes == 0) refuse("type " + std::to_string(t.type) + " is not supported for this shape");
+  if (t.file < 0 || t.file >= int(files_.size())) refuse("file index out of range");
+  const size_t size = files_[t.file]->bytes();
   if (t.bytes < 0 || size_t(t.bytes) != bytes || t.offset < 0 || size_t(t.offset) > size ||
       size - size_t(t.offset) < bytes)
-    fail("needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " +
-         std::to_string(size));
+    refuse("needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " +
+           std::to_string(size));
+}
+
+void Loader::add(const skv_tensor& t) {
+  check(t);
+  Tensor tensor;
+  tensor.source = &t;
+  tensor.is_norm = kRoles[t.role].rows == Size::one;
+  tensor.offset = bytes_;
+  if (!describe(t.type, t.rows, t.cols, &tensor.packed)) fail(t.role, t.layer, "cannot pack");
+  if (tensor.is_norm) {
+    if (quantised(tensor.packed.format)) fail(t.role, t.layer, "a norm must be F32, F16 or BF16");
+    bytes_ += whole_lines(size_t(t.cols) * sizeof(float));
+  } else {
+    bytes_ += tensor.packed.bytes();
+  }
+  if (!tensors_.emplace(std::make_pair(t.role, t.layer), tensor).second) fail(t.role, t.layer, "is given twice");
+}
+
+void Loader::pack_slice(const Slice& slice) const {
+  const skv_tensor& t = *slice.tensor->source;
+  const Mapping& file = *files_[t.file];
+  const uint8_t* source = file.at(size_t(t.offset));
+  const Matrix& packed = slice.tensor->packed;
+  if (slice.tensor->is_norm) {
+    unpack_plain(t.type, source, t.cols, reinterpret_cast<float*>(packed.data));
+    return;
+  }
+  pack(packed, t.type, source, slice.group0, slice.group1);
+  const size_t row_bytes = source_bytes(t.type, 1, t.cols);
+  const int row0 = slice.group0 * kRows, row1 = std::min(t.rows, slice.group1 * kRows);
+  file.release(size_t(t.offset) + row_bytes * row0, size_t(t.offset) + row_bytes * row1);
+}
+
+void Loader::pack_all(uint8_t* to, Threads& threads, const Progress& progress) {
+  constexpr int kSliceGroups = 64;
+  std::vector<Slice> slices;
+  for (auto& [key, tensor] : tensors_) {
+    tensor.packed.data = to + tensor.offset;
+    const int groups = tensor.packed.groups(); /* one of a norm */
+    for (int g = 0; g < groups; g += kSliceGroups) slices.push_back({&tensor, g, std::min(groups, g + kSliceGroups)});
+  }
+  std::atomic<int> done{0};
+  threads.each(int(slices.size()), [&](int32_t i, int32_t worker) {
+    pack_slice(slices[i]);
+    const int packed = done.fetch_add(1) + 1;
+    if (worker == 0) progress(float(packed) / float(slices.size()));
+  });
 }
 
 }  // namespace
 
-Weights::Weights(const skv_model& m, Threads& threads, void (*progress)(void*, float), void* arg) {
-  std::vector<std::unique_ptr<Mapping>> files;
-  for (int i = 0; i < m.files; i++) files.push_back(std::make_unique<Mapping>(m.file[i]));
-
-  struct Item {
-    const skv_tensor* tensor;
-    Matrix matrix;
-    size_t offset;
-  };
-  std::map<std::pair<int, int>, Item> items; /* (role, layer) */
-  size_t total = 0;
-  for (int i = 0; i < m.tensors; i++) {
-    const skv_tensor& t = m.tensor[i];
-    check(m, t, files);
-    Item item{&t, {}, total};
-    if (is_norm(t.role)) {
-      if (t.type != SKV_W_F32 && t.type != SKV_W_F16 && t.type != SKV_W_BF16)
-        throw std::runtime_error("tensor " + name_of(t) + ": a norm must be F32, F16 or BF16");
-      item.matrix = Matrix{Format::F32, t.rows, t.cols, nullptr};
-      total += (size_t(t.cols) * 4 + 63) / 64 * 64;
-    } else {
-      if (!describe(t.type, t.rows, t.cols, &item.matrix))
-        throw std::runtime_error("tensor " + name_of(t) + ": cannot pack");
-      total += item.matrix.bytes();
-    }
-    if (!items.emplace(std::make_pair(t.role, t.layer), item).second)
-      throw std::runtime_error("tensor " + name_of(t) + " is given twice");
+Weights::Weights(const skv_model& m, Threads& threads, const Progress& progress) {
+  Loader loader(m);
+  arena_ = std::make_unique<Arena>(loader.bytes() + kPrefetchSlack);
+  loader.pack_all(arena_->data(), threads, progress);
+  embed = loader.matrix(SKV_T_EMBED, 0);
+  output = loader.has(SKV_T_OUTPUT, 0) ? loader.matrix(SKV_T_OUTPUT, 0) : embed;
+  output_norm = loader.norm(SKV_T_OUTPUT_NORM, 0);
+  for (int l = 0; l < m.layers; l++) {
+    Layer each;
+    each.attn_norm = loader.norm(SKV_T_ATTN_NORM, l);
+    each.q = loader.matrix(SKV_T_Q, l);
+    each.k = loader.matrix(SKV_T_K, l);
+    each.v = loader.matrix(SKV_T_V, l);
+    each.o = loader.matrix(SKV_T_O, l);
+    each.ffn_norm = loader.norm(SKV_T_FFN_NORM, l);
+    each.gate = loader.matrix(SKV_T_GATE, l);
+    each.up = loader.matrix(SKV_T_UP, l);
+    each.down = loader.matrix(SKV_T_DOWN, l);
+    layer.push_back(each);
+    for (const Matrix* w : {&each.q, &each.k, &each.v, &each.gate, &each.up})
+      plain_after_norm = plain_after_norm || !quantised(w->format);
   }
-  auto need = [&](int role, int l) -> Item& {
-    auto found = items.find({role, l});
-    if (found == items.end())
-      throw std::runtime_error(std::string("tensor ") + skv_role_name(role) + " of layer " + std::to_string(l) +
-                               " is missing");
-    return found->second;
-  };
-  for (int role = 0; role < SKV_T_COUNT; role++)
-    for (int l = 0; l < (per_layer(role) ? m.layers : 1); l++)
-      if (role != SKV_T_OUTPUT) need(role, l);
-
-  arena_ = std::make_unique<Arena>(total + 4096); /* prefetches may run past the end */
-  /* Work in slices of row groups, so that one large tensor does not keep one thread busy alone. */
-  struct Slice {
-    Item* item;
-    int group0, group1;
-  };
-  std::vector<Slice> slices;
-  for (auto& [key, item] : items) {
-    item.matrix.data = arena_->data() + item.offset;
-    const int groups = is_norm(key.first) ? 1 : item.matrix.groups();
-    for (int g = 0; g < groups; g += 64) slices.push_back({&item, g, g + 64 < groups ? g + 64 : groups});
-  }
-  std::atomic<int> done{0};
-  threads.each(int(slices.size()), [&](int32_t i, int32_t worker) {
-    const Item& item = *slices[i].item;
-    const skv_tensor& t = *item.tensor;
-    const uint8_t* source = files[t.file]->at(size_t(t.offset));
-    if (is_norm(t.role)) {
-      float* to = reinterpret_cast<float*>(item.matrix.data);
-      for (int c = 0; c < t.cols; c++) {
-        uint16_t half;
-        if (t.type == SKV_W_F32)
-          memcpy(to + c, source + 4 * c, 4);
-        else {
-          memcpy(&half, source + 2 * c, 2);
-          const uint32_t bits = uint32_t(half) << 16;
-          if (t.type == SKV_W_F16)
-            to[c] = f16_to_f32(half);
-          else
-            memcpy(to + c, &bits, 4);
-        }
-      }
-    } else {
-      const int group1 = slices[i].group1, row0 = slices[i].group0 * kRows, row1 = std::min(t.rows, group1 * kRows);
-      pack(item.matrix, t.type, source, slices[i].group0, group1);
-      const size_t row_bytes = source_bytes(t.type, 1, t.cols);
-      files[t.file]->done(size_t(t.offset) + row_bytes * row0, size_t(t.offset) + row_bytes * row1);
-    }
-    const int finished = done.fetch_add(1) + 1;
-    if (worker == 0 && progress) progress(arg, float(finished) / float(slices.size()));
-  });
-
-  auto matrix = [&](int role, int l) { return need(role, l).matrix; };
-  auto norm = [&](int role, int l) { return reinterpret_cast<const float*>(need(role, l).matrix.data); };
-  embed = matrix(SKV_T_EMBED, 0);
-  output = items.count({SKV_T_OUTPUT, 0}) ? matrix(SKV_T_OUTPUT, 0) : embed;
-  output_norm = norm(SKV_T_OUTPUT_NORM, 0);
-  for (int l = 0; l < m.layers; l++)
-    layer.push_back({norm(SKV_T_ATTN_NORM, l), norm(SKV_T_FFN_NORM, l), matrix(SKV_T_Q, l), matrix(SKV_T_K, l),
-                     matrix(SKV_T_V, l), matrix(SKV_T_O, l), matrix(SKV_T_GATE, l), matrix(SKV_T_UP, l),
-                     matrix(SKV_T_DOWN, l)});
-  plain = false;
-  for (const Layer& l : layer)
-    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.gate, &l.up}) plain |= !quantised(m->format);
 }
 
 }  // namespace skv

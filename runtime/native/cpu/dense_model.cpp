@@ -1,0 +1,214 @@
+#include "dense_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <stdexcept>
+
+#include "elementwise.h"
+
+namespace skv {
+namespace {
+
+/* Most tokens that one worker takes through a layer's products: their activations stay in its second-level cache. */
+constexpr int kWorkerTokens = 32;
+/* Ranges are whole tiles of products, but for the last. */
+constexpr int kTile = 8;
+
+int scratch_rows(const Threads& threads) { return std::max(threads.count() * kWorkerTokens, SKV_KEPT_LOGITS); }
+
+const Isa* required_isa() {
+  const Isa* isa = find_isa(nullptr);
+  if (!isa) throw std::runtime_error("SKV_ISA names a path that this processor or build does not have");
+  return isa;
+}
+
+int widest_input(const skv_model& m) { return std::max({m.width, m.heads * m.head_dim, m.ffn}); }
+
+}  // namespace
+
+DenseModel::DenseModel(const skv_model& m, int max_tokens, AttentionIo& io, Threads& threads, const Progress& progress)
+    : model_(m),
+      inv_freq_(m.inv_freq, m.inv_freq + m.head_dim / 2),
+      io_(io),
+      threads_(threads),
+      isa_(required_isa()),
+      weights_(m, threads, progress),
+      x_(size_t(max_tokens) * m.width),
+      cos_(size_t(max_tokens) * m.head_dim / 2),
+      sin_(size_t(max_tokens) * m.head_dim / 2),
+      normed_(size_t(threads.count()) * m.width),
+      output_in_(size_t(SKV_KEPT_LOGITS) * m.width),
+      h_(size_t(scratch_rows(threads)) * m.width),
+      gate_(size_t(scratch_rows(threads)) * m.ffn),
+      up_(size_t(scratch_rows(threads)) * m.ffn),
+      quantised_(scratch_rows(threads), widest_input(m)) {}
+
+size_t DenseModel::TokenRange::scratch_row() const {
+  return one_worker ? size_t(worker) * kWorkerTokens : size_t(first);
+}
+
+/* fn(range) over a step's tokens: in ranges of one worker each, when there are enough tokens; else in one range that
+ * all workers share. Ranges are as equal as whole tiles allow, and as many for every worker. */
+template <class Fn>
+void DenseModel::for_ranges(int tokens, Fn&& fn) {
+  const int workers = threads_.count();
+  if (tokens < 2 * kTile * workers) return fn(TokenRange{0, tokens});
+  const int rounds = (tokens + kWorkerTokens * workers - 1) / (kWorkerTokens * workers);
+  const int tiles = (tokens + workers * rounds * kTile - 1) / (workers * rounds * kTile), size = tiles * kTile;
+  threads_.each((tokens + size - 1) / size, [&](int32_t i, int32_t worker) {
+    fn(TokenRange{i * size, std::min(size, tokens - i * size), true, worker});
+  });
+}
+
+/* fn(token counted from the range's first, worker). A token has the same worker every time. */
+template <class Fn>
+void DenseModel::for_tokens(const TokenRange& range, Fn&& fn) {
+  if (!range.one_worker) return threads_.each_own(range.n, fn);
+  for (int32_t i = 0; i < range.n; i++) fn(i, range.worker);
+}
+
+/* The residual stream, and the rotation of each token's position. Not each_own: after a pause between steps workers are
+ * still waking. */
+void DenseModel::embed(const int32_t* token, const int32_t* position, int tokens) {
+  const int half = model_.head_dim / 2;
+  threads_.each(tokens, [&](int32_t t, int32_t) {
+    unpack_row(weights_.embed, token[t], &x_[size_t(t) * model_.width]);
+    for (int i = 0; i < half; i++) {
+      const double angle = double(position[t]) * double(inv_freq_[i]);
+      cos_[size_t(t) * half + i] = float(std::cos(angle));
+      sin_[size_t(t) * half + i] = float(std::sin(angle));
+    }
+  });
+}
+
+void DenseModel::up_to_attention(int layer, int tokens) {
+  for_ranges(tokens, [&](const TokenRange& range) {
+    if (layer > 0) after_attention(layer - 1, range);
+    before_attention(layer, range);
+  });
+}
+
+void DenseModel::gather(const int32_t* place, int tokens) {
+  const size_t width = model_.width, q = size_t(model_.heads) * model_.head_dim;
+  for (int t = 0; t < tokens; t++) {
+    const int to = place[t];
+    if (to < 0 || to == t) continue;
+    std::copy_n(&x_[t * width], width, &x_[to * width]);
+    std::copy_n(&io_.out[t * q], q, &io_.out[to * q]);
+  }
+}
+
+void DenseModel::after_last_attention(int tokens) {
+  for_ranges(tokens, [&](const TokenRange& range) {
+    after_attention(model_.layers - 1, range);
+    add_residual(range);
+  });
+}
+
+void DenseModel::logits(const int32_t* place, int n, float* out) {
+  const size_t width = model_.width;
+  const TokenRange range = {0, n};
+  const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width);
+  for (int i = 0; i < n; i++) {
+    float* normed = &output_in_[i * width];
+    rms_norm(&x_[place[i] * width], weights_.output_norm, model_.norm_eps, model_.width, normed);
+    quantise(a, i, normed);
+  }
+  project(range, a, {{&weights_.output, out, model_.vocab}});
+}
+
+/* From the residual stream to q, k and v of a layer. */
+void DenseModel::before_attention(int l, const TokenRange& range) {
+  const Layer& layer = weights_.layer[l];
+  const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
+  const size_t first = range.first;
+  const Activations normed = add_and_norm(range, l > 0, layer.attn_norm);
+  project(range, normed,
+          {{&layer.q, &io_.q[first * q], q}, {&layer.k, &io_.k[first * kv], kv}, {&layer.v, &io_.v[first * kv], kv}});
+  for_tokens(range, [&](int32_t i, int32_t) { rotate(first + i); });
+}
+
+/* From attention's output to h, which is still to be added to the residual stream. */
+void DenseModel::after_attention(int l, const TokenRange& range) {
+  const Layer& layer = weights_.layer[l];
+  const size_t row = range.scratch_row(), width = model_.width, ffn = model_.ffn;
+  const size_t q = size_t(model_.heads) * model_.head_dim;
+  float *h = &h_[row * width], *gate = &gate_[row * ffn], *up = &up_[row * ffn];
+
+  const float* out = &io_.out[range.first * q];
+  const Activations attended = quantised_.at(row, out, int(q));
+  for_tokens(range, [&](int32_t i, int32_t) { quantise(attended, i, out + i * q); });
+  project(range, attended, {{&layer.o, h, int(width)}});
+
+  const Activations normed = add_and_norm(range, true, layer.ffn_norm);
+  project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
+
+  const Activations gated = quantised_.at(row, gate, int(ffn));
+  for_tokens(range, [&](int32_t i, int32_t) {
+    silu_multiply(gate + i * ffn, up + i * ffn, int(ffn));
+    quantise(gated, i, gate + i * ffn);
+  });
+  project(range, gated, {{&layer.down, h, int(width)}});
+}
+
+/* x += h, which the last product left, if `add`; then x's norm, ready for products. The norm goes to h where they read
+ * it as f32, else to a place that stays in the worker's cache. */
+Activations DenseModel::add_and_norm(const TokenRange& range, bool add_h, const float* gain) {
+  const size_t width = model_.width;
+  float* h = &h_[range.scratch_row() * width];
+  const Activations a = quantised_.at(range.scratch_row(), h, model_.width);
+  for_tokens(range, [&](int32_t i, int32_t worker) {
+    float* x = &x_[(range.first + i) * width];
+    if (add_h) add(x, h + i * width, model_.width);
+    float* normed = weights_.plain_after_norm ? h + i * width : &normed_[worker * width];
+    rms_norm(x, gain, model_.norm_eps, model_.width, normed);
+    quantise(a, i, normed);
+  });
+  return a;
+}
+
+void DenseModel::add_residual(const TokenRange& range) {
+  const size_t width = model_.width;
+  const float* h = &h_[range.scratch_row() * width];
+  for_tokens(range, [&](int32_t i, int32_t) { add(&x_[(range.first + i) * width], h + i * width, model_.width); });
+}
+
+/* A token's queries and keys, by its position. */
+void DenseModel::rotate(size_t token) {
+  const int dim = model_.head_dim;
+  const float *c = &cos_[token * dim / 2], *s = &sin_[token * dim / 2];
+  for (int h = 0; h < model_.heads; h++)
+    rope(&io_.q[(token * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
+  for (int h = 0; h < model_.kv_heads; h++)
+    rope(&io_.k[(token * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
+}
+
+/* One token's activations x. Those that are not whole blocks have no quantised weights to meet. */
+void DenseModel::quantise(const Activations& to, int32_t i, const float* x) const {
+  if (to.cols % kBlock == 0) isa_->quantise(to, i, x);
+}
+
+/* Products of several matrices with the same input: their row groups are dealt out as if they were one matrix. */
+void DenseModel::project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs) {
+  int groups = 0;
+  size_t bytes = 0;
+  for (const Output& out : outputs) {
+    groups += out.w->groups();
+    bytes += out.w->bytes();
+  }
+  const int size = range.one_worker ? groups : piece_groups(groups, bytes, threads_.count());
+  auto run = [&](int32_t piece, int32_t) {
+    const int first = piece * size, last = std::min(groups, first + size);
+    int base = 0; /* of the matrix, among all groups */
+    for (const Output& out : outputs) {
+      const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
+      if (g0 < g1) isa_->product(*out.w, a, 0, range.n, g0, g1, out.to, out.stride);
+      base += out.w->groups();
+    }
+  };
+  if (range.one_worker) return run(0, 0);
+  threads_.each_near((groups + size - 1) / size, run);
+}
+
+}  // namespace skv

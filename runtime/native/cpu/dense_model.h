@@ -1,0 +1,87 @@
+/* The dense model: everything of the forward pass but attention over pages. A step is
+ *
+ *   embed                     token, position             -> x, the residual stream
+ *   up_to_attention(layer)    x, out of the layer before  -> x; q, k, v of the layer, rotated
+ *   (attention, elsewhere)    q, k, v                     -> out, see attention_io.h
+ *   gather                    tokens whose logits nobody reads leave x and out
+ *   after_last_attention      x, out of the last layer    -> x
+ *   logits                    x of some tokens            -> logits
+ *
+ * The bits of a token's numbers depend on nothing but the token, its position and what attention gave it. */
+#ifndef SKV_DENSE_MODEL_H
+#define SKV_DENSE_MODEL_H
+#include <initializer_list>
+#include <vector>
+
+#include "activations.h"
+#include "attention_io.h"
+#include "backend.h"
+#include "matmul.h"
+#include "memory.h"
+#include "threads.h"
+#include "weights.h"
+
+namespace skv {
+
+class DenseModel {
+ public:
+  /* Loads the weights. io and threads must outlive this. Throws std::runtime_error. */
+  DenseModel(const skv_model& model, int max_tokens, AttentionIo& io, Threads& threads, const Progress& progress);
+
+  void embed(const int32_t* token, const int32_t* position, int tokens);
+  void up_to_attention(int layer, int tokens);
+  /* Token t moves to place[t], in the same order; those of place -1 are dropped. */
+  void gather(const int32_t* place, int tokens);
+  void after_last_attention(int tokens);
+  /* Logits [n][vocab] of the tokens that stand at these places of the residual stream, n <= SKV_KEPT_LOGITS. */
+  void logits(const int32_t* place, int n, float* out);
+
+  const char* isa() const { return isa_->name; }
+  size_t weight_bytes() const { return weights_.bytes(); }
+
+ private:
+  /* Tokens [first, first + n) of a step, and who computes them: one worker from product to product, without waiting for
+   * others; or all workers, which share each product. */
+  struct TokenRange {
+    int first, n;
+    bool one_worker = false;
+    int worker = 0;
+    /* The first of their rows in scratch: one worker has its own, which stay in its cache from range to range. */
+    size_t scratch_row() const;
+  };
+  struct Output { /* of a projection: to[token * stride + row] */
+    const Matrix* w;
+    float* to;
+    int stride;
+  };
+  template <class Fn>
+  void for_ranges(int tokens, Fn&& fn);
+  template <class Fn>
+  void for_tokens(const TokenRange& range, Fn&& fn);
+  void before_attention(int layer, const TokenRange& range);
+  void after_attention(int layer, const TokenRange& range);
+  Activations add_and_norm(const TokenRange& range, bool add, const float* gain);
+  void add_residual(const TokenRange& range);
+  void rotate(size_t token);
+  void quantise(const Activations& to, int32_t i, const float* x) const;
+  void project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs);
+
+  const skv_model model_;
+  const std::vector<float> inv_freq_;
+  AttentionIo& io_;
+  Threads& threads_;
+  const Isa* const isa_;
+  const Weights weights_;
+
+  Array<float> x_;         /* [max_tokens][width] the residual stream */
+  Array<float> cos_, sin_; /* [max_tokens][head_dim / 2] of each token's position */
+  Array<float> normed_;    /* [worker][width] a norm's output, where products read only its quantised form */
+  Array<float> output_in_; /* [SKV_KEPT_LOGITS][width] input of the last product */
+  /* Scratch between two products, by TokenRange::scratch_row: */
+  Array<float> h_;           /* [row][width] */
+  Array<float> gate_, up_;   /* [row][ffn] */
+  ActivationRows quantised_; /* [row] of the product that comes next */
+};
+
+}  // namespace skv
+#endif

@@ -1,0 +1,61 @@
+/* The KV cache and the policies that run it: the pool of pages, the tables that lead to them, the opened policy
+ * libraries with their scratch, and the calls of a step in their order:
+ *
+ *   copy_pages      shared pages that a row will write to become its own
+ *   begin           which rows the step has
+ *   attend(layer)   q, k, v -> pages; q and pages -> out, lse (attention_io.h); what policies observe -> lanes
+ *   compact         losers leave their pages, after the last layer */
+#ifndef SKV_KV_CACHE_H
+#define SKV_KV_CACHE_H
+#include <memory>
+#include <vector>
+
+#include "attention_io.h"
+#include "backend.h"
+#include "memory.h"
+#include "threads.h"
+
+namespace skv {
+
+class KvCache {
+ public:
+  /* Opens the configuration's policies. buffers, io and threads must outlive this. Throws std::runtime_error. */
+  KvCache(const skv_config& config, const skv_buffers& buffers, AttentionIo& io, Threads& threads);
+
+  /* Its index. */
+  int add_policy(const char* path);
+  /* Throws for a row that names a sequence, policy or page that is not there. */
+  void check(int row) const;
+
+  void copy_pages(int copies);
+  void begin(int rows);
+  /* Appends all tokens of the step's rows; attends and observes for `attended`, the same rows or without some of their
+   * first tokens. */
+  void attend(int layer, const skv_row* attended);
+  void compact();
+
+  /* One lane of a sequence's live slots of one layer and head; returns how many, or -1 if there is no such thing. */
+  int read_lane(int seq, int layer, int head, int lane, int32_t* out) const;
+  const skv_shape& shape() const { return shape_; }
+  size_t pool_bytes() const { return pool_.bytes(); }
+
+ private:
+  void size_scratch();
+  template <class Uses, class Fn>
+  void for_policies(Uses&& uses, const char* failed, Fn&& fn);
+
+  const std::vector<float> inv_freq_;
+  const skv_shape shape_;
+  const skv_buffers& buffers_;
+  AttentionIo& io_;
+  Threads& threads_;
+  Arena pool_; /* [pages][page_bytes] */
+  std::vector<const skv_policy*> policies_;
+  Array<uint8_t> scratch_;   /* [worker][exec_.scratch_bytes] */
+  Array<float> step_floats_; /* skv_step.logits */
+  skv_exec exec_{};
+  skv_step step_{};
+};
+
+}  // namespace skv
+#endif

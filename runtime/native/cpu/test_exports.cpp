@@ -1,0 +1,31 @@
+/* What tests ask of skv_cpu.so beside backend.h: one dense product on one instruction-set path. runtime/native/index.ts
+ * has the other half. */
+#include "activations.h"
+#include "matmul.h"
+#include "memory.h"
+
+/* out[token][row] = x[token][cols] times weights, given as a model file has them. Returns a message or null. */
+extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(const char* isa, int32_t type,
+                                                                              int32_t rows, int32_t cols,
+                                                                              const uint8_t* weights, int32_t tokens,
+                                                                              const float* x, float* out) {
+  const skv::Isa* path = skv::find_isa(isa);
+  if (!path) return "no such instruction-set path here";
+  skv::Matrix m;
+  if (!skv::describe(type, rows, cols, &m)) return "this type or shape cannot be packed";
+  const skv::Arena arena(m.bytes() + skv::kPrefetchSlack);
+  m.data = arena.data();
+  skv::pack(m, type, weights, 0, m.groups());
+  const skv::ActivationRows quantised(size_t(tokens), cols);
+  const skv::Activations a = quantised.at(0, x, cols);
+  if (skv::quantised(m.format)) skv::quantise_all(path->quantise, a, tokens);
+  path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
+  return nullptr;
+}
+
+/* Name of the i-th path that runs here, best first; null: there are fewer. */
+extern "C" __attribute__((visibility("default"))) const char* skv_isa_name(int32_t i) {
+  for (int k = 0; k < skv::kIsaCount; k++)
+    if (skv::kIsas[k]->supported() && i-- == 0) return skv::kIsas[k]->name;
+  return nullptr;
+}
