@@ -2,7 +2,7 @@
 #ifndef SKV_ACTIVATIONS_H
 #define SKV_ACTIVATIONS_H
 #include "matmul.h"
-#include "memory.h"
+#include "arena.h"
 
 namespace skv {
 

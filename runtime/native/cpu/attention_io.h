@@ -3,7 +3,7 @@
 #ifndef SKV_ATTENTION_IO_H
 #define SKV_ATTENTION_IO_H
 #include "backend.h"
-#include "memory.h"
+#include "arena.h"
 
 namespace skv {
 

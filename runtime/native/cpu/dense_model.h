@@ -17,7 +17,7 @@
 #include "attention_io.h"
 #include "backend.h"
 #include "matmul.h"
-#include "memory.h"
+#include "arena.h"
 #include "threads.h"
 #include "weights.h"
 

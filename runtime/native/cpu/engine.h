@@ -8,7 +8,7 @@
 #include "backend.h"
 #include "dense_model.h"
 #include "kv_cache.h"
-#include "memory.h"
+#include "arena.h"
 #include "sampler.h"
 #include "threads.h"
 

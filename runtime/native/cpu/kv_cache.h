@@ -12,7 +12,7 @@
 
 #include "attention_io.h"
 #include "backend.h"
-#include "memory.h"
+#include "arena.h"
 #include "threads.h"
 
 namespace skv {

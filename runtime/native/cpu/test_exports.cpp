@@ -2,7 +2,7 @@
  * has the other half. */
 #include "activations.h"
 #include "matmul.h"
-#include "memory.h"
+#include "arena.h"
 
 /* out[token][row] = x[token][cols] times weights, given as a model file has them. Returns a message or null. */
 extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(const char* isa, int32_t type,

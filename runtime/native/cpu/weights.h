@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "backend.h"
-#include "memory.h"
+#include "arena.h"
 #include "packed.h"
 #include "threads.h"
 

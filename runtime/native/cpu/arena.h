@@ -1,6 +1,6 @@
 /* Memory from the system: reserved for the life of an engine, or mapped from a file. */
-#ifndef SKV_MEMORY_H
-#define SKV_MEMORY_H
+#ifndef SKV_ARENA_H
+#define SKV_ARENA_H
 #include <cstddef>
 #include <cstdint>
 #include <memory>
