@@ -23,12 +23,20 @@ const Isa* required_isa() {
   return isa;
 }
 
+/* What the forward pass below does is what a family says; the one there is, Llama, says this. */
+skv_model checked(const skv_model& m) {
+  if (m.norm != SKV_NORM_RMS) throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
+  if (m.activation != SKV_ACT_SILU)
+    throw std::runtime_error("this backend has no activation " + std::to_string(m.activation));
+  return m;
+}
+
 int widest_input(const skv_model& m) { return std::max({m.width, m.heads * m.head_dim, m.ffn}); }
 
 }  // namespace
 
 DenseModel::DenseModel(const skv_model& m, int max_tokens, AttentionIo& io, Threads& threads, const Progress& progress)
-    : model_(m),
+    : model_(checked(m)),
       inv_freq_(m.inv_freq, m.inv_freq + m.head_dim / 2),
       io_(io),
       threads_(threads),

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "layout.h"
 #include "policy.h"
 
 namespace skv {
@@ -20,12 +21,6 @@ int lanes_of(const skv_config& c) {
   return lanes;
 }
 
-/* Bytes of a page: keys and values of SKV_PAGE slots, then the lanes. */
-int page_bytes(int head_dim, int kv_type, int lanes) {
-  const int element = kv_type == SKV_F32 ? 4 : 2;
-  return (2 * SKV_PAGE * head_dim * element + lanes * SKV_PAGE * 4 + 63) / 64 * 64;
-}
-
 skv_shape shape_of(const skv_config& c, const float* inv_freq) {
   const skv_model& m = c.model;
   if (c.kv_type != SKV_BF16 && c.kv_type != SKV_F32) throw std::runtime_error("keys and values must be bf16 or f32");
@@ -37,7 +32,7 @@ skv_shape shape_of(const skv_config& c, const float* inv_freq) {
   shape.head_dim = m.head_dim;
   shape.kv_type = c.kv_type;
   shape.lanes = lanes_of(c);
-  shape.page_bytes = page_bytes(m.head_dim, c.kv_type, shape.lanes);
+  shape.page_bytes = skv_layout_of(m.head_dim, skv_kv_bytes(c.kv_type), shape.lanes).bytes;
   shape.table_stride = c.table_stride;
   shape.max_tokens = c.max_tokens;
   shape.max_slots = c.table_stride * SKV_PAGE;
@@ -116,15 +111,17 @@ void KvCache::check(int r) const {
 }
 
 /* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order
- * and copies its own slice of each page. */
+ * and copies its own cache lines of each page. */
 void KvCache::copy_pages(int copies) {
   if (copies == 0) return;
-  const int slices = threads_.count(), lines = shape_.page_bytes / 64;
+  const int slices = threads_.count();
+  const size_t bytes = shape_.page_bytes, lines = bytes / kLine;
   threads_.each(slices, [&](int32_t slice, int32_t) {
-    const size_t from = size_t(lines) * slice / slices * 64, to = size_t(lines) * (slice + 1) / slices * 64;
-    for (int i = 0; i < copies; i++)
-      memcpy(pool_.data() + size_t(buffers_.copy[2 * i + 1]) * shape_.page_bytes + from,
-             pool_.data() + size_t(buffers_.copy[2 * i]) * shape_.page_bytes + from, to - from);
+    const size_t begin = lines * slice / slices * kLine, end = lines * (slice + 1) / slices * kLine;
+    for (int i = 0; i < copies; i++) {
+      const size_t from = buffers_.copy[2 * i], to = buffers_.copy[2 * i + 1];
+      memcpy(pool_.data() + to * bytes + begin, pool_.data() + from * bytes + begin, end - begin);
+    }
   });
 }
 
@@ -188,11 +185,11 @@ int KvCache::read_lane(int seq, int layer, int head, int lane, int32_t* out) con
     return -1;
   const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
   const int length = buffers_.length[index];
-  const int element = shape_.kv_type == SKV_F32 ? 4 : 2;
-  const size_t offset = size_t(2) * SKV_PAGE * shape_.head_dim * element + size_t(lane) * SKV_PAGE * 4;
+  const skv_page_layout layout = skv_layout_of(shape_.head_dim, skv_kv_bytes(shape_.kv_type), shape_.lanes);
   for (int s = 0; s < length; s++) {
     const int page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
-    memcpy(out + s, pool_.data() + size_t(page) * shape_.page_bytes + offset + (s % SKV_PAGE) * 4, 4);
+    const uint8_t* lanes = pool_.data() + size_t(page) * layout.bytes + layout.lanes; /* [lane][slot] */
+    memcpy(out + s, lanes + (lane * SKV_PAGE + s % SKV_PAGE) * sizeof(int32_t), sizeof(int32_t));
   }
   return length;
 }
