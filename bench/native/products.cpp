@@ -24,7 +24,10 @@ std::vector<uint8_t> random_source(int type, int rows, int cols) {
   for (auto& byte : source) byte = uint8_t(random.next());
   auto put = [&](size_t at, uint16_t half) { memcpy(&source[at], &half, 2); };
   auto half = [&](int exponent) { return uint16_t((random.next() & 0x3ff) | exponent << 10); }; /* f16 */
-  const size_t block = type == SKV_W_Q4_0 ? 18 : type == SKV_W_Q4_1 ? 20 : type == SKV_W_Q8_0 ? 34 : 0;
+  const size_t block = type == SKV_W_Q4_0   ? SKV_BYTES_Q4_0
+                       : type == SKV_W_Q4_1 ? SKV_BYTES_Q4_1
+                       : type == SKV_W_Q8_0 ? SKV_BYTES_Q8_0
+                                            : 0;
   if (block)
     for (size_t at = 0; at < source.size(); at += block) {
       put(at, half(7));

@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0xd8428f69u
+#define SKV_BACKEND_VERSION 0x97b6d009u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -17,6 +17,26 @@ enum {
   SKV_W_Q4_1 = 3,
   SKV_W_Q8_0 = 8,
   SKV_W_BF16 = 30,
+};
+
+/* Elements of a block of each type of weights, as files have it. */
+enum {
+  SKV_ELEMENTS_F32 = 1,
+  SKV_ELEMENTS_F16 = 1,
+  SKV_ELEMENTS_BF16 = 1,
+  SKV_ELEMENTS_Q8_0 = 32,
+  SKV_ELEMENTS_Q4_0 = 32,
+  SKV_ELEMENTS_Q4_1 = 32,
+};
+
+/* Bytes of a block of each type of weights, as files have it. */
+enum {
+  SKV_BYTES_F32 = 4,
+  SKV_BYTES_F16 = 2,
+  SKV_BYTES_BF16 = 2,
+  SKV_BYTES_Q8_0 = 34,
+  SKV_BYTES_Q4_0 = 18,
+  SKV_BYTES_Q4_1 = 20,
 };
 
 /* What the norms of a model are. */

@@ -6,9 +6,10 @@ import { createHash } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Enumeration, type Field, type RecordOf, type Scalar, snake } from './fields.ts';
+import { type Enumeration, enumeration, type Field, type RecordOf, type Scalar, snake } from './fields.ts';
 import { LINE, pageFields } from './page.ts';
 import * as c from './records.ts';
+import { weightBlocks } from './weights.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const WIDTH = 120;
@@ -189,6 +190,15 @@ const sharedArrays: RecordOf = {
   fields: c.buffers.map(({ name, element, doc }) => ({ name, type: { c: `${element}*` }, doc })),
 };
 
+/** What a file has for a block of each weight type. */
+const weightSizes = (['elements', 'bytes'] as const).map((size) =>
+  enumeration(
+    `SKV_${size.toUpperCase()}_`,
+    `${size[0].toUpperCase()}${size.slice(1)} of a block of each type of weights, as files have it.`,
+    Object.fromEntries(Object.entries(weightBlocks).map(([name, block]) => [name, [block[size]] as const])),
+  ),
+);
+
 function backendRecords(): string[] {
   const roles = Object.keys(c.roles.entries);
   return [
@@ -198,7 +208,7 @@ function backendRecords(): string[] {
       define('MAX_LOGPROBS', c.MAX_LOGPROBS, 'alternatives that a draw can report'),
       define('KEPT_LOGITS', c.KEPT_LOGITS, 'draws of a step whose raw logits stay readable'),
     ]),
-    ...[c.weightTypes, c.norms, c.activations, c.roles].flatMap(enumOf),
+    ...[c.weightTypes, ...weightSizes, c.norms, c.activations, c.roles].flatMap(enumOf),
     `#define SKV_T_COUNT ${roles.length}`,
     '',
     '/* What TypeScript calls a role; null: there is none. */',

@@ -15,13 +15,15 @@ struct WeightType {
   int block, bytes;
 };
 constexpr WeightType kWeightTypes[] = {
-    {SKV_W_F32, Format::F32, 1, 4},       /* plain */
-    {SKV_W_F16, Format::F16, 1, 2},       /* plain */
-    {SKV_W_BF16, Format::BF16, 1, 2},     /* plain */
-    {SKV_W_Q4_0, Format::Q4, kBlock, 18}, /* d, 16 pairs of nibbles */
-    {SKV_W_Q4_1, Format::Q4, kBlock, 20}, /* d, m, 16 pairs of nibbles */
-    {SKV_W_Q8_0, Format::Q8, kBlock, 34}, /* d, 32 values */
+    {SKV_W_F32, Format::F32, SKV_ELEMENTS_F32, SKV_BYTES_F32},    /* plain */
+    {SKV_W_F16, Format::F16, SKV_ELEMENTS_F16, SKV_BYTES_F16},    /* plain */
+    {SKV_W_BF16, Format::BF16, SKV_ELEMENTS_BF16, SKV_BYTES_BF16}, /* plain */
+    {SKV_W_Q4_0, Format::Q4, SKV_ELEMENTS_Q4_0, SKV_BYTES_Q4_0},  /* d, 16 pairs of nibbles */
+    {SKV_W_Q4_1, Format::Q4, SKV_ELEMENTS_Q4_1, SKV_BYTES_Q4_1},  /* d, m, 16 pairs of nibbles */
+    {SKV_W_Q8_0, Format::Q8, SKV_ELEMENTS_Q8_0, SKV_BYTES_Q8_0},  /* d, 32 values */
 };
+static_assert(SKV_ELEMENTS_Q4_0 == kBlock && SKV_ELEMENTS_Q4_1 == kBlock && SKV_ELEMENTS_Q8_0 == kBlock,
+              "packed blocks are a file's blocks");
 
 const WeightType* find_type(int32_t type) {
   for (const WeightType& each : kWeightTypes)
@@ -44,7 +46,7 @@ uint16_t f32_to_f16(float f) {
 
 /* A row of Q4_0 or Q4_1. GGUF pairs input i with 16 + i, as the packed form does; Q4_0's m is -8 d. */
 void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bool has_min, int8_t* exponent) {
-  const int bytes = has_min ? 20 : 18;
+  const int bytes = has_min ? SKV_BYTES_Q4_1 : SKV_BYTES_Q4_0;
   auto scale = [&](int b) { return plain_at(Format::F16, source + b * bytes, 0); };
   auto minimum = [&](int b) { return has_min ? plain_at(Format::F16, source + b * bytes, 1) : -8.0f * scale(b); };
   float top = 0;
@@ -68,7 +70,7 @@ void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bool has_
 
 /* A row of Q8_0. */
 void pack_q8(uint8_t* group, int r, const uint8_t* source, int blocks) {
-  for (int b = 0; b < blocks; b++, source += 34) {
+  for (int b = 0; b < blocks; b++, source += SKV_BYTES_Q8_0) {
     Q8Pair& pair = reinterpret_cast<Q8Pair*>(group)[b / 2];
     memcpy(&pair.d[b % 2][r], source, 2);
     for (int i = 0; i < kBlock; i++) pair.w[b % 2][i / 4][r][i % 4] = uint8_t(int8_t(source[2 + i]) + 128);
