@@ -30,12 +30,16 @@ export function compiled(name: string, sources: readonly string[], args: readonl
   return out;
 }
 
-function program(): string {
-  const build = dirname(dirname(ensureNative()));
+/** Objects of skv_cpu.so in a build folder. CMake leaves those of sources that are gone; they would be linked twice. */
+export function objectsOf(build: string): string[] {
   const objects = join(build, 'CMakeFiles', 'skv_cpu.dir', 'runtime', 'native');
-  const linked = (readdirSync(objects, { recursive: true }) as string[])
-    .filter((name) => name.endsWith('.o'))
+  return (readdirSync(objects, { recursive: true }) as string[])
+    .filter((name) => name.endsWith('.o') && existsSync(join(root, 'runtime', 'native', name.slice(0, -2))))
     .map((name) => join(objects, name));
+}
+
+function program(): string {
+  const linked = objectsOf(dirname(dirname(ensureNative())));
   const sources = readdirSync(join(here, 'native'))
     .filter((name) => /\.(h|cpp)$/.test(name))
     .map((name) => join(here, 'native', name));

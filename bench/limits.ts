@@ -5,7 +5,7 @@ import { rate } from './machine.ts';
 import { median, spread } from './measure.ts';
 import { type Cell, figure } from './report.ts';
 
-const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32', 'handover'] as const;
+const limitNames = ['read', 'pages', 'int8', 'bf16', 'f32', 'handover', 'section', 'wake'] as const;
 type Name = (typeof limitNames)[number];
 
 /** Once a repetition, in the limit's unit; empty when the machine has no such instruction, or one core. */
@@ -19,6 +19,8 @@ const kinds: Record<Name, { title: string; unit: 'B' | 'op' | 's' }> = {
   bf16: { title: 'bf16 dot products (vdpbf16ps)', unit: 'op' },
   f32: { title: 'f32 multiply-add', unit: 'op' },
   handover: { title: 'a line from core to core', unit: 's' },
+  section: { title: 'an empty parallel section', unit: 's' },
+  wake: { title: 'the same after 2 ms of sleep', unit: 's' },
 };
 
 /** Measures one limit once more. */
@@ -28,7 +30,7 @@ export async function readLimit(helper: Child, name: Name, seen: Limits): Promis
 }
 
 export async function readLimits(helper: Child, runs: number): Promise<Limits> {
-  const seen: Limits = { read: [], pages: [], int8: [], bf16: [], f32: [], handover: [] };
+  const seen = Object.fromEntries(limitNames.map((name) => [name, []])) as unknown as Limits;
   for (let i = 0; i < runs; i++) for (const name of limitNames) await readLimit(helper, name, seen);
   return seen;
 }

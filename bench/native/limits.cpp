@@ -1,11 +1,13 @@
 /* What the machine can do at most, by loops of our own: reading memory, dot products from the first-level cache, and
- * handing a cache line over. */
+ * handing a cache line over, parallel sections. */
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "bench.h"
@@ -190,6 +192,26 @@ Answer handover(Threads& threads) {
   return {seconds / (2 * kTurns)};
 }
 
+/* Seconds of a parallel section with nothing to do, while workers still spin for the next one. */
+Answer section(Threads& threads) {
+  return {timed([&] { threads.each(threads.count(), [](int32_t, int32_t) {}); })};
+}
+
+/* The same when workers have gone to sleep. */
+Answer wake(Threads& threads) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kRuns = 51;
+  std::vector<double> seconds;
+  for (int i = 0; i < kRuns; i++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    const auto start = Clock::now();
+    threads.each(threads.count(), [](int32_t, int32_t) {});
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + kRuns / 2, seconds.end());
+  return {seconds[kRuns / 2]};
+}
+
 }  // namespace
 
 Answer limit(const std::string& name, Threads& threads) {
@@ -199,6 +221,8 @@ Answer limit(const std::string& name, Threads& threads) {
   if (name == "bf16") return dots(threads, kBf16);
   if (name == "f32") return dots(threads, kF32);
   if (name == "handover") return handover(threads);
+  if (name == "section") return section(threads);
+  if (name == "wake") return wake(threads);
   throw std::runtime_error("no limit " + name);
 }
 

@@ -15,18 +15,17 @@ import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 
+/** Tokens of an answer: the plain path has no vector instructions, and takes a second for each. */
+const LENGTH = 40;
 /** About three times what was measured: another order of sums moves single tokens, a wrong formula all of them. */
 const EXACT = { mean: 0.004, worst: 0.025 };
 /** About twice what was measured: a coarser rounding than int8 by blocks of 64 is far beyond. */
 const QUANTISED = 0.12;
 
 const prompts = [
-  'What is the capital of France?',
   'Write a short story about a lighthouse keeper.',
-  'Explain photosynthesis to a child.',
   'List five uses for a brick.',
   'Translate "good morning" into Spanish and explain when it is used.',
-  'Why is the sky blue?',
 ];
 
 const [shippedFile] = (await loadModel('smollm2-135m')).spec.files;
@@ -62,7 +61,7 @@ async function llamaAnswers(file: string): Promise<{ token: number; logprob: num
     const tokens = sequence.evaluateWithMetadata([...question] as never, { confidence: true }, { temperature: 0 });
     for await (const { token, confidence } of tokens) {
       answer.push({ token, logprob: Math.log(confidence) });
-      if (answer.length === 64) break;
+      if (answer.length === LENGTH) break;
     }
     answers.push(answer);
   }
@@ -100,7 +99,7 @@ const exact = await judge(model.spec.files[0], theirs);
 
 prompts.forEach((text, i) =>
   test(`F16 weights, ${text}`, () => {
-    assert.ok(theirs[i].length > 4, 'an answer');
+    assert.ok(theirs[i].length > LENGTH / 2, 'an answer');
     const far = distances(exact[i], theirs[i]);
     assert.ok(mean(far) < EXACT.mean, `log-probabilities differ by ${mean(far)} on average`);
     assert.ok(Math.max(...far) < EXACT.worst, `log-probabilities differ by up to ${Math.max(...far)}`);
