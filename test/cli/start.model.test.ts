@@ -1,4 +1,4 @@
-/** `skv serve` on the real model as a process: when it is ready, what memory it takes, what it costs while idle. */
+/** `skv serve` on the real model as a process: what memory it takes, what it costs while idle. */
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
@@ -16,13 +16,10 @@ const running = new Set<ChildProcess>();
 interface Started {
   child: ChildProcess;
   url: string;
-  /** from the start of the process to the line that names the address */
-  milliseconds: number;
   stop(): Promise<void>;
 }
 
 async function serve(...flags: string[]): Promise<Started> {
-  const from = performance.now();
   const child = start(['serve', '--port', '0', '--kv-cache-memory', String(pool), ...flags]);
   let errors = '';
   const url = await new Promise<string>((resolve, reject) => {
@@ -33,14 +30,13 @@ async function serve(...flags: string[]): Promise<Started> {
     });
     child.once('exit', () => reject(new Error(errors)));
   });
-  const milliseconds = performance.now() - from;
   running.add(child);
   const stop = async () => {
     child.kill('SIGTERM');
     await once(child, 'exit');
     running.delete(child);
   };
-  return { child, url, milliseconds, stop };
+  return { child, url, stop };
 }
 
 /**
@@ -62,20 +58,6 @@ function processorSeconds({ child }: Started): number {
 }
 
 const MB = (bytes: number) => `${(bytes / 1e6).toFixed(0)} MB`;
-
-test('ready soon after the start', async () => {
-  await (await serve()).stop(); // whatever has to be built is built now
-  const times: number[] = [];
-  for (let run = 0; run < 5; run++) {
-    const server = await serve();
-    times.push(server.milliseconds);
-    await server.stop();
-  }
-  times.sort((a, b) => a - b);
-  console.log(`ready after ${times.map((time) => time.toFixed(0)).join(', ')} ms (median ${times[2].toFixed(0)})`);
-  // the goal is 1,500 ms on a quiet machine; the limit only finds a start that does something it should not
-  assert.ok(times[0] < 10_000);
-});
 
 test('memory stays near weights and pool, and idle costs no processor', async () => {
   const server = await serve('--sparse-kv-cache-type', 'none', '--sparse-kv-cache-type', 'h2o');
@@ -99,7 +81,7 @@ test('memory stays near weights and pool, and idle costs no processor', async ()
   );
   assert.ok(loaded < 1.3 * (weights + pool));
   assert.ok(busy < 1.3 * (weights + pool), `${MB(busy)} is more than ${MB(1.3 * (weights + pool))}`);
-  assert.ok(idle <= 0.1);
+  assert.ok(idle <= 0.1); // processor time, to which other processes add nothing
   await server.stop();
 });
 

@@ -46,38 +46,27 @@ test('the worker’s tokens are the tokenizer’s', async () => {
   assert.equal(tokens, [...model.tokenizer.encode(prompt, { addBos: true, special: true })]);
 });
 
-/** The slowest answer of /health, in ms, while a fresh prompt of 6,000 tokens is in prefill. */
-async function slowestDuringPrefill(attempt: number): Promise<number> {
-  const text = `${attempt} ${paragraph.repeat(400)}`;
+test('/health answers while a step of a long prompt runs', async () => {
+  const text = paragraph.repeat(400);
   const tokens = model.tokenizer.encode(text).length;
   const prompt = text.slice(0, Math.floor((text.length * 6000) / tokens));
   const answer = client.completions.create({ model: model.name, prompt, max_tokens: 1, temperature: 0 });
   let done = false;
   answer.finally(() => (done = true)).catch(() => {});
-  let slowest = 0;
-  let during = 0;
+  const answeredWithin = new Set<number>(); // steps: asked and answered between the end of the last and its own
   while (!done) {
-    const start = performance.now();
+    const { steps, running } = engine.stats();
     const response = await fetch(`${url}/health`);
     await response.text();
     assert.is(response.status, 200);
-    slowest = Math.max(slowest, performance.now() - start);
-    if (engine.stats().running > 0) during++;
+    if (running > 0 && engine.stats().steps === steps) answeredWithin.add(steps);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   const { usage } = await answer;
   assert.ok(usage!.prompt_tokens > 5900 && usage!.prompt_tokens < 6100, `${usage!.prompt_tokens} tokens`);
   assert.is(usage!.prompt_tokens_details!.cached_tokens, 0);
-  assert.ok(during > 20, `${during} looks during the prefill`);
-  console.log(`/health: slowest of ${during} looks ${slowest.toFixed(1)} ms`);
-  return slowest;
-}
-
-test('/health answers within 50 ms while 6,000 tokens are in prefill', async () => {
-  // What the server does itself to delay an answer, it does every time; what a busy machine does, it does not.
-  let slowest = Number.POSITIVE_INFINITY;
-  for (let attempt = 1; attempt <= 3 && slowest >= 50; attempt++) slowest = await slowestDuringPrefill(attempt);
-  assert.ok(slowest < 50, `slowest ${slowest.toFixed(1)} ms`);
+  // who waits for native code hears nothing before a step ends
+  assert.ok(answeredWithin.size >= 3, `answered within ${answeredWithin.size} steps`);
 });
 
 test.run();
