@@ -35,7 +35,11 @@ const LN2_LOW = f(-2.1219444e-4);
 /** Adding and taking off rounds to the nearest integer. */
 const ROUND = f(12582912);
 
-/** e^x within 2 ulp; 0 below -87, infinity above 88.7228. */
+/**
+ * e^x within 2 ulp; 0 below -87, infinity above 88.7228.
+ * @example
+ * score: (slot) => slot.mass * exp(-slot.age / 256)
+ */
 export function exp(x: number): number {
   if (Number.isNaN(x)) return x;
   if (x > f(88.7228)) return Infinity;
@@ -46,7 +50,11 @@ export function exp(x: number): number {
   return fromBits(bits(y) + k * (1 << 23));
 }
 
-/** Natural logarithm within 2 ulp; subnormal numbers count as 0, negative ones give NaN. */
+/**
+ * Natural logarithm within 2 ulp, for x above 0; 0 and subnormal numbers give -infinity, negative ones NaN.
+ * @example
+ * score: (slot) => log(slot.mass + 1)
+ */
 export function log(x: number): number {
   if (Number.isNaN(x) || x === Infinity) return x;
   if (x < 0) return NaN;
@@ -66,6 +74,8 @@ export function log(x: number): number {
 /**
  * x^y for x >= 0 as exp(y log x); x^0 is 1, a negative x gives NaN. The relative error grows with the exponent it takes:
  * about (2 + 2 |y log x|) · 2^-23.
+ * @example
+ * score: (slot) => slot.mass * pow(0.98, slot.age)
  */
 export function pow(x: number, y: number): number {
   if (y === 0) return 1;
@@ -73,10 +83,18 @@ export function pow(x: number, y: number): number {
   return exp(f(y * log(x)));
 }
 
-/** Logistic function within 4 ulp. */
+/**
+ * Logistic function 1 / (1 + e^-x) within 4 ulp: 0 … 1.
+ * @example
+ * score: (slot) => sigmoid(slot.mass - 1)
+ */
 export const sigmoid = (x: number): number => f(1 / f(1 + exp(-x)));
 
-/** Within 2e-7 of the true value; relative to it, the error grows towards 0. */
+/**
+ * Hyperbolic tangent, -1 … 1, within 2e-7 of the true value; relative to it, the error grows towards 0.
+ * @example
+ * score: (slot) => tanh(slot.mass)
+ */
 export function tanh(x: number): number {
   if (Number.isNaN(x)) return x;
   const a = x < 0 ? -x : x;
@@ -84,16 +102,53 @@ export function tanh(x: number): number {
   return x < 0 ? -t : t;
 }
 
+/**
+ * Square root, rounded correctly; a negative x gives NaN.
+ * @example
+ * score: (slot) => sqrt(slot.mass)
+ */
 export const sqrt = (x: number): number => f(Math.sqrt(x));
+/**
+ * The number without its sign.
+ * @example
+ * score: (slot) => -abs(slot.age - 512)
+ */
 export const abs = (x: number): number => Math.abs(x);
+/**
+ * The largest whole number that is not above x.
+ * @example
+ * score: (slot) => floor(slot.pos / 16)
+ */
 export const floor = (x: number): number => Math.floor(x);
+/**
+ * The smallest whole number that is not below x.
+ * @example
+ * score: (slot) => ceil(slot.mass * 100)
+ */
 export const ceil = (x: number): number => Math.ceil(x);
-/** 1, -1, or x itself when it is 0 or NaN. */
+/**
+ * 1, -1, or x itself when it is 0 or NaN.
+ * @example
+ * score: (slot) => sign(slot.mass - 0.5)
+ */
 export const sign = (x: number): number => (x > 0 ? 1 : x < 0 ? -1 : x);
-/** The first argument unless the second is smaller: NaN in the second is ignored, in the first it stays. */
+/**
+ * The smaller number: the first unless the second is smaller. NaN in the second is ignored, in the first it stays.
+ * @example
+ * score: (slot) => min(slot.mass, 1)
+ */
 export const min = (a: number, b: number): number => (b < a ? b : a);
-/** The first argument unless the second is larger. */
+/**
+ * The larger number: the first unless the second is larger. NaN in the second is ignored, in the first it stays.
+ * @example
+ * score: (slot) => slot.mass / max(slot.seen, 1)
+ */
 export const max = (a: number, b: number): number => (b > a ? b : a);
+/**
+ * x, but no less than `low` and no more than `high`; NaN stays NaN.
+ * @example
+ * score: (slot) => clamp(slot.mass, 0, 1)
+ */
 export const clamp = (x: number, low: number, high: number): number => min(max(x, low), high);
 
 const numbers = (v: Vec): Float32Array => v as unknown as Float32Array;
@@ -105,7 +160,11 @@ function tree(lanes: Float32Array): number {
   return lanes[0];
 }
 
-/** Sum of products: 16 interleaved partial sums in index order, then a tree. */
+/**
+ * Sum of the products of two vectors' elements: 16 interleaved partial sums in index order, then a tree.
+ * @example
+ * score: (slot) => dot(slot.key, slot.value)
+ */
 export function dot(a: Vec, b: Vec): number {
   const [x, y] = [numbers(a), numbers(b)];
   const lanes = new Float32Array(16);
@@ -113,12 +172,42 @@ export function dot(a: Vec, b: Vec): number {
   return tree(lanes);
 }
 
-/** Euclidean length. */
+/**
+ * Euclidean length of a vector, from 0.
+ * @example
+ * score: (slot) => -norm(slot.key)
+ */
 export const norm = (a: Vec): number => sqrt(dot(a, a));
-/** Cosine of the angle between two vectors; NaN when one is zero. */
+/**
+ * Cosine of the angle between two vectors, -1 … 1; NaN when one is zero.
+ * @example
+ * across: { anchor: { mean: (slot) => slot.key } },
+ * score: (slot, across) => -cosine(slot.key, across.anchor)
+ */
 export const cosine = (a: Vec, b: Vec): number => f(dot(a, b) / f(norm(a) * norm(b)));
+/**
+ * A vector times a number: every element.
+ * @example
+ * across: { anchor: { mean: (slot) => scale(slot.key, 1 / norm(slot.key)) } },
+ * score: (slot, across) => -dot(slot.key, across.anchor)
+ */
 export const scale = (a: Vec, s: number): Vec => vec(numbers(a).map((x) => x * s));
+/**
+ * Two vectors' sum, element by element.
+ * @example
+ * score: (slot) => norm(add(slot.key, slot.value))
+ */
 export const add = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x + numbers(b)[i]));
+/**
+ * Two vectors' difference, element by element.
+ * @example
+ * across: { middle: { mean: (slot) => slot.key } },
+ * score: (slot, across) => norm(sub(slot.key, across.middle))
+ */
 export const sub = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x - numbers(b)[i]));
-/** Element by element. */
+/**
+ * Two vectors' product, element by element; `dot` is its sum, `scale` the product with a number.
+ * @example
+ * score: (slot) => norm(mul(slot.key, slot.value))
+ */
 export const mul = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x * numbers(b)[i]));
