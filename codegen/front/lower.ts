@@ -221,14 +221,17 @@ interface RawKeep {
   budget?: unknown;
   threshold?: unknown;
   size?: number;
+  besides?: 'protected';
 }
+
+const budgetOf = ({ budget, besides }: RawKeep) => ({ budget: size(budget), ...(besides && { besides }) });
 
 function kept(keep: RawKeep, span: Span): Keep {
   switch (keep.kind) {
     case 'topK':
-      return { kind: 'topK', budget: size(keep.budget) };
+      return { kind: 'topK', ...budgetOf(keep) };
     case 'chunks':
-      return { kind: 'chunks', size: Number(keep.size), budget: size(keep.budget) };
+      return { kind: 'chunks', size: Number(keep.size), ...budgetOf(keep) };
     case 'above': {
       const { threshold } = keep;
       const named = typeof threshold === 'string';

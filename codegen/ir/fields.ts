@@ -1,9 +1,17 @@
-/** Which fields of the slot expressions read. */
+/** What expressions read. */
 import type { Node, SlotField } from './nodes.ts';
 import { walk } from './walk.ts';
 
+/** Fields of the slot. */
 export function fieldsOf(nodes: readonly Node[]): Set<SlotField> {
   const found = new Set<SlotField>();
   for (const node of nodes) for (const each of walk(node)) if (each.op === 'slot') found.add(each.field);
+  return found;
+}
+
+/** Parameters, by name. */
+export function paramsOf(nodes: readonly Node[]): Set<string> {
+  const found = new Set<string>();
+  for (const node of nodes) for (const each of walk(node)) if (each.op === 'param') found.add(each.name);
   return found;
 }

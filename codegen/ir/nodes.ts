@@ -85,11 +85,17 @@ export interface Observe {
   readonly decode: boolean;
 }
 
+/** What a budget counts: all slots of a head, or those besides the protected ones. */
+interface Budget {
+  readonly budget: Size;
+  readonly besides?: 'protected';
+}
+
 export type Keep =
   | { readonly kind: 'all' }
-  | { readonly kind: 'topK'; readonly budget: Size }
+  | ({ readonly kind: 'topK' } & Budget)
   | { readonly kind: 'above'; readonly threshold: Node }
-  | { readonly kind: 'chunks'; readonly size: number; readonly budget: Size };
+  | ({ readonly kind: 'chunks'; readonly size: number } & Budget);
 
 /**
  * When to compact. promptEnd: after the last prompt token. every(n): at the prompt's end and after each n generated

@@ -63,8 +63,11 @@ export function irText(policy: Policy): string {
   const also = [...(window.prompt ? ['prompt'] : []), ...window.classes];
   lines.push([`window first ${size(window.first)}`, `last ${size(window.last)}`, ...also].join(', '));
   if (keep.kind === 'above') add('keep above', keep.threshold);
-  else if (keep.kind === 'topK') lines.push(`keep topK ${size(keep.budget)}`);
-  else lines.push(keep.kind === 'chunks' ? `keep chunks ${keep.size} ${size(keep.budget)}` : 'keep all');
+  else if (keep.kind === 'all') lines.push('keep all');
+  else {
+    const rule = keep.kind === 'topK' ? 'topK' : `chunks ${keep.size}`;
+    lines.push(`keep ${rule} ${size(keep.budget)}${keep.besides ? ' besides protected' : ''}`);
+  }
   lines.push(`when ${policy.when.map(trigger).join(', ') || 'never'}`);
   lines.push(`positions ${policy.positions}`, `store ${policy.store}`);
   return `${lines.join('\n')}\n`;

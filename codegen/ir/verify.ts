@@ -220,14 +220,14 @@ function checkSizes(policy: Policy, errors: Collector, incomplete: boolean): voi
       'The budget must be a whole number of slots above 0, or a tokens or fraction parameter.',
       "keep: topK('budget') with params: { budget: tokens(512) }",
     );
-  else if (typeof budget === 'number') {
+  else if (typeof budget === 'number' && !keep.besides) {
     const protects = [first, last].reduce((sum: number, part) => sum + (typeof part === 'number' ? part : 0), 0);
     if (protects > budget)
       errors.report(
         'window-exceeds-budget',
         place(policy, 'window'),
         `The window protects ${protects} slots, the budget is ${budget}.`,
-        'protected slots count towards the budget: raise it, or shrink the window',
+        "protected slots count towards the budget: raise it, shrink the window, or keep it { besides: 'protected' }",
       );
   }
 }

@@ -15,7 +15,7 @@ export interface HeadSlots {
 
 /** What the engine resolved for one row and layer. */
 export interface Limits {
-  /** slots to keep per KV head, protected ones included */
+  /** slots to keep per KV head, protected ones included unless the policy keeps it besides them */
   readonly budget: number;
   readonly first: number;
   readonly last: number;
@@ -40,22 +40,22 @@ export function select(policy: Policy, heads: readonly HeadSlots[], limits: Limi
   if (policy.keep.kind === 'all') return heads.map((head) => Array.from(head.positions, (_, slot) => slot));
   const contests = heads.map((head): Contest => {
     const candidates = Array.from(head.positions, (_, slot) => slot).filter(
-      (slot) => !shielded(policy, head, slot, limits),
+      (slot) => !isProtected(policy, head, slot, limits),
     );
     const score = Float32Array.from(candidates, (slot) => head.scores[slot]);
     return { head, candidates, score: policy.pool ? pool(score, policy.pool) : score };
   });
-  if (policy.heads.kind === 'shared') share(contests);
-  const wins = policy.heads.kind === 'pooled' ? shares(contests, limits.budget) : [];
+  if (policy.heads.kind === 'shared') shareScores(contests);
+  const won = policy.heads.kind === 'pooled' ? winners(policy, contests, limits.budget) : [];
   return contests.map((contest, h) => {
-    const stay = new Set(keep(policy, contest, limits, wins[h]));
+    const stay = new Set(keep(policy, contest, limits, won[h]));
     const lost = new Set(contest.candidates.filter((_, i) => !stay.has(i)));
     return Array.from(contest.head.positions, (_, slot) => slot).filter((slot) => !lost.has(slot));
   });
 }
 
 /** The window: never evicted, whatever the score. */
-function shielded({ window }: Policy, head: HeadSlots, slot: number, limits: Limits): boolean {
+function isProtected({ window }: Policy, head: HeadSlots, slot: number, limits: Limits): boolean {
   const pos = head.positions[slot];
   if (pos < limits.first || pos >= limits.length - limits.last) return true;
   if (window.prompt && pos < limits.prompt) return true;
@@ -74,7 +74,7 @@ function pool(score: Float32Array, { kind, width }: NonNullable<Policy['pool']>)
 }
 
 /** heads: 'shared': every head takes the mean of the heads' scores. Heads that share hold the same slots. */
-function share(contests: readonly Contest[]): void {
+function shareScores(contests: readonly Contest[]): void {
   const mean = contests[0].score.map((first, i) => {
     const sum = contests.slice(1).reduce((total, contest) => f(total + contest.score[i]), first);
     return f(sum / contests.length);
@@ -89,27 +89,29 @@ function before(aScore: number, aPos: number, bScore: number, bPos: number): num
   return aScore === bScore ? aPos - bPos : aScore < bScore ? -1 : 1;
 }
 
-/** heads: pooled: how many of a layer's best candidates each head holds, best of H · (budget - protected). */
-function shares(contests: readonly Contest[], budget: number): number[] {
+/** heads: pooled: how many of a layer's best candidates each head holds, of as many as the heads have places together. */
+function winners(policy: Policy, contests: readonly Contest[], budget: number): number[] {
   const all = contests.flatMap(({ head, candidates, score }, h) =>
     candidates.map((slot, i) => ({ h, pos: head.positions[slot], score: score[i] })),
   );
   all.sort((a, b) => before(b.score, b.pos, a.score, a.pos) || b.h - a.h); // best first
-  const places = contests.reduce((sum, contest) => sum + own(contest, budget), 0);
-  const winners = all.slice(0, places);
-  return contests.map((_, h) => winners.filter((each) => each.h === h).length);
+  const total = contests.reduce((sum, contest) => sum + places(policy, contest, budget), 0);
+  const best = all.slice(0, total);
+  return contests.map((_, h) => best.filter((each) => each.h === h).length);
 }
 
 /** Places a head has for its candidates. */
-const own = ({ head, candidates }: Contest, budget: number): number =>
-  Math.max(0, budget - (head.positions.length - candidates.length));
+function places({ keep }: Policy, { head, candidates }: Contest, budget: number): number {
+  const besides = 'budget' in keep && keep.besides !== undefined;
+  return besides ? budget : Math.max(0, budget - (head.positions.length - candidates.length));
+}
 
 /** Indices of the candidates that stay. */
-function keep(policy: Policy, contest: Contest, limits: Limits, wins: number): number[] {
+function keep(policy: Policy, contest: Contest, limits: Limits, won: number): number[] {
   const { head, candidates, score } = contest;
   const positions = candidates.map((slot) => head.positions[slot]);
   const indices = candidates.map((_, i) => i);
-  let count = own(contest, limits.budget);
+  let count = places(policy, contest, limits.budget);
   switch (policy.keep.kind) {
     case 'all':
       return indices;
@@ -119,7 +121,7 @@ function keep(policy: Policy, contest: Contest, limits: Limits, wins: number): n
       return count >= indices.length ? indices : keepChunks(positions, score, policy.keep.size, count);
     case 'topK':
       if (policy.heads.kind === 'pooled')
-        count = Math.floor((1 - policy.heads.alpha) * wins + policy.heads.alpha * count + 0.5);
+        count = Math.floor((1 - policy.heads.alpha) * won + policy.heads.alpha * count + 0.5);
       return indices.sort((a, b) => before(score[b], positions[b], score[a], positions[a])).slice(0, count);
   }
 }

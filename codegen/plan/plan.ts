@@ -1,5 +1,5 @@
 /** Policy + target → Plan: what the score reads decides which passes run, what a page carries and who may share it. */
-import { fieldsOf } from '../ir/fields.ts';
+import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import type { Policy } from '../ir/nodes.ts';
 import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
 import { planCuda } from './cuda.ts';
@@ -23,6 +23,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     ...policy.states.map((state) => state.name),
   ];
   const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
+  const nextParams = [...paramsOf(policy.states.map((state) => state.next))];
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
     abi: 3,
@@ -35,6 +36,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     group: policy.group,
     lanes,
     states: policy.states.map(({ name, init }) => ({ name, init })),
+    ...(nextParams.length > 0 && { nextParams }),
     reads,
     pool: policy.pool,
     heads: policy.heads,

@@ -2,7 +2,7 @@
  * The plan: everything the runtime and the templates need to know of a policy, as plain data (plan.json). Expressions
  * do not appear here; they are printed into the generated source. The runtime imports only these types.
  */
-import type { Observe, Param, Policy, Size, Trigger, Window } from '../ir/nodes.ts';
+import type { Keep, Observe, Param, Policy, Trigger, Window } from '../ir/nodes.ts';
 
 export type Target = 'cpu' | 'cuda';
 
@@ -16,11 +16,8 @@ export interface Pass {
   readonly flops: string;
 }
 
-export type PlanKeep =
-  | { readonly kind: 'all' }
-  | { readonly kind: 'topK'; readonly budget: Size }
-  | { readonly kind: 'above' }
-  | { readonly kind: 'chunks'; readonly size: number; readonly budget: Size };
+/** A threshold is an expression, which the generated source has. */
+export type PlanKeep = Exclude<Keep, { kind: 'above' }> | { readonly kind: 'above' };
 
 export type KvType = 'bf16' | 'f16' | 'f32';
 
@@ -73,6 +70,8 @@ export interface Plan {
   /** lanes of a page: 'pos' first, then 'shift' (cache positions), 'class' (token classes), then the states in order */
   readonly lanes: readonly string[];
   readonly states: readonly { readonly name: string; readonly init: number }[];
+  /** parameters that `next` reads; absent: none. Where a ratio moves one, queries of different lengths see different values */
+  readonly nextParams?: readonly string[];
   readonly reads: {
     readonly attention: boolean;
     readonly keys: boolean;

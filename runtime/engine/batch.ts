@@ -59,8 +59,8 @@ export class Batch {
     row[at + Row.compact] = compacts ? 1 : 0;
     row[at + Row.windowFirst] = window.first;
     row[at + Row.windowLast] = window.last;
-    if (compacts) rules.budgets(length, buffers.budget.subarray(slot * this.layers, (slot + 1) * this.layers));
-    buffers.param.set(rules.params, slot * MAX_PARAMS);
+    if (compacts) sequence.budgets(length, buffers.budget.subarray(slot * this.layers, (slot + 1) * this.layers));
+    buffers.param.set(rules.paramsAt(length, prompt), slot * MAX_PARAMS);
     const classes = rules.plan.reads.classes ? this.classes() : undefined;
     for (let i = 0; i < tokens; i++) {
       const token = sequence.tokens[computed + i];

@@ -10,10 +10,12 @@ import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
 import { GenerationQueue } from './generation.ts';
 import { PrefixCache } from './prefix.ts';
+import { budgetOf, ratioOf } from './params.ts';
 import { Rules, pagesFor } from './rules.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { BlockTables } from './block-tables.ts';
+import { checkLayers } from './sizes.ts';
 import {
   type EngineApi,
   EngineStopped,
@@ -96,6 +98,19 @@ function sizesOf(options: EngineOptions): Sizes {
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
 
+/** Throws for a policy that the model cannot have, and for a ratio that concerns none. */
+function checkPolicies({ model, policies, ratio, note }: EngineOptions): void {
+  for (const { plan } of policies) checkLayers(plan, model.spec.layers);
+  if (ratio === undefined) return;
+  if (!policies.some(({ plan }) => budgetOf(plan)))
+    throw new RequestError(
+      `A ratio of ${ratio} changes nothing: ${policies.map(({ plan }) => plan.name).join(', ')} has no budget that it could stand in for.`,
+      'ratio',
+    );
+  for (const { plan } of policies)
+    if (plan.keep.kind === 'above') note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
+}
+
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
@@ -110,6 +125,8 @@ export class Engine implements EngineApi {
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
   private closing = false;
+  /** policies whose users have been told that the window swallows the budget */
+  private readonly told = new Set<string>();
   private failure?: Error;
 
   private readonly options: EngineOptions;
@@ -158,6 +175,7 @@ export class Engine implements EngineApi {
   static async create(options: EngineOptions): Promise<Engine> {
     const { model, policies } = options;
     if (policies.length === 0) throw new RequestError('An engine needs at least one policy.');
+    checkPolicies(options);
     const sizes = sizesOf(options);
     const { heads, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
     const { threads, cpus } = threadsOf(options);
@@ -205,7 +223,8 @@ export class Engine implements EngineApi {
         'policy',
       );
     const { plan } = this.policies[index];
-    const rules = new Rules(plan, request.params ?? {}, this.options.ratio, spec.layers);
+    const given = request.params ?? {};
+    const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, this.options.ratio), spec.layers);
     const { prompt } = request;
     if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
     for (const tokens of [prompt, request.forced ?? []])
@@ -246,6 +265,7 @@ export class Engine implements EngineApi {
       rules,
       spec.layers * spec.kvHeads,
       new GenerationQueue(id, (reason) => this.abort(sequence, reason)),
+      rules.classBits ? this.model.tokenizer.classes : undefined,
     );
     const peak = this.scheduler.peak(sequence);
     if (peak > this.pool.pages - 1)
@@ -253,7 +273,23 @@ export class Engine implements EngineApi {
         `This request needs ${peak} pages of KV cache, the pool has ${this.pool.pages - 1}. Shorten it, lower the budget, or raise --kv-cache-memory.`,
         'max_tokens',
       );
+    this.warn(sequence);
     return sequence;
+  }
+
+  /** Says once a policy that its window leaves a request's budget no slot to choose. */
+  private warn(sequence: Sequence): void {
+    const { rules, prompt } = sequence;
+    const { name } = rules.plan;
+    const end = prompt + sequence.request.maxTokens;
+    const budget = rules.budget(end);
+    const window = sequence.protects(prompt);
+    if (!rules.evicts || rules.plan.keep.kind === 'above' || rules.besides || end <= budget) return;
+    if (window < budget || this.told.has(name)) return;
+    this.told.add(name);
+    this.options.note?.(
+      `${name}: the window protects ${window} slots of a prompt of ${prompt} tokens and the budget is ${budget}, so nothing else is kept. Raise the budget, or keep it { besides: 'protected' }.`,
+    );
   }
 
   private abort(sequence: Sequence, reason: 'stop' | 'abort'): void {
@@ -334,7 +370,10 @@ export class Engine implements EngineApi {
         [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b),
       ),
     );
-    sequence.request.onCompaction({ at: sequence.computed, kept });
+    const { plan } = sequence.rules;
+    const values = sequence.rules.params(sequence.computed);
+    const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, values[i]]));
+    sequence.request.onCompaction({ at: sequence.computed, kept, params });
   }
 
   /** Takes draw i: the token is reported, and may end the sequence. */
@@ -375,6 +414,7 @@ export class Engine implements EngineApi {
     if (this.policies.some(({ plan }) => plan.name === policy.plan.name))
       throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
     storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
+    checkLayers(policy.plan, this.model.spec.layers);
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(saltOf(policy));

@@ -202,10 +202,10 @@ export class Scheduler {
   }
 
   /** Slots of a head over its budget at a logical length, the worst layer's mean, when `tokens` more have been appended. */
-  private overBudget({ rules, slot }: Sequence, length: number, tokens: number): number {
-    if (!rules.evicts) return Number.NEGATIVE_INFINITY;
-    rules.budgets(length, this.budgets);
-    return this.tables.overBudget(slot, this.limits.kvHeads, this.budgets) + tokens;
+  private overBudget(sequence: Sequence, length: number, tokens: number): number {
+    if (!sequence.rules.evicts) return Number.NEGATIVE_INFINITY;
+    sequence.budgets(length, this.budgets);
+    return this.tables.overBudget(sequence.slot, this.limits.kvHeads, this.budgets) + tokens;
   }
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {

@@ -32,6 +32,9 @@ export class Sequence {
   firstTokenAt?: number;
   readonly submittedAt = performance.now();
   readonly stops: ReadonlySet<number>;
+  /** [n]: tokens of protected classes among the first n, up to `summed` */
+  private sums = new Int32Array(1);
+  private summed = 0;
   /** the sampler's seed, low and high 32 bits */
   readonly seed: readonly [number, number];
 
@@ -42,6 +45,8 @@ export class Sequence {
     readonly rules: Rules,
     readonly heads: number,
     readonly out: GenerationQueue,
+    /** [vocabulary] class bits of tokens, where the window protects classes and the budget does not count them */
+    private readonly classes?: Uint8Array,
   ) {
     this.prompt = request.prompt.length;
     const forced = request.forced ?? [];
@@ -53,7 +58,34 @@ export class Sequence {
     this.stops = new Set(request.stopTokens ?? []);
     const seed = BigInt.asUintN(64, BigInt(Math.trunc(request.sampling?.seed ?? id)));
     this.seed = [Number(BigInt.asIntN(32, seed)), Number(BigInt.asIntN(32, seed >> 32n))];
-    if (rules.params.length > MAX_PARAMS) throw new Error('too many parameters');
+    if (rules.plan.params.length > MAX_PARAMS) throw new Error('too many parameters');
+  }
+
+  /** Slots of each layer to keep at a logical length, protected ones included. */
+  budgets(length: number, out: Int32Array): void {
+    this.rules.budgets(length, out, this.rules.besides ? this.protects(length) : 0);
+  }
+
+  /** Slots of a head that the window protects at a logical length. */
+  protects(length: number): number {
+    const { rules, prompt } = this;
+    if (!this.classes) return rules.protects(prompt, length);
+    const { head, tail } = rules.bounds(prompt, length);
+    return head + this.classed(tail) - this.classed(head) + length - tail;
+  }
+
+  /** Tokens of protected classes among the first n. */
+  private classed(n: number): number {
+    if (this.sums.length <= n) {
+      const larger = new Int32Array(this.tokens.length + 1);
+      larger.set(this.sums);
+      this.sums = larger;
+    }
+    for (; this.summed < n; this.summed++) {
+      const counts = (this.classes![this.tokens[this.summed]] & this.rules.classBits) !== 0;
+      this.sums[this.summed + 1] = this.sums[this.summed] + (counts ? 1 : 0);
+    }
+    return this.sums[n];
   }
 
   get priority(): number {

@@ -58,6 +58,8 @@ export interface GenerateRequest {
   policy?: string;
   /** declared parameters of the policy by name, checked against their ranges */
   params?: Readonly<Record<string, number>>;
+  /** keep this fraction of the sequence's length instead of the policy's budget; default the engine's */
+  ratio?: number;
   /** these tokens are fed instead of sampled ones, and their log-probabilities reported (teacher forcing) */
   forced?: ArrayLike<number>;
   /** call back after every compaction with what was kept (skv trace) */
@@ -69,6 +71,8 @@ export interface CompactionEvent {
   at: number;
   /** [layer][kv_head] ascending logical positions */
   kept: number[][][];
+  /** the policy's parameters as its expressions read them then */
+  params: Readonly<Record<string, number>>;
 }
 
 export interface TokenEvent {

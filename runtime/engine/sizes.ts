@@ -1,0 +1,157 @@
+/** How many slots a policy means for one sequence: its parameters, budget and window at a logical length. */
+import type { Size } from '../../codegen/ir/nodes.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
+import { checkRatio, valuesOf } from './params.ts';
+import { RequestError } from './types.ts';
+
+/** A size with its parameter's value in place: slots, or a fraction of the logical length. */
+interface Amount {
+  readonly value: number;
+  readonly fraction: boolean;
+  /** the parameter that says it */
+  readonly param?: string;
+}
+
+/** A fraction is one slot at least. */
+const amountAt = ({ value, fraction }: Amount, length: number): number =>
+  fraction ? Math.max(1, Math.round(value * length)) : value;
+
+/** A length that no sequence has: where fractions are larger than any number of tokens. */
+const LONG = 1 << 20;
+
+/** Throws RequestError when a policy's table of factors is for another number of layers than the model has. */
+export function checkLayers({ name, layers }: Plan, has: number): void {
+  if (layers.kind === 'table' && layers.factors.length !== has)
+    throw new RequestError(
+      `${name} has factors for ${layers.factors.length} layers, the model has ${has} layers: its table needs a factor for each.`,
+      'policy',
+    );
+}
+
+export class Sizes {
+  /** The policy has a budget, and it counts the slots besides the protected ones. */
+  readonly besides: boolean;
+  private readonly values: ReadonlyMap<string, number>;
+  private readonly observes?: Amount;
+  private readonly keeps?: Amount;
+  private readonly first: Amount;
+  private readonly last: Amount;
+  /** [declared parameters] as expressions read them; `params` keeps it current */
+  private readonly read: Float32Array;
+
+  /** `ratio` stands in for the budget. Throws RequestError for what the policy, or a model of so many layers, cannot do. */
+  constructor(
+    readonly plan: Plan,
+    given: Readonly<Record<string, number>>,
+    protected readonly ratio: number | undefined,
+    private readonly layers: number,
+  ) {
+    checkRatio(plan, given, ratio);
+    checkLayers(plan, layers);
+    this.values = valuesOf(plan, given);
+    this.read = Float32Array.from(plan.params, (param) => this.values.get(param.name)!);
+    this.keeps = 'budget' in plan.keep ? this.amount(plan.keep.budget) : undefined;
+    this.besides = 'budget' in plan.keep && plan.keep.besides !== undefined;
+    this.first = this.amount(plan.window.first);
+    this.last = this.amount(plan.window.last);
+    const { prompt } = plan.observe;
+    this.observes = typeof prompt === 'object' ? this.amount(prompt.last) : undefined;
+    const { first, last } = this.window(LONG);
+    const budget = this.budget(LONG);
+    if (this.keeps && ratio === undefined && !this.besides && first + last > budget)
+      throw new RequestError(
+        `The window of ${first + last} slots (${first} first, ${last} last) exceeds the budget of ${budget}. Ask for a budget of at least ${first + last}, or for a window of at most ${budget}.`,
+        'budget',
+      );
+  }
+
+  private amount(size: Size): Amount {
+    if ('tokens' in size) return { value: size.tokens, fraction: false };
+    const { kind } = this.plan.params.find((param) => param.name === size.param)!;
+    return { value: this.values.get(size.param)!, fraction: kind === 'fraction', param: size.param };
+  }
+
+  /** How many of a prompt's last queries are observed; 0 unless the policy says { last: w }. */
+  observeLast(prompt: number): number {
+    return this.observes ? amountAt(this.observes, prompt) : 0;
+  }
+
+  /** The budget of one KV head at a logical length, before layers are shaped; the length itself where there is none. */
+  budget(length: number): number {
+    if (!this.keeps) return length;
+    return this.ratio === undefined ? amountAt(this.keeps, length) : Math.max(1, Math.round(this.ratio * length));
+  }
+
+  /** Protected slots; with a ratio the recent ones take at most half of a budget that counts them. */
+  window(length: number): { first: number; last: number } {
+    const first = amountAt(this.first, length);
+    const last = amountAt(this.last, length);
+    const cut = this.ratio !== undefined && !this.besides;
+    return { first, last: cut ? Math.min(last, Math.floor(this.budget(length) / 2)) : last };
+  }
+
+  /** The window as positions: those before `head` are protected, and those from `tail` on. */
+  bounds(prompt: number, length: number): { head: number; tail: number } {
+    const { first, last } = this.window(length);
+    const head = Math.min(length, this.plan.window.prompt ? Math.max(first, prompt) : first);
+    return { head, tail: Math.max(head, length - last) };
+  }
+
+  /** Slots that the window protects at a logical length, those of token classes left out. */
+  protects(prompt: number, length: number): number {
+    const { head, tail } = this.bounds(prompt, length);
+    return head + length - tail;
+  }
+
+  /** Token classes that the window protects, as bits: how many slots they have depends on the text. */
+  get classBits(): number {
+    return this.plan.window.classes.reduce((bits, name) => bits | (name === 'special' ? 1 : 2), 0);
+  }
+
+  /**
+   * Slots of one KV head to keep at a logical length by layer, protected ones included. `apart`: how many are protected,
+   * where the budget counts the others alone. PyramidKV: an arithmetic progression around the budget.
+   */
+  budgets(length: number, out: Int32Array, apart = 0): void {
+    const budget = this.budget(length);
+    const shape = this.plan.layers;
+    if (shape.kind === 'table')
+      for (let l = 0; l < this.layers; l++) out[l] = apart + Math.max(1, Math.round(budget * shape.factors[l]));
+    else if (shape.kind === 'uniform' || this.layers === 1 || length - apart <= budget)
+      out.fill(apart + budget, 0, this.layers);
+    else {
+      const { first, last } = this.window(length);
+      const window = this.besides ? apart : Math.min(first + last, length);
+      const capacity = this.besides ? budget : Math.max(0, budget - window);
+      let low = Math.floor(capacity / shape.beta);
+      let high = 2 * capacity - low;
+      if (high >= length - window) {
+        high = length - window;
+        low = 2 * capacity - high;
+      }
+      const step = Math.floor((high - low) / (this.layers - 1));
+      for (let l = 0; l < this.layers; l++) out[l] = window + high - l * step;
+    }
+  }
+
+  /**
+   * [declared parameters] as expressions read them at a logical length. Where a ratio stands in for the budget, the
+   * budget's parameter is what is kept then, and the one of the window's end what is protected; not where `observe` counts
+   * queries by it as well. The array is used again.
+   */
+  params(length: number): Float32Array {
+    if (this.ratio === undefined) return this.read;
+    this.plan.params.forEach(({ name, kind }, i) => {
+      if (name === this.keeps?.param) this.read[i] = kind === 'fraction' ? this.ratio! : this.budget(length);
+      else if (name === this.last.param && kind === 'tokens' && name !== this.observes?.param)
+        this.read[i] = this.window(length).last;
+    });
+    return this.read;
+  }
+
+  /** Whether `next` reads a parameter that a ratio moves with the length. */
+  get moving(): boolean {
+    const moves = [this.keeps?.param, this.last.param];
+    return this.ratio !== undefined && (this.plan.nextParams ?? []).some((name) => moves.includes(name));
+  }
+}
