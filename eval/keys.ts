@@ -109,7 +109,7 @@ export async function keys(
   prompts: readonly KeyPrompt[],
   { ratio, params = {}, blind = false }: KeySpec,
 ): Promise<Keys> {
-  const engine = await Engine.create({ model, policies: [policy], ratio, maxSeqs: 1 });
+  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1 });
   try {
     const trials: Keys['trials'] = [];
     let bytes = 0;
@@ -121,6 +121,7 @@ export async function keys(
           : { prompt: tokens, stopTokens: model.tokenizer.eos }),
         maxTokens: ANSWER,
         params,
+        ratio,
       });
       const generated: number[] = [];
       for await (const { token, alternatives } of generation) generated.push(alternatives?.[0].token ?? token);

@@ -22,13 +22,14 @@ export interface Nll {
 
 export async function nll(model: LoadedModel, policy: BuiltPolicy, spec: NllSpec): Promise<Nll> {
   const { tokens, prefix, count, ratio, params } = spec;
-  const engine = await Engine.create({ model, policies: [policy], ratio, maxSeqs: 1 });
+  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1 });
   try {
     const generation = engine.submit({
       prompt: tokens.subarray(0, prefix),
       forced: tokens.subarray(prefix, prefix + count),
       maxTokens: count,
       params: params ?? {},
+      ratio,
     });
     let sum = 0;
     for await (const { logprob } of generation) sum -= logprob!;

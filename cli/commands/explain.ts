@@ -1,30 +1,85 @@
-import { build, compileSource } from '../../codegen/build.ts';
-import { cost } from '../../codegen/plan/cost.ts';
-import { irText } from '../../codegen/ir/text.ts';
-import type { Pass } from '../../codegen/plan/types.ts';
-import { CompileError } from '../../toolchain/process.ts';
+/** skv explain: what a policy reads, which passes that costs, and how large its cache is. */
+import { type Compiled, build, compileSource } from '../../codegen/build.ts';
 import { usageOf } from '../../codegen/back/cuda/usage.ts';
+import { irText } from '../../codegen/ir/text.ts';
+import { advice } from '../../codegen/plan/advice.ts';
+import { type Cost, costsOf } from '../../codegen/plan/cost.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
 import { slotBytes } from '../../runtime/contract/page.ts';
 import { KvType, kvBytes } from '../../runtime/contract/records.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
+import { UserError } from '../../toolchain/errors.ts';
+import { CompileError } from '../../toolchain/process.ts';
 import { type KernelReport, report, table } from '../kernels.ts';
 import { parseRatio } from '../model.ts';
 import { json, say } from '../output.ts';
-import { UserError } from '../../toolchain/errors.ts';
 import { policyFile } from '../policies.ts';
 import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
 
-/** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16. */
-const shape = { name: 'SmolLM2-135M, bf16', d: 64, g: 3, b: kvBytes.bf16, layers: 30, kvHeads: 3 };
+interface ExplainFlags extends TargetFlags {
+  ir?: boolean;
+  plan?: boolean;
+  source?: boolean;
+  ratio?: string;
+  json?: boolean;
+}
 
-const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
+/** Logical tokens of the prompt that sizes and costs are shown for. */
+const LENGTH = 4096;
 
-/** Slots of one KV head that a pass touches when it runs, and how often it runs. */
-function touched(pass: Pass['name'], length: number, steady: number, moved: number): [slots: number, per: string] {
-  if (pass === 'observe') return [length / 2, 'a prompt token, on average'];
-  if (pass === 'select') return [moved, 'a compaction'];
-  if (pass === 'compact') return [steady, 'a compaction'];
-  return [pass === 'append' ? 1 : steady, 'a generated token'];
+/** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16; as many layers as a table of factors has. */
+const shapeFor = ({ layers }: Plan) => ({
+  name: 'SmolLM2-135M, bf16',
+  d: 64,
+  g: 3,
+  b: kvBytes.bf16,
+  layers: layers.kind === 'table' ? layers.factors.length : 30,
+  kvHeads: 3,
+});
+type Shape = ReturnType<typeof shapeFor>;
+
+/** How large the cache is after a prompt of LENGTH tokens, in slots of a head. */
+interface CacheSize {
+  length: number;
+  /** null: it grows, or a threshold decides */
+  steady: number | null;
+  /** while generating; null: it grows */
+  peak: number | null;
+  promptPeak: number;
+  /** generated tokens between two compactions; null: by another rule */
+  every: number | null;
+  /** by the window, token classes left out */
+  protected: number;
+  /** what the layers' budgets are on average, as a part of the policy's */
+  layersMean: number;
+  /** bytes of a slot over all layers and heads */
+  bytesPerToken: number;
+  /** as expressions read them then */
+  params: Record<string, number>;
+}
+
+function sizeOf(plan: Plan, ratio: number | undefined, shape: Shape): CacheSize {
+  const rules = new Rules(plan, {}, ratio, shape.layers);
+  const window = rules.protects(LENGTH, LENGTH);
+  const apart = rules.besides ? window : 0;
+  const budgets = new Int32Array(shape.layers);
+  rules.budgets(LENGTH, budgets, apart);
+  const mean = budgets.reduce((sum, budget) => sum + budget, 0) / shape.layers;
+  const bounded = 'budget' in plan.keep;
+  const peaks = rules.peaks(LENGTH, LENGTH);
+  const values = rules.params(LENGTH);
+  return {
+    length: LENGTH,
+    steady: bounded ? Math.min(LENGTH, Math.max(Math.round(mean), window)) : null,
+    peak: rules.bounded ? peaks.decode : null,
+    promptPeak: peaks.prompt,
+    every: plan.when.some(({ kind }) => kind === 'every') ? rules.everyAt(LENGTH) : null,
+    protected: window,
+    layersMean: bounded ? (mean - apart) / rules.budget(LENGTH) : 1,
+    bytesPerToken:
+      slotBytes({ headDim: shape.d, kvType: KvType.bf16, lanes: plan.lanes.length }) * shape.layers * shape.kvHeads,
+    params: Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))])),
+  };
 }
 
 /** Kernels of a CUDA build; in words why there are none. */
@@ -37,102 +92,91 @@ async function kernelsOf(file: string, options: TargetOptions): Promise<KernelRe
   }
 }
 
-export async function explain(
-  name: string,
-  flags: TargetFlags & { ir?: boolean; plan?: boolean; source?: boolean; ratio?: string; json?: boolean },
-): Promise<void> {
+export async function explain(name: string, flags: ExplainFlags): Promise<void> {
   const [options, ...others] = targetOptions(flags);
   if (others.length) throw new UserError(`--target ${flags.target}: explain shows one target, cpu or cuda.`);
   const file = policyFile(name);
-  const { policy, plan, sources } = await compileSource(file, options);
-  const length = 4096;
-  const rules = new Rules(plan, {}, parseRatio('ratio', flags.ratio), shape.layers);
-  const steady = rules.evicts && plan.keep.kind !== 'above' ? Math.min(rules.budget(length), length) : undefined;
-  const { prompt: promptPeak, decode: moved } = rules.peaks(length, length);
-  const peak = rules.bounded ? moved : undefined; // else it grows
-  const every = plan.when.find((trigger) => trigger.kind === 'every');
-  const n = every ? rules.until(length, length, 0) : undefined;
-  const lanes = plan.lanes.length;
-  const bytesPerToken = slotBytes({ headDim: shape.d, kvType: KvType.bf16, lanes }) * shape.layers * shape.kvHeads;
-  const live = steady ?? length;
-  const costs = plan.passes.map((pass) => {
-    const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
-      cost(each, { ...shape, s: plan.states.length }),
-    );
-    const [slots, per] = touched(pass.name, length, live, moved);
-    const heads = slots * shape.layers * shape.kvHeads;
-    return {
-      ...pass,
-      bytesPerSlot,
-      flopsPerSlot,
-      slots,
-      per,
-      total: { bytes: heads * bytesPerSlot, flops: heads * flopsPerSlot },
-    };
-  });
-  const shown = flags.ir || flags.plan || flags.source;
-  const kernels = plan.target === 'cuda' && !shown ? await kernelsOf(file, options) : undefined;
-  if (flags.json)
-    return json({
-      plan,
-      ir: irText(policy),
-      sources,
-      costs,
-      kernels,
-      shape,
-      size: {
-        length,
-        steady: steady ?? null,
-        peak: peak ?? null,
-        promptPeak,
-        every: n ?? null,
-        bytesPerToken,
-      },
-    });
+  const compiled = await compileSource(file, options);
+  const { policy, plan, sources } = compiled;
   if (flags.ir) return say(irText(policy).trimEnd());
   if (flags.plan) return say(JSON.stringify(plan, null, 2));
   if (flags.source) return say(Object.values(sources).join('\n').trimEnd());
+  const shape = shapeFor(plan);
+  const size = sizeOf(plan, parseRatio('ratio', flags.ratio), shape);
+  const costs = costsOf(plan, shape, { length: LENGTH, live: size.steady ?? LENGTH, moved: size.peak ?? LENGTH });
+  const kernels = plan.target === 'cuda' ? await kernelsOf(file, options) : undefined;
+  if (flags.json) return json({ plan, ir: irText(policy), sources, costs, kernels, shape, size, advice: advice(plan) });
+  say([...told(compiled), ...passes(plan, shape, costs), ...listed(kernels), ...sizes(plan, size)].join('\n'));
+}
 
-  say(`${plan.name} (${plan.target}, ${plan.hash})`);
-  if (plan.doc)
-    say(
-      plan.doc
-        .split('\n')
-        .map((line) => `  ${line}`)
-        .join('\n'),
-    );
-  const reads = Object.entries(plan.reads)
-    .filter(([, yes]) => yes)
-    .map(([what]) => what);
-  say(`\nreads     ${reads.join(', ') || 'positions only'}`);
-  say(
-    `pages     ${plan.lanes.join(', ')} beside keys and values; ${plan.shareable ? 'prompts can be shared (prefix cache)' : 'prompts cannot be shared: their pages change while they are read'}`,
-  );
-  say(
-    `\npasses, per live slot and KV head (${shape.name}: d ${shape.d}, g ${shape.g}, b ${shape.b}, s ${plan.states.length})`,
-  );
+/** Name, the author's words, and what is read. */
+function told({ plan }: Compiled): string[] {
+  const reads = Object.entries(plan.reads).flatMap(([what, yes]) => (yes ? [what] : []));
+  const sharing = plan.shareable
+    ? 'prompts can be shared (prefix cache)'
+    : 'prompts cannot be shared: their pages change while they are read';
+  return [
+    `${plan.name} (${plan.target}, ${plan.hash})`,
+    ...(plan.doc ? plan.doc.split('\n').map((line) => `  ${line}`) : []),
+    '',
+    `reads     ${reads.join(', ') || 'positions only'}`,
+    `pages     ${plan.lanes.join(', ')} beside keys and values; ${sharing}`,
+  ];
+}
+
+const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
+
+/** What each pass costs. */
+function passes(plan: Plan, shape: Shape, costs: readonly Cost[]): string[] {
+  const { name, d, g, b } = shape;
+  const lines = ['', `passes, per live slot and KV head (${name}: d ${d}, g ${g}, b ${b}, s ${plan.states.length})`];
   for (const pass of costs) {
-    say(
-      `  ${pass.name.padEnd(10)} ${`${pass.bytesPerSlot} B`.padStart(7)}  ${`${pass.flopsPerSlot} FLOP`.padStart(11)}  ${pass.when}: ${pass.why}`,
-    );
-    say(`  ${''.padEnd(10)} bytes ${pass.bytes}, FLOPs ${pass.flops}`);
-    const { bytes, flops } = pass.total;
-    if (bytes || flops)
-      say(
-        `  ${''.padEnd(10)} ${millions(bytes)} MB, ${millions(flops)} MFLOP ${pass.per}: ${pass.slots} slots in every head`,
-      );
+    const [bytes, flops] = [`${pass.bytesPerSlot} B`.padStart(7), `${pass.flopsPerSlot} FLOP`.padStart(11)];
+    lines.push(`  ${pass.name.padEnd(10)} ${bytes}  ${flops}  ${pass.when}: ${pass.why}`);
+    lines.push(`  ${''.padEnd(10)} bytes ${pass.bytes}, FLOPs ${pass.flops}`);
+    const { total } = pass;
+    if (!total.bytes && !total.flops) continue;
+    const sum = `${millions(total.bytes)} MB, ${millions(total.flops)} MFLOP`;
+    lines.push(`  ${''.padEnd(10)} ${sum} ${pass.per}: ${pass.slots} slots in every head`);
   }
-  if (kernels !== undefined) {
-    say('\nkernels');
-    for (const line of typeof kernels === 'string' ? kernels.split('\n') : table(kernels)) say(`  ${line}`);
-  }
-  say(`\nsize, after a prompt of ${length} tokens (${bytesPerToken} bytes a slot over all layers and heads)`);
-  if (!rules.evicts) return say('  grows with every token');
-  if (steady === undefined) return say('  varies: a threshold decides');
-  if (n !== undefined) say(`  compacts every ${n} generated tokens`);
-  say(`  prompt    at most ${promptPeak} slots a head, ${((promptPeak * bytesPerToken) / 1048576).toFixed(1)} MiB`);
-  say(`  steady    ${steady} slots a head, ${((steady * bytesPerToken) / 1048576).toFixed(1)} MiB`);
-  say(
-    `  peak      ${peak === undefined ? 'grows with every generated token' : `${peak} slots a head, ${((peak * bytesPerToken) / 1048576).toFixed(1)} MiB, while generating`}`,
-  );
+  return lines;
+}
+
+/** The kernels of a CUDA build, or why there are none. */
+function listed(kernels: KernelReport[] | string | undefined): string[] {
+  if (kernels === undefined) return [];
+  const lines = typeof kernels === 'string' ? kernels.split('\n') : table(kernels);
+  return ['', 'kernels', ...lines.map((line) => `  ${line}`)];
+}
+
+/** How large the cache becomes, with which parameters, and what the author should know. */
+function sizes(plan: Plan, size: CacheSize): string[] {
+  const { length, steady, peak, promptPeak, every, params, layersMean, bytesPerToken } = size;
+  const held = (slots: number) => `${slots} slots a head, ${((slots * bytesPerToken) / 1048576).toFixed(1)} MiB`;
+  const values = Object.entries(params).map(([name, value]) => `${name} ${value}`);
+  return [
+    '',
+    `size, after a prompt of ${length} tokens (${bytesPerToken} bytes a slot over all layers and heads)`,
+    ...(values.length ? [`  params    ${values.join(', ')}`] : []),
+    ...layered(plan, layersMean),
+    ...(every === null ? [] : [`  compacts every ${every} generated tokens`]),
+    ...(plan.keep.kind === 'all' ? ['  grows with every token'] : []),
+    ...(plan.keep.kind === 'above' ? ['  varies: a threshold decides'] : []),
+    ...(steady === null
+      ? []
+      : [
+          `  prompt    at most ${held(promptPeak)}`,
+          `  steady    ${held(steady)}`,
+          `  peak      ${peak === null ? 'grows with what is generated' : `${held(peak)}, while generating`}`,
+        ]),
+    ...advice(plan).flatMap((line) => ['', `note: ${line}`]),
+  ];
+}
+
+/** What a table of factors makes of the budget. */
+function layered({ layers }: Plan, mean: number): string[] {
+  if (layers.kind !== 'table') return [];
+  const sum = `${layers.factors.length} factors, ${Number(mean.toFixed(3))} on average`;
+  const even = Math.abs(mean - 1) < 0.005;
+  return [`  layers    ${sum}${even ? '' : `: a head keeps ${Number(mean.toFixed(3))} times what the budget says`}`];
 }

@@ -15,3 +15,15 @@ export function paramsOf(nodes: readonly Node[]): Set<string> {
   for (const node of nodes) for (const each of walk(node)) if (each.op === 'param') found.add(each.name);
   return found;
 }
+
+/** Everything that an expression reads, as the author writes it without `slot.`: each once, in the order of reading. */
+export function readsOf(node: Node): string[] {
+  const found = new Set<string>();
+  for (const each of walk(node)) {
+    if (each.op === 'slot') found.add(each.field);
+    if (each.op === 'state') found.add(each.name);
+    if (each.op === 'param') found.add(`params.${each.name}`);
+    if (each.op === 'across') found.add(`across.${each.name}`);
+  }
+  return [...found];
+}

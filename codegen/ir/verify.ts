@@ -75,9 +75,17 @@ function checkNames(policy: Policy, errors: Collector): void {
       `"${policy.name}" cannot be a policy's name.`,
       'lower-case letters, digits and hyphens, at most 40, a letter first',
     );
-  for (const { name } of policy.params)
-    if (!plain(name))
-      errors.report('bad-name', place(policy, `params.${name}`), `"${name}" cannot be a parameter's name.`, hint);
+  for (const { name } of policy.params) {
+    const at = place(policy, `params.${name}`);
+    if (!plain(name)) errors.report('bad-name', at, `"${name}" cannot be a parameter's name.`, hint);
+    if (name === 'policy' || name === 'ratio')
+      errors.report(
+        'bad-name',
+        at,
+        `"${name}" cannot be a parameter's name: requests name their policy and ratio so.`,
+        'choose another name, such as budget',
+      );
+  }
   for (const { name } of policy.states) {
     const at = place(policy, `accumulate.${name}`);
     if (!plain(name)) errors.report('bad-name', at, `"${name}" cannot be a state's name.`, hint);

@@ -1,4 +1,5 @@
 /** The cost formulas of a plan's passes, as numbers. */
+import type { Pass, Plan } from './types.ts';
 
 /** A sum of products over d (head size), g (query group), b (bytes of an element) and s (states), such as `2*d*b + 4*g`. */
 export function cost(formula: string, values: { d: number; g: number; b: number; s: number }): number {
@@ -6,4 +7,46 @@ export function cost(formula: string, values: { d: number; g: number; b: number;
   return formula
     .split('+')
     .reduce((sum, term) => sum + term.split('*').reduce((product, text) => product * factor(text), 1), 0);
+}
+
+/** What one pass costs at a shape and a length. */
+export interface Cost extends Pass {
+  readonly bytesPerSlot: number;
+  readonly flopsPerSlot: number;
+  /** of one KV head that it touches when it runs, and how often that is, in words */
+  readonly slots: number;
+  readonly per: string;
+  /** over all layers and heads, each time it runs */
+  readonly total: { readonly bytes: number; readonly flops: number };
+}
+
+/** Slots of a head: of the whole sequence, live after a compaction, live before one. */
+interface Slots {
+  readonly length: number;
+  readonly live: number;
+  readonly moved: number;
+}
+
+function touched(pass: Pass['name'], { length, live, moved }: Slots): [slots: number, per: string] {
+  if (pass === 'observe') return [length / 2, 'a prompt token, on average'];
+  if (pass === 'select') return [moved, 'a compaction'];
+  if (pass === 'compact') return [live, 'a compaction'];
+  return [pass === 'append' ? 1 : live, 'a generated token'];
+}
+
+/** The passes of a plan at a model's shape. */
+export function costsOf(
+  { passes, states }: Plan,
+  shape: { d: number; g: number; b: number; layers: number; kvHeads: number },
+  slots: Slots,
+): Cost[] {
+  return passes.map((pass) => {
+    const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
+      cost(each, { ...shape, s: states.length }),
+    );
+    const [count, per] = touched(pass.name, slots);
+    const heads = count * shape.layers * shape.kvHeads;
+    const total = { bytes: heads * bytesPerSlot, flops: heads * flopsPerSlot };
+    return { ...pass, bytesPerSlot, flopsPerSlot, slots: count, per, total };
+  });
 }

@@ -1,5 +1,5 @@
 /** Policy + target → Plan: what the score reads decides which passes run, what a page carries and who may share it. */
-import { fieldsOf, paramsOf } from '../ir/fields.ts';
+import { fieldsOf, paramsOf, readsOf } from '../ir/fields.ts';
 import type { Policy } from '../ir/nodes.ts';
 import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
 import { planCuda } from './cuda.ts';
@@ -67,6 +67,13 @@ const observing: Record<Target, Pick<Pass, 'why' | 'bytes' | 'flops'>> = {
   },
 };
 
+/** What a slot's score depends on, in words. */
+function scoredBy({ score }: Policy): string {
+  if (!score) return 'there is no score: the oldest leave first';
+  const read = readsOf(score);
+  return read.length ? `the score reads ${read.join(', ')}` : 'the score is a constant: the oldest leave first';
+}
+
 /** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
 function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
   const list: Pass[] = [
@@ -102,11 +109,7 @@ function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
     list.push({
       name: 'select',
       when: 'each compaction',
-      why: vectors
-        ? 'the score reads keys or values'
-        : policy.states.length
-          ? 'the score reads states'
-          : 'the score is the position',
+      why: scoredBy(policy),
       bytes: `${vectors ? `${vectors}*d*b + ` : ''}4 + 4*s`,
       flops: vectors ? `${4 * vectors}*d` : '4',
     });

@@ -48,7 +48,10 @@ export function checkRatio(plan: Plan, given: Given, ratio: number | undefined):
     );
   const param = paramOf(budget);
   if (param !== undefined && given[param] !== undefined)
-    throw new RequestError(`A ratio of ${ratio} and ${param} ${given[param]} both say what to keep: give one.`, 'ratio');
+    throw new RequestError(
+      `A ratio of ${ratio} and ${param} ${given[param]} both say what to keep: give one.`,
+      'ratio',
+    );
 }
 
 /** The ratio that concerns a request: its own, or the server's where it sets no budget itself. */

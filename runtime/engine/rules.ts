@@ -27,8 +27,8 @@ export class Rules extends Sizes {
     this.everyN = !counts ? n : n > 0 ? Math.min(n, slack + 1) : slack + 1;
   }
 
-  /** n of every(n); 'auto' makes each compaction keep the ratio of what is live. */
-  private everyAt(length: number): number {
+  /** n of every(n), 0 without it; 'auto' makes each compaction keep the ratio of what is live. */
+  everyAt(length: number): number {
     if (this.everyN >= 0) return this.everyN;
     const r = this.ratio ?? 0.8;
     return Math.max(1, Math.round((this.budget(length) * (1 - r)) / r));
@@ -97,8 +97,6 @@ export class Rules extends Sizes {
 
 /** Whether a policy evicts while tokens are generated, to a number of slots that is known beforehand. */
 export const isBounded = ({ keep, when, window }: Pick<Plan, 'keep' | 'when' | 'window'>): boolean =>
-  'budget' in keep &&
-  window.classes.length === 0 &&
-  when.some(({ kind }) => kind === 'over' || kind === 'every');
+  'budget' in keep && window.classes.length === 0 && when.some(({ kind }) => kind === 'over' || kind === 'every');
 
 export const pagesFor = (slots: number): number => Math.ceil(slots / PAGE);

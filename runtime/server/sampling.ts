@@ -5,22 +5,36 @@ import { PAGE } from '../contract/records.ts';
 import { ApiError } from './errors.ts';
 import type { CommonRequest } from './schemas.ts';
 
-/** The policy and its parameters, from sparse_kv or vLLM's vllm_xargs (sparse_kv_policy, sparse_kv_<parameter>). */
-function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params'> {
+/**
+ * The policy, its parameters and a ratio instead of its budget, from sparse_kv or vLLM's vllm_xargs (sparse_kv_policy,
+ * sparse_kv_ratio, sparse_kv_<parameter>).
+ */
+function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params' | 'ratio'> {
   const given: Record<string, unknown> = { ...body.sparse_kv };
-  for (const [name, value] of Object.entries(body.vllm_xargs ?? {}))
-    if (name.startsWith('sparse_kv_')) given[name.slice('sparse_kv_'.length)] = value;
+  for (const [long, value] of Object.entries(body.vllm_xargs ?? {})) {
+    if (!long.startsWith('sparse_kv_')) continue;
+    const name = long.slice('sparse_kv_'.length);
+    if (Object.hasOwn(given, name))
+      throw new ApiError(
+        400,
+        `sparse_kv.${name} and vllm_xargs.${long} say the same thing: send one.`,
+        `vllm_xargs.${long}`,
+      );
+    given[name] = value;
+  }
   const { policy, ...rest } = given;
   if (policy !== undefined && policy !== null && typeof policy !== 'string')
     throw new ApiError(400, 'sparse_kv.policy must be the name of a policy.', 'sparse_kv.policy');
-  const params: Record<string, number> = {};
+  const numbers: Record<string, number> = {};
   for (const [name, value] of Object.entries(rest)) {
+    if (name === 'ratio' && value === null) continue;
     const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
     if (typeof number !== 'number' || Number.isNaN(number))
       throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
-    params[name] = number;
+    numbers[name] = number;
   }
-  return { policy: policy ?? undefined, params };
+  const { ratio, ...params } = numbers;
+  return { policy: policy ?? undefined, params, ratio };
 }
 
 function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number> | undefined {

@@ -25,9 +25,12 @@ export const validator: FastifySchemaCompiler<z.ZodType> =
 /** Any names, with values of one kind; unlike z.record it ends at the first wrong one. */
 const record = <T extends z.ZodType>(value: T) => z.object({}).catchall(value);
 
-/** Per-request policy: { policy, …declared parameters }. */
+/** Per-request policy: { policy, ratio, …declared parameters }. */
 export const sparseKv = z
-  .object({ policy: z.string().nullish() })
+  .object({
+    policy: z.string().nullish(),
+    ratio: z.union([z.number(), z.string()], { error: 'must be a number' }).nullish(),
+  })
   .catchall(z.union([z.number(), z.string()], { error: 'must be a number' }));
 
 const sampling = {
