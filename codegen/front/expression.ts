@@ -6,7 +6,7 @@ import { Node as Ast, type BinaryExpression, type CallExpression, SyntaxKind, ts
 import { builtin, builtins } from '../ir/builtins.ts';
 import { constInitializer, declaredIn, definition } from './constant.ts';
 import { Collector } from '../ir/diagnostics.ts';
-import { instead, operators, stateHint } from './forms.ts';
+import { forVectors, instead, operators, stateHint } from './forms.ts';
 import { type Node, type SlotField, type Span, slotTypes } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
 import { all, type FunctionLike, Reported, Statements, type Value } from './statements.ts';
@@ -148,7 +148,15 @@ export class Lowering extends Statements {
     if (!operator)
       return this.fail('unsupported-syntax', ast, `${token.getText()} is not part of the language.`, instead[kind]);
     const { fn, from, to } = operator;
-    const [a, b] = all([() => this.typed(ast.getLeft(), from), () => this.typed(ast.getRight(), from)]);
+    const [left, right] = [ast.getLeft(), ast.getRight()];
+    if (from === 'f32') {
+      const [a, b] = all([() => this.node(left), () => this.node(right)]);
+      const vectors: [boolean, boolean] = [a.type === 'vec', b.type === 'vec'];
+      const hint = forVectors(token.getText(), left.getText(), right.getText(), vectors);
+      if (vectors[0] || vectors[1])
+        this.fail('wrong-type', ast, `${token.getText()} works on numbers; here is a vector.`, hint);
+    }
+    const [a, b] = all([() => this.typed(left, from), () => this.typed(right, from)]);
     return { op: 'binary', type: to, fn, a, b, span };
   }
 

@@ -46,6 +46,26 @@ export const instead: Partial<Record<SyntaxKind, string>> = {
   [SyntaxKind.ObjectLiteralExpression]: 'name each value with a const',
 };
 
+/** What to write where an operator meets a vector; `left` and `right` are the operands' texts. */
+export function forVectors(operator: string, left: string, right: string, vectors: [boolean, boolean]): string {
+  const [vector, other] = vectors[0] ? [left, right] : [right, left];
+  const both = vectors[0] && vectors[1];
+  switch (operator) {
+    case '*':
+      return both
+        ? `dot(${left}, ${right}) is a number, mul(${left}, ${right}) a vector`
+        : `scale(${vector}, ${other})`;
+    case '/':
+      return both || vectors[1] ? 'vectors are not divided: divide their norms' : `scale(${left}, 1 / ${right})`;
+    case '+':
+    case '-':
+      if (both) return `${operator === '+' ? 'add' : 'sub'}(${left}, ${right})`;
+      return 'add and sub take two vectors; scale multiplies one by a number';
+    default:
+      return `norm(${vector}) is a number`;
+  }
+}
+
 /** Plain words for types. */
 export const says: Readonly<Record<Type, string>> = { f32: 'a number', bool: 'a boolean', vec: 'a vector' };
 

@@ -1,9 +1,8 @@
-/** Finds the policy in a TypeScript file. TypeScript's own complaints pass through first. */
+/** Finds the policy in a module of TypeScript or JavaScript. TypeScript's own complaints pass through first. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
   type CallExpression,
-  type Diagnostic,
   type Node,
   type ObjectLiteralExpression,
   Project,
@@ -11,6 +10,7 @@ import {
   SyntaxKind,
   ts,
 } from 'ts-morph';
+import { complain } from './complaints.ts';
 import { declaredIn, definition, dslFolder } from './constant.ts';
 import { type Collector, stage } from '../ir/diagnostics.ts';
 import { textOf } from './text.ts';
@@ -42,6 +42,8 @@ function theProject(): Project {
       strict: true,
       noEmit: true,
       allowImportingTsExtensions: true,
+      allowJs: true,
+      checkJs: true,
       skipLibCheck: true,
       paths: { skv: [join(dslFolder, 'index.ts')] },
     },
@@ -80,14 +82,23 @@ export function read(path: string, gather?: Collector): Syntax {
     const file = resolve(path);
     const start: Span = { file, line: 1, column: 1, length: 1 };
     if (!existsSync(file)) {
-      const hint = 'give the path of a TypeScript file, or the name of a shipped policy';
+      const hint = 'give the path of a policy file, or the name of a shipped policy';
       errors.report('no-policy', start, `There is no file ${path}.`, hint);
+      errors.done();
+    }
+    if (!/\.m?[jt]s$/.test(file)) {
+      const hint = 'save it as .ts or .js, with import { definePolicy } from "skv"';
+      errors.report(
+        'no-policy',
+        start,
+        `A policy is a module of TypeScript or JavaScript: .ts, .mts, .js or .mjs.`,
+        hint,
+      );
       errors.done();
     }
     const [source] = preload([file]);
     const files = [source, ...importsOf(source)];
-    for (const checked of files)
-      for (const diagnostic of checked.getPreEmitDiagnostics()) passOn(diagnostic, source, errors);
+    for (const checked of files) complain(checked, errors);
     const [call, second] = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
     const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
     if (!call) {
@@ -115,19 +126,6 @@ export function read(path: string, gather?: Collector): Syntax {
   });
 }
 
-/** TypeScript's own complaint, with its code. One about a field stands for all that the field holds. */
-function passOn(diagnostic: Diagnostic, source: SourceFile, errors: Collector): void {
-  const from = diagnostic.getSourceFile() ?? source;
-  const start = diagnostic.getStart() ?? 0;
-  const { line, column } = from.getLineAndColumnAtPos(start);
-  const span = { file: from.getFilePath(), line, column, length: Math.max(1, diagnostic.getLength() ?? 1) };
-  const text = diagnostic.getMessageText();
-  const message = typeof text === 'string' ? text : flatten(text.compilerObject);
-  const field = from.getDescendantAtPos(start)?.getParentIfKind(SyntaxKind.PropertyAssignment);
-  const covers = field && field.getStart() === start ? spanOf(field) : span;
-  errors.report('type-error', span, `TS${diagnostic.getCode()}: ${message}`, undefined, covers);
-}
-
 const isDefinePolicy = (call: CallExpression): boolean =>
   declaredIn('policy.ts', definition(call.getExpression())) === 'definePolicy';
 
@@ -141,13 +139,6 @@ function importsOf(source: SourceFile, seen = new Set<SourceFile>([source])): So
     found.push(target, ...importsOf(target, seen));
   }
   return found;
-}
-
-/** A chained TypeScript message: the last link is the one that says it. */
-function flatten(message: ts.DiagnosticMessageChain): string {
-  const lines = [message.messageText];
-  for (let next = message.next?.[0]; next; next = next.next?.[0]) lines.push(next.messageText);
-  return lines.join('\n');
 }
 
 function docOf(call: CallExpression): string {

@@ -60,6 +60,13 @@ function once(make: () => Node): () => Node {
   };
 }
 
+/** What makes a number of a vector, where a number is needed. */
+function vectorHint(ast: Ast, type: Type, node: Node): string | undefined {
+  if (type !== 'f32' || node.type !== 'vec') return undefined;
+  const text = ast.getText();
+  return Ast.isPrefixUnaryExpression(ast.getParent()) ? `scale(${text}, -1)` : `norm(${text}) is a number`;
+}
+
 /** The half of lowering that knows functions and statements; expression.ts adds what an expression is. */
 export abstract class Statements {
   protected readonly env = new Map<Ast, Value>();
@@ -215,7 +222,7 @@ export abstract class Statements {
   protected typed(ast: Ast, type: Type): Node {
     const node = this.node(ast);
     if (node.type !== type) {
-      const hint = type === 'bool' && node.type === 'f32' ? 'compare it: x > 0' : undefined;
+      const hint = type === 'bool' && node.type === 'f32' ? 'compare it: x > 0' : vectorHint(ast, type, node);
       this.fail('wrong-type', ast, `Here ${says[type]} is needed; this is ${says[node.type]}.`, hint);
     }
     return node;
