@@ -1,4 +1,4 @@
-/** A policy author's mistakes as data: what, where, what to do. docs/errors.md has an entry for each slug. */
+/** A policy author's mistakes as data: what, where, what to do. docs/errors.md has an entry for each slug, which `skv errors` prints. */
 import { readFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import type { Span } from './nodes.ts';
@@ -96,7 +96,7 @@ export function format(diagnostic: Diagnostic, base = process.cwd()): string {
   const frame = codeFrame(span);
   if (frame.length) out.push(...frame, '');
   if (hint) out.push(`  hint: ${hint}`);
-  out.push(`  docs/errors.md#${slug}`);
+  out.push(`  more: skv errors ${slug}`);
   return out.join('\n');
 }
 
