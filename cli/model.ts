@@ -6,6 +6,7 @@ import type { EngineOptions } from '../runtime/engine/types.ts';
 import { loadModel } from '../runtime/model/load.ts';
 import { parseList } from '../runtime/native/processors.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
+import { parseBytes, parseRatio, whole } from './flags.ts';
 import { note, progressLine } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
 
@@ -43,36 +44,12 @@ export interface EngineFlags {
   enablePrefixCaching?: boolean;
 }
 
-const positive = (flag: string, text: string | undefined): number | undefined => {
-  if (text === undefined) return undefined;
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
-  return value;
-};
-
-/** 2GiB, 512MiB, 1000000 … */
-export function parseBytes(flag: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const [, number, unit = ''] = text.match(/^(\d+(?:\.\d+)?)\s*([KMG]i?B?|B)?$/i) ?? [];
-  if (number === undefined) throw new UserError(`--${flag} ${text}: write a size such as 512MiB or 2GiB.`);
-  const power = { K: 1, M: 2, G: 3 }[unit[0]?.toUpperCase() as 'K'] ?? 0;
-  return Math.floor(Number(number) * 1024 ** power);
-}
-
 /** 0,2-4 */
 function parseCpus(text: string | undefined): number[] | undefined {
   const cpus = text === undefined ? undefined : parseList(text);
   if (text !== undefined && cpus === undefined)
     throw new UserError(`--cpu ${text}: write numbers of processors, such as 0,2-4.`);
   return cpus;
-}
-
-export function parseRatio(flag: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const ratio = Number(text);
-  if (!(ratio > 0 && ratio <= 1))
-    throw new UserError(`--${flag} ${text}: a number above 0, up to 1, is needed (0.2 keeps 20 %).`);
-  return ratio;
 }
 
 export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
@@ -85,10 +62,10 @@ export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags
     ratio: parseRatio('sparse-kv-cache-ratio', flags.sparseKvCacheRatio),
     kvType: dtype,
     kvCacheBytes: parseBytes('kv-cache-memory', flags.kvCacheMemory),
-    maxBatchedTokens: positive('max-num-batched-tokens', flags.maxNumBatchedTokens),
-    maxSeqs: positive('max-num-seqs', flags.maxNumSeqs),
-    maxModelLen: positive('max-model-len', flags.maxModelLen),
-    threads: positive('threads', flags.threads),
+    maxBatchedTokens: whole('max-num-batched-tokens', flags.maxNumBatchedTokens),
+    maxSeqs: whole('max-num-seqs', flags.maxNumSeqs),
+    maxModelLen: whole('max-model-len', flags.maxModelLen),
+    threads: whole('threads', flags.threads),
     cpus: parseCpus(flags.cpu),
     note: (line) => note(`skv: ${line}`),
     prefixCache: flags.enablePrefixCaching,

@@ -39,8 +39,17 @@ function mistake(error: unknown): string | undefined {
   return text && `skv: ${text}`;
 }
 
+/** A reader that has seen enough, such as `head`, ends the command: it is no failure of it. */
+function stopWhenUnread(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(0);
+  });
+}
+
 /** Runs a command and turns what it throws into a message and an exit code. */
 export async function main(command: () => Promise<unknown>): Promise<void> {
+  stopWhenUnread();
   try {
     await command();
   } catch (error) {
@@ -83,16 +92,4 @@ export function progressLine(label: string): { at(done: number, total?: number):
       if (drawn) process.stderr.write('\r\x1b[2K');
     },
   };
-}
-
-/** name=value pairs as numbers. */
-export function parseParams(pairs: readonly string[]): Record<string, number> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const [, name, text] = pair.match(/^([A-Za-z][A-Za-z0-9_]*)=(.+)$/) ?? [];
-      if (!name || Number.isNaN(Number(text)))
-        throw new UserError(`--param ${pair}: write name=number, for example --param budget=512.`);
-      return [name, Number(text)];
-    }),
-  );
 }

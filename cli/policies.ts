@@ -3,6 +3,8 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, shipped } from '../codegen/build.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
+import { checkRatio, valuesOf } from '../runtime/engine/params.ts';
+import { parseParams, parseRatio } from './flags.ts';
 import { note } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
 import { root } from '../toolchain/folders.mjs';
@@ -25,6 +27,15 @@ export function policyFile(nameOrFile: string): string {
   throw new UserError(
     `There is no policy ${nameOrFile}: neither a file nor one of ${shippedNames().join(', ')}.${hint}`,
   );
+}
+
+/** What --param and --ratio ask of a policy; refused before a model is opened, if it has nothing to do with them. */
+export function askedOf({ plan }: BuiltPolicy, flags: { param: string[]; ratio?: string }) {
+  const params = parseParams(flags.param);
+  const ratio = parseRatio('ratio', flags.ratio);
+  valuesOf(plan, params);
+  checkRatio(plan, params, ratio);
+  return { params, ratio };
 }
 
 export async function buildPolicy(nameOrFile: string): Promise<BuiltPolicy> {

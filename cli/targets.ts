@@ -16,7 +16,11 @@ export type TargetOptions = BuildOptions & { target: Target };
 /** Options of a build for each target of a comma-separated list. */
 export function targetOptions({ target, arch, cudaPath, headDim, kv }: TargetFlags): TargetOptions[] {
   const cuda = { cudaPath, archs: archs(arch), headDims: headDims(headDim), kvTypes: kvTypes(kv) };
-  return list(target).map((name) => {
+  const targets = list(target);
+  const [given] = Object.entries({ arch, 'cuda-path': cudaPath, 'head-dim': headDim, kv }).filter(([, text]) => text);
+  if (given && !targets.includes('cuda'))
+    throw new UserError(`--${given[0]} ${given[1]} is for CUDA kernels: add --target cuda.`);
+  return targets.map((name) => {
     if (name !== 'cpu' && name !== 'cuda') throw new UserError(`--target ${target}: cpu and cuda are possible.`);
     return name === 'cpu' ? { target: name } : { target: name, ...cuda };
   });

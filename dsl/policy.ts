@@ -229,31 +229,33 @@ export const mean = (width: number): PoolRule => ({ kind: 'mean', width });
  */
 export const peak = (width: number): PoolRule => ({ kind: 'max', width });
 
+/** Budgets that flow between heads, as `pooled` makes them. */
+export interface PooledRule {
+  /** Which rule this is. */
+  readonly kind: 'pooled';
+  /** The part of each head's budget that stays its own: 0 … 1. */
+  readonly alpha: number;
+}
 /**
  * Budgets flow between the KV heads of a layer (Ada-KV); the part alpha, 0 … 1, of each head's budget stays its own.
  * @example
  * heads: pooled(0.5)
  */
-export const pooled = (alpha: number) =>
-  ({
-    /** Which rule this is. */
-    kind: 'pooled',
-    /** The part of each head's budget that stays its own: 0 … 1. */
-    alpha,
-  }) as const;
+export const pooled = (alpha: number): PooledRule => ({ kind: 'pooled', alpha });
+/** Budgets that fall by layer, as `pyramid` makes them. */
+export interface PyramidRule {
+  /** Which rule this is. */
+  readonly kind: 'pyramid';
+  /** The budget over the last layer's: a number from 1. */
+  readonly beta: number;
+}
 /**
  * Budgets fall from the first layer to the last (PyramidKV) around the policy's budget, which stays their mean. The last
  * layer gets the part 1 / beta of it; beta is a number from 1.
  * @example
  * layers: pyramid(20)
  */
-export const pyramid = (beta: number) =>
-  ({
-    /** Which rule this is. */
-    kind: 'pyramid',
-    /** The budget over the last layer's: a number from 1. */
-    beta,
-  }) as const;
+export const pyramid = (beta: number): PyramidRule => ({ kind: 'pyramid', beta });
 
 type Params = Readonly<Record<string, Param>>;
 /** Names of a declaration that has none are none, not every string. */
@@ -429,7 +431,7 @@ export interface PolicySpec<
    * @example
    * heads: 'shared'
    */
-  readonly heads?: 'own' | 'shared' | { readonly kind: 'pooled'; readonly alpha: number };
+  readonly heads?: 'own' | 'shared' | PooledRule;
   /**
    * How the budget varies by layer: `'uniform'` · `pyramid(beta)` · a table of factors, 0 … 1,024, as many as the model
    * has layers. A mean of 1 keeps what the budget says.
@@ -437,7 +439,7 @@ export interface PolicySpec<
    * @example
    * layers: [1.5, 1, 0.5]
    */
-  readonly layers?: 'uniform' | { readonly kind: 'pyramid'; readonly beta: number } | readonly number[];
+  readonly layers?: 'uniform' | PyramidRule | readonly number[];
   /**
    * Which candidates stay: `topK(budget)`, the best · `chunks(n, budget)`, whole chunks · `above(threshold)` · `everything`.
    * Sizes are slots of each KV head.

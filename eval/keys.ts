@@ -34,7 +34,7 @@ export interface PromptSpec {
 export interface KeySpec {
   /** fraction of the sequence to keep, above 0, up to 1; instead of the policy's budget */
   ratio?: number;
-  params?: Record<string, number>;
+  params?: Readonly<Record<string, number>>;
   /** the prompt ends before the question, which is fed after the policy has thinned the text */
   blind?: boolean;
 }

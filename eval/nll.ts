@@ -10,7 +10,7 @@ export interface NllSpec {
   count: number;
   /** fraction of the sequence to keep, above 0, up to 1; instead of the policy's budget */
   ratio?: number;
-  params?: Record<string, number>;
+  params?: Readonly<Record<string, number>>;
 }
 
 export interface Nll {

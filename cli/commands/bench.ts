@@ -4,7 +4,8 @@ import type { PeerPart } from '../../bench/peers/parts.ts';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { type Report, type ReportFlags, deliver } from '../../bench/report.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { longText, openModel, parseBytes } from '../model.ts';
+import { parseBytes, positive, whole } from '../flags.ts';
+import { longText, openModel } from '../model.ts';
 import { note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
@@ -16,21 +17,6 @@ interface Common extends ReportFlags {
 
 interface Repeated extends Common {
   runs: string;
-}
-
-function whole(flag: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
-  return value;
-}
-
-function positive(flag: string, text: string, most = Number.POSITIVE_INFINITY): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= most))
-    throw new UserError(
-      `--${flag} ${text}: a number above 0${Number.isFinite(most) ? `, up to ${most},` : ''} is needed.`,
-    );
-  return value;
 }
 
 function lengths(flag: string, text: string): Lengths {
@@ -97,7 +83,7 @@ interface ServeFlags extends Common {
   url?: string;
   apiKey?: string;
   rate: string[];
-  requests: string;
+  requests?: string;
   prompt: string;
   output: string;
   policy: string[];
@@ -116,6 +102,8 @@ function weighted(text: string): { type: string; weight: number } {
 }
 
 export async function serve(flags: ServeFlags): Promise<void> {
+  if (flags.apiKey !== undefined && flags.url === undefined)
+    throw new UserError('--api-key is for the server at --url; the one that is started here needs none.');
   const { serve: run } = await import('../../bench/serve.ts');
   const wanted = (flags.policy.length ? flags.policy : ['none']).map(weighted);
   const policies = [];
@@ -134,7 +122,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     rates: (flags.rate.length ? flags.rate : quick ? ['4'] : ['0.5', '1', '2', '4']).map((rate) =>
       positive('rate', rate),
     ),
-    requests: quick ? Math.min(8, whole('requests', flags.requests)) : whole('requests', flags.requests),
+    requests: whole('requests', flags.requests ?? (quick ? '8' : '40')),
     prompt: lengths('prompt', flags.prompt),
     output: lengths('output', flags.output),
     policies,
@@ -154,7 +142,7 @@ interface PolicyFlags extends Repeated {
   policy: string[];
   keep: string[];
   kvCacheMemory: string;
-  requests: string;
+  requests?: string;
   prompt: string;
   output: string;
   text?: string;
@@ -189,8 +177,8 @@ export async function policies(flags: PolicyFlags): Promise<void> {
         ratios: (flags.keep.length ? flags.keep : quick ? ['0.2'] : ['0.5', '0.2', '0.1']).map((keep) =>
           positive('keep', keep, 1),
         ),
-        pool: parseBytes('kv-cache-memory', flags.kvCacheMemory)!,
-        requests: quick ? Math.min(6, whole('requests', flags.requests)) : whole('requests', flags.requests),
+        pool: parseBytes('kv-cache-memory', flags.kvCacheMemory),
+        requests: whole('requests', flags.requests ?? (quick ? '6' : '16')),
         prompt,
         output: whole('output', flags.output),
         runs: whole('runs', flags.runs),

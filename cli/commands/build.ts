@@ -22,12 +22,13 @@ export async function buildAll(
         const { name, target, hash } = plan;
         const usage = flags.report ? usageOf(directory) : undefined;
         const kernels = usage && report(usage);
+        const { size } = statSync(library);
         if (flags.json) {
-          json({ name, target, hash, library, directory, kernels });
+          json({ name, target, hash, library, directory, ...(flags.report && { size, seconds, kernels }) });
           continue;
         }
-        const size = flags.report ? `  ${bytes(statSync(library).size)}, ${seconds.toFixed(1)} s` : '';
-        say(`${name}  ${target}  ${library}${size}`);
+        const sizes = flags.report ? `  ${bytes(size)}, ${seconds.toFixed(1)} s` : '';
+        say(`${name}  ${target}  ${library}${sizes}`);
         if (kernels) for (const line of table(kernels, true)) say(`  ${line}`);
       } catch (error) {
         if (!(error instanceof PolicyErrors)) throw error;

@@ -1,76 +1,56 @@
+/** skv eval: policies on a text, next to the full cache. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
-import type { LoadedModel } from '../../runtime/model/types.ts';
 import { keyPrompts, keys } from '../../eval/keys.ts';
-import { longText, openModel, parseRatio } from '../model.ts';
 import { nll } from '../../eval/nll.ts';
-import { bytes, json, parseParams, say } from '../output.ts';
+import type { GenerateRequest } from '../../runtime/engine/types.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { buildPolicy } from '../policies.ts';
+import { whole } from '../flags.ts';
+import { longText, openModel } from '../model.ts';
+import { bytes, json, say } from '../output.ts';
+import { askedOf, buildPolicy } from '../policies.ts';
 
 interface EvalFlags {
   model: string;
   text: string;
   prefix: string;
-  continue: string;
-  trials: string;
-  seed: string;
-  blind?: boolean;
   policy: string[];
   param: string[];
   ratio?: string;
   json?: boolean;
 }
 
-const measures = { nll: evaluateNll, keys: evaluateKeys };
+/** A measured policy, and what was asked of it. */
+type Subject = BuiltPolicy & Pick<GenerateRequest, 'params' | 'ratio'>;
 
-/** skv eval MEASURE: policies on a text, next to the full cache. */
-export async function evaluate(measure: string, flags: EvalFlags): Promise<void> {
-  if (!Object.hasOwn(measures, measure))
-    throw new UserError(`skv eval ${measure}: the measures ${Object.keys(measures).join(', ')} are possible.`);
-  await measures[measure as keyof typeof measures](flags);
+/** The full cache and every policy, checked against --param and --ratio, which must concern one at least. */
+async function subjectsOf(flags: EvalFlags): Promise<Subject[]> {
+  const names = flags.policy.filter((name) => name !== 'none' && name !== 'auto');
+  if (names.length === 0 && (flags.param.length > 0 || flags.ratio !== undefined))
+    throw new UserError('--param and --ratio are for a policy: name one with --policy.');
+  const policies: Subject[] = [await buildPolicy('none')];
+  for (const name of names) {
+    const policy = await buildPolicy(name);
+    policies.push({ ...policy, ...askedOf(policy, flags) });
+  }
+  return policies;
 }
 
-interface Opened {
-  model: LoadedModel;
-  tokens: Int32Array;
-  /** runs the measure with the full cache, then with every policy */
-  each<T>(run: (policy: BuiltPolicy, how: How) => Promise<T>): Promise<(T & { policy: string })[]>;
-}
+const how = ({ params, ratio }: Subject) => ({ params, ratio });
 
-interface How {
-  ratio?: number;
-  params: Record<string, number>;
-}
-
-/** What every measure needs: compiled policies, the model, and as many tokens of text or more. */
-async function open(flags: EvalFlags, needed: number, addBos: boolean): Promise<Opened> {
-  const policies: BuiltPolicy[] = [];
-  for (const name of ['none', ...flags.policy.filter((name) => name !== 'none' && name !== 'auto')])
-    policies.push(await buildPolicy(name));
-  const model = await openModel(flags.model);
-  const tokens = longText(model, flags.text, needed, addBos);
-  const how: How = { params: parseParams(flags.param), ratio: parseRatio('ratio', flags.ratio) };
-  return {
-    model,
-    tokens,
-    each: async (run) => {
-      const results = [];
-      for (const policy of policies) {
-        const { name } = policy.plan;
-        results.push({ policy: name, ...(await run(policy, name === 'none' ? { params: {} } : how)) });
-      }
-      return results;
-    },
-  };
+/** Measures one subject after the other. */
+async function each<T>(subjects: readonly Subject[], run: (subject: Subject) => Promise<T>) {
+  const results: (T & { policy: string })[] = [];
+  for (const subject of subjects) results.push({ policy: subject.plan.name, ...(await run(subject)) });
+  return results;
 }
 
 /** Teacher-forced mean negative log-likelihood, natural log. */
-async function evaluateNll(flags: EvalFlags): Promise<void> {
-  const [prefix, count] = [Number(flags.prefix), Number(flags.continue)];
-  if (!(Number.isInteger(prefix) && prefix > 0 && Number.isInteger(count) && count > 0))
-    throw new UserError('--prefix and --continue are whole numbers of tokens.');
-  const { model, tokens, each } = await open(flags, prefix + count, true);
-  const results = await each((policy, how) => nll(model, policy, { tokens, prefix, count, ...how }));
+export async function evaluateNll(flags: EvalFlags & { continue: string }): Promise<void> {
+  const [prefix, count] = [whole('prefix', flags.prefix), whole('continue', flags.continue)];
+  const subjects = await subjectsOf(flags);
+  const model = await openModel(flags.model);
+  const tokens = longText(model, flags.text, prefix + count, true);
+  const results = await each(subjects, (subject) => nll(model, subject, { tokens, prefix, count, ...how(subject) }));
   const [full, ...rest] = results;
   if (flags.json)
     return json({
@@ -87,14 +67,17 @@ async function evaluateNll(flags: EvalFlags): Promise<void> {
 }
 
 /** Keys hidden in long prompts, found or not. */
-async function evaluateKeys(flags: EvalFlags): Promise<void> {
+export async function evaluateKeys(
+  flags: EvalFlags & { trials: string; seed: string; blind?: boolean },
+): Promise<void> {
   const { blind = false } = flags;
-  const [length, trials, seed] = [Number(flags.prefix), Number(flags.trials), Number(flags.seed)];
-  if (!(Number.isInteger(length) && length > 0 && Number.isInteger(trials) && trials > 0 && Number.isInteger(seed)))
-    throw new UserError('--prefix, --trials and --seed are whole numbers.');
-  const { model, tokens, each } = await open(flags, length * trials, false);
+  const [length, trials] = [whole('prefix', flags.prefix), whole('trials', flags.trials)];
+  const seed = whole('seed', flags.seed, 0);
+  const subjects = await subjectsOf(flags);
+  const model = await openModel(flags.model);
+  const tokens = longText(model, flags.text, length * trials, false);
   const prompts = keyPrompts(model, { text: tokens, length, trials, seed });
-  const results = await each((policy, how) => keys(model, policy, prompts, { ...how, blind }));
+  const results = await each(subjects, (subject) => keys(model, subject, prompts, { ...how(subject), blind }));
   const [full, ...policies] = results;
   if (flags.json) return json({ prefix: length, blind, seed, full, policies });
   say(`${trials} keys in ${length} tokens each${blind ? ', asked for after the text was compressed' : ''}`);

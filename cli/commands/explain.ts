@@ -11,7 +11,7 @@ import { Rules } from '../../runtime/engine/rules.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { CompileError } from '../../toolchain/process.ts';
 import { type KernelReport, report, table } from '../kernels.ts';
-import { parseRatio } from '../model.ts';
+import { parseRatio } from '../flags.ts';
 import { json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
 import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
@@ -66,13 +66,15 @@ function sizeOf(plan: Plan, ratio: number | undefined, shape: Shape): CacheSize 
   rules.budgets(LENGTH, budgets, apart);
   const mean = budgets.reduce((sum, budget) => sum + budget, 0) / shape.layers;
   const bounded = 'budget' in plan.keep;
-  const peaks = rules.peaks(LENGTH, LENGTH);
+  // besides a whole prompt the budget fills while tokens are generated
+  const kept = Math.max(Math.round(mean), window);
+  const steady = rules.besides ? kept : Math.min(LENGTH, kept);
   const values = rules.params(LENGTH);
   return {
     length: LENGTH,
-    steady: bounded ? Math.min(LENGTH, Math.max(Math.round(mean), window)) : null,
-    peak: rules.bounded ? peaks.decode : null,
-    promptPeak: peaks.prompt,
+    steady: bounded ? steady : null,
+    peak: rules.bounded ? steady + rules.between(LENGTH) : null,
+    promptPeak: rules.peaks(LENGTH, LENGTH).prompt,
     every: plan.when.some(({ kind }) => kind === 'every') ? rules.everyAt(LENGTH) : null,
     protected: window,
     layersMean: bounded ? (mean - apart) / rules.budget(LENGTH) : 1,

@@ -1,8 +1,9 @@
 import type { ChatMessage } from '../../runtime/model/types.ts';
 import { openEngine, openModel } from '../model.ts';
-import { bytes, note, parseParams } from '../output.ts';
+import { whole } from '../flags.ts';
+import { bytes, note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { buildPolicy } from '../policies.ts';
+import { askedOf, buildPolicy } from '../policies.ts';
 
 interface RunFlags {
   model: string;
@@ -21,10 +22,11 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
   const temperature = Number(flags.temperature);
   if (!(flags.temperature.trim() && temperature >= 0 && temperature <= 2))
     throw new UserError(`--temperature ${flags.temperature}: a number from 0 (greedy) to 2 is needed.`);
+  const most = whole('max-tokens', flags.maxTokens);
   const policy = await buildPolicy(flags.policy);
+  const asked = askedOf(policy, flags);
   const model = await openModel(flags.model);
   const engine = await openEngine(model, [policy], {
-    sparseKvCacheRatio: flags.ratio,
     maxNumSeqs: '1',
     threads: flags.threads,
     cpu: flags.cpu,
@@ -34,14 +36,16 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
     { role: 'user', content: prompt },
   ];
   const plain = flags.raw || !model.hasChatTemplate;
+  if (plain && flags.system !== undefined)
+    throw new UserError(`--system needs a chat template, and ${model.name} has none.`);
   const tokens = plain
     ? model.tokenizer.encode(prompt, { addBos: true })
     : model.tokenizer.encode(model.chat(messages), { special: true });
-  const maxTokens = Math.min(Number(flags.maxTokens), Math.max(1, engine.maxModelLen - tokens.length));
+  const maxTokens = Math.min(most, Math.max(1, engine.maxModelLen - tokens.length));
   const generation = engine.submit({
     prompt: tokens,
     maxTokens,
-    params: parseParams(flags.param),
+    ...asked,
     stopTokens: model.tokenizer.eos,
     sampling: { temperature },
   });

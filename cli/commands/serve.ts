@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
-import { type EngineFlags, openEngine, openModel, parseBytes } from '../model.ts';
+import { parseBytes, whole } from '../flags.ts';
+import { type EngineFlags, openEngine, openModel } from '../model.ts';
 import { bytes, note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { buildPolicy } from '../policies.ts';
@@ -18,12 +19,6 @@ interface ServeFlags extends EngineFlags {
   logLevel?: string;
 }
 
-function positive(flag: string, text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new UserError(`--${flag} ${text}: a whole number from 1 is needed.`);
-  return value;
-}
-
 function seconds(flag: string, text: string): number {
   const value = Number(text);
   if (!(text.trim() && value >= 0 && value <= 2_000_000))
@@ -36,7 +31,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new UserError(`--port ${flags.port}: a number from 0 to 65535 is needed.`);
   const limits = {
-    maxQueue: positive('max-queue', flags.maxQueue),
+    maxQueue: whole('max-queue', flags.maxQueue),
     bodyLimit: parseBytes('max-body', flags.maxBody),
     timeLimit: seconds('request-timeout', flags.requestTimeout),
     shutdownTimeout: seconds('shutdown-timeout', flags.shutdownTimeout),

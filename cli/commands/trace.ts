@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import type { CompactionEvent } from '../../runtime/engine/types.ts';
 import { openEngine, openModel } from '../model.ts';
-import { json, parseParams, say } from '../output.ts';
+import { whole } from '../flags.ts';
+import { json, say } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { buildPolicy } from '../policies.ts';
+import { askedOf, buildPolicy } from '../policies.ts';
 
 interface TraceFlags {
   model: string;
@@ -19,17 +20,15 @@ interface TraceFlags {
 export async function trace(name: string, flags: TraceFlags): Promise<void> {
   if ((flags.promptFile === undefined) === (flags.tokens === undefined))
     throw new UserError('Give the prompt as --prompt-file FILE or as --tokens FILE.');
-  const maxTokens = Number(flags.maxTokens);
-  if (!Number.isInteger(maxTokens) || maxTokens < 0)
-    throw new UserError(`--max-tokens ${flags.maxTokens}: a whole number from 0 is needed.`);
+  const maxTokens = whole('max-tokens', flags.maxTokens, 0);
   const policy = await buildPolicy(name);
+  const asked = askedOf(policy, flags);
   const model = await openModel(flags.model);
   const prompt =
     flags.tokens !== undefined
       ? tokensFrom(flags.tokens)
       : model.tokenizer.encode(readFileSync(flags.promptFile!, 'utf8'), { addBos: true });
   const engine = await openEngine(model, [policy], {
-    sparseKvCacheRatio: flags.ratio,
     maxNumSeqs: '1',
     kvCacheDtype: flags.kvCacheDtype,
   });
@@ -39,7 +38,7 @@ export async function trace(name: string, flags: TraceFlags): Promise<void> {
     const generation = engine.submit({
       prompt,
       maxTokens: Math.max(1, maxTokens),
-      params: parseParams(flags.param),
+      ...asked,
       onCompaction: (event) => compactions.push(event),
     });
     const tokens = [...prompt];
@@ -73,8 +72,10 @@ function picture(length: number, compactions: readonly CompactionEvent[]): void 
   if (!last) return say('Nothing was compacted: everything is still in the cache.');
   const width = Math.min(96, last.at);
   const shades = ' ░▒▓█';
+  const values = Object.entries(last.params).map(([name, value]) => `${name} ${value}`);
+  const read = values.length ? ` with ${values.join(', ')}` : '';
   say(
-    `${compactions.length} compactions; the last at ${last.at} of ${length} tokens. Each column is ${(last.at / width).toFixed(1)} positions.`,
+    `${compactions.length} compactions; the last at ${last.at} of ${length} tokens${read}. Each column is ${(last.at / width).toFixed(1)} positions.`,
   );
   last.kept.forEach((heads, layer) =>
     heads.forEach((positions, head) => {

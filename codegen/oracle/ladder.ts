@@ -3,7 +3,8 @@
  * climbs it for a user's policy, the suite for hundreds of random ones.
  */
 import type { HostPolicy } from './host.ts';
-import { type SlotValues, advance, score } from '../ir/interpret.ts';
+import { fieldsOf, paramsOf } from '../ir/fields.ts';
+import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
 import type { Param, Policy } from '../ir/nodes.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
@@ -141,6 +142,27 @@ export function interpreted(policy: Policy, at: Situation): Rung {
     });
   });
   return { states, scores: score(policy, slots) };
+}
+
+/** What the score of slot s is computed from, by the names the author writes. */
+export function inputsOf(policy: Policy, at: Situation, s: number): Record<string, Value> {
+  const nodes = [...(policy.score ? [policy.score] : []), ...policy.across.map((each) => each.of)];
+  const slots = Array.from({ length: at.slots }, (_, i) => slotValues(policy, at, i));
+  const { fields, states, params } = slots[s];
+  const named = (prefix: string, values: Iterable<[string, Value]>) =>
+    [...values].map(([name, value]): [string, Value] => [`${prefix}${name}`, value]);
+  return Object.fromEntries([
+    ...[...fieldsOf(nodes)].map((field): [string, Value] => [`slot.${field}`, fields[field]!]),
+    ...named('slot.', Object.entries(states)),
+    ...named(
+      'slot.params.',
+      Object.entries(params).filter(([name]) => paramsOf(nodes).has(name)),
+    ),
+    ...named(
+      'across.',
+      policy.across.map((each): [string, Value] => [each.name, statistic(each, slots)]),
+    ),
+  ]);
 }
 
 /** JavaScript's rung: the author's own functions. */

@@ -2,7 +2,7 @@
 import type { Size } from '../ir/nodes.ts';
 import type { Plan } from './types.ts';
 
-const AWAY = "keep it besides the protected slots: { besides: 'protected' }";
+const AWAY = "let it count the other slots alone: topK(…, { besides: 'protected' })";
 
 /** Sentences, none for most policies. */
 export function advice({ keep, window, params }: Pick<Plan, 'keep' | 'window' | 'params'>): string[] {
@@ -19,17 +19,17 @@ export function advice({ keep, window, params }: Pick<Plan, 'keep' | 'window' | 
   if (window.prompt)
     found.push(
       budget.part
-        ? `The window protects the whole prompt, and the budget of ${said} counts it: while the prompt is more than that, nothing that is generated is kept beyond the window. Or ${AWAY}.`
+        ? `The window protects the whole prompt, and the budget of ${said} counts it: while the prompt is more than that, nothing that is generated is kept beyond the window. You may ${AWAY}.`
         : `The window protects the whole prompt, and the budget of ${said} counts it: after a prompt of ${budget.value} tokens or more nothing that is generated is kept beyond the window. Raise the budget, or ${AWAY}.`,
     );
   if (window.classes.length)
     found.push(
-      `The window protects every ${window.classes.join(' and ')} token, and the budget of ${said} counts them: a text with so many leaves it nothing to choose. Or ${AWAY}.`,
+      `The window protects every ${window.classes.join(' and ')} token, and the budget of ${said} counts them: a text with so many leaves it nothing to choose. You may ${AWAY}.`,
     );
   const [first, last] = [of(window.first), of(window.last)];
   if (budget.part && !first.part && !last.part && first.value + last.value > 0)
     found.push(
-      `The window of ${first.value + last.value} slots is more than the budget of ${said} until ${Math.ceil((first.value + last.value) / budget.value)} tokens are known: up to there nothing else is kept. Or ${AWAY}.`,
+      `The window of ${first.value + last.value} slots is more than the budget of ${said} until ${Math.ceil((first.value + last.value) / budget.value)} tokens are known: up to there nothing else is kept. You may ${AWAY}.`,
     );
   return found;
 }

@@ -288,7 +288,7 @@ export class Engine implements EngineApi {
     if (window < budget || this.told.has(name)) return;
     this.told.add(name);
     this.options.note?.(
-      `${name}: the window protects ${window} slots of a prompt of ${prompt} tokens and the budget is ${budget}, so nothing else is kept. Raise the budget, or keep it { besides: 'protected' }.`,
+      `${name}: the window protects ${window} slots of a prompt of ${prompt} tokens and the budget is ${budget}, so nothing else is kept. Raise the budget, or let it count the other slots alone: topK(…, { besides: 'protected' }).`,
     );
   }
 
@@ -372,7 +372,7 @@ export class Engine implements EngineApi {
     );
     const { plan } = sequence.rules;
     const values = sequence.rules.params(sequence.computed);
-    const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, values[i]]));
+    const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
     sequence.request.onCompaction({ at: sequence.computed, kept, params });
   }
 

@@ -77,6 +77,11 @@ export class Rules extends Sizes {
     return this.bounded && this.chunk > 0 && !this.plan.window.prompt;
   }
 
+  /** Most slots of a head that come between two compactions, where its policy is bounded. */
+  between(length: number): number {
+    return Math.max(1, this.slack + 1, this.everyN !== 0 ? this.everyAt(length) : 0);
+  }
+
   /** Most slots of a head, on average over a layer's heads: while the prompt is read, and until `length` tokens are known. */
   peaks(prompt: number, length: number): { prompt: number; decode: number } {
     if (!this.evicts || this.plan.keep.kind === 'above' || this.classBits) return { prompt, decode: length };
@@ -85,9 +90,7 @@ export class Rules extends Sizes {
     const largest = layers.kind === 'table' ? Math.max(1, ...layers.factors) : layers.kind === 'pyramid' ? 2 : 1;
     const budget = Math.ceil(largest * this.budget(length));
     const most = this.besides ? window + budget : Math.max(window, budget);
-    const extra = this.bounded
-      ? Math.max(1, this.slack >= 0 ? this.slack + 1 : 0, this.everyN !== 0 ? this.everyAt(length) : 0)
-      : length - prompt;
+    const extra = this.bounded ? this.between(length) : length - prompt;
     return {
       prompt: this.boundedPrompt ? Math.min(prompt, most + this.chunk) : prompt,
       decode: Math.min(length, most + extra),
