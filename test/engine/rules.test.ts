@@ -6,6 +6,7 @@ import type { Plan } from '../../codegen/plan/types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 
 const { plan } = await compileSource(shipped('knorm')!);
+const h2oAndSnapkv = await Promise.all(['h2o', 'snapkv'].map((name) => compileSource(shipped(name)!)));
 /** knorm with a budget that is a share of the sequence. */
 const shared: Plan = {
   ...plan,
@@ -72,6 +73,34 @@ test('peaks: to the end where there is a bound, else with what is known', () => 
     { prompt: 364, decode: 301 },
   );
   assert.is(peaks([{ kind: 'over', slack: 0 }], { kind: 'table', factors: [4, 1] }).decode, 1201);
+});
+
+test('a window with a whole prompt counts in peaks, besides its budget or in it', () => {
+  const peaks = (more: Partial<Plan>) =>
+    new Rules({ ...plan, when: [{ kind: 'over', slack: 0 }], ...more }, { budget: 300 }, undefined, 2).peaks(
+      1000,
+      5000,
+    );
+  const window = { ...plan.window, prompt: true };
+  assert.equal(peaks({ window }), { prompt: 1000, decode: 1001 });
+  const keep = { ...(plan.keep as Extract<Plan['keep'], { kind: 'topK' }>), besides: 'protected' as const };
+  assert.equal(peaks({ window, keep }), { prompt: 1000, decode: 1301 });
+  const when: Plan['when'] = [
+    { kind: 'promptChunk', n: 64 },
+    { kind: 'over', slack: 0 },
+  ];
+  assert.is(peaks({ window, keep, when }).prompt, 1000, 'chunks do not bound a prompt that is protected');
+});
+
+test('a ratio moves the parameters that expressions read, not those that observe counts', () => {
+  const { plan: h2o } = h2oAndSnapkv[0];
+  const ratio = new Rules(h2o, {}, 0.05, 2);
+  assert.equal([...ratio.paramsAt(4000, 4000)], [200, 100]);
+  assert.equal([...ratio.paramsAt(300, 4000)], [200, 100], 'while the prompt is read, those of its end');
+  assert.equal([...ratio.paramsAt(6000, 4000)], [300, 150]);
+  assert.equal([...new Rules(h2o, {}, undefined, 2).paramsAt(4000, 4000)], [512, 256]);
+  const { plan: snapkv } = h2oAndSnapkv[1];
+  assert.equal([...new Rules(snapkv, {}, 0.005, 2).paramsAt(4000, 4000)], [20, 32]);
 });
 
 test.run();
