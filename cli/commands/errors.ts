@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { catalogue } from '../../codegen/ir/diagnostics.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { nearest } from '../../toolchain/words.ts';
 import { say } from '../output.ts';
 

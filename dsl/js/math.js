@@ -25,7 +25,11 @@ const LN2_HIGH = f(0.693359375);
 const LN2_LOW = f(-2.1219444e-4);
 /** Adding and taking off rounds to the nearest integer. */
 const ROUND = f(12582912);
-/** e^x within 2 ulp; 0 below -87, infinity above 88.7228. */
+/**
+ * e^x within 2 ulp; 0 below -87, infinity above 88.7228.
+ * @example
+ * score: (slot) => slot.mass * exp(-slot.age / 256)
+ */
 export function exp(x) {
     if (Number.isNaN(x))
         return x;
@@ -38,7 +42,11 @@ export function exp(x) {
     const y = f(f(f(polynomial(r, EXP) * f(r * r)) + r) + 1);
     return fromBits(bits(y) + k * (1 << 23));
 }
-/** Natural logarithm within 2 ulp; subnormal numbers count as 0, negative ones give NaN. */
+/**
+ * Natural logarithm within 2 ulp, for x above 0; 0 and subnormal numbers give -infinity, negative ones NaN.
+ * @example
+ * score: (slot) => log(slot.mass + 1)
+ */
 export function log(x) {
     if (Number.isNaN(x) || x === Infinity)
         return x;
@@ -60,6 +68,8 @@ export function log(x) {
 /**
  * x^y for x >= 0 as exp(y log x); x^0 is 1, a negative x gives NaN. The relative error grows with the exponent it takes:
  * about (2 + 2 |y log x|) · 2^-23.
+ * @example
+ * score: (slot) => slot.mass * pow(0.98, slot.age)
  */
 export function pow(x, y) {
     if (y === 0)
@@ -68,9 +78,17 @@ export function pow(x, y) {
         return NaN;
     return exp(f(y * log(x)));
 }
-/** Logistic function within 4 ulp. */
+/**
+ * Logistic function 1 / (1 + e^-x) within 4 ulp: 0 … 1.
+ * @example
+ * score: (slot) => sigmoid(slot.mass - 1)
+ */
 export const sigmoid = (x) => f(1 / f(1 + exp(-x)));
-/** Within 2e-7 of the true value; relative to it, the error grows towards 0. */
+/**
+ * Hyperbolic tangent, -1 … 1, within 2e-7 of the true value; relative to it, the error grows towards 0.
+ * @example
+ * score: (slot) => tanh(slot.mass)
+ */
 export function tanh(x) {
     if (Number.isNaN(x))
         return x;
@@ -78,16 +96,53 @@ export function tanh(x) {
     const t = f(1 - f(2 / f(exp(f(a + a)) + 1)));
     return x < 0 ? -t : t;
 }
+/**
+ * Square root, rounded correctly; a negative x gives NaN.
+ * @example
+ * score: (slot) => sqrt(slot.mass)
+ */
 export const sqrt = (x) => f(Math.sqrt(x));
+/**
+ * The number without its sign.
+ * @example
+ * score: (slot) => -abs(slot.age - 512)
+ */
 export const abs = (x) => Math.abs(x);
+/**
+ * The largest whole number that is not above x.
+ * @example
+ * score: (slot) => floor(slot.pos / 16)
+ */
 export const floor = (x) => Math.floor(x);
+/**
+ * The smallest whole number that is not below x.
+ * @example
+ * score: (slot) => ceil(slot.mass * 100)
+ */
 export const ceil = (x) => Math.ceil(x);
-/** 1, -1, or x itself when it is 0 or NaN. */
+/**
+ * 1, -1, or x itself when it is 0 or NaN.
+ * @example
+ * score: (slot) => sign(slot.mass - 0.5)
+ */
 export const sign = (x) => (x > 0 ? 1 : x < 0 ? -1 : x);
-/** The first argument unless the second is smaller: NaN in the second is ignored, in the first it stays. */
+/**
+ * The smaller number: the first unless the second is smaller. NaN in the second is ignored, in the first it stays.
+ * @example
+ * score: (slot) => min(slot.mass, 1)
+ */
 export const min = (a, b) => (b < a ? b : a);
-/** The first argument unless the second is larger. */
+/**
+ * The larger number: the first unless the second is larger. NaN in the second is ignored, in the first it stays.
+ * @example
+ * score: (slot) => slot.mass / max(slot.seen, 1)
+ */
 export const max = (a, b) => (b > a ? b : a);
+/**
+ * x, but no less than `low` and no more than `high`; NaN stays NaN.
+ * @example
+ * score: (slot) => clamp(slot.mass, 0, 1)
+ */
 export const clamp = (x, low, high) => min(max(x, low), high);
 const numbers = (v) => v;
 const vec = (v) => v;
@@ -98,7 +153,11 @@ function tree(lanes) {
             lanes[l] += lanes[l + width];
     return lanes[0];
 }
-/** Sum of products: 16 interleaved partial sums in index order, then a tree. */
+/**
+ * Sum of the products of two vectors' elements: 16 interleaved partial sums in index order, then a tree.
+ * @example
+ * score: (slot) => dot(slot.key, slot.value)
+ */
 export function dot(a, b) {
     const [x, y] = [numbers(a), numbers(b)];
     const lanes = new Float32Array(16);
@@ -106,12 +165,42 @@ export function dot(a, b) {
         lanes[i % 16] += f(x[i] * y[i]);
     return tree(lanes);
 }
-/** Euclidean length. */
+/**
+ * Euclidean length of a vector, from 0.
+ * @example
+ * score: (slot) => -norm(slot.key)
+ */
 export const norm = (a) => sqrt(dot(a, a));
-/** Cosine of the angle between two vectors; NaN when one is zero. */
+/**
+ * Cosine of the angle between two vectors, -1 … 1; NaN when one is zero.
+ * @example
+ * across: { anchor: { mean: (slot) => slot.key } },
+ * score: (slot, across) => -cosine(slot.key, across.anchor)
+ */
 export const cosine = (a, b) => f(dot(a, b) / f(norm(a) * norm(b)));
+/**
+ * A vector times a number: every element.
+ * @example
+ * across: { anchor: { mean: (slot) => scale(slot.key, 1 / norm(slot.key)) } },
+ * score: (slot, across) => -dot(slot.key, across.anchor)
+ */
 export const scale = (a, s) => vec(numbers(a).map((x) => x * s));
+/**
+ * Two vectors' sum, element by element.
+ * @example
+ * score: (slot) => norm(add(slot.key, slot.value))
+ */
 export const add = (a, b) => vec(numbers(a).map((x, i) => x + numbers(b)[i]));
+/**
+ * Two vectors' difference, element by element.
+ * @example
+ * across: { middle: { mean: (slot) => slot.key } },
+ * score: (slot, across) => norm(sub(slot.key, across.middle))
+ */
 export const sub = (a, b) => vec(numbers(a).map((x, i) => x - numbers(b)[i]));
-/** Element by element. */
+/**
+ * Two vectors' product, element by element; `dot` is its sum, `scale` the product with a number.
+ * @example
+ * score: (slot) => norm(mul(slot.key, slot.value))
+ */
 export const mul = (a, b) => vec(numbers(a).map((x, i) => x * numbers(b)[i]));

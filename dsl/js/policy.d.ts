@@ -4,171 +4,448 @@
  */
 import type { Slot, Vec } from './slot.js';
 interface Range {
+    /** The value of a request that sets none, in the parameter's unit. */
     readonly default: number;
+    /** Least value a request may set. */
     readonly min: number;
+    /** Largest value a request may set. */
     readonly max: number;
 }
+/** A parameter that counts tokens, as `tokens` makes it. */
 export interface TokensParam extends Range {
+    /** Its unit: whole tokens. */
     readonly kind: 'tokens';
 }
+/** A parameter that is a part of the sequence, as `fraction` makes it. */
 export interface FractionParam extends Range {
+    /** Its unit: a part of the logical length so far, 0 … 1. */
     readonly kind: 'fraction';
 }
+/** A parameter that is a plain number, as `number` makes it. */
 export interface NumberParam extends Range {
+    /** It has no unit: expressions and thresholds read it, nothing is sized by it. */
     readonly kind: 'number';
 }
-/** A declared parameter: a request may set it within its range, without a rebuild. */
+/**
+ * A declared parameter: a request may set it within its range, without a rebuild. Expressions read it as
+ * `slot.params.name`, sizes name it in quotes.
+ * @example
+ * params: { budget: tokens(512), recent: fraction(0.1), decay: number(0.99, { min: 0, max: 1 }) }
+ */
 export type Param = TokensParam | FractionParam | NumberParam;
 interface Limits {
+    /** Least value a request may set, in the parameter's unit; never below 0 for tokens and fractions. */
     readonly min?: number;
+    /** Largest value a request may set, in the parameter's unit. */
     readonly max?: number;
 }
-/** A number of tokens. */
+/**
+ * A parameter that counts whole tokens: 0 … 1,048,576 unless `range` says otherwise.
+ * @example
+ * params: { budget: tokens(512), recent: tokens(64, { max: 256 }) }
+ */
 export declare const tokens: (count: number, range?: Limits) => TokensParam;
-/** A fraction of the sequence's logical length so far. */
+/**
+ * A parameter that is a part of the sequence's logical length so far: 0 … 1 unless `range` says otherwise. As a size it is
+ * rounded to whole slots, one at least.
+ * @example
+ * params: { budget: fraction(0.25), recent: fraction(0.05, { max: 0.2 }) }
+ */
 export declare const fraction: (ratio: number, range?: Limits) => FractionParam;
-/** A plain number, for expressions. */
+/**
+ * A parameter without a unit, for expressions and thresholds: any finite f32 unless `range` says otherwise.
+ * @example
+ * params: { budget: tokens(512), decay: number(0.99, { min: 0, max: 1 }) }
+ */
 export declare const number: (value: number, range?: Limits) => NumberParam;
-/** Keep the highest scores, `budget` slots in all, protected ones included. */
-export interface TopK<N> {
+/** What a budget counts. */
+export interface Counting {
+    /**
+     * `'protected'`: the window's slots are kept besides the budget, which counts the others alone. For windows whose size
+     * depends on the request, such as a whole prompt.
+     * @default the window's slots count: the budget is what a head keeps in all
+     */
+    readonly besides?: 'protected';
+}
+/** Keep the highest scores, as `topK` makes it. */
+export interface TopK<N> extends Counting {
+    /** Which rule this is. */
     readonly kind: 'topK';
+    /** Slots of each KV head: a whole number from 1, or the name of a `tokens` or `fraction` parameter. */
     readonly budget: N;
 }
-export declare const topK: <const N extends string | number>(budget: N) => TopK<N>;
-/** Keep every slot that scores more than a threshold: a number, or a `number` parameter. */
+/**
+ * Keep the highest scores, `budget` slots of each KV head. The window's slots count towards it, unless
+ * `{ besides: 'protected' }` lets them stay in addition. A ratio (`--ratio`, `sparse_kv.ratio`) stands in for the budget.
+ * @example
+ * keep: topK('budget', { besides: 'protected' })
+ */
+export declare const topK: <const N extends string | number>(budget: N, counting?: Counting) => TopK<N>;
+/** Keep by a threshold, as `above` makes it. */
 export interface Above<N> {
+    /** Which rule this is. */
     readonly kind: 'above';
+    /** What a score must exceed: a number, or the name of a `number` parameter. */
     readonly threshold: N;
 }
+/**
+ * Keep every slot that scores more than a threshold, a number or the name of a `number` parameter, in the score's unit.
+ * How many stay is open, so the cache has no bound, and a ratio has nothing to set.
+ * @example
+ * keep: above(0.001)
+ */
 export declare const above: <const N extends string | number>(threshold: N) => Above<N>;
-/** Keep whole chunks of `size` consecutive positions, best mean score first, within `budget` slots. */
-export interface Chunks<N> {
+/** Keep whole chunks, as `chunks` makes it. */
+export interface Chunks<N> extends Counting {
+    /** Which rule this is. */
     readonly kind: 'chunks';
+    /** Positions of a chunk: a whole number, 1 … 65,536. */
     readonly size: number;
+    /** Slots of each KV head: a whole number from 1, or the name of a `tokens` or `fraction` parameter. */
     readonly budget: N;
 }
-export declare const chunks: <const N extends string | number>(size: number, budget: N) => Chunks<N>;
-/** Keep everything. */
+/**
+ * Keep whole chunks of `size` consecutive positions, best mean score first, until one does not fit into `budget` slots. The
+ * window's slots count towards it, unless `{ besides: 'protected' }` lets them stay in addition.
+ * @example
+ * keep: chunks(16, 'budget')
+ */
+export declare const chunks: <const N extends string | number>(size: number, budget: N, counting?: Counting) => Chunks<N>;
+/**
+ * Keep everything: no policy.
+ * @example
+ * keep: everything
+ */
 export declare const everything: {
+    /** Which rule this is. */
     readonly kind: "all";
 };
-/** When to compact. */
+/**
+ * When to compact; one, or several in a list.
+ * @example
+ * when: [promptChunk(128), every(16)]
+ */
 export type Trigger = {
+    /** After the prompt's last token. */
     readonly kind: 'promptEnd';
 } | {
+    /** At the prompt's end and after every n generated tokens. */
     readonly kind: 'every';
+    /** Generated tokens between two compactions: a whole number from 1, or `'auto'`, from the ratio. */
     readonly n: number | 'auto';
 } | {
+    /** When more slots are live than the budget and some more. */
     readonly kind: 'over';
+    /** How many more: whole slots from 0. */
     readonly slack: number;
 } | {
+    /** After each n prompt tokens. */
     readonly kind: 'promptChunk';
+    /** Prompt tokens between two compactions: a whole number from 16. */
     readonly n: number;
 };
-/** After the prompt's last token. */
+/**
+ * After the prompt's last token, once; what is generated then stays.
+ * @example
+ * when: promptEnd
+ */
 export declare const promptEnd: Trigger;
-/** At the prompt's end and after every n generated tokens; 'auto' takes n from the compression ratio. */
+/**
+ * At the prompt's end and after every n generated tokens, a whole number from 1. `'auto'` takes n from the ratio r, or 0.8
+ * without one, so that each compaction keeps that part of what is live: n = budget · (1 − r) / r.
+ * @example
+ * when: every(16)
+ */
 export declare const every: (n: number | "auto") => Trigger;
-/** At the prompt's end and after a generated token, when more than budget + slack slots are live. */
+/**
+ * At the prompt's end and after a generated token, when more than budget + slack slots are live; slack is whole slots
+ * from 0.
+ * @example
+ * when: over(16)
+ */
 export declare const over: (slack: number) => Trigger;
-/** After each n prompt tokens and at the prompt's end, whatever chunks the scheduler chose. */
+/**
+ * After each n prompt tokens, a whole number from 16, by default 128, and at the prompt's end, whatever chunks the
+ * scheduler chose.
+ * @example
+ * when: promptChunk(256)
+ */
 export declare const promptChunk: (n?: number) => Trigger;
-/** Over neighbouring slots, odd width. */
+/** How scores of neighbouring slots become one, as `mean` or `peak` makes it. */
 export interface PoolRule {
+    /** The mean or the maximum. */
     readonly kind: 'mean' | 'max';
+    /** Neighbours that count, the slot itself included: an odd whole number. */
     readonly width: number;
 }
-/** The mean of `width` neighbouring scores; places beyond the ends count as 0. */
+/**
+ * The mean of `width` neighbouring scores, an odd number of slots; places beyond the ends count as 0.
+ * @example
+ * pool: mean(5)
+ */
 export declare const mean: (width: number) => PoolRule;
-/** The highest of `width` neighbouring scores; places beyond the ends do not count. */
+/**
+ * The highest of `width` neighbouring scores, an odd number of slots; places beyond the ends do not count.
+ * @example
+ * pool: peak(7)
+ */
 export declare const peak: (width: number) => PoolRule;
-/** Budgets flow between the KV heads of a layer (Ada-KV); alpha of each head's budget is its own floor. */
-export declare const pooled: (alpha: number) => {
-    readonly kind: "pooled";
+/** Budgets that flow between heads, as `pooled` makes them. */
+export interface PooledRule {
+    /** Which rule this is. */
+    readonly kind: 'pooled';
+    /** The part of each head's budget that stays its own: 0 … 1. */
     readonly alpha: number;
-};
-/** Budgets fall from the first layer to the last (PyramidKV). */
-export declare const pyramid: (beta: number) => {
-    readonly kind: "pyramid";
+}
+/**
+ * Budgets flow between the KV heads of a layer (Ada-KV); the part alpha, 0 … 1, of each head's budget stays its own.
+ * @example
+ * heads: pooled(0.5)
+ */
+export declare const pooled: (alpha: number) => PooledRule;
+/** Budgets that fall by layer, as `pyramid` makes them. */
+export interface PyramidRule {
+    /** Which rule this is. */
+    readonly kind: 'pyramid';
+    /** The budget over the last layer's: a number from 1. */
     readonly beta: number;
-};
+}
+/**
+ * Budgets fall from the first layer to the last (PyramidKV) around the policy's budget, which stays their mean. The last
+ * layer gets the part 1 / beta of it; beta is a number from 1.
+ * @example
+ * layers: pyramid(20)
+ */
+export declare const pyramid: (beta: number) => PyramidRule;
 type Params = Readonly<Record<string, Param>>;
 /** Names of a declaration that has none are none, not every string. */
 type Known<P> = string extends keyof P ? never : keyof P;
-/** What a policy's functions see: the slot's fields, every state by its name, and the parameters. */
+/**
+ * What a policy's functions see: the slot's fields, every state by its name, and the parameters.
+ * @example
+ * score: (slot) => slot.mass * slot.params.gain
+ */
 export type PolicySlot<P extends PropertyKey, S extends string> = Slot & {
     readonly [Name in S]: number;
 } & {
+    /**
+     * This request's parameters by name, each in the unit it is declared in. Where a ratio stands in for the budget, the
+     * budget's parameter is what is kept at that moment.
+     * @example
+     * score: (slot) => slot.mass * slot.params.gain
+     */
     readonly params: {
         readonly [Name in P]: number;
     };
 };
-/** One statistic over the live slots of a head: a function of each slot, and how its values become one. */
+/**
+ * One statistic over the live slots of a head: a function of each slot, and how its values become one.
+ * @example
+ * across: { level: { mean: (slot) => slot.mass } },
+ * score: (slot, across) => slot.mass - across.level
+ */
 export type Statistic<T extends number | Vec, See> = {
+    /** The values' mean, by element for vectors. */
     readonly mean: (slot: See) => T;
 } | {
+    /** The values' sum, by element for vectors. */
     readonly sum: (slot: See) => T;
 } | {
+    /** The largest value, by element for vectors; NaN is left out. */
     readonly max: (slot: See) => T;
 } | {
+    /** The smallest value, by element for vectors; NaN is left out. */
     readonly min: (slot: See) => T;
 };
-/** One named state: its value for a new slot, and its next value, asked once for each observed query. */
+/**
+ * One named state: an f32 beside every slot.
+ * @example
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }
+ */
 export interface Accumulator<See> {
+    /** Value of a new slot: any finite f32. */
     readonly init: number;
+    /** The value after one more observed query. All states of a slot are read as they were before it. */
     readonly next: (state: number, slot: See) => number;
 }
-/** Which queries' attention is seen. */
+/**
+ * Which queries' attention is seen: every one, generated tokens' (`'decode'`), or the prompt's last w.
+ * @example
+ * observe: [{ last: 'recent' }, 'decode']
+ */
 export type ObserveRule<N> = 'every' | 'decode' | {
+    /** How many of the prompt's last queries: a whole number from 1, or the name of a `tokens` or `fraction` parameter. */
     readonly last: N;
 };
+/** Which slots are never evicted, whatever their score. */
+export interface WindowRule<Size> {
+    /**
+     * The first positions of the sequence: whole slots from 0, or the name of a `tokens` or `fraction` parameter.
+     * @default 0
+     */
+    readonly first?: Size;
+    /**
+     * The most recent positions: whole slots from 0, or the name of a `tokens` or `fraction` parameter. With a ratio they
+     * take at most half of the budget.
+     * @default 0
+     */
+    readonly last?: Size;
+    /**
+     * The whole prompt. A long one fills a budget that counts it: see `besides` of `topK`.
+     * @default false
+     */
+    readonly prompt?: boolean;
+    /**
+     * Tokens of these classes: `'special'` (`<|im_end|>` …), `'punctuation'` alone.
+     * @default []
+     */
+    readonly classes?: readonly ('special' | 'punctuation')[];
+}
 /**
- * P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above `score`. Size and Level follow
- * from P: names of parameters that count slots, and of plain numbers (spelled out here, so that errors list the names).
+ * The fields of a policy. P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above
+ * `score`. Size and Level follow from P: names of parameters that count slots, and of plain numbers (spelled out here, so
+ * that errors list the names).
+ * @example
+ * observe: 'every',
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+ * score: (slot) => slot.mass,
+ * keep: topK(512)
  */
 export interface PolicySpec<P extends Params, S extends string, A extends Readonly<Record<string, number | Vec>>, Size = number | {
     [Name in keyof P]: P[Name] extends NumberParam ? never : Name;
 }[keyof P], Level = number | {
     [Name in keyof P]: P[Name] extends NumberParam ? Name : never;
 }[keyof P]> {
-    /** lower-case letters, digits and hyphens */
+    /**
+     * What flags and requests call the policy: lower-case letters, digits and hyphens, a letter first, at most 40.
+     * @example
+     * name: 'mine'
+     */
     readonly name: string;
+    /**
+     * Values that a request may set within their ranges, without a rebuild: at most 16.
+     * @default none
+     * @example
+     * params: { budget: tokens(512), recent: tokens(64) }
+     */
     readonly params?: P;
-    /** every query · generated ones only · the last w of the prompt · a list of these. Absent: attention is not read. */
+    /**
+     * Which queries' attention is seen: `'every'` one · `'decode'`, generated tokens' · `{ last: w }` of the prompt · a list
+     * of these. What is not seen costs nothing.
+     * @default absent: attention is not read
+     * @example
+     * observe: { last: 32 }
+     */
     readonly observe?: ObserveRule<Size> | readonly ObserveRule<Size>[];
-    /** how the query heads of one KV head vote; mean when absent */
+    /**
+     * How the query heads of one KV head vote on `slot.attn`.
+     * @default 'mean'
+     * @example
+     * group: 'max'
+     */
     readonly group?: 'sum' | 'mean' | 'max';
+    /**
+     * Named states, one f32 beside every slot, computed again after each observed query: at most 12.
+     * @default none
+     * @example
+     * accumulate: { mass: { init: 0, next: (mass, slot) => mass * 0.99 + slot.attn } }
+     */
     readonly accumulate?: {
         readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>>;
     };
+    /**
+     * Named statistics over the live slots of a head, numbers or vectors, for `score`; written above it.
+     * @default none
+     * @example
+     * across: { anchor: { mean: (slot) => slot.key } },
+     * score: (slot, across) => -cosine(slot.key, across.anchor)
+     */
     readonly across?: {
         readonly [Name in keyof A]: Statistic<A[Name], PolicySlot<Known<P>, NoInfer<S>>>;
     };
-    /** lowest leaves first; absent: oldest leaves first */
+    /**
+     * A slot's worth, any f32: the lowest leaves first, the older among equals, NaN before all.
+     * @default the position: the oldest leaves first
+     * @example
+     * score: (slot) => slot.mass
+     */
     readonly score?: (slot: PolicySlot<Known<P>, NoInfer<S>>, across: A) => number;
+    /**
+     * How scores of neighbouring candidates become one: `mean(k)` or `peak(k)`, k odd.
+     * @default none
+     * @example
+     * pool: peak(7)
+     */
     readonly pool?: PoolRule;
-    readonly heads?: 'own' | 'shared' | {
-        readonly kind: 'pooled';
-        readonly alpha: number;
-    };
-    readonly layers?: 'uniform' | {
-        readonly kind: 'pyramid';
-        readonly beta: number;
-    } | readonly number[];
+    /**
+     * What the KV heads of a layer do together: `'own'`, each keeps a set of its own · `'shared'`, one set by the mean of
+     * their scores · `pooled(alpha)`, budgets flow and lengths become ragged.
+     * @default 'own'
+     * @example
+     * heads: 'shared'
+     */
+    readonly heads?: 'own' | 'shared' | PooledRule;
+    /**
+     * How the budget varies by layer: `'uniform'` · `pyramid(beta)` · a table of factors, 0 … 1,024, as many as the model
+     * has layers. A mean of 1 keeps what the budget says.
+     * @default 'uniform'
+     * @example
+     * layers: [1.5, 1, 0.5]
+     */
+    readonly layers?: 'uniform' | PyramidRule | readonly number[];
+    /**
+     * Which candidates stay: `topK(budget)`, the best · `chunks(n, budget)`, whole chunks · `above(threshold)` · `everything`.
+     * Sizes are slots of each KV head.
+     * @example
+     * keep: topK('budget')
+     */
     readonly keep: TopK<Size> | Above<Level> | Chunks<Size> | typeof everything;
-    /** never evicted */
-    readonly window?: {
-        readonly first?: Size;
-        readonly last?: Size;
-        readonly prompt?: boolean;
-        readonly classes?: readonly ('special' | 'punctuation')[];
-    };
+    /**
+     * Which slots are never evicted. They count towards the budget, unless it is kept `{ besides: 'protected' }`.
+     * @default none
+     * @example
+     * window: { first: 4, last: 'recent' }
+     */
+    readonly window?: WindowRule<Size>;
+    /**
+     * When to compact: `promptEnd` · `every(n)` · `over(slack)` · `promptChunk(n)` · several in a list, each kind once.
+     * @default over(0): after every generated token that makes it too many
+     * @example
+     * when: [promptEnd, every(16)]
+     */
     readonly when?: Trigger | readonly Trigger[];
+    /**
+     * Which positions attention sees: `'original'`, or `'cache'`, as if evicted tokens had never been. With `'cache'` and a
+     * bounded cache a text may be longer than the model's context.
+     * @default 'original'
+     * @example
+     * positions: 'cache'
+     */
     readonly positions?: 'original' | 'cache';
+    /**
+     * The type of kept keys and values. A server's pages have one type, which all its policies must agree on.
+     * @default the server's, --kv-cache-dtype
+     * @example
+     * store: 'f32'
+     */
     readonly store?: 'bf16' | 'f32';
-    readonly evict?: 'drop';
-    readonly place?: 'device';
 }
-/** A policy. Its functions are ordinary JavaScript: the top rung of the ladder that checks the generated code. */
+/**
+ * A policy: what is seen of attention, what it is worth, what stays. The compiler reads the object's text, so it is written
+ * in place; its functions are ordinary JavaScript as well, the top rung of the ladder that checks the generated code.
+ * @example
+ * import { definePolicy, every, tokens, topK } from 'skv';
+ *
+ * export default definePolicy({
+ *   name: 'heavy-hitters',
+ *   params: { budget: tokens(512), recent: tokens(128) },
+ *   observe: 'every',
+ *   accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+ *   score: (slot) => slot.mass,
+ *   window: { last: 'recent' },
+ *   keep: topK('budget'),
+ *   when: every(1),
+ * });
+ */
 export declare function definePolicy<const P extends Params = Record<never, never>, S extends string = never, A extends Readonly<Record<string, number | Vec>> = Record<never, never>>(spec: PolicySpec<P, S, A>): PolicySpec<P, S, A>;
 export {};

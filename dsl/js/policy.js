@@ -1,50 +1,145 @@
-/** A number of tokens. */
+/**
+ * A parameter that counts whole tokens: 0 … 1,048,576 unless `range` says otherwise.
+ * @example
+ * params: { budget: tokens(512), recent: tokens(64, { max: 256 }) }
+ */
 export const tokens = (count, range = {}) => ({
     kind: 'tokens',
     default: count,
     min: range.min ?? 0,
     max: range.max ?? 1048576,
 });
-/** A fraction of the sequence's logical length so far. */
+/**
+ * A parameter that is a part of the sequence's logical length so far: 0 … 1 unless `range` says otherwise. As a size it is
+ * rounded to whole slots, one at least.
+ * @example
+ * params: { budget: fraction(0.25), recent: fraction(0.05, { max: 0.2 }) }
+ */
 export const fraction = (ratio, range = {}) => ({
     kind: 'fraction',
     default: ratio,
     min: range.min ?? 0,
     max: range.max ?? 1,
 });
-/** A plain number, for expressions. */
+/**
+ * A parameter without a unit, for expressions and thresholds: any finite f32 unless `range` says otherwise.
+ * @example
+ * params: { budget: tokens(512), decay: number(0.99, { min: 0, max: 1 }) }
+ */
 export const number = (value, range = {}) => ({
     kind: 'number',
     default: value,
     min: range.min ?? -3.4e38,
     max: range.max ?? 3.4e38,
 });
-export const topK = (budget) => ({ kind: 'topK', budget });
+/**
+ * Keep the highest scores, `budget` slots of each KV head. The window's slots count towards it, unless
+ * `{ besides: 'protected' }` lets them stay in addition. A ratio (`--ratio`, `sparse_kv.ratio`) stands in for the budget.
+ * @example
+ * keep: topK('budget', { besides: 'protected' })
+ */
+export const topK = (budget, counting = {}) => ({
+    kind: 'topK',
+    budget,
+    ...counting,
+});
+/**
+ * Keep every slot that scores more than a threshold, a number or the name of a `number` parameter, in the score's unit.
+ * How many stay is open, so the cache has no bound, and a ratio has nothing to set.
+ * @example
+ * keep: above(0.001)
+ */
 export const above = (threshold) => ({ kind: 'above', threshold });
-export const chunks = (size, budget) => ({
+/**
+ * Keep whole chunks of `size` consecutive positions, best mean score first, until one does not fit into `budget` slots. The
+ * window's slots count towards it, unless `{ besides: 'protected' }` lets them stay in addition.
+ * @example
+ * keep: chunks(16, 'budget')
+ */
+export const chunks = (size, budget, counting = {}) => ({
     kind: 'chunks',
     size,
     budget,
+    ...counting,
 });
-/** Keep everything. */
-export const everything = { kind: 'all' };
-/** After the prompt's last token. */
+/**
+ * Keep everything: no policy.
+ * @example
+ * keep: everything
+ */
+export const everything = {
+    /** Which rule this is. */
+    kind: 'all',
+};
+/**
+ * After the prompt's last token, once; what is generated then stays.
+ * @example
+ * when: promptEnd
+ */
 export const promptEnd = { kind: 'promptEnd' };
-/** At the prompt's end and after every n generated tokens; 'auto' takes n from the compression ratio. */
+/**
+ * At the prompt's end and after every n generated tokens, a whole number from 1. `'auto'` takes n from the ratio r, or 0.8
+ * without one, so that each compaction keeps that part of what is live: n = budget · (1 − r) / r.
+ * @example
+ * when: every(16)
+ */
 export const every = (n) => ({ kind: 'every', n });
-/** At the prompt's end and after a generated token, when more than budget + slack slots are live. */
+/**
+ * At the prompt's end and after a generated token, when more than budget + slack slots are live; slack is whole slots
+ * from 0.
+ * @example
+ * when: over(16)
+ */
 export const over = (slack) => ({ kind: 'over', slack });
-/** After each n prompt tokens and at the prompt's end, whatever chunks the scheduler chose. */
+/**
+ * After each n prompt tokens, a whole number from 16, by default 128, and at the prompt's end, whatever chunks the
+ * scheduler chose.
+ * @example
+ * when: promptChunk(256)
+ */
 export const promptChunk = (n = 128) => ({ kind: 'promptChunk', n });
-/** The mean of `width` neighbouring scores; places beyond the ends count as 0. */
+/**
+ * The mean of `width` neighbouring scores, an odd number of slots; places beyond the ends count as 0.
+ * @example
+ * pool: mean(5)
+ */
 export const mean = (width) => ({ kind: 'mean', width });
-/** The highest of `width` neighbouring scores; places beyond the ends do not count. */
+/**
+ * The highest of `width` neighbouring scores, an odd number of slots; places beyond the ends do not count.
+ * @example
+ * pool: peak(7)
+ */
 export const peak = (width) => ({ kind: 'max', width });
-/** Budgets flow between the KV heads of a layer (Ada-KV); alpha of each head's budget is its own floor. */
+/**
+ * Budgets flow between the KV heads of a layer (Ada-KV); the part alpha, 0 … 1, of each head's budget stays its own.
+ * @example
+ * heads: pooled(0.5)
+ */
 export const pooled = (alpha) => ({ kind: 'pooled', alpha });
-/** Budgets fall from the first layer to the last (PyramidKV). */
+/**
+ * Budgets fall from the first layer to the last (PyramidKV) around the policy's budget, which stays their mean. The last
+ * layer gets the part 1 / beta of it; beta is a number from 1.
+ * @example
+ * layers: pyramid(20)
+ */
 export const pyramid = (beta) => ({ kind: 'pyramid', beta });
-/** A policy. Its functions are ordinary JavaScript: the top rung of the ladder that checks the generated code. */
+/**
+ * A policy: what is seen of attention, what it is worth, what stays. The compiler reads the object's text, so it is written
+ * in place; its functions are ordinary JavaScript as well, the top rung of the ladder that checks the generated code.
+ * @example
+ * import { definePolicy, every, tokens, topK } from 'skv';
+ *
+ * export default definePolicy({
+ *   name: 'heavy-hitters',
+ *   params: { budget: tokens(512), recent: tokens(128) },
+ *   observe: 'every',
+ *   accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+ *   score: (slot) => slot.mass,
+ *   window: { last: 'recent' },
+ *   keep: topK('budget'),
+ *   when: every(1),
+ * });
+ */
 export function definePolicy(spec) {
     return spec;
 }

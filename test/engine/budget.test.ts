@@ -209,7 +209,7 @@ test('a ratio that changes nothing is an error', async () => {
   const ask = (more: Partial<GenerateRequest>) => () => engine.submit({ prompt: tokens, maxTokens: 1, ...more });
   const threshold = await refusal(ask({ policy: 'threshold', ratio: 0.5 }));
   assert.match(threshold.message, /^threshold has no budget that a ratio could stand in for: a threshold decides\.$/);
-  assert.is(threshold.param, 'ratio');
+  assert.is(threshold.api.param, 'ratio');
   assert.match((await refusal(ask({ ratio: 0.5, params: { budget: 9 } }))).message, /both say what to keep: give one/);
   assert.match((await refusal(ask({ ratio: 1.5 }))).message, /above 0, up to 1; it is 1\.5/);
   const [own] = await compactions(engine, tokens, 36, { params: { budget: 9 } });

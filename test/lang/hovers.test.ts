@@ -12,7 +12,7 @@ import { check } from '../../codegen/front/check.ts';
 import { builtins } from '../../codegen/ir/builtins.ts';
 import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
 import { slotTypes } from '../../codegen/ir/nodes.ts';
-import { root } from '../../toolchain/root.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { skv } from '../cli/skv.ts';
 import { policyFile, policyOf } from './snippets.ts';
 
