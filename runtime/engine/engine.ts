@@ -15,7 +15,7 @@ import { Rules, pagesFor } from './rules.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { BlockTables } from './block-tables.ts';
-import { checkLayers } from './sizes.ts';
+import { checkLayers } from './budgets.ts';
 import {
   type EngineApi,
   EngineStopped,

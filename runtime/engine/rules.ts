@@ -1,9 +1,9 @@
 /** When a policy compacts one sequence, and what that bounds. */
 import type { Plan } from '../../codegen/plan/types.ts';
 import { PAGE } from '../contract/records.ts';
-import { Sizes } from './sizes.ts';
+import { Budgets } from './budgets.ts';
 
-export class Rules extends Sizes {
+export class Rules extends Budgets {
   readonly evicts: boolean;
   private readonly chunk: number;
   private readonly slack: number;

@@ -28,7 +28,7 @@ export function checkLayers({ name, layers }: Plan, has: number): void {
     );
 }
 
-export class Sizes {
+export class Budgets {
   /** The policy has a budget, and it counts the slots besides the protected ones. */
   readonly besides: boolean;
   private readonly values: ReadonlyMap<string, number>;
