@@ -90,7 +90,7 @@ struct Pool {
   }
 
   void check(int32_t code) {
-    if (code) throw std::runtime_error(std::string(policy->name) + " failed with code " + std::to_string(code));
+    if (code) throw std::runtime_error(std::string(policy->name) + ": " + policy->error(code));
   }
 
   /* Every slot through the policy's own append, each chunk with other keys and values; then states above zero. */

@@ -99,7 +99,6 @@ function schedule(cuda: CudaPlan) {
     tileRows: cuda.tileRows,
     tileSlots: cuda.tileSlots,
     variants: cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] }))),
-    kvTypes: cuda.kvTypes.map((type) => `1u << SKV_${type.toUpperCase()}`).join(' | '),
   };
 }
 

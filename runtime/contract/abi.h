@@ -95,7 +95,8 @@ typedef struct skv_policy {
   const char* target;   /* "cpu", "cuda" */
   int32_t lanes;        /* lanes of its pages: position, then what the plan lists */
   int32_t states;       /* accumulated states, the last `states` lanes */
-  uint32_t kv_types;    /* bit 1 << SKV_BF16 … it can run */
+  /* 0, or the code with which every pass refuses this shape: an engine asks before it runs a step. */
+  int32_t (*accepts)(const skv_shape*);
   /* Bytes of scratch each worker needs (CUDA: all together), and floats of skv_step.logits, for steps within the
    * shape's limits. */
   int64_t (*scratch_bytes)(const skv_shape*);

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x807af6c9u
+#define SKV_ABI_VERSION 0x693cd342u
 
 #define SKV_PAGE 16       /* slots of a page */
 #define SKV_SEGMENT 256   /* consecutive slots that attention is evaluated for together; merged in order */

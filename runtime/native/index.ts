@@ -75,7 +75,6 @@ export interface Native {
     target: string;
     lanes: number;
     states: number;
-    kvTypes: number;
   };
   /** Every state's `next`, once per slot, in place. */
   probeNext(path: string, probe: Probe): void;

@@ -75,7 +75,6 @@ void begin_counts(const skv_step* step, int layer, const Schedule& plan, const S
 template <class P, class KV>
 int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
   const int heads = step->shape->kv_heads;
-  if (step->shape->group > kTileRows) return SKV_E_SHAPE;
   const StepScratch shared(step);
   Schedule& plan = schedule;
   plan.plan<P, KV>(step, layer, exec->workers);

@@ -71,7 +71,6 @@ int32_t compact(const skv_step* step, const skv_exec* exec) {
   if (P::keep == Keep::all) return 0;
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
   const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
-  if (together > kMostHeads) return SKV_E_HEADS;
   parallel_for(exec, step->rows * layers * units, Order::neighbours, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);
     if (row->policy != step->self || !row->compact) return;

@@ -43,6 +43,14 @@ static inline void expose_step(const skv_step* s, int64_t logit_floats) {
   expose(s->lse, (int64_t)h.max_tokens * h.kv_heads * h.group * 4, "lse");
 }
 
+// Shapes that no variant runs.
+template <class P>
+int32_t limits_of(const skv_shape* s) {
+  if (s->group > kObserveRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
+  if (P::keep != Keep::all && P::heads != Heads::own && s->kv_heads > kMostHeads) return SKV_E_HEADS;
+  return 0;
+}
+
 template <class P, class V>
 int32_t append_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   const Step step = step_of(s, layer);
@@ -69,7 +77,6 @@ template <class P, class V>
 int32_t attend_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   using T = TileShape<typename V::KV, V::D>;
   const Step step = step_of(s, layer);
-  if (step.group > kObserveRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
   int32_t code = 0;
   if (s->hints.decode_rows > 0)
     code = step.group <= kTile ? decode_rows<P, V, 1>(s, step, exec)
@@ -105,8 +112,7 @@ int32_t compact_rows(const skv_step* s, const skv_exec* exec) {
   if constexpr (P::keep == Keep::all) {
     return 0;
   } else {
-    if (s->shape->kv_heads > kMostHeads && P::heads != Heads::own) return SKV_E_HEADS;
-    if (s->hints.compact_rows == 0) return 0;
+      if (s->hints.compact_rows == 0) return 0;
     expose(exec->scratch, exec->scratch_bytes, "scratch");
     const Step step = step_of(s, 0);
     const int units = step.layers * (P::heads == Heads::own ? step.kv_heads : 1);

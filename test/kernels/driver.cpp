@@ -150,13 +150,20 @@ int main(int, char** argv) {
   for (int i = 0; i < pages; i++) table[i] = 1 + (int)((int64_t)i * step_by % pages);
   skv_step step{};
   step.abi_version = SKV_ABI_VERSION, step.size = sizeof step, step.shape = &shape;
+  auto fail = [&](int32_t code) { return fprintf(stderr, "code %d: %s\n", code, policy->error(code)), 3; };
+  skv_exec exec{};
+  exec.workers = workers, exec.parallel = parallel;
+  if (const int32_t refused = policy->accepts(&shape)) {
+    const int32_t codes[] = {policy->append(&step, 0, &exec), policy->attend(&step, 0, &exec), policy->compact(&step, &exec)};
+    for (const int32_t code : codes)
+      if (code != refused) return fprintf(stderr, "a pass says %d, accepts %d\n", code, refused), 4;
+    return fail(refused);
+  }
   step.pool = aligned((size_t)(pages + 1) * shape.page_bytes);
   step.tables = table.data(), step.lengths = lengths.data();
   step.logits = (float*)aligned(policy->step_floats(&shape) * 4);
-  skv_exec exec{};
-  exec.workers = workers, exec.parallel = parallel, exec.scratch_bytes = (policy->scratch_bytes(&shape) + 63) / 64 * 64;
+  exec.scratch_bytes = (policy->scratch_bytes(&shape) + 63) / 64 * 64;
   exec.scratch = aligned(exec.scratch_bytes * (cuda ? 1 : workers));
-  auto fail = [&](int32_t code) { return fprintf(stderr, "%s\n", policy->error(code)), 3; };
 
   while (ops-- > 0) {
     const int op = word();

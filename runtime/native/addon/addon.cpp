@@ -33,7 +33,6 @@ Value policy_info(const CallbackInfo& info) {
   o.Set("target", p->target);
   o.Set("lanes", p->lanes);
   o.Set("states", p->states);
-  o.Set("kvTypes", double(p->kv_types));
   return o;
 }
 

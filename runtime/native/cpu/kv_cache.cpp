@@ -23,8 +23,6 @@ int lanes_of(const skv_config& c) {
 
 skv_shape shape_of(const skv_config& c, const float* inv_freq) {
   const skv_model& m = c.model;
-  if (c.kv_type != SKV_BF16 && c.kv_type != SKV_F32) throw std::runtime_error("keys and values must be bf16 or f32");
-  if (m.head_dim % 16) throw std::runtime_error("head size " + std::to_string(m.head_dim) + " is not a multiple of 16");
   skv_shape shape{};
   shape.layers = m.layers;
   shape.kv_heads = m.kv_heads;
@@ -71,8 +69,8 @@ int KvCache::add_policy(const char* path) {
     throw std::runtime_error(std::string(policy->name) + " needs " + std::to_string(policy->lanes) +
                              " lanes a page, the pool has " + std::to_string(shape_.lanes) +
                              ": name the policy at start");
-  if (!(policy->kv_types & 1u << shape_.kv_type))
-    throw std::runtime_error(std::string(policy->name) + " does not run this KV type");
+  if (const int32_t code = policy->accepts(&shape_))
+    throw std::runtime_error(std::string(policy->name) + ": " + policy->error(code));
   policies_.push_back(policy);
   size_scratch();
   return int(policies_.size()) - 1;

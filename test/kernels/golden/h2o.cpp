@@ -87,7 +87,7 @@ skv_policy table() {
   policy.states = Policy::states;
   policy.probe_next = probe_next<Policy>;
   policy.probe_score = probe_score<Policy>;
-  policy.kv_types = 1u << SKV_BF16 | 1u << SKV_F32;
+  policy.accepts = Passes<Policy>::accepts;
   policy.scratch_bytes = Passes<Policy>::scratch_bytes;
   policy.step_floats = Passes<Policy>::step_floats;
   policy.append = Passes<Policy>::append;

@@ -92,9 +92,14 @@ int main() {
 // Calls a pass with the head size and the type that the pages hold.
 template <class Pass>
 int32_t by_shape(const skv_shape* shape, Pass pass) {
+  if (const int32_t code = limits_of<Policy>(shape)) return code;
   if (shape->head_dim == 64 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 64>());
   if (shape->head_dim == 128 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 128>());
   return SKV_E_SHAPE;
+}
+
+int32_t accepts(const skv_shape* shape) {
+  return by_shape(shape, [](auto) { return 0; });
 }
 
 int64_t scratch_bytes(const skv_shape* shape) { return scratch_of<Policy>(shape); }
@@ -126,7 +131,7 @@ skv_policy table() {
   policy.states = Policy::states;
   policy.probe_next = probe_next<Policy>;
   policy.probe_score = probe_score<Policy>;
-  policy.kv_types = 1u << SKV_BF16;
+  policy.accepts = accepts;
   policy.scratch_bytes = scratch_bytes;
   policy.step_floats = step_floats;
   policy.append = run_append;
