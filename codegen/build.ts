@@ -105,6 +105,7 @@ function lookUp(directory: string, file: string, target: Target, fingerprint: st
     const folder = join(directory, entry.folder);
     if (!existsSync(join(folder, 'policy.so'))) return undefined;
     const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan;
+    if (plan.hash !== entry.hash) return undefined;
     return { plan, library: join(folder, 'policy.so'), directory: folder };
   } catch {
     return undefined; // no entry, or one that cannot be read: build

@@ -26,7 +26,6 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
   const nextParams = [...paramsOf(policy.states.map((state) => state.next))];
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
-    abi: 3,
     name: policy.name,
     doc: policy.doc,
     hash,

@@ -58,10 +58,9 @@ export interface CudaPlan {
 }
 
 export interface Plan {
-  readonly abi: 3;
   readonly name: string;
   readonly doc: string;
-  /** content hash of the simplified policy, templates, preludes, compiler flags and target */
+  /** what the build is named by, its library too: policy, compiler, templates, contract, flags and target */
   readonly hash: string;
   readonly target: Target;
   readonly params: readonly Omit<Param, 'span'>[];

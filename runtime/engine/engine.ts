@@ -43,6 +43,13 @@ function threadsOf(options: EngineOptions): ThreadsChoice {
   return choice;
 }
 
+/** Throws unless each library was built with the plan that is to run it: rules would be another policy's. */
+function checkBuilds(policies: readonly BuiltPolicy[]): void {
+  for (const { plan, library } of policies)
+    if (native().policyInfo(library).hash !== plan.hash)
+      throw new Error(`${library} and the plan of ${plan.name} are of two builds: build the policy again.`);
+}
+
 /** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
 function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
   let [type, by] = [asked, 'the server'];
@@ -176,6 +183,7 @@ export class Engine implements EngineApi {
     const { model, policies } = options;
     if (policies.length === 0) throw new RequestError('An engine needs at least one policy.');
     checkPolicies(options);
+    checkBuilds(policies);
     const sizes = sizesOf(options);
     const { heads, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
     const { threads, cpus } = threadsOf(options);
@@ -415,6 +423,7 @@ export class Engine implements EngineApi {
       throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
     storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
     checkLayers(policy.plan, this.model.spec.layers);
+    checkBuilds([policy]);
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(saltOf(policy));

@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import { type EngineConfig, type Native, current, native } from '../../runtime/native/index.ts';
 import { root } from '../../toolchain/folders.mjs';
+import { smallEngine } from '../engine/small.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-stale-'));
@@ -102,6 +104,26 @@ EXPORT const skv_backend* skv_backend_entry(void) { return &kBackend; }`,
       (failed: Error) => failed.message,
     );
   assert.is(error, `${path} was built with another version of skv: delete it, and it is built again`);
+});
+
+test('a library beside the plan of another build', async () => {
+  const model = tinyModel(1);
+  const built = await build(shipped('none')!);
+  const stale = { ...built, plan: { ...built.plan, hash: '0123456789abcdef' } };
+  const message = `${built.library} and the plan of none are of two builds: build the policy again.`;
+  const refused = (work: Promise<unknown>) =>
+    work.then(
+      () => 'none',
+      (error: Error) => error.message,
+    );
+  assert.is(await refused(smallEngine(model, { policies: [stale] })), message);
+  const engine = await smallEngine(model, { policies: [await build(shipped('h2o')!)] });
+  assert.is(
+    messageOf(() => engine.addPolicy(stale)),
+    message,
+  );
+  engine.addPolicy(built);
+  await engine.close();
 });
 
 test('the addon', () => {
