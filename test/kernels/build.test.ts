@@ -216,9 +216,9 @@ test('an error after an expression points at the generated file', async () => {
   const { sources } = await compileSource(knorm);
   const folder = fresh();
   mkdirSync(folder);
-  const text = sources['policy.cpp'].replace('int64_t step_floats(', 'int65_t step_floats(');
+  const text = sources['policy.cpp'].replace('skv_policy table(', 'skv_polity table(');
   writeFileSync(join(folder, 'policy.cpp'), text);
-  const line = text.split('\n').findIndex((each) => each.startsWith('int65_t')) + 1;
+  const line = text.split('\n').findIndex((each) => each.startsWith('skv_polity')) + 1;
   await targets.cpu
     .compiler({})
     .compile(folder, knorm)
