@@ -65,7 +65,7 @@ export function context(policy: Policy, plan: Plan) {
     vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
     ordered: plan.ordered,
     windowPrompt: plan.window.prompt,
-    windowClasses: plan.window.classes.reduce((bits, name) => bits | (name === 'special' ? 1 : 2), 0),
+    windowClasses: plan.window.classes.map((name) => `SKV_CLASS_${name.toUpperCase()}`).join(' | ') || 0,
     poolWidth: plan.pool?.width ?? 1,
     chunk: plan.keep.kind === 'chunks' ? plan.keep.size : 1,
     alpha: plan.heads.kind === 'pooled' ? plan.heads.alpha : 0,

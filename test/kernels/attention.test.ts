@@ -1,6 +1,8 @@
 /** Attention and observers on the CPU. */
 import { test } from 'uvu';
-import { attentionCases } from './attention.ts';
+import * as assert from 'uvu/assert';
+import { attentionCases, inputs, shapeOf } from './attention.ts';
+import { drive } from './driver.ts';
 import { cpu } from './runners.ts';
 
 attentionCases(cpu, {
@@ -26,4 +28,15 @@ attentionCases(cpu, {
   observedTolerance: { f32: 2e-5, bf16: 2e-5 },
   observes: 'weights',
 });
+
+test('a group that no tile holds is refused in words', async () => {
+  const { library } = await cpu.policy('none');
+  const shape = shapeOf(64, 49, 'f32', 1);
+  const layers = [inputs(shape, 1, 1)];
+  assert.throws(
+    () => drive(library, 1, shape, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),
+    /no kernel for this head size, group, or type of keys and values/,
+  );
+});
+
 test.run();

@@ -28,7 +28,7 @@ export interface Sizes {
   observes: 'probabilities' | 'weights';
 }
 
-const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
+export const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
   kvType,
   layers: 1,
   kvHeads,

@@ -91,6 +91,43 @@ export function compactCases(runner: Runner): void {
     return runner.file(file);
   };
 
+  test('more heads than can decide together are refused in words; heads that decide alone are not', async () => {
+    const shape = base('f32', { kvHeads: 65, group: 1, maxTokens: 32, maxSlots: 32 });
+    await both('adakv', shape, 24, { observe: [20, 24], observeLast: 4, window: [0, 4] }, 10).then(
+      () => assert.unreachable('65 heads decide together'),
+      (error: Error) => assert.match(error.message, /more KV heads than can decide together/),
+    );
+    const { after } = await both('knorm', shape, 24, {}, 10);
+    assert.equal(
+      after.reads.map(({ live }) => live),
+      Array(65).fill(10),
+    );
+  });
+
+  test('where budgets flow, slots of the least rank in several heads: the higher head keeps its own', async () => {
+    const { library } = await written(
+      'flowing',
+      `
+import { definePolicy, over, pooled, sqrt, topK } from 'skv';
+export default definePolicy({
+  name: 'flowing',
+  score: (slot) => slot.pos > 0 ? slot.pos + (slot.head < 1 ? 2 : 0) : slot.length < 11 ? 1000000 : sqrt(-1),
+  heads: pooled(0.5), keep: topK(5), when: over(0),
+});`,
+    );
+    const shape = base('f32');
+    const row = { compact: true, prompt: 10 };
+    // lengths 6 and 5; then 7 and 6 candidates for two budgets of 6, and in both heads position 0 has no number for a score
+    const ops = [chunk(shape, 3, 0, 10, row, 5), chunk(shape, 4, 10, 11, row, 6)];
+    const { reads } = run(library, 1, shape, [ops[0], ...heads(shape), ops[1], ...heads(shape)]);
+    assert.equal(
+      reads.map(({ live }) => live),
+      [6, 5, 6, 6],
+    );
+    assert.equal([...reads[2].lanes[0]].includes(0), false);
+    assert.equal([...reads[3].lanes[0]].includes(0), true);
+  });
+
   test('h2o keeps the heaviest and the window, in order, with everything they carry', async () => {
     for (const kvType of ['bf16', 'f32'] as const)
       for (const [length, budget, recent] of [
