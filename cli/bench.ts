@@ -5,6 +5,15 @@ import { collect } from './flags.ts';
 import { main } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
 
+type Name = 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies';
+
+/** Adds a measurement with what all of them have. `runs`: how often it repeats by default, where it does. */
+type What = (name: Name, description: string, example: string, runs?: string) => Command;
+
+/** Runs a measurement, whose code is loaded late. */
+const run = (name: Name) => (options: object) =>
+  main(async () => ((await import('./commands/bench.ts'))[name] as (options: object) => Promise<void>)(options));
+
 /** Adds the command and what it can measure. */
 export function registerBench(program: Command, model: readonly [string, string, string]): void {
   const bench = program
@@ -15,8 +24,7 @@ export function registerBench(program: Command, model: readonly [string, string,
       'after',
       '\nWithout WHAT: bounds, the table of docs/performance.md.\n\nExample:\n  skv bench peers --runs 5 --out results',
     );
-
-  const what = (name: string, description: string, example: string, runs?: string) => {
+  const what: What = (name, description, example, runs) => {
     const command = bench
       .command(name, { isDefault: name === 'bounds' })
       .description(description)
@@ -28,10 +36,14 @@ export function registerBench(program: Command, model: readonly [string, string,
     if (runs) command.option('--runs <n>', 'repetitions, in turns with what they are compared with', runs);
     return command;
   };
-  /** The code that runs a measurement, loaded late. */
-  const run = (name: 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies') => (options: object) =>
-    main(async () => ((await import('./commands/bench.ts'))[name] as (options: object) => Promise<void>)(options));
-  /** The default command gets what is none of the others. */
+  registerParts(what, bench);
+  registerPeers(what);
+  registerServe(what);
+  registerPolicies(what);
+}
+
+/** What skv itself does, part by part. The default command gets what is none of the others. */
+function registerParts(what: What, bench: Command): void {
   const alone = (options: object, { args }: Command) =>
     args.length
       ? main(async () => {
@@ -39,7 +51,6 @@ export function registerBench(program: Command, model: readonly [string, string,
           throw new UserError(`skv bench ${args[0]}: the measurements ${possible} are possible.`);
         })
       : run('bounds')(options);
-
   what(
     'bounds',
     'For each kind of work: bytes, operations, the floor, where we are, the largest loss',
@@ -60,6 +71,10 @@ export function registerBench(program: Command, model: readonly [string, string,
     'skv bench engine --runs 5',
     '5',
   ).action(run('engine'));
+}
+
+/** Other systems beside it. */
+function registerPeers(what: What): void {
   what(
     'peers',
     'The same work on skv, llama.cpp and OpenVINO GenAI, in turns',
@@ -77,6 +92,10 @@ export function registerBench(program: Command, model: readonly [string, string,
         .default([], 'all'),
     )
     .action(run('peers'));
+}
+
+/** The server under load. */
+function registerServe(what: What): void {
   what(
     'serve',
     'Open-loop load with Poisson arrivals against the HTTP server',
@@ -104,6 +123,10 @@ export function registerBench(program: Command, model: readonly [string, string,
       'also search the highest rate at which this part of the requests meets the SLO (default 0.9)',
     )
     .action(run('serve'));
+}
+
+/** What policies buy and cost. */
+function registerPolicies(what: What): void {
   what(
     'policies',
     'What eviction buys: throughput in a fixed pool, requests held, likelihood and hidden keys, by policy and budget',

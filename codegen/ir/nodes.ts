@@ -158,3 +158,6 @@ export interface Policy {
   /** where each field stands, for mistakes found later */
   readonly at: Readonly<Record<string, Span>>;
 }
+
+/** Where a field of a policy stands, or the policy. */
+export const place = (policy: Policy, field: string): Span => policy.at[field] ?? policy.span;

@@ -1,7 +1,7 @@
 /** Folds constants, drops what changes nothing, shares equal subexpressions. No value changes, NaN and -0 included. */
 import { apply } from './interpret.ts';
 import type { Node, Policy } from './nodes.ts';
-import { needed } from './verify.ts';
+import { needed } from './uses.ts';
 import { operands, withOperands } from './walk.ts';
 
 /** Names a node by its content: equal keys have equal values. */

@@ -3,7 +3,7 @@ import { fieldsOf, paramsOf, readsOf } from '../ir/fields.ts';
 import type { Policy } from '../ir/nodes.ts';
 import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
 import { planCuda } from './cuda.ts';
-import { expressions } from '../ir/verify.ts';
+import { expressions } from '../ir/uses.ts';
 
 /** What a target adds to the plan. */
 const additions: Record<Target, (policy: Policy, options: CudaOptions) => Partial<Plan>> = {

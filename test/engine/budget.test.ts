@@ -27,8 +27,7 @@ const MIXED = 'const x = slot.pos * 0.618 + slot.head * 0.37; return x - floor(x
 
 const texts: Record<string, string> = {
   prompt: `score: (slot) => { ${MIXED} }, window: { prompt: true, last: 3 }, keep: topK('budget', { besides: 'protected' }), when: every(1)`,
-  over: `score: (slot) => { ${MIXED} }, window: { first: 4, last: 5 }, keep: topK('budget', { besides: 'protected' }), when: over(3)`,
-  classes: `score: (slot) => { ${MIXED} }, window: { first: 2, classes: ['special'] }, keep: topK('budget', { besides: 'protected' }), when: every(2)`,
+  classes: `score: (slot) => { ${MIXED} }, window: { first: 2, last: 5, classes: ['special'] }, keep: topK('budget', { besides: 'protected' }), when: over(3)`,
   chunked: `score: (slot) => { ${MIXED} }, window: { prompt: true, last: 4 }, keep: chunks(3, 'budget', { besides: 'protected' }), when: every(4)`,
   flowing: `score: (slot) => { ${MIXED} }, window: { first: 3, last: 3 }, heads: pooled(0.5), pool: mean(3), keep: topK('budget', { besides: 'protected' }), when: [promptChunk(16), every(3)]`,
   layered: `score: (slot) => { ${MIXED} }, window: { last: 6 }, layers: [1.5, 0.5], keep: topK('budget', { besides: 'protected' }), when: every(1)`,
@@ -37,7 +36,6 @@ const others: Record<string, string> = {
   swallowed: `score: (slot) => { ${MIXED} }, window: { prompt: true }, keep: topK('budget'), when: every(1)`,
   reads: `score: (slot) => -abs(slot.pos - slot.params.budget), keep: topK('budget'), when: [promptChunk(16), every(4)]`,
   observes: `observe: 'every', accumulate: { sum: { init: 0, next: (sum, slot) => sum * 0.5 + slot.params.budget * (slot.pos - floor(slot.pos / 7) * 7) } }, score: (slot) => slot.sum, keep: topK('budget'), when: [promptChunk(16), every(4)]`,
-  three: `layers: [1, 1, 1], keep: topK('budget'), when: every(1)`,
   threshold: `score: (slot) => slot.pos, keep: above(3), when: every(1)`,
 };
 const names = [...Object.keys(texts), ...Object.keys(others)];
@@ -51,6 +49,11 @@ const paths = files(
 );
 const built = new Map<string, BuiltPolicy>();
 for (const [i, name] of names.entries()) built.set(name, await build(paths[i], { directory }));
+/** Its factors are for another model: it is refused before its library is opened. */
+const three: BuiltPolicy = {
+  ...built.get('swallowed')!,
+  plan: { ...built.get('swallowed')!.plan, name: 'three', layers: { kind: 'table', factors: [1, 1, 1] } },
+};
 const policyOf = (name: string): Policy => check(paths[names.indexOf(name)]).policy;
 
 const model = tinyModel(77);
@@ -194,10 +197,10 @@ async function refusal(run: () => unknown): Promise<RequestError> {
 }
 
 test('a table of factors for another number of layers is an error at load that names both', async () => {
-  const { message } = await refusal(() => engineWith(['three']));
+  const { message } = await refusal(() => smallEngine(model, { policies: [three] }));
   assert.match(message, /^three has factors for 3 layers, the model has 2 layers/);
   const engine = await engineWith(['prompt']);
-  assert.match((await refusal(() => engine.addPolicy(built.get('three')!))).message, /for 3 layers/);
+  assert.match((await refusal(() => engine.addPolicy(three))).message, /for 3 layers/);
   await engine.close();
 });
 

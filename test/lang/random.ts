@@ -51,111 +51,151 @@ function decayed(x: number, age: number) {
 const apart = (a: Vec, b: Vec) => norm(sub(a, b)) / (norm(a) + norm(b));
 `;
 
-/** Text of a policy file called `name`: every form of the language, every builtin, every kind of name. */
-export function randomPolicy(seed: number, name: string): string {
-  const next = uniform(seed);
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)];
-  const chance = (p: number) => next() < p;
-  const states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(next() * 3));
-  const across = chance(0.5) ? ['level', ...(chance(0.5) ? ['anchor'] : [])] : [];
-  const literal = () => pick(LITERALS);
+/** Draws the parts of one policy; the order of draws is the text. */
+class Draw {
+  private readonly next: () => number;
+  readonly states: readonly string[];
+  readonly across: readonly string[];
 
-  const number = (depth: number, scope: Scope): string => {
-    if (depth === 0 || chance(0.15)) {
-      const fields = scope.attn ? NUMBERS : NUMBERS.slice(1);
-      const kinds = [
-        () => literal(),
-        () => `slot.${pick(fields)}`,
-        () => `slot.${pick(states)}`,
-        () => `slot.params.${pick(['gain', 'bias'])}`,
-        ...(scope.across && across.includes('level') ? [() => 'across.level'] : []),
-        ...(scope.locals.length ? [() => pick(scope.locals)] : []),
-        () => `norm(slot.${pick(['key', 'value'])})`,
-      ];
-      return pick(kinds)();
-    }
-    const sub = () => number(depth - 1, scope);
-    return pick([
-      () => `(${sub()} ${pick(['+', '-', '*', '/'])} ${sub()})`,
-      () => `${pick(UNARY)}(${sub()})`,
-      () => `${pick(BINARY)}(${sub()}, ${sub()})`,
+  constructor(seed: number) {
+    this.next = uniform(seed);
+    this.states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
+    this.across = this.chance(0.5) ? ['level', ...(this.chance(0.5) ? ['anchor'] : [])] : [];
+  }
+
+  pick<T>(list: readonly T[]): T {
+    return list[Math.floor(this.next() * list.length)];
+  }
+
+  chance(p: number): boolean {
+    return this.next() < p;
+  }
+
+  /** A number that needs no operation. */
+  private leaf(scope: Scope): string {
+    const fields = scope.attn ? NUMBERS : NUMBERS.slice(1);
+    const kinds = [
+      () => this.pick(LITERALS),
+      () => `slot.${this.pick(fields)}`,
+      () => `slot.${this.pick(this.states)}`,
+      () => `slot.params.${this.pick(['gain', 'bias'])}`,
+      ...(scope.across && this.across.includes('level') ? [() => 'across.level'] : []),
+      ...(scope.locals.length ? [() => this.pick(scope.locals)] : []),
+      () => `norm(slot.${this.pick(['key', 'value'])})`,
+    ];
+    return this.pick(kinds)();
+  }
+
+  number(depth: number, scope: Scope): string {
+    if (depth === 0 || this.chance(0.15)) return this.leaf(scope);
+    const sub = () => this.number(depth - 1, scope);
+    return this.pick([
+      () => `(${sub()} ${this.pick(['+', '-', '*', '/'])} ${sub()})`,
+      () => `${this.pick(UNARY)}(${sub()})`,
+      () => `${this.pick(BINARY)}(${sub()}, ${sub()})`,
       () => `clamp(${sub()}, -10, 10)`,
-      () => `(${condition(depth - 1, scope)} ? ${sub()} : ${sub()})`,
+      () => `(${this.condition(depth - 1, scope)} ? ${sub()} : ${sub()})`,
       () => `-(${sub()})`,
       () => `blend(${sub()}, ${sub()})`,
       () => `decayed(${sub()}, slot.age)`,
-      () => `dot(slot.key, ${vector(scope)})`,
-      () => `cosine(slot.key, ${vector(scope)})`,
-      () => `apart(${vector(scope)}, slot.value)`,
+      () => `dot(slot.key, ${this.vector(scope)})`,
+      () => `cosine(slot.key, ${this.vector(scope)})`,
+      () => `apart(${this.vector(scope)}, slot.value)`,
     ])();
-  };
-  const vector = (scope: Scope): string =>
-    pick([
+  }
+
+  vector(scope: Scope): string {
+    return this.pick([
       'slot.value',
       'scale(slot.value, 0.5)',
       'add(slot.key, slot.value)',
       'sub(slot.key, slot.value)',
       'mul(slot.key, slot.value)',
-      `(${condition(0, scope)} ? slot.key : slot.value)`,
-      ...(scope.across && across.includes('anchor') ? ['across.anchor'] : []),
+      `(${this.condition(0, scope)} ? slot.key : slot.value)`,
+      ...(scope.across && this.across.includes('anchor') ? ['across.anchor'] : []),
     ]);
-  const condition = (depth: number, scope: Scope): string => {
-    const left = `slot.${pick(['pos', 'age', 'live', ...states])}`;
-    if (depth <= 0 || chance(0.5))
-      return chance(0.3)
-        ? `${left} ${pick(['===', '!=='])} slot.${pick(['head', 'layer', 'seen'])}`
-        : `${left} ${pick(['<', '<=', '>', '>='])} ${number(0, scope)}`;
-    return pick([
-      () => `(${condition(depth - 1, scope)} && ${condition(depth - 1, scope)})`,
-      () => `(${condition(depth - 1, scope)} || slot.special)`,
-      () => `!(${condition(depth - 1, scope)})`,
-      () => pick(['slot.punctuation', 'SPECIAL', ...scope.flags]),
+  }
+
+  private condition(depth: number, scope: Scope): string {
+    const left = `slot.${this.pick(['pos', 'age', 'live', ...this.states])}`;
+    if (depth <= 0 || this.chance(0.5))
+      return this.chance(0.3)
+        ? `${left} ${this.pick(['===', '!=='])} slot.${this.pick(['head', 'layer', 'seen'])}`
+        : `${left} ${this.pick(['<', '<=', '>', '>='])} ${this.number(0, scope)}`;
+    const part = () => this.condition(depth - 1, scope);
+    return this.pick([
+      () => `(${part()} && ${part()})`,
+      () => `(${part()} || slot.special)`,
+      () => `!(${part()})`,
+      () => this.pick(['slot.punctuation', 'SPECIAL', ...scope.flags]),
     ])();
-  };
+  }
+
   /** The body of a function: an expression, or statements with const, destructuring and early return. */
-  const body = (scope: Scope): string => {
-    if (chance(0.4)) return number(3, scope);
-    const lines = ['const { pos: where, live, params: { gain: tuned } } = slot;', `const first = ${number(2, scope)};`];
-    lines.push(`const far = ${condition(1, scope)};`);
+  body(scope: Scope): string {
+    if (this.chance(0.4)) return this.number(3, scope);
+    const lines = [
+      'const { pos: where, live, params: { gain: tuned } } = slot;',
+      `const first = ${this.number(2, scope)};`,
+    ];
+    lines.push(`const far = ${this.condition(1, scope)};`);
     const inner = { ...scope, locals: [...scope.locals, 'first', 'where', 'live', 'tuned'], flags: ['far'] };
-    const some = () => number(1, inner);
-    const when = () => condition(1, inner);
+    const some = () => this.number(1, inner);
+    const when = () => this.condition(1, inner);
     const ifs = [
-      () => `if (${when()}) return ${number(2, inner)};`,
+      () => `if (${when()}) return ${this.number(2, inner)};`,
       () => `if (${when()}) { const second = first * RATE; return second + ${some()}; }`,
       () => `if (${when()}) { return ${some()}; } else if (slot.special) return first;`,
       // falls through to what follows
       () =>
         `if (far) { const near = ${some()}; if (${when()}) return near; else if (near > first) { return ${some()}; } }`,
     ];
-    while (chance(0.6)) lines.push(pick(ifs)());
-    lines.push(`return ${number(2, inner)};`);
+    while (this.chance(0.6)) lines.push(this.pick(ifs)());
+    lines.push(`return ${this.number(2, inner)};`);
     return `{\n    ${lines.join('\n    ')}\n  }`;
-  };
-  const inNext = { attn: true, across: false, flags: [] };
-  const inScore = { attn: false, across: true, flags: [] };
-  const accumulate = states.map(
-    (state) =>
-      `    ${state}: { init: ${pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${body({ ...inNext, locals: [state] })} },`,
-  );
-  const reduce = () => pick(['mean', 'sum', 'max', 'min']);
-  const each = { attn: false, across: false, locals: [], flags: [] };
-  const statistics = [
-    `    level: { ${reduce()}: (slot) => ${pick(['slot.pos', 'norm(slot.key)', 'slot.live * 0.1', number(2, each)])} },`,
-    `    anchor: { ${reduce()}: (slot) => ${pick(['slot.key', 'scale(slot.key, 1 / norm(slot.key))', vector(each)])} },`,
-  ].slice(0, across.length);
-  // every state is read, so that none is refused as useless
-  const sum = states.map((state) => `slot.${state}`).join(' + ');
-  const read =
-    chance(0.3) && states.length > 1
-      ? `{ const { ${states.join(', ')} } = slot; return ${states.join(' - ')}; }`
-      : undefined;
-  const inside = { ...inScore, locals: ['known'] };
-  const scored = `{
+  }
+
+  /** `level: { mean: … }` and the like. */
+  statistics(): string[] {
+    const reduce = () => this.pick(['mean', 'sum', 'max', 'min']);
+    const each = { attn: false, across: false, locals: [], flags: [] };
+    const level = () => this.pick(['slot.pos', 'norm(slot.key)', 'slot.live * 0.1', this.number(2, each)]);
+    const anchor = () => this.pick(['slot.key', 'scale(slot.key, 1 / norm(slot.key))', this.vector(each)]);
+    return [
+      `    level: { ${reduce()}: (slot) => ${level()} },`,
+      `    anchor: { ${reduce()}: (slot) => ${anchor()} },`,
+    ].slice(0, this.across.length);
+  }
+
+  /** A score's body, which reads every state, so that none is refused as useless. */
+  score(): string {
+    const { states } = this;
+    const scope = { attn: false, across: true, flags: [] };
+    const sum = states.map((state) => `slot.${state}`).join(' + ');
+    const read =
+      this.chance(0.3) && states.length > 1
+        ? `{ const { ${states.join(', ')} } = slot; return ${states.join(' - ')}; }`
+        : undefined;
+    const inside = { ...scope, locals: ['known'] };
+    const scored = `{
     const known = ${sum};
-    ${chance(0.5) ? 'if (known > LIMIT) return known;\n    ' : ''}return known + ${number(2, inside)};
+    ${this.chance(0.5) ? 'if (known > LIMIT) return known;\n    ' : ''}return known + ${this.number(2, inside)};
   }`;
-  const score = read ?? (chance(0.5) ? `(${sum}) * 0.5 + (${number(3, { ...inScore, locals: [] })})` : scored);
+    return read ?? (this.chance(0.5) ? `(${sum}) * 0.5 + (${this.number(3, { ...scope, locals: [] })})` : scored);
+  }
+}
+
+/** Text of a policy file called `name`: every form of the language, every builtin, every kind of name. */
+export function randomPolicy(seed: number, name: string): string {
+  const draw = new Draw(seed);
+  const inNext = { attn: true, across: false, flags: [] };
+  const accumulate = draw.states.map(
+    (state) =>
+      `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
+  );
+  const statistics = draw.statistics();
+  const across = statistics.length > 0;
+  const score = draw.score();
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
@@ -163,8 +203,8 @@ export default definePolicy({
   observe: 'every',
   accumulate: {
 ${accumulate.join('\n')}
-  },${across.length ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
-  score: (slot${across.length ? ', across' : ''}) => ${score},
+  },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
+  score: (slot${across ? ', across' : ''}) => ${score},
   keep: topK('budget'),
   when: every(1),
 });

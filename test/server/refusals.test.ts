@@ -72,6 +72,16 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 0 } }), 400, 'sparse_kv.budget', /window of 256/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 'many' } }), 400, 'sparse_kv.budget', /number/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', colour: 1 } }), 400, 'sparse_kv.colour', /budget/],
+  [TEXT, ask({ sparse_kv: { policy: 'h2o', ratio: 0 } }), 400, 'sparse_kv.ratio', /above 0, up to 1/],
+  [TEXT, ask({ sparse_kv: { policy: 'h2o', ratio: 0.5, budget: 300 } }), 400, 'sparse_kv.ratio', /give one/],
+  [TEXT, ask({ sparse_kv: { policy: 'none', ratio: 0.5 } }), 400, 'sparse_kv.ratio', /it keeps everything/],
+  [
+    TEXT,
+    ask({ sparse_kv: { policy: 'h2o', budget: 300 }, vllm_xargs: { sparse_kv_budget: 400 } }),
+    400,
+    'vllm_xargs.sparse_kv_budget',
+    /say the same thing: send one/,
+  ],
   [
     TEXT,
     ask({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_budget: 1e9 } }),

@@ -1,0 +1,60 @@
+/** Names that files, flags, requests and C++ can carry, each used once. */
+import type { Collector } from './diagnostics.ts';
+import { type Policy, place, slotNames } from './nodes.ts';
+
+/** Names of statistics become members of a C++ struct. */
+const cppWords = new Set(
+  `alignas alignof and and_eq asm auto bitand bitor bool break case catch char char8_t char16_t char32_t class compl
+  concept const consteval constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do
+  double dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
+  new noexcept not not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires return
+  short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try typedef
+  typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq Across NAN INFINITY`.split(/\s+/),
+);
+
+export function checkNames(policy: Policy, errors: Collector): void {
+  const plain = (name: string) => /^[a-zA-Z][a-zA-Z0-9_]{0,39}$/.test(name);
+  const hint = 'letters, digits and _, a letter first, at most 40';
+  if (!/^[a-z][a-z0-9-]{0,39}$/.test(policy.name))
+    errors.report(
+      'bad-name',
+      place(policy, 'name'),
+      `"${policy.name}" cannot be a policy's name.`,
+      'lower-case letters, digits and hyphens, at most 40, a letter first',
+    );
+  for (const { name } of policy.params) {
+    const at = place(policy, `params.${name}`);
+    if (!plain(name)) errors.report('bad-name', at, `"${name}" cannot be a parameter's name.`, hint);
+    if (name === 'policy' || name === 'ratio')
+      errors.report(
+        'bad-name',
+        at,
+        `"${name}" cannot be a parameter's name: requests name their policy and ratio so.`,
+        'choose another name, such as budget',
+      );
+  }
+  for (const { name } of policy.states) {
+    const at = place(policy, `accumulate.${name}`);
+    if (!plain(name)) errors.report('bad-name', at, `"${name}" cannot be a state's name.`, hint);
+    if (slotNames.has(name))
+      errors.report(
+        'duplicate-name',
+        at,
+        `slot.${name} exists already; a state needs a name of its own.`,
+        'choose another name',
+      );
+  }
+  const states = new Set(policy.states.map((state) => state.name));
+  for (const { name } of policy.across) {
+    const at = place(policy, `across.${name}`);
+    if (!plain(name) || cppWords.has(name) || name.endsWith('_lane'))
+      errors.report('bad-name', at, `"${name}" cannot be a statistic's name.`, `${hint}; words of C++ are taken`);
+    if (states.has(name))
+      errors.report(
+        'duplicate-name',
+        at,
+        `${name} is a state already; a statistic needs a name of its own.`,
+        'choose another name',
+      );
+  }
+}

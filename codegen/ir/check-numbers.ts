@@ -1,0 +1,66 @@
+/** Numbers that have a range of their own. */
+import type { Collector } from './diagnostics.ts';
+import { type Policy, type Trigger, place } from './nodes.ts';
+
+export function checkNumbers(policy: Policy, errors: Collector): void {
+  const refuse = (field: string, message: string, hint?: string) =>
+    errors.report('param-out-of-range', place(policy, field), message, hint);
+  if (policy.params.length > 16)
+    refuse('params', `A policy has at most 16 parameters; this one has ${policy.params.length}.`);
+  if (policy.states.length > 12)
+    errors.report(
+      'unsupported-on-target',
+      place(policy, 'accumulate'),
+      `A policy has at most 12 states; this one has ${policy.states.length}.`,
+      'each state is a word beside every slot',
+    );
+  for (const { kind, name, min, max, default: value, span } of policy.params) {
+    const report = (message: string) => errors.report('param-out-of-range', span, message);
+    if (!(value >= min && value <= max)) report(`${name} is ${value}, outside ${min} … ${max}.`);
+    else if (kind !== 'number' && min < 0) report(`${name} may be ${min}: a number of tokens is never negative.`);
+    else if (kind === 'tokens' && !Number.isInteger(value))
+      report(`${name} counts tokens: ${value} is not a whole number.`);
+  }
+  for (const state of policy.states)
+    if (!Number.isFinite(state.init))
+      refuse(`accumulate.${state.name}`, `${state.name} starts at ${state.init}; it must be a finite f32.`);
+  const { pool, heads, layers, keep } = policy;
+  if (pool && (pool.width % 2 !== 1 || pool.width < 1))
+    errors.report(
+      'pool-even',
+      place(policy, 'pool'),
+      `A width of ${pool.width} has no middle.`,
+      'use an odd width, such as 5 or 7',
+    );
+  if (heads.kind === 'pooled' && !(heads.alpha >= 0 && heads.alpha <= 1))
+    refuse('heads', `alpha is ${heads.alpha}, outside 0 … 1.`);
+  if (layers.kind === 'pyramid' && !(layers.beta >= 1))
+    refuse('layers', `beta is ${layers.beta}; it must be at least 1.`);
+  if (
+    layers.kind === 'table' &&
+    !(layers.factors.length > 0 && layers.factors.every((factor) => factor >= 0 && factor <= 1024))
+  )
+    refuse('layers', 'A table of factors has one number from 0 to 1024 for each layer.', 'layers: [1.5, 1, 0.5]');
+  if (keep.kind === 'chunks' && !(Number.isInteger(keep.size) && keep.size >= 1 && keep.size <= 65536))
+    refuse(
+      'keep',
+      `A chunk has a whole number of positions, at least 1; this is ${keep.size}.`,
+      "chunks(16, 'budget')",
+    );
+  if (policy.when.some((trigger) => !sensible(trigger)))
+    refuse('when', 'A trigger counts whole tokens: every from 1, over from 0, promptChunk from 16.');
+}
+
+function sensible(trigger: Trigger): boolean {
+  const whole = (n: number, least: number) => Number.isInteger(n) && n >= least;
+  switch (trigger.kind) {
+    case 'every':
+      return trigger.n === 'auto' || whole(trigger.n, 1);
+    case 'over':
+      return whole(trigger.slack, 0);
+    case 'promptChunk':
+      return whole(trigger.n, 16);
+    default:
+      return true;
+  }
+}

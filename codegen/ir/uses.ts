@@ -1,0 +1,32 @@
+/** Which expressions a policy has, and what its score depends on. */
+import type { Node, Policy } from './nodes.ts';
+import { walk } from './walk.ts';
+
+/** Every expression of a policy, with the name of the function it came from. */
+export function expressions(policy: Policy): [string, Node][] {
+  return [
+    ...policy.states.map((state): [string, Node] => [`next ${state.name}`, state.next]),
+    ...policy.across.map((each): [string, Node] => [`across ${each.name}`, each.of]),
+    ...(policy.score ? [['score', policy.score] as [string, Node]] : []),
+    ...(policy.keep.kind === 'above' ? [['above', policy.keep.threshold] as [string, Node]] : []),
+  ];
+}
+
+/** States and statistics that the score depends on, directly or through others. */
+export function needed(policy: Policy): { states: ReadonlySet<string>; across: ReadonlySet<string> } {
+  const states = new Set<string>();
+  const across = new Set<string>();
+  const visit = (node: Node | undefined): void => {
+    for (const each of node ? walk(node) : []) {
+      if (each.op === 'state' && !states.has(each.name)) {
+        states.add(each.name);
+        visit(policy.states.find((state) => state.name === each.name)?.next);
+      } else if (each.op === 'across' && !across.has(each.name)) {
+        across.add(each.name);
+        visit(policy.across.find((statistic) => statistic.name === each.name)?.of);
+      }
+    }
+  };
+  visit(policy.score);
+  return { states, across };
+}
