@@ -1,19 +1,15 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
-import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
-import { pageLayout } from '../contract/page.ts';
-import { KvType, PAGE } from '../contract/records.ts';
+import { PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
-import { allowedMemory } from '../native/memory.ts';
-import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
+import { checkRequest } from './admission.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
 import { GenerationQueue } from './generation.ts';
 import { PrefixCache } from './prefix.ts';
-import { budgetOf, ratioOf } from './params.ts';
-import { Rules, pagesFor } from './rules.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
+import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
 import { checkLayers } from './budgets.ts';
 import {
@@ -36,87 +32,8 @@ interface PolicyStats {
   slotsSeen: number;
 }
 
-/** Threads and what they are pinned to. Throws a UserError for processors that are not ours. */
-function threadsOf(options: EngineOptions): ThreadsChoice {
-  const choice = chooseThreads(findProcessors(), options);
-  if (choice.note) options.note?.(choice.note);
-  return choice;
-}
-
-/** Throws unless each library was built with the plan that is to run it: rules would be another policy's. */
-function checkBuilds(policies: readonly BuiltPolicy[]): void {
-  for (const { plan, library } of policies)
-    if (native().policyInfo(library).hash !== plan.hash)
-      throw new Error(`${library} and the plan of ${plan.name} are of two builds: build the policy again.`);
-}
-
-/** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
-function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
-  let [type, by] = [asked, 'the server'];
-  for (const { plan } of policies) {
-    if (plan.store === 'engine') continue;
-    if (type !== undefined && plan.store !== type)
-      throw new RequestError(
-        `${plan.name} stores keys and values as ${plan.store}, ${by} as ${type}; pages have one type. Ask for ${plan.store}, or serve them apart.`,
-      );
-    [type, by] = [plan.store, plan.name];
-  }
-  return type ?? 'bf16';
-}
-
-/** Sizes that stay for the life of an engine. */
-interface Sizes {
-  /** KV heads of all layers */
-  heads: number;
-  maxModelLen: number;
-  maxSeqs: number;
-  /** of a step */
-  maxTokens: number;
-  kvType: number;
-  /** of the pool, the null page included */
-  pages: number;
-  pageBytes: number;
-  /** pages that the table of a head has room for */
-  stride: number;
-}
-
-/** Throws RequestError when the pool would be too small for two pages a head. */
-function sizesOf(options: EngineOptions): Sizes {
-  const { model, policies } = options;
-  const { spec } = model;
-  const heads = spec.layers * spec.kvHeads;
-  const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
-  const maxSeqs = options.maxSeqs ?? 32;
-  const kvType = KvType[storedAs(policies, options.kvType)];
-  const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
-  const { bytes: pageBytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
-  const stride = pagesFor(maxModelLen) + 2;
-  const wanted =
-    options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * pageBytes);
-  const pages = Math.floor(wanted / pageBytes) + 1;
-  if (pages - 1 < 2 * heads)
-    throw new RequestError(
-      `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
-    );
-  const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
-  return { heads, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
-}
-
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
-
-/** Throws for a policy that the model cannot have, and for a ratio that concerns none. */
-function checkPolicies({ model, policies, ratio, note }: EngineOptions): void {
-  for (const { plan } of policies) checkLayers(plan, model.spec.layers);
-  if (ratio === undefined) return;
-  if (!policies.some(({ plan }) => budgetOf(plan)))
-    throw new RequestError(
-      `A ratio of ${ratio} changes nothing: ${policies.map(({ plan }) => plan.name).join(', ')} has no budget that it could stand in for.`,
-      'ratio',
-    );
-  for (const { plan } of policies)
-    if (plan.keep.kind === 'above') note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
-}
 
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
@@ -220,51 +137,15 @@ export class Engine implements EngineApi {
     return sequence.out;
   }
 
-  /** A request that can run, or RequestError. */
+  /** A request that can run. Throws RequestError. */
   private admissible(request: GenerateRequest): Sequence {
     const { spec } = this.model;
-    const name = request.policy ?? this.policies[0].plan.name;
-    const index = this.policies.findIndex(({ plan }) => plan.name === name);
-    if (index < 0)
-      throw new RequestError(
-        `There is no policy ${name}; loaded are ${this.policies.map(({ plan }) => plan.name).join(', ')}.`,
-        'policy',
-      );
-    const { plan } = this.policies[index];
-    const given = request.params ?? {};
-    const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, this.options.ratio), spec.layers);
-    const { prompt } = request;
-    if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
-    for (const tokens of [prompt, request.forced ?? []])
-      for (let i = 0; i < tokens.length; i++)
-        if (!(tokens[i] >= 0 && tokens[i] < spec.vocab))
-          throw new RequestError(`Token ${tokens[i]} is not in the vocabulary of ${spec.vocab}.`, 'prompt');
-    const forced = request.forced?.length ?? 0;
-    const maxTokens = forced || request.maxTokens;
-    if (!Number.isInteger(maxTokens) || maxTokens < 1)
-      throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
-    const unlimited = plan.positions === 'cache' && rules.bounded;
-    if (prompt.length > this.maxModelLen && !(unlimited && rules.boundedPrompt))
-      throw new RequestError(
-        `The prompt has ${prompt.length} tokens, the context is ${this.maxModelLen}.`,
-        'prompt',
-        'context_length_exceeded',
-      );
-    if (!unlimited && prompt.length + maxTokens > this.maxModelLen)
-      throw new RequestError(
-        `The prompt's ${prompt.length} tokens and max_tokens ${maxTokens} exceed the context of ${this.maxModelLen}. Policies with cache-relative positions (streaming) have no such limit.`,
-        'max_tokens',
-        'context_length_exceeded',
-      );
-    const peaks = rules.peaks(prompt.length, prompt.length + maxTokens);
-    // budgets that flow may all flow to one head
-    const most = Math.max(peaks.prompt, peaks.decode) * (plan.heads.kind === 'pooled' ? spec.kvHeads : 1);
-    if (unlimited && most > this.maxModelLen)
-      throw new RequestError(
-        `With this budget a head holds up to ${most} slots, more than the context of ${this.maxModelLen}.`,
-        'budget',
-        'context_length_exceeded',
-      );
+    const { index, rules, maxTokens } = checkRequest(request, {
+      spec,
+      policies: this.policies,
+      maxModelLen: this.maxModelLen,
+      ratio: this.options.ratio,
+    });
     const id = this.nextId++;
     const sequence = new Sequence(
       id,

@@ -1,0 +1,91 @@
+/** What is decided once, before an engine opens: sizes, threads, the type of pages, and which policies can run together. */
+import { freemem } from 'node:os';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
+import { pageLayout } from '../contract/page.ts';
+import { KvType } from '../contract/records.ts';
+import { native } from '../native/index.ts';
+import { allowedMemory } from '../native/memory.ts';
+import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
+import { checkLayers } from './budgets.ts';
+import { budgetOf } from './params.ts';
+import { pagesFor } from './rules.ts';
+import { type EngineOptions, RequestError } from './types.ts';
+
+/** Threads and what they are pinned to. Throws a UserError for processors that are not ours. */
+export function threadsOf(options: EngineOptions): ThreadsChoice {
+  const choice = chooseThreads(findProcessors(), options);
+  if (choice.note) options.note?.(choice.note);
+  return choice;
+}
+
+/** Throws unless each library was built with the plan that is to run it: rules would be another policy's. */
+export function checkBuilds(policies: readonly BuiltPolicy[]): void {
+  for (const { plan, library } of policies)
+    if (native().policyInfo(library).hash !== plan.hash)
+      throw new Error(`${library} and the plan of ${plan.name} are of two builds: build the policy again.`);
+}
+
+/** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
+export function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
+  let [type, by] = [asked, 'the server'];
+  for (const { plan } of policies) {
+    if (plan.store === 'engine') continue;
+    if (type !== undefined && plan.store !== type)
+      throw new RequestError(
+        `${plan.name} stores keys and values as ${plan.store}, ${by} as ${type}; pages have one type. Ask for ${plan.store}, or serve them apart.`,
+      );
+    [type, by] = [plan.store, plan.name];
+  }
+  return type ?? 'bf16';
+}
+
+/** Sizes that stay for the life of an engine. */
+export interface Sizes {
+  /** KV heads of all layers */
+  heads: number;
+  maxModelLen: number;
+  maxSeqs: number;
+  /** of a step */
+  maxTokens: number;
+  kvType: number;
+  /** of the pool, the null page included */
+  pages: number;
+  pageBytes: number;
+  /** pages that the table of a head has room for */
+  stride: number;
+}
+
+/** Throws RequestError when the pool would be too small for two pages a head. */
+export function sizesOf(options: EngineOptions): Sizes {
+  const { model, policies } = options;
+  const { spec } = model;
+  const heads = spec.layers * spec.kvHeads;
+  const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
+  const maxSeqs = options.maxSeqs ?? 32;
+  const kvType = KvType[storedAs(policies, options.kvType)];
+  const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
+  const { bytes: pageBytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
+  const stride = pagesFor(maxModelLen) + 2;
+  const wanted =
+    options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * pageBytes);
+  const pages = Math.floor(wanted / pageBytes) + 1;
+  if (pages - 1 < 2 * heads)
+    throw new RequestError(
+      `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
+    );
+  const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
+  return { heads, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
+}
+
+/** Throws for a policy that the model cannot have, and for a ratio that concerns none. */
+export function checkPolicies({ model, policies, ratio, note }: EngineOptions): void {
+  for (const { plan } of policies) checkLayers(plan, model.spec.layers);
+  if (ratio === undefined) return;
+  if (!policies.some(({ plan }) => budgetOf(plan)))
+    throw new RequestError(
+      `A ratio of ${ratio} changes nothing: ${policies.map(({ plan }) => plan.name).join(', ')} has no budget that it could stand in for.`,
+      'ratio',
+    );
+  for (const { plan } of policies)
+    if (plan.keep.kind === 'above') note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
+}
