@@ -1,7 +1,7 @@
 /** The test runner itself: the three ways in which a broken test file would pass unnoticed. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { judge } from './run.ts';
+import { inTurn, judge } from './run.ts';
 
 const ended = (total: number, passed: number, skipped = 0) =>
   `\n  Total:     ${total}\n  Passed:    ${passed}\n  Skipped:   ${skipped}\n  Duration:  1ms\n`;
@@ -29,5 +29,24 @@ test('a crash is a failure', () => assert.is(judge('a.test.ts', 'Segmentation fa
 
 test('an exit code without a failed test is a failure', () =>
   assert.is(judge('a.test.ts', ended(2, 2), 1, 1).failed, 1));
+
+test('files run some at a time, in order, and are told in order', async () => {
+  const log: string[] = [];
+  const ends: (() => void)[] = [];
+  const jobs = [0, 1, 2, 3].map((i) => async () => {
+    log.push(`start ${i}`);
+    await new Promise<void>((end) => (ends[i] = end));
+    log.push(`end ${i}`);
+    return i;
+  });
+  const results = inTurn(jobs, 2);
+  const settle = () => new Promise((done) => setImmediate(done));
+  for (const i of [1, 0, 3, 2]) {
+    await settle();
+    ends[i]();
+  }
+  assert.equal(await Promise.all(results), [0, 1, 2, 3]);
+  assert.equal(log, ['start 0', 'start 1', 'end 1', 'start 2', 'end 0', 'start 3', 'end 3', 'end 2']);
+});
 
 test.run();

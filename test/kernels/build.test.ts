@@ -17,12 +17,15 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { targets } from '../../codegen/back/targets.ts';
-import { normals, random } from './dense.ts';
-import { type Shape, drive, floats } from './driver.ts';
+import { quickCompiler } from './quick.ts';
 import { root } from '../../toolchain/folders.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-build-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+
+// what is tested here is the way to the compiler and back
+const quick = quickCompiler('-O0');
+process.env.CXX = quick;
 
 let folders = 0;
 /** A fresh folder for builds. */
@@ -52,7 +55,7 @@ test('three processes build the same policy: all succeed, one compiles', async (
   const counter = join(home, 'c++');
   writeFileSync(
     counter,
-    `#!/bin/sh\ncase "$*" in *" -c "*policy.cpp*) echo x >> ${join(home, 'compiled')};; esac\nexec /usr/bin/env c++ "$@"\n`,
+    `#!/bin/sh\ncase "$*" in *" -c "*policy.cpp*) echo x >> ${join(home, 'compiled')};; esac\nexec ${quick} "$@"\n`,
     { mode: 0o755 },
   );
   const all = await Promise.all([1, 2, 3].map(() => elsewhere(building(directory), { CXX: counter })));
@@ -98,9 +101,7 @@ test('an unchanged policy is found without the compiler, a changed one is built 
   writeFileSync(file, text);
   const first = await build(file, { directory });
   const { mtimeMs } = statSync(first.library);
-  const start = performance.now();
   const again = await build(file, { directory });
-  assert.ok(performance.now() - start < 250, 'the second build only looks');
   assert.is(again.library, first.library);
   assert.is(JSON.stringify(again.plan), JSON.stringify(first.plan));
   assert.is(statSync(again.library).mtimeMs, mtimeMs);
@@ -108,6 +109,16 @@ test('an unchanged policy is found without the compiler, a changed one is built 
   const changed = await build(file, { directory });
   assert.is.not(changed.plan.hash, first.plan.hash);
   assert.ok(existsSync(first.library), 'a library in use stays');
+});
+
+test('an unchanged policy is found without loading TypeScript', async () => {
+  const directory = fresh();
+  const loaded = `${building(directory)}
+  import { createRequire } from 'node:module';
+  console.log(Object.keys(createRequire(import.meta.url).cache).some((path) => path.includes('/typescript/')));`;
+  const [first, second] = [await elsewhere(loaded), await elsewhere(loaded)];
+  assert.match(first.output, /policy\.so\ntrue\n$/);
+  assert.match(second.output, /policy\.so\nfalse\n$/);
 });
 
 test('a file that is only re-exported belongs to the build, in the process that has read it before, too', async () => {
@@ -226,42 +237,6 @@ test('an error after an expression points at the generated file', async () => {
       () => assert.unreachable('it compiles'),
       (error: Error) => assert.match(error.message, new RegExp(`policy\\.cpp:${line}:\\d+: error`)),
     );
-});
-
-test('other instruction sets: the same text compiles, and fused ones give the same bits', async () => {
-  if (process.arch !== 'x64') return;
-  const directory = fresh();
-  const builds = [await build(shipped('h2o')!)];
-  for (const march of ['x86-64-v3', 'x86-64']) builds.push(await build(shipped('h2o')!, { directory, march }));
-  assert.is(new Set(builds.map(({ plan }) => plan.hash)).size, 3);
-  const [length, dim] = [70, 80];
-  const shape: Shape = {
-    kvType: 'bf16',
-    layers: 1,
-    kvHeads: 1,
-    group: 3,
-    headDim: dim,
-    maxTokens: length,
-    maxSlots: length,
-    interleaved: true,
-    seqs: 1,
-    invFreq: new Float32Array(dim / 2),
-  };
-  const next = random(5);
-  const [q, k, v] = [3, 1, 1].map((heads) => normals(next, length * heads * dim));
-  const rows = [{ seq: 0, tokens: length, pos0: 0, prompt: length, observe: [0, length] as [number, number] }];
-  const answers = builds.map(({ library }) =>
-    drive(library, 2, shape, [
-      { rows, layers: [{ q, k, v }] },
-      { seq: 0, layer: 0, head: 0 },
-    ]),
-  );
-  const [wide, avx2, plain] = answers.map(({ steps, reads }) => ({
-    ...steps[0].layers[0],
-    mass: floats(reads[0].lanes[1]),
-  }));
-  assert.equal(avx2, wide);
-  for (let s = 0; s < length; s++) assert.ok(Math.abs(plain.mass[s] - wide.mass[s]) < 1e-5 * Math.max(1, wide.mass[s]));
 });
 
 test.run();

@@ -1,5 +1,6 @@
 /** Machines other than this one: a cross-compiler and an emulator of its processor, where they are installed. */
 import { spawnSync } from 'node:child_process';
+import { cpuBackend, native } from '../../runtime/native/index.ts';
 import type { Machine } from './driver.ts';
 
 const runs = (command: string) => spawnSync(command, ['--version'], { stdio: 'ignore' }).status === 0;
@@ -13,6 +14,11 @@ export const aarch64: Machine = {
 
 /** The least that every x86-64 processor has. */
 export const plain: Machine = { name: 'x86-64', cxx: 'c++', flags: ['-march=x86-64'], run: [] };
+
+export const avx2: Machine = { name: 'x86-64-v3', cxx: 'c++', flags: ['-march=x86-64-v3'], run: [] };
+
+/** Whether this processor runs what is compiled for `avx2`. */
+export const hasAvx2 = (): boolean => native().isas(cpuBackend()).includes('avx2');
 
 /** Why a machine cannot be had here; undefined when it can. */
 export function missing({ name, cxx, run }: Machine): string | undefined {

@@ -9,6 +9,7 @@ import { check } from '../../codegen/front/check.ts';
 import { score } from '../../codegen/ir/interpret.ts';
 import { uniform } from '../../codegen/oracle/ladder.ts';
 import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
+import { quickCompiler } from '../kernels/quick.ts';
 import { drive, type Shape, type Step } from '../kernels/driver.ts';
 import { files, IMPORTS } from './snippets.ts';
 
@@ -27,6 +28,7 @@ process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 const text = (name: string) =>
   `${IMPORTS}export default definePolicy({ name: '${name}', score: (slot) => floor(norm(slot.key) * 3 + slot.pos * 0.01), ${rules[name]} });`;
 const names = Object.keys(rules);
+process.env.CXX = quickCompiler('-O1');
 const paths = files(Object.fromEntries(names.map((name) => [`select/${name}.ts`, text(name)])));
 const policies = await Promise.all(
   paths.map(async (path) => ({ policy: check(path).policy, built: await build(path, { directory }) })),
