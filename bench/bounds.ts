@@ -16,7 +16,8 @@ import { machine } from './machine.ts';
 import { type Spread, interleave, median, spread } from './measure.ts';
 import { BUDGET, type Job, floorOf, jobsOf, need, productsOf } from './need.ts';
 import type { SkvSetup, SkvWorked } from './peers/skv.ts';
-import { type Report, figure, percent } from './report.ts';
+import type { Plot } from './plot.ts';
+import { type Report, type Table, figure, percent } from './report.ts';
 import { mobyDick } from '../eval/text.ts';
 
 export interface BoundOptions {
@@ -111,30 +112,7 @@ export async function bounds(
   try {
     const tokens = join(folder, 'tokens.json');
     writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
-    const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
-    for (const policy of ['none', 'h2o'] as const) {
-      const mine = jobs.filter((job) => job.policy === policy);
-      const context = Math.max(...mine.map(({ work }) => work.prompts[0][1] + work.count)) + 16;
-      const setup: SkvSetup = {
-        model: model.spec.files[0],
-        tokens,
-        cpus: about.cores,
-        threads: about.cores.length,
-        sequences: 8,
-        context,
-        policy,
-        params: policy === 'h2o' ? { budget: BUDGET, recent: 128 } : undefined,
-      };
-      const child = Child.start(`skv with ${policy}`, process.execPath, [
-        '--import',
-        'tsx',
-        script,
-        JSON.stringify(setup),
-      ]);
-      await child.hear();
-      await child.ask({ prompts: [[0, 64]], count: 4 });
-      engines.set(policy, child);
-    }
+    for (const policy of ['none', 'h2o'] as const) engines.set(policy, await startEngine(policy, jobs, model, tokens));
     const seen: Limits = await readLimits(helper, 1);
     const measured = await interleave(jobs, runs, async (job) => {
       const limits = await readLimits(helper, 1);
@@ -142,37 +120,15 @@ export async function bounds(
       const { first, steady } = await engines.get(job.policy)!.ask<SkvWorked>(job.work);
       return job.kind === 'prefill' ? first[0] : (steady.seconds / steady.tokens) * job.batch;
     });
-    const limits = limitsOf(seen);
     const rows: Bound[] = [];
     const products = new Map<string, number>();
     for (const job of jobs) {
-      const needed = need(job, model);
-      const { seconds, bound } = floorOf(needed, limits);
       const spent = await parts(helper, job, model, job.policy === 'none' ? none : h2o, Math.min(runs, 3), products);
-      const cache = job.kind === 'prefill' ? 0 : needed.bytes - need({ ...job, slots: 0 }, model).bytes;
-      const row: Bound = {
-        name: job.name,
-        bytes: needed.bytes,
-        ops: needed.denseOps + needed.attentionOps,
-        floor: seconds,
-        bound,
-        seconds: spread(measured.get(job)!),
-        tokens: job.kind === 'prefill' ? job.slots : job.batch,
-        parts: [
-          {
-            name: 'dense products',
-            seconds: spent.dense,
-            floor: Math.max((needed.bytes - cache) / limits.read, needed.denseOps / limits.int8),
-          },
-          {
-            name: 'attention',
-            seconds: spent.attention,
-            floor: Math.max(cache / limits.read, needed.attentionOps / limits.bf16),
-          },
-        ],
-      };
+      const row = boundOf(job, model, limitsOf(seen), spread(measured.get(job)!), spent);
       rows.push(row);
-      progress(`${row.name}: ${percent(row.floor / row.seconds.median)} of the ${bound} bound; ${largestLoss(row)}`);
+      progress(
+        `${row.name}: ${percent(row.floor / row.seconds.median)} of the ${row.bound} bound; ${largestLoss(row)}`,
+      );
     }
     return {
       name: 'bounds',
@@ -180,56 +136,9 @@ export async function bounds(
       machine: about,
       tables: [
         { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },
-        {
-          title: `From the bound down: ${model.name}`,
-          head: [
-            'work',
-            'MB',
-            'GFLOP',
-            'floor, ms',
-            'floor, tok/s',
-            'bound by',
-            'here, ms (range)',
-            'here, tok/s',
-            'of the floor',
-            'dense, ms',
-            'attention, ms',
-            'largest loss',
-            'n',
-          ],
-          rows: rows.map((row) => [
-            row.name,
-            row.bytes / 1e6,
-            row.ops / 1e9,
-            row.floor * 1e3,
-            Math.round(row.tokens / row.floor),
-            row.bound,
-            `${figure(row.seconds.median * 1e3)} (${figure(row.seconds.min * 1e3)}–${figure(row.seconds.max * 1e3)})`,
-            Math.round(row.tokens / row.seconds.median),
-            percent(row.floor / row.seconds.median),
-            row.parts[0].seconds * 1e3,
-            row.parts[1].seconds * 1e3,
-            largestLoss(row),
-            row.seconds.n,
-          ]),
-        },
+        boundTable(model.name, rows),
       ],
-      plots: [
-        {
-          name: 'floor',
-          title: 'Part of the machine’s floor that is reached',
-          kind: 'bar',
-          x: 'work',
-          y: 'floor ÷ measured time',
-          values: rows.map((row) => ({
-            series: row.bound,
-            x: row.name,
-            y: row.floor / row.seconds.median,
-            low: row.floor / row.seconds.max,
-            high: row.floor / row.seconds.min,
-          })),
-        },
-      ],
+      plots: [floorPlot(rows)],
       notes: [
         'Bytes: weights as the file has them, once a step, and keys and values of the live slots in 16 bits. Floor: bytes over read bandwidth, or dense operations over the int8 rate plus those of attention over the bf16 rate, whichever takes longer.',
         'Dense and attention: the same kernels alone, in the bench helper, with cold memory; attention of a decode step includes what an observing policy adds. The largest loss is the part with most time above its own floor; everything else is norms, rotation, sampling, the scheduler and the gaps.',
@@ -242,3 +151,107 @@ export async function bounds(
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+/** An engine with room for the jobs of a policy, warmed up. */
+async function startEngine(
+  policy: 'none' | 'h2o',
+  jobs: readonly Job[],
+  model: LoadedModel,
+  tokens: string,
+): Promise<Child> {
+  const { cores } = machine();
+  const mine = jobs.filter((job) => job.policy === policy);
+  const setup: SkvSetup = {
+    model: model.spec.files[0],
+    tokens,
+    cpus: cores,
+    threads: cores.length,
+    sequences: 8,
+    context: Math.max(...mine.map(({ work }) => work.prompts[0][1] + work.count)) + 16,
+    policy,
+    params: policy === 'h2o' ? { budget: BUDGET, recent: 128 } : undefined,
+  };
+  const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
+  const args = ['--import', 'tsx', script, JSON.stringify(setup)];
+  const child = Child.start(`skv with ${policy}`, process.execPath, args);
+  await child.hear();
+  await child.ask({ prompts: [[0, 64]], count: 4 });
+  return child;
+}
+
+/** A job's floor beside what was measured, and its parts beside theirs. */
+function boundOf(
+  job: Job,
+  model: LoadedModel,
+  limits: ReturnType<typeof limitsOf>,
+  seconds: Spread,
+  spent: { dense: number; attention: number },
+): Bound {
+  const needed = need(job, model);
+  const { seconds: floor, bound } = floorOf(needed, limits);
+  const cache = job.kind === 'prefill' ? 0 : needed.bytes - need({ ...job, slots: 0 }, model).bytes;
+  const dense = Math.max((needed.bytes - cache) / limits.read, needed.denseOps / limits.int8);
+  const attention = Math.max(cache / limits.read, needed.attentionOps / limits.bf16);
+  return {
+    name: job.name,
+    bytes: needed.bytes,
+    ops: needed.denseOps + needed.attentionOps,
+    floor,
+    bound,
+    seconds,
+    tokens: job.kind === 'prefill' ? job.slots : job.batch,
+    parts: [
+      { name: 'dense products', seconds: spent.dense, floor: dense },
+      { name: 'attention', seconds: spent.attention, floor: attention },
+    ],
+  };
+}
+
+const boundTable = (model: string, rows: readonly Bound[]): Table => ({
+  title: `From the bound down: ${model}`,
+  head: [
+    'work',
+    'MB',
+    'GFLOP',
+    'floor, ms',
+    'floor, tok/s',
+    'bound by',
+    'here, ms (range)',
+    'here, tok/s',
+    'of the floor',
+    'dense, ms',
+    'attention, ms',
+    'largest loss',
+    'n',
+  ],
+  rows: rows.map((row) => [
+    row.name,
+    row.bytes / 1e6,
+    row.ops / 1e9,
+    row.floor * 1e3,
+    Math.round(row.tokens / row.floor),
+    row.bound,
+    `${figure(row.seconds.median * 1e3)} (${figure(row.seconds.min * 1e3)}–${figure(row.seconds.max * 1e3)})`,
+    Math.round(row.tokens / row.seconds.median),
+    percent(row.floor / row.seconds.median),
+    row.parts[0].seconds * 1e3,
+    row.parts[1].seconds * 1e3,
+    largestLoss(row),
+    row.seconds.n,
+  ]),
+});
+
+const floorPlot = (rows: readonly Bound[]): Plot => ({
+  name: 'floor',
+  title: 'Part of the machine’s floor that is reached',
+  kind: 'bar',
+  x: 'work',
+  y: 'floor ÷ measured time',
+  values: rows.map((row) => ({
+    series: row.bound,
+    x: row.name,
+    y: row.floor / row.seconds.median,
+    low: row.floor / row.seconds.max,
+    high: row.floor / row.seconds.min,
+  })),
+});

@@ -9,18 +9,8 @@ import type { Child } from './child.ts';
 import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, spread } from './measure.ts';
-import { type PassCase, passCases } from './passes.ts';
+import { type KernelShape, type PassCase, passCases } from './passes.ts';
 import { type Report, figure, percent } from './report.ts';
-
-/** The shape that kernels are measured for. */
-export interface KernelShape {
-  layers: number;
-  kvHeads: number;
-  group: number;
-  headDim: number;
-  width: number;
-  ffn: number;
-}
 
 export interface KernelOptions {
   shape: KernelShape;

@@ -1,7 +1,16 @@
 /** The generated kernels to measure: which pass, at which length, and what it must move and compute. */
 import { cost } from '../codegen/plan/cost.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
-import type { KernelShape } from './kernels.ts';
+
+/** The shape that kernels are measured for. */
+export interface KernelShape {
+  layers: number;
+  kvHeads: number;
+  group: number;
+  headDim: number;
+  width: number;
+  ffn: number;
+}
 
 export interface PassCase {
   kernel: string;

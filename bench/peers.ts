@@ -12,7 +12,7 @@ import { type Spread, interleave, spread } from './measure.ts';
 import { type KeyRow, keySet, runKeys } from './peers/keys.ts';
 import { PEER_PARTS, type PeerPart } from './peers/parts.ts';
 import type { Work, Worked } from './peers/protocol.ts';
-import { ratios, reportOf } from './peers/report.ts';
+import { type PeerRow, ratios, reportOf } from './peers/report.ts';
 import { type Common, type Subject, subjects } from './peers/subjects.ts';
 import type { Report } from './report.ts';
 import { mobyDick } from '../eval/text.ts';
@@ -30,13 +30,6 @@ export interface PeerOptions {
 
 /** Systems that most phases leave out. */
 const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672', 'skv, keydiff 672'];
-
-/** One row of the table: tokens a second, or bytes, of every system that ran it. */
-export interface PeerRow {
-  what: string;
-  unit: 'tok/s' | 'MiB';
-  results: Map<string, Spread>;
-}
 
 /** Sizes of one phase: systems start with room for it, run everything in turns, and end. */
 interface Phase {

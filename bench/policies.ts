@@ -10,6 +10,7 @@ import type { LoadedModel } from '../runtime/model/types.ts';
 import type { LoadSpec } from './load.ts';
 import { machine } from './machine.ts';
 import { type Spread, interleave, spread } from './measure.ts';
+import type { Plot } from './plot.ts';
 import { type Report, figure, percent, ranged } from './report.ts';
 import { type LoadResult, runLoad } from './runload.ts';
 import { promptsOf } from './serve.ts';
@@ -69,8 +70,38 @@ function start(variant: Variant, { model, pool, prompt, output }: PolicyBenchOpt
   ]);
 }
 
+/** One server, warmed up, then all requests at once: its queue is never empty. */
+async function throughputOf(
+  variant: Variant,
+  options: PolicyBenchOptions,
+  prompts: ReturnType<typeof promptsOf>,
+  progress: (line: string) => void,
+): Promise<LoadResult> {
+  const { requests, prompt, output } = options;
+  const spec: LoadSpec = {
+    rate: 1e4,
+    requests,
+    prompt: { kind: 'fixed', value: prompt },
+    output: { kind: 'fixed', value: output },
+    policies: [{ name: variant.policy.built.plan.name, weight: 1 }],
+    seed: 1,
+  };
+  const slo = { ttft: 1, itl: 1 };
+  const target = await start(variant, options);
+  try {
+    await runLoad(target.url, { ...spec, requests: 1, prompt: { kind: 'fixed', value: 64 } }, slo, prompts);
+    const result = await runLoad(target.url, spec, slo, prompts);
+    if (result.failed)
+      throw new Error(`${variant.name}: ${result.failed} of ${requests} requests failed: ${result.failure}`);
+    progress(`${variant.name}: ${figure(result.throughput)} tok/s, ${figure(result.meanRunning)} requests held`);
+    return result;
+  } finally {
+    await target.stop();
+  }
+}
+
 export async function policyBench(options: PolicyBenchOptions, progress: (line: string) => void): Promise<Report> {
-  const { model, policies, ratios, runs, requests, prompt, output, tokens } = options;
+  const { model, policies, ratios, runs, tokens } = options;
   const about = machine();
   const none = policies.find(({ name }) => name === 'none')!;
   const variants: Variant[] = [
@@ -80,31 +111,7 @@ export async function policyBench(options: PolicyBenchOptions, progress: (line: 
       .flatMap((policy) => ratios.map((ratio) => ({ name: `${policy.name} ${percent(ratio)}`, policy, ratio }))),
   ];
   const prompts = promptsOf(model);
-  const spec = (name: string): LoadSpec => ({
-    rate: 1e4, // all at once: the queue is never empty
-    requests,
-    prompt: { kind: 'fixed', value: prompt },
-    output: { kind: 'fixed', value: output },
-    policies: [{ name, weight: 1 }],
-    seed: 1,
-  });
-  const run = async ({ name, policy, ratio }: Variant): Promise<LoadResult> => {
-    const target = await start({ name, policy, ratio }, options);
-    try {
-      await runLoad(
-        target.url,
-        { ...spec(policy.built.plan.name), requests: 1, prompt: { kind: 'fixed', value: 64 } },
-        { ttft: 1, itl: 1 },
-        prompts,
-      );
-      const result = await runLoad(target.url, spec(policy.built.plan.name), { ttft: 1, itl: 1 }, prompts);
-      if (result.failed) throw new Error(`${name}: ${result.failed} of ${requests} requests failed: ${result.failure}`);
-      progress(`${name}: ${figure(result.throughput)} tok/s, ${figure(result.meanRunning)} requests held`);
-      return result;
-    } finally {
-      await target.stop();
-    }
-  };
+  const run = (variant: Variant) => throughputOf(variant, options, prompts, progress);
   const length = Math.min(LENGTH, Math.floor(tokens.length / TRIALS), model.maxPosition - ANSWER);
   const hidden = keyPrompts(model, { text: tokens, length, trials: TRIALS, seed: 1 });
   const seen = await interleave(variants, runs, run);
@@ -173,34 +180,7 @@ function reportOf(
         ]),
       },
     ],
-    plots: [
-      {
-        name: 'bought',
-        title: 'What eviction buys: throughput in a fixed pool',
-        kind: 'bar',
-        x: 'part of the cache that is kept',
-        y: 'tokens / s at saturation',
-        values: bought.map(({ variant, ratio, throughput }) => ({
-          series: variant.replace(/ \d+ %$/, ''),
-          x: percent(ratio),
-          y: throughput.median,
-          low: throughput.min,
-          high: throughput.max,
-        })),
-      },
-      {
-        name: 'quality',
-        title: 'What it costs: likelihood of the text that follows',
-        kind: 'line',
-        x: 'part of the cache that is kept',
-        y: 'difference of NLL, nats a token',
-        values: bought.slice(1).map(({ variant, ratio, difference }) => ({
-          series: variant.replace(/ \d+ %$/, ''),
-          x: ratio,
-          y: difference,
-        })),
-      },
-    ],
+    plots: plotsOf(bought),
     notes: [
       `All requests arrive at once at \`skv serve\`; tokens a second count generated tokens from the first request to the last answer, reading the prompts included. n = ${runs}.`,
       `NLL: mean over ${count} tokens after ${prefix} tokens of prefix whose cache the policy has thinned; deterministic.`,
@@ -209,3 +189,32 @@ function reportOf(
     data: bought,
   };
 }
+
+const plotsOf = (bought: readonly Bought[]): Plot[] => [
+  {
+    name: 'bought',
+    title: 'What eviction buys: throughput in a fixed pool',
+    kind: 'bar',
+    x: 'part of the cache that is kept',
+    y: 'tokens / s at saturation',
+    values: bought.map(({ variant, ratio, throughput }) => ({
+      series: variant.replace(/ \d+ %$/, ''),
+      x: percent(ratio),
+      y: throughput.median,
+      low: throughput.min,
+      high: throughput.max,
+    })),
+  },
+  {
+    name: 'quality',
+    title: 'What it costs: likelihood of the text that follows',
+    kind: 'line',
+    x: 'part of the cache that is kept',
+    y: 'difference of NLL, nats a token',
+    values: bought.slice(1).map(({ variant, ratio, difference }) => ({
+      series: variant.replace(/ \d+ %$/, ''),
+      x: ratio,
+      y: difference,
+    })),
+  },
+];

@@ -2,6 +2,7 @@
 import type { LoadedModel } from '../runtime/model/types.ts';
 import type { Arrival, Lengths, LoadSpec } from './load.ts';
 import { machine } from './machine.ts';
+import type { Plot } from './plot.ts';
 import { type Cell, type Report, figure, percent } from './report.ts';
 import { type LoadResult, type Slo, runLoad, saturate } from './runload.ts';
 import { type Target, running, startServer } from './server.ts';
@@ -87,7 +88,6 @@ export async function serve(options: ServeOptions, progress: (line: string) => v
     const search = options.saturate ? await saturate(load, rates[0], options.saturate) : undefined;
     const all = [...results, ...(search?.runs ?? [])].sort((a, b) => a.rate - b.rate);
     const row = (result: LoadResult) => resultRow(`${figure(result.rate)} /s`, result, bytesPerToken);
-    const last = results[results.length - 1];
     return {
       name: 'serve',
       command: 'skv bench serve',
@@ -104,30 +104,7 @@ export async function serve(options: ServeOptions, progress: (line: string) => v
             ]
           : []),
       ],
-      plots: [
-        {
-          name: 'latency',
-          title: 'Latency by load',
-          kind: 'line',
-          x: 'requests / s',
-          y: 'seconds',
-          logY: true,
-          values: all.flatMap(({ rate, ttft, itl }) => [
-            { series: 'TTFT p50', x: rate, y: ttft.p50 },
-            { series: 'TTFT p99', x: rate, y: ttft.p99 },
-            { series: 'ITL p50', x: rate, y: itl.p50 },
-            { series: 'ITL p99', x: rate, y: itl.p99 },
-          ]),
-        },
-        {
-          name: 'resident',
-          title: `KV cache held over time at ${figure(last.rate)} requests / s`,
-          kind: 'line',
-          x: 'seconds',
-          y: 'MiB',
-          values: last.moments.map(({ at, bytes }) => ({ series: 'held', x: at, y: bytes / 2 ** 20 })),
-        },
-      ],
+      plots: plotsOf(all, results[results.length - 1]),
       notes: [
         `SLO: first token within ${slo.ttft} s, ${slo.itl * 1000} ms between tokens on average. Policies: ${options.policies.map(({ name, weight }) => `${name} × ${weight}`).join(', ')}. Seed ${options.seed}.`,
         ...(target.readySeconds ? [`Ready ${figure(target.readySeconds)} s after the start of its process.`] : []),
@@ -145,3 +122,29 @@ export async function serve(options: ServeOptions, progress: (line: string) => v
     await target.stop();
   }
 }
+
+/** Latency by load, and the cache held over time at the last of the loads asked for. */
+const plotsOf = (all: readonly LoadResult[], last: LoadResult): Plot[] => [
+  {
+    name: 'latency',
+    title: 'Latency by load',
+    kind: 'line',
+    x: 'requests / s',
+    y: 'seconds',
+    logY: true,
+    values: all.flatMap(({ rate, ttft, itl }) => [
+      { series: 'TTFT p50', x: rate, y: ttft.p50 },
+      { series: 'TTFT p99', x: rate, y: ttft.p99 },
+      { series: 'ITL p50', x: rate, y: itl.p50 },
+      { series: 'ITL p99', x: rate, y: itl.p99 },
+    ]),
+  },
+  {
+    name: 'resident',
+    title: `KV cache held over time at ${figure(last.rate)} requests / s`,
+    kind: 'line',
+    x: 'seconds',
+    y: 'MiB',
+    values: last.moments.map(({ at, bytes }) => ({ series: 'held', x: at, y: bytes / 2 ** 20 })),
+  },
+];

@@ -1,9 +1,17 @@
 /** The table of systems beside each other. */
 import type { Machine } from '../machine.ts';
-import type { PeerRow } from '../peers.ts';
+import type { Spread } from '../measure.ts';
+import type { Plot } from '../plot.ts';
 import { type Report, type Table, figure, ranged } from '../report.ts';
 import type { KeyRow } from './keys.ts';
 import type { Subject } from './subjects.ts';
+
+/** One row of the table: tokens a second, or bytes, of every system that ran it. */
+export interface PeerRow {
+  what: string;
+  unit: 'tok/s' | 'MiB';
+  results: Map<string, Spread>;
+}
 
 /** `1.23 × NAME`: skv's median over the median of each other system in the row, lowest first. */
 export function ratios({ results }: PeerRow): string {
@@ -57,14 +65,14 @@ interface Parts {
   missing: Map<string, string>;
 }
 
-export function reportOf({ command, about, all, rows, keys, missing }: Parts): Report {
+/** What every system measured, and skv against the best of them. */
+function timedTables(all: readonly Subject[], rows: readonly PeerRow[]): Table[] {
   const named = all.filter(({ name }) => rows.some(({ results }) => results.has(name)));
   const matched = (name: string) => all.some((subject) => subject.name === name && subject.matched && !subject.evicts);
   const evicting = (name: string) =>
     all.some((subject) => subject.name === name && subject.maker !== 'skv' && subject.evicts);
   const shown = (best: ReturnType<typeof bestRatio>) => best && `${figure(best.ratio)} × ${best.name}`;
-  const counts = rows.flatMap(({ results }) => [...results.values()].map(({ n }) => n)).filter((n) => n > 1);
-  const timed: Table[] = [
+  return [
     {
       title: 'Systems, medians and ranges (tokens a second; memory in MiB)',
       head: ['', ...rows.map(({ what }) => what)],
@@ -89,32 +97,37 @@ export function reportOf({ command, about, all, rows, keys, missing }: Parts): R
       ]),
     },
   ];
+}
+
+/** Tokens a second of every system as its context grows. */
+const decodePlot = (rows: readonly PeerRow[]): Plot => ({
+  name: 'decode',
+  title: 'Decode, one sequence',
+  kind: 'line',
+  x: 'context (tokens)',
+  y: 'tokens / s',
+  logX: true,
+  values: rows
+    .filter(({ what }) => what.startsWith('decode at'))
+    .flatMap(({ what, results }) =>
+      [...results].map(([series, { median, min, max }]) => ({
+        series,
+        x: Number(what.replace(/\D/g, '')),
+        y: median,
+        low: min,
+        high: max,
+      })),
+    ),
+});
+
+export function reportOf({ command, about, all, rows, keys, missing }: Parts): Report {
+  const counts = rows.flatMap(({ results }) => [...results.values()].map(({ n }) => n)).filter((n) => n > 1);
   return {
     name: 'peers',
     command,
     machine: about,
-    tables: [...(rows.length ? timed : []), ...(keys.length ? [keyTable(all, keys)] : [])],
-    plots: [
-      {
-        name: 'decode',
-        title: 'Decode, one sequence',
-        kind: 'line',
-        x: 'context (tokens)',
-        y: 'tokens / s',
-        logX: true,
-        values: rows
-          .filter(({ what }) => what.startsWith('decode at'))
-          .flatMap(({ what, results }) =>
-            [...results].map(([series, { median, min, max }]) => ({
-              series,
-              x: Number(what.replace(/\D/g, '')),
-              y: median,
-              low: min,
-              high: max,
-            })),
-          ),
-      },
-    ],
+    tables: [...(rows.length ? timedTables(all, rows) : []), ...(keys.length ? [keyTable(all, keys)] : [])],
+    plots: [decodePlot(rows)],
     notes: [
       `n = ${counts.length ? Math.min(...counts) : 1} a cell, systems taking turns in one run; those that wait are stopped.`,
       'llama.cpp is charged with the time inside llama_decode alone, not with node-llama-cpp’s JavaScript and sampler between tokens. Pinned: a ggml thread pool of one pinned thread a core, kept between tokens; otherwise threads as node-llama-cpp starts them.',
