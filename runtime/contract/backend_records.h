@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0xfb0083a3u
+#define SKV_BACKEND_VERSION 0x7d809489u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -138,6 +138,81 @@ typedef struct skv_model {
   const skv_tensor* tensor; /* [tensors] */
   const char* const* file;  /* [files] paths */
 } skv_model;
+
+/* What the tensor of a role is to the forward pass. */
+typedef struct skv_role_shape {
+  int32_t rows;      /* outputs; 0: there is no such role */
+  int32_t cols;      /* inputs, or the size of a norm */
+  int32_t per_layer; /* 1: every layer has one */
+  int32_t norm;      /* 1: the weight of a norm, in one row */
+} skv_role_shape;
+
+static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
+  skv_role_shape shape = {0, 0, 0, 0};
+  switch (role) {
+    case SKV_T_EMBED:
+      shape.rows = m->vocab;
+      shape.cols = m->width;
+      break;
+    case SKV_T_OUTPUT_NORM:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.norm = 1;
+      break;
+    case SKV_T_OUTPUT:
+      shape.rows = m->vocab;
+      shape.cols = m->width;
+      break;
+    case SKV_T_ATTN_NORM:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      shape.norm = 1;
+      break;
+    case SKV_T_Q:
+      shape.rows = m->heads * m->head_dim;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_K:
+      shape.rows = m->kv_heads * m->head_dim;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_V:
+      shape.rows = m->kv_heads * m->head_dim;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_O:
+      shape.rows = m->width;
+      shape.cols = m->heads * m->head_dim;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_FFN_NORM:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      shape.norm = 1;
+      break;
+    case SKV_T_GATE:
+      shape.rows = m->ffn;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_UP:
+      shape.rows = m->ffn;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      break;
+    case SKV_T_DOWN:
+      shape.rows = m->width;
+      shape.cols = m->ffn;
+      shape.per_layer = 1;
+      break;
+  }
+  return shape;
+}
 
 /* What an engine is opened with. */
 typedef struct skv_config {

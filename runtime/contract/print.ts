@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { type Enumeration, enumeration, type Field, type RecordOf, type Scalar, snake } from './fields.ts';
 import { LINE, pageFields } from './page.ts';
 import * as c from './records.ts';
+import { type RoleShape, roleShapes } from './roles.ts';
 import { weightBlocks } from './weights.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -199,6 +200,38 @@ const weightSizes = (['elements', 'bytes'] as const).map((size) =>
   ),
 );
 
+/** A role's shape as a function of the model's record; a role that is not there has no rows. */
+function roleShape(): string[] {
+  const product = (of: RoleShape['rows']) => of.map((name) => `m->${snake(name)}`).join(' * ') || '1';
+  return [
+    ...comment('What the tensor of a role is to the forward pass.'),
+    'typedef struct skv_role_shape {',
+    ...aligned([
+      ['int32_t rows;', 'outputs; 0: there is no such role'],
+      ['int32_t cols;', 'inputs, or the size of a norm'],
+      ['int32_t per_layer;', '1: every layer has one'],
+      ['int32_t norm;', '1: the weight of a norm, in one row'],
+    ]),
+    '} skv_role_shape;',
+    '',
+    'static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {',
+    '  skv_role_shape shape = {0, 0, 0, 0};',
+    '  switch (role) {',
+    ...Object.entries(roleShapes).flatMap(([role, { rows, cols, perLayer }]) => [
+      `    case SKV_T_${upper(role)}:`,
+      `      shape.rows = ${product(rows)};`,
+      `      shape.cols = ${product(cols)};`,
+      ...(perLayer ? ['      shape.per_layer = 1;'] : []),
+      ...(rows.length === 0 ? ['      shape.norm = 1;'] : []),
+      '      break;',
+    ]),
+    '  }',
+    '  return shape;',
+    '}',
+    '',
+  ];
+}
+
 function backendRecords(): string[] {
   const roles = Object.keys(c.roles.entries);
   return [
@@ -219,7 +252,9 @@ function backendRecords(): string[] {
     '  return NULL;',
     '}',
     '',
-    ...[c.tensor, c.model, c.config, c.sampler, c.sampled, c.stepCounts, sharedArrays].flatMap(struct),
+    ...[c.tensor, c.model].flatMap(struct),
+    ...roleShape(),
+    ...[c.config, c.sampler, c.sampled, c.stepCounts, sharedArrays].flatMap(struct),
     '#endif',
     '',
   ];

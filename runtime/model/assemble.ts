@@ -1,5 +1,6 @@
 /** A family's record, a file's numbers and its tensors → what the dense model needs to know. */
 import { Activation, Norm } from '../contract/records.ts';
+import { countOf, shapeOf } from '../contract/roles.ts';
 import { blockOf, weightBlocks, weightName } from '../contract/weights.ts';
 import type { ModelSpec, TensorRef } from '../native/index.ts';
 import type { Family, FamilyTensor, Format } from './families/family.ts';
@@ -45,7 +46,7 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
   const missing: string[] = [];
   for (const wanted of family.tensors) {
     const name = wanted.names[origin.format];
-    for (let layer = 0; layer < (name.includes('#') ? facts.layers : 1); layer++) {
+    for (let layer = 0; layer < countOf(wanted.role, facts); layer++) {
       const own = name.replace('#', String(layer));
       const found = origin.find(own);
       if (found) {
@@ -82,7 +83,7 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
 
 /** The tensor of a role, if it has the family's shape, a type that can be read, and lies in its file. */
 function checked(
-  { role, shape }: FamilyTensor,
+  { role }: FamilyTensor,
   name: string,
   layer: number,
   found: FoundTensor,
@@ -93,7 +94,7 @@ function checked(
     throw new ModelError(`${found.file}: tensor ${name} ${what}`);
   };
   const { type, typeName, offset, fileSize } = found;
-  const [rows, cols] = shape(facts);
+  const [rows, cols] = shapeOf(role, facts);
   if (found.rows !== rows || found.cols !== cols)
     fail(`is ${found.rows} × ${found.cols}, the model's numbers make it ${rows} × ${cols}.`);
   if (weightName(type) === undefined)

@@ -1,5 +1,5 @@
 /** The numbers of a model as its file states them, before its tensors are looked at. */
-import type { Dimensions } from './families/family.ts';
+import type { Dimensions } from '../contract/roles.ts';
 import type { Rope } from './rope.ts';
 import { ModelError } from './types.ts';
 

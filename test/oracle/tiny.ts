@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { Activation, Norm, type RoleName, WeightType } from '../../runtime/contract/records.ts';
+import { countOf, shapeOf } from '../../runtime/contract/roles.ts';
 import type { TensorRef } from '../../runtime/native/index.ts';
 
 export interface TinyShape {
@@ -61,25 +62,27 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const { width, ffn, vocab, kvHeads, group, headDim } = shape;
   const heads = kvHeads * group;
   // Queries and keys are drawn large, so that attention is peaked and policies have something to choose.
-  const sizes: [RoleName, number, number, number, boolean][] = [
-    ['embed', vocab, width, 0.7, false],
-    ['outputNorm', 1, width, 0, false],
-    ['attnNorm', 1, width, 0, true],
-    ['q', heads * headDim, width, 1.6, true],
-    ['k', kvHeads * headDim, width, 1.6, true],
-    ['v', kvHeads * headDim, width, 1, true],
-    ['o', width, heads * headDim, 1.5, true],
-    ['ffnNorm', 1, width, 0, true],
-    ['gate', ffn, width, 1, true],
-    ['up', ffn, width, 1, true],
-    ['down', width, ffn, 1.5, true],
+  const dimensions = { layers: shape.layers, width, heads, kvHeads, headDim, ffn, vocab };
+  const spreads: [RoleName, number][] = [
+    ['embed', 0.7],
+    ['outputNorm', 0],
+    ['attnNorm', 0],
+    ['q', 1.6],
+    ['k', 1.6],
+    ['v', 1],
+    ['o', 1.5],
+    ['ffnNorm', 0],
+    ['gate', 1],
+    ['up', 1],
+    ['down', 1.5],
   ];
   const weights = new Map<RoleName, Float32Array[]>();
   const tensors: TensorRef[] = [];
   const chunks: Float32Array[] = [];
   let offset = 0;
-  for (const [role, rows, cols, spread, perLayer] of sizes) {
-    for (let layer = 0; layer < (perLayer ? shape.layers : 1); layer++) {
+  for (const [role, spread] of spreads) {
+    const [rows, cols] = shapeOf(role, dimensions);
+    for (let layer = 0; layer < countOf(role, dimensions); layer++) {
       const scale = spread / Math.sqrt(role === 'embed' ? 1 : cols);
       const matrix = Float32Array.from({ length: rows * cols }, () =>
         spread === 0 ? 1 + 0.1 * gauss() : scale * gauss(),
@@ -95,13 +98,7 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   writeFileSync(file, Buffer.concat(chunks.map((matrix) => Buffer.from(matrix.buffer))));
   const invFreq = Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
   const spec = {
-    layers: shape.layers,
-    width,
-    heads,
-    kvHeads,
-    headDim,
-    ffn,
-    vocab,
+    ...dimensions,
     normEps: 1e-5,
     ropeInterleaved: shape.ropeInterleaved,
     norm: Norm.rms,

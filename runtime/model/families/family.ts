@@ -4,26 +4,10 @@ import type { Activation, Norm, RoleName } from '../../contract/records.ts';
 /** Where a model's numbers and tensors come from: a GGUF file, or config.json beside safetensors. */
 export type Format = 'gguf' | 'stored';
 
-/** What shapes are formulas of. */
-export interface Dimensions {
-  readonly layers: number;
-  /** elements of the residual stream */
-  readonly width: number;
-  /** query heads */
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly headDim: number;
-  /** rows of the MLP's first matrices */
-  readonly ffn: number;
-  readonly vocab: number;
-}
-
 export interface FamilyTensor {
   readonly role: RoleName;
-  /** its name in each format; `#` is the layer, and says that every layer has one */
+  /** its name in each format; `#` is the layer */
   readonly names: Readonly<Record<Format, string>>;
-  /** [rows = outputs, columns = inputs]; a norm has one row */
-  readonly shape: (d: Dimensions) => readonly [number, number];
   /** another role that stands in where a file has none: a tied output */
   readonly tiedTo?: RoleName;
 }

@@ -1,11 +1,11 @@
 /**
  * The families that can be run, one record each.
  *
- * Another one is a record like llama.ts in this list: its tensors by role, with names, shapes and whether a file may leave
- * them out. Readers, errors and ModelSpec follow. Where its forward pass differs, the difference is a field of Family first
+ * Another one is a record like llama.ts in this list: its tensors by role, with names and whether a file may leave
+ * them out; a role's shape is one of runtime/contract/roles.ts. Readers, errors and ModelSpec follow. Where its forward pass differs, the difference is a field of Family first
  * (biases, another norm or activation, norms of queries and keys, windows by layer …), obeyed where the spec is assembled
  * and in the backend, and refused by a backend that does not have it. A tensor that the forward pass does not know yet is a
- * role of runtime/contract/records.ts. A family is done when a tiny random model of it, in both formats, has the logits of
+ * role of runtime/contract/records.ts and roles.ts. A family is done when a tiny random model of it, in both formats, has the logits of
  * plain loops (test/oracle) and what a file says that is not obeyed is refused.
  */
 import { ModelError } from '../types.ts';

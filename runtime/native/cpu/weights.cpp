@@ -9,59 +9,13 @@
 namespace skv {
 namespace {
 
-/* Sizes that a model's numbers give a tensor. */
-enum class Size { one, width, q, kv, ffn, vocab };
-
-int size_of(const skv_model& m, Size size) {
-  switch (size) {
-    case Size::one:
-      return 1;
-    case Size::width:
-      return m.width;
-    case Size::q:
-      return m.heads * m.head_dim;
-    case Size::kv:
-      return m.kv_heads * m.head_dim;
-    case Size::ffn:
-      return m.ffn;
-    case Size::vocab:
-      return m.vocab;
-  }
-  return 0;
-}
-
-/* What the forward pass reads of each role, in the order of SKV_T_…. A tensor of one row is a norm's gain: f32 as it
- * is; the others are packed for products. */
-struct Role {
-  Size rows, cols;
-  bool per_layer, required;
-};
-constexpr Role kRoles[SKV_T_COUNT] = {
-    {Size::vocab, Size::width, false, true},  /* embed */
-    {Size::one, Size::width, false, true},    /* outputNorm */
-    {Size::vocab, Size::width, false, false}, /* output: embed where it is absent */
-    {Size::one, Size::width, true, true},     /* attnNorm */
-    {Size::q, Size::width, true, true},       /* q */
-    {Size::kv, Size::width, true, true},      /* k */
-    {Size::kv, Size::width, true, true},      /* v */
-    {Size::width, Size::q, true, true},       /* o */
-    {Size::one, Size::width, true, true},     /* ffnNorm */
-    {Size::ffn, Size::width, true, true},     /* gate */
-    {Size::ffn, Size::width, true, true},     /* up */
-    {Size::width, Size::ffn, true, true},     /* down */
-};
-
-std::string name_of(int role, int layer) {
+std::string name_of(const skv_model& m, int role, int layer) {
   const char* known = skv_role_name(role);
   if (!known) return "role " + std::to_string(role);
-  return kRoles[role].per_layer ? std::string(known) + " of layer " + std::to_string(layer) : known;
+  return skv_shape_of(&m, role).per_layer ? std::string(known) + " of layer " + std::to_string(layer) : known;
 }
 
-[[noreturn]] void fail(int role, int layer, const std::string& what) {
-  throw std::runtime_error("tensor " + name_of(role, layer) + ": " + what);
-}
-
-std::string shape_text(int rows, int cols) { return std::to_string(rows) + " x " + std::to_string(cols); }
+std::string size_text(int rows, int cols) { return std::to_string(rows) + " x " + std::to_string(cols); }
 
 /* Packs a model's tensors out of its files into an arena. */
 class Loader {
@@ -70,9 +24,9 @@ class Loader {
     for (int i = 0; i < m.files; i++) files_.push_back(std::make_unique<Mapping>(m.file[i]));
     for (int i = 0; i < m.tensors; i++) add(m.tensor[i]);
     for (int role = 0; role < SKV_T_COUNT; role++)
-      for (int l = 0; l < layers_of(role); l++)
-        if (kRoles[role].required && !has(role, l))
-          throw std::runtime_error("tensor " + name_of(role, l) + " is missing");
+      for (int l = 0; l < count_of(role); l++)
+        if (role != SKV_T_OUTPUT && !has(role, l)) /* tied to embed where it is absent */
+          throw std::runtime_error("tensor " + name_of(m, role, l) + " is missing");
   }
   size_t bytes() const { return bytes_; }
   bool has(int role, int layer) const { return tensors_.count({role, layer}) != 0; }
@@ -94,7 +48,10 @@ class Loader {
     const Tensor* tensor;
     int group0, group1;
   };
-  int layers_of(int role) const { return kRoles[role].per_layer ? model_.layers : 1; }
+  int count_of(int role) const { return skv_shape_of(&model_, role).per_layer ? model_.layers : 1; }
+  [[noreturn]] void refuse(const skv_tensor& t, const std::string& what) const {
+    throw std::runtime_error("tensor " + name_of(model_, t.role, t.layer) + ": " + what);
+  }
   void check(const skv_tensor& t) const;
   void add(const skv_tensor& t);
   void pack_slice(const Slice& slice) const;
@@ -105,37 +62,37 @@ class Loader {
   size_t bytes_ = 0;
 };
 
+/* A tensor must have its role's shape, and lie inside its file: neither packing nor the forward pass look again. */
 void Loader::check(const skv_tensor& t) const {
-  auto refuse = [&](const std::string& what) { fail(t.role, t.layer, what); };
-  if (t.role < 0 || t.role >= SKV_T_COUNT) refuse("unknown role");
-  if (t.layer < 0 || t.layer >= layers_of(t.role)) refuse("layer out of range");
-  const int rows = size_of(model_, kRoles[t.role].rows), cols = size_of(model_, kRoles[t.role].cols);
-  if (t.rows != rows || t.cols != cols)
-    refuse("is " + shape_text(t.rows, t.cols) + ", the model needs " + shape_text(rows, cols));
+  if (t.role < 0 || t.role >= SKV_T_COUNT) refuse(t, "unknown role");
+  if (t.layer < 0 || t.layer >= count_of(t.role)) refuse(t, "layer out of range");
+  const skv_role_shape shape = skv_shape_of(&model_, t.role);
+  if (t.rows != shape.rows || t.cols != shape.cols)
+    refuse(t, "is " + size_text(t.rows, t.cols) + ", the model needs " + size_text(shape.rows, shape.cols));
   const size_t bytes = source_bytes(t.type, t.rows, t.cols);
-  if (bytes == 0) refuse("type " + std::to_string(t.type) + " is not supported for this shape");
-  if (t.file < 0 || t.file >= int(files_.size())) refuse("file index out of range");
+  if (bytes == 0) refuse(t, "type " + std::to_string(t.type) + " is not supported for this shape");
+  if (t.file < 0 || t.file >= int(files_.size())) refuse(t, "file index out of range");
   const size_t size = files_[t.file]->bytes();
   if (t.bytes < 0 || size_t(t.bytes) != bytes || t.offset < 0 || size_t(t.offset) > size ||
       size - size_t(t.offset) < bytes)
-    refuse("needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " +
-           std::to_string(size));
+    refuse(t, "needs " + std::to_string(bytes) + " bytes at " + std::to_string(t.offset) + ", the file has " +
+                  std::to_string(size));
 }
 
 void Loader::add(const skv_tensor& t) {
   check(t);
   Tensor tensor;
   tensor.source = &t;
-  tensor.is_norm = kRoles[t.role].rows == Size::one;
+  tensor.is_norm = skv_shape_of(&model_, t.role).norm;
   tensor.offset = bytes_;
-  if (!describe(t.type, t.rows, t.cols, &tensor.packed)) fail(t.role, t.layer, "cannot pack");
+  if (!describe(t.type, t.rows, t.cols, &tensor.packed)) refuse(t, "cannot pack");
   if (tensor.is_norm) {
-    if (quantised(tensor.packed.format)) fail(t.role, t.layer, "a norm must be F32, F16 or BF16");
+    if (quantised(tensor.packed.format)) refuse(t, "a norm must be F32, F16 or BF16");
     bytes_ += whole_lines(size_t(t.cols) * sizeof(float));
   } else {
     bytes_ += tensor.packed.bytes();
   }
-  if (!tensors_.emplace(std::make_pair(t.role, t.layer), tensor).second) fail(t.role, t.layer, "is given twice");
+  if (!tensors_.emplace(std::make_pair(t.role, t.layer), tensor).second) refuse(t, "is given twice");
 }
 
 void Loader::pack_slice(const Slice& slice) const {
