@@ -45,7 +45,7 @@ function locked(lock: string, work: () => void): void {
 /** Fills `folder` by CMake. What an earlier build has left there is used again, if only the sources have changed. */
 function compile(folder: string): void {
   const start = Date.now();
-  process.stderr.write('skv: building the native addon (once; about half a minute) …\n');
+  process.stderr.write('skv: building the native addon (once for these sources) …\n');
   rmSync(join(folder, 'CMakeCache.txt'), { force: true }); // names the folder of the sources, which may have moved
   const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
   const result = spawnSync(process.execPath, [cmakeJs, 'compile', '--directory', root, '--out', folder, '-p', '2'], {

@@ -1,81 +1,25 @@
 /* The engine as JavaScript sees it: one native thread, arrays that both sides share, promises. */
 #include <dlfcn.h>
 
-#include <condition_variable>
-#include <deque>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "addon.h"
 #include "backend.h"
+#include "config.h"
 #include "fields.h"
+#include "runner.h"
 
 namespace skv {
 namespace {
 
-using Napi::Array;
 using Napi::CallbackInfo;
 using Napi::Error;
 using Napi::Number;
 using Napi::Object;
 using Napi::Value;
-
-/* The engine's thread: worker 0 of its backend. Jobs run in the order they were posted; the last ones run before it
- * ends. */
-class Runner {
- public:
-  Runner() : thread_([this] { loop(); }) {}
-  ~Runner() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      stop_ = true;
-    }
-    wake_.notify_one();
-    thread_.join();
-  }
-  void post(std::function<void()> job) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      jobs_.push_back(std::move(job));
-    }
-    wake_.notify_one();
-  }
-
- private:
-  void loop() {
-    for (;;) {
-      std::function<void()> job;
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [this] { return stop_ || !jobs_.empty(); });
-        if (jobs_.empty()) return;
-        job = std::move(jobs_.front());
-        jobs_.pop_front();
-      }
-      job();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  bool stop_ = false;
-  std::thread thread_;
-};
-
-/* skv_config, and the memory that its pointers point into. */
-struct Config {
-  skv_config values{};
-  std::vector<std::string> files, policies;
-  std::vector<const char*> file_names, policy_names;
-  std::vector<skv_tensor> tensors;
-  std::vector<float> inv_freq;
-  std::vector<int32_t> cpus;
-};
 
 /* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. */
 struct OpenEngine {
@@ -96,73 +40,6 @@ struct OpenEngine {
   }
   ~OpenEngine() { close(); }
 };
-
-int32_t role_named(const Value& name) {
-  const std::string text = name.ToString();
-  for (int32_t role = 0; role < SKV_T_COUNT; role++)
-    if (text == skv_role_name(role)) return role;
-  throw Error::New(name.Env(), "there is no role " + text + " of tensors");
-}
-
-std::vector<std::string> read_strings(const Object& from, const char* key) {
-  const Array array = from.Get(key).As<Array>();
-  std::vector<std::string> out;
-  for (uint32_t i = 0; i < array.Length(); i++) out.push_back(array.Get(i).ToString());
-  return out;
-}
-
-/* The strings' addresses; they must not move any more. */
-std::vector<const char*> pointers(const std::vector<std::string>& strings) {
-  std::vector<const char*> out;
-  for (const std::string& each : strings) out.push_back(each.c_str());
-  return out;
-}
-
-void read_model(const Object& from, Config& to) {
-  const auto freq = from.Get("invFreq").As<Napi::Float32Array>();
-  to.inv_freq.assign(freq.Data(), freq.Data() + freq.ElementLength());
-  const Array tensors = from.Get("tensors").As<Array>();
-  for (uint32_t i = 0; i < tensors.Length(); i++) {
-    const Object each = tensors.Get(i).As<Object>();
-    skv_tensor tensor{};
-    read_numbers(each, tensor);
-    tensor.role = role_named(each.Get("role"));
-    to.tensors.push_back(tensor);
-  }
-  to.files = read_strings(from, "files");
-  to.file_names = pointers(to.files);
-
-  skv_model& model = to.values.model;
-  read_numbers(from, model);
-  model.inv_freq = to.inv_freq.data();
-  model.tensors = int32_t(to.tensors.size());
-  model.tensor = to.tensors.data();
-  model.files = int32_t(to.file_names.size());
-  model.file = to.file_names.data();
-  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 ||
-      int(to.inv_freq.size()) != model.head_dim / 2)
-    throw Error::New(from.Env(), "the model's heads, KV heads, head size and RoPE frequencies do not fit together");
-}
-
-void read_config(const Object& from, Config& to) {
-  read_model(from.Get("model").As<Object>(), to);
-  to.policies = read_strings(from, "policies");
-  to.policy_names = pointers(to.policies);
-  const Array cpus = from.Get("cpus").As<Array>();
-  for (uint32_t i = 0; i < cpus.Length(); i++) to.cpus.push_back(cpus.Get(i).ToNumber());
-
-  skv_config& c = to.values;
-  c.abi_version = SKV_BACKEND_VERSION;
-  c.size = sizeof(skv_config);
-  read_numbers(from, c);
-  c.policies = int32_t(to.policy_names.size());
-  c.policy = to.policy_names.data();
-  c.cpu = to.cpus.empty() ? nullptr : to.cpus.data();
-  if (c.cpu && int(to.cpus.size()) < c.threads) throw Error::New(from.Env(), "fewer processors than threads to pin");
-  if (c.pages < 2 || c.table_stride < 1 || c.max_seqs < 1 || c.max_rows < 1 || c.max_tokens < 1 || c.max_copies < 0 ||
-      c.threads < 1)
-    throw Error::New(from.Env(), "pages, tableStride, maxSeqs, maxRows, maxTokens and threads must be positive");
-}
 
 /* Opens the backend library. Throws std::runtime_error. */
 const skv_backend* open_backend(const std::string& path) {
@@ -238,8 +115,8 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     skv_step_counts counts{};
     read_numbers(info[0].As<Object>(), counts);
     open_->busy = true;
-    auto* keep =
-        new std::shared_ptr<OpenEngine>(open_); /* dropped on the event loop: the runner must not destroy itself */
+    /* dropped on the event loop: the runner must not destroy itself */
+    auto* keep = new std::shared_ptr<OpenEngine>(open_);
     OpenEngine* open = open_.get();
     open->settle.Ref(env);
     open->runner.post([open, keep, deferred, counts] {
@@ -323,8 +200,8 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
   const Object options = info[0].As<Object>();
   read_config(options, owner->config);
   owner->backend_path = options.Get("backend").ToString();
-  auto* keep =
-      new std::shared_ptr<OpenEngine>(owner); /* dropped on the event loop: the runner must not destroy itself */
+  /* dropped on the event loop: the runner must not destroy itself */
+  auto* keep = new std::shared_ptr<OpenEngine>(owner);
   OpenEngine* open = owner.get();
   auto deferred = Napi::Promise::Deferred::New(env);
   const Napi::Function progress =
