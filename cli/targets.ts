@@ -1,6 +1,7 @@
 /** --target and what belongs to it, as the compiler takes them. */
 import type { BuildOptions } from '../codegen/build.ts';
 import type { KvType, Target } from '../codegen/plan/types.ts';
+import { kvBytes } from '../runtime/contract/records.ts';
 import { UserError } from '../toolchain/errors.ts';
 
 export interface TargetFlags {
@@ -49,7 +50,7 @@ function headDims(text: string | undefined): number[] | undefined {
 function kvTypes(text: string | undefined): KvType[] | undefined {
   const found = text && list(text);
   if (!found) return undefined;
-  if (!found.every((type): type is KvType => ['bf16', 'f16', 'f32'].includes(type)))
+  if (!found.every((type): type is KvType => Object.hasOwn(kvBytes, type)))
     throw new UserError(`--kv ${text}: a list of bf16, f16 and f32 is needed.`);
   return found;
 }

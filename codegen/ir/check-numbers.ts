@@ -1,12 +1,13 @@
 /** Numbers that have a range of their own. */
+import { MAX_PARAMS } from '../../runtime/contract/records.ts';
 import type { Collector } from './diagnostics.ts';
 import { type Policy, type Trigger, place } from './nodes.ts';
 
 export function checkNumbers(policy: Policy, errors: Collector): void {
   const refuse = (field: string, message: string, hint?: string) =>
     errors.report('param-out-of-range', place(policy, field), message, hint);
-  if (policy.params.length > 16)
-    refuse('params', `A policy has at most 16 parameters; this one has ${policy.params.length}.`);
+  if (policy.params.length > MAX_PARAMS)
+    refuse('params', `A policy has at most ${MAX_PARAMS} parameters; this one has ${policy.params.length}.`);
   if (policy.states.length > 12)
     errors.report(
       'unsupported-on-target',

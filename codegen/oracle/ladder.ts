@@ -2,6 +2,7 @@
  * The ladder of oracles for one policy: JavaScript = interpreter = compiled code, bit for bit, on random slots. `skv test`
  * climbs it for a user's policy, the suite for hundreds of random ones.
  */
+import { TokenClass } from '../../runtime/contract/records.ts';
 import type { HostPolicy } from './host.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
@@ -102,8 +103,8 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
       layers: at.layers,
       head: at.head,
       heads: at.heads,
-      special: (at.classes[s] & 1) !== 0,
-      punctuation: (at.classes[s] & 2) !== 0,
+      special: (at.classes[s] & TokenClass.special) !== 0,
+      punctuation: (at.classes[s] & TokenClass.punctuation) !== 0,
       key: at.keys.subarray(s * at.dim, (s + 1) * at.dim),
       value: at.values.subarray(s * at.dim, (s + 1) * at.dim),
     },

@@ -2,6 +2,7 @@
  * Which slots of a layer stay: pool, heads, window and keep in plain loops, the living definition beside interpret.ts.
  * Scores are f32 and every sum runs in the order written here, as in the kernels.
  */
+import { TokenClass } from '../../runtime/contract/records.ts';
 import type { Policy } from '../ir/nodes.ts';
 
 /** One KV head's slots in slot order; all arrays have one entry a slot. */
@@ -9,7 +10,7 @@ export interface HeadSlots {
   readonly positions: ArrayLike<number>;
   /** what the policy's score gave, before pool and heads */
   readonly scores: ArrayLike<number>;
-  /** bits 1 special, 2 punctuation; absent: none */
+  /** bits of TokenClass; absent: none */
   readonly classes?: ArrayLike<number>;
 }
 
@@ -59,7 +60,7 @@ function isProtected({ window }: Policy, head: HeadSlots, slot: number, limits: 
   const pos = head.positions[slot];
   if (pos < limits.first || pos >= limits.length - limits.last) return true;
   if (window.prompt && pos < limits.prompt) return true;
-  const bits = window.classes.reduce((sum, name) => sum | (name === 'special' ? 1 : 2), 0);
+  const bits = window.classes.reduce((sum, name) => sum | TokenClass[name], 0);
   return ((head.classes?.[slot] ?? 0) & bits) !== 0;
 }
 

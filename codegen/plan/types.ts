@@ -2,6 +2,7 @@
  * The plan: everything the runtime and the templates need to know of a policy, as plain data (plan.json). Expressions
  * do not appear here; they are printed into the generated source. The runtime imports only these types.
  */
+import type { KvName } from '../../runtime/contract/records.ts';
 import type { Keep, Observe, Param, Policy, Trigger, Window } from '../ir/nodes.ts';
 
 export type Target = 'cpu' | 'cuda';
@@ -19,7 +20,7 @@ export interface Pass {
 /** A threshold is an expression, which the generated source has. */
 export type PlanKeep = Exclude<Keep, { kind: 'above' }> | { readonly kind: 'above' };
 
-export type KvType = 'bf16' | 'f16' | 'f32';
+export type KvType = KvName;
 
 /** Which kernels a CUDA library holds; each pair of head size and type costs seconds of nvcc. */
 export interface CudaOptions {

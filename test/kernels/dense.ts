@@ -1,5 +1,6 @@
 /** Attention once more, in doubles and plain loops, and the random numbers of these tests. */
 import type { KvType } from '../../codegen/plan/types.ts';
+import { SEGMENT } from '../../runtime/contract/records.ts';
 
 /** A small generator with a seed: uniform in [0, 1). */
 export function random(seed: number): () => number {
@@ -60,7 +61,11 @@ export function probabilities(
 }
 
 /** Probabilities as the CPU weighs values with them: relative to the top of a segment of slots, and rounded there. */
-export function weights({ logits, lse }: { logits: number[]; lse: number }, kvType: KvType, segment = 256): number[] {
+export function weights(
+  { logits, lse }: { logits: number[]; lse: number },
+  kvType: KvType,
+  segment = SEGMENT,
+): number[] {
   return logits.map((x, s) => {
     const from = s - (s % segment);
     const top = Math.max(...logits.slice(from, from + segment));
