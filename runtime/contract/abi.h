@@ -43,7 +43,7 @@ typedef struct skv_shape {
   int32_t io_type;                           /* SKV_F32 … of q, k, v and out; the CPU runs SKV_F32 */
   float scale;                               /* of logits: 1 / sqrt(head_dim) */
   const float* inv_freq;    /* [device] [head_dim / 2] RoPE frequencies (radians per position), scaled */
-  int32_t rope_interleaved; /* 1: RoPE turns dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
+  int32_t rope_interleaved; /* 1: RoPE rotates dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
 } skv_shape;
 
 /* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy
