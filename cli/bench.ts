@@ -20,10 +20,7 @@ export function registerBench(program: Command, model: readonly [string, string,
     .command('bench')
     .description('Measure: kernels, the engine, the server, and other systems beside it')
     .usage('[what] [options]')
-    .addHelpText(
-      'after',
-      '\nWithout WHAT: bounds, the table of docs/performance.md.\n\nExample:\n  skv bench peers --runs 5 --out results',
-    );
+    .addHelpText('after', '\nWithout WHAT: bounds.\n\nExample:\n  skv bench peers --runs 5 --out results');
   const what: What = (name, description, example, runs) => {
     const command = bench
       .command(name, { isDefault: name === 'bounds' })

@@ -35,6 +35,8 @@ export interface KeySpec {
   /** fraction of the sequence to keep, above 0, up to 1; instead of the policy's budget */
   ratio?: number;
   params?: Readonly<Record<string, number>>;
+  /** told what the user should know */
+  note?: (line: string) => void;
   /** the prompt ends before the question, which is fed after the policy has thinned the text */
   blind?: boolean;
 }
@@ -107,9 +109,9 @@ export async function keys(
   model: LoadedModel,
   policy: BuiltPolicy,
   prompts: readonly KeyPrompt[],
-  { ratio, params = {}, blind = false }: KeySpec,
+  { ratio, params = {}, blind = false, note }: KeySpec,
 ): Promise<Keys> {
-  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1 });
+  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1, note });
   try {
     const trials: Keys['trials'] = [];
     let bytes = 0;

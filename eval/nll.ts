@@ -11,6 +11,8 @@ export interface NllSpec {
   /** fraction of the sequence to keep, above 0, up to 1; instead of the policy's budget */
   ratio?: number;
   params?: Readonly<Record<string, number>>;
+  /** told what the user should know */
+  note?: (line: string) => void;
 }
 
 export interface Nll {
@@ -21,8 +23,8 @@ export interface Nll {
 }
 
 export async function nll(model: LoadedModel, policy: BuiltPolicy, spec: NllSpec): Promise<Nll> {
-  const { tokens, prefix, count, ratio, params } = spec;
-  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1 });
+  const { tokens, prefix, count, ratio, params, note } = spec;
+  const engine = await Engine.create({ model, policies: [policy], maxSeqs: 1, note });
   try {
     const generation = engine.submit({
       prompt: tokens.subarray(0, prefix),

@@ -62,7 +62,7 @@ function gpuFinding(): Finding {
     ? firstLine('nvidia-smi', ['--query-gpu=name,driver_version', '--format=csv,noheader'])
     : null;
   const found = name && `${name}, sm_${devices().join(', sm_')}`;
-  return { what: 'NVIDIA GPU', found, fix: 'none was found; CUDA kernels can be built here, not run (docs/cuda.md)' };
+  return { what: 'NVIDIA GPU', found, fix: 'none was found; CUDA kernels can be built here, not run' };
 }
 
 async function install(): Promise<void> {

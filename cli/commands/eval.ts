@@ -6,7 +6,7 @@ import type { GenerateRequest } from '../../runtime/engine/types.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { whole } from '../flags.ts';
 import { longText, openModel } from '../model.ts';
-import { bytes, json, say } from '../output.ts';
+import { bytes, json, note, say } from '../output.ts';
 import { askedOf, buildPolicy } from '../policies.ts';
 
 interface EvalFlags {
@@ -35,7 +35,7 @@ async function subjectsOf(flags: EvalFlags): Promise<Subject[]> {
   return policies;
 }
 
-const how = ({ params, ratio }: Subject) => ({ params, ratio });
+const how = ({ params, ratio }: Subject) => ({ params, ratio, note: (line: string) => note(`skv: ${line}`) });
 
 /** Measures one subject after the other. */
 async function each<T>(subjects: readonly Subject[], run: (subject: Subject) => Promise<T>) {

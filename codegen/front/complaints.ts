@@ -175,13 +175,13 @@ const isVector = (node: Ast | undefined): boolean => node?.getType().getSymbol()
 /** Arithmetic with a vector. */
 function onVectors(operation: Ast): Said | undefined {
   if (!Ast.isBinaryExpression(operation)) return undefined;
-  const [left, right] = [operation.getLeft(), operation.getRight()];
-  const vectors: [boolean, boolean] = [isVector(left), isVector(right)];
+  const [a, b] = [operation.getLeft(), operation.getRight()];
+  const vectors: [boolean, boolean] = [isVector(a), isVector(b)];
   if (!vectors[0] && !vectors[1]) return undefined;
   const operator = operation.getOperatorToken().getText();
   return {
-    message: `${(vectors[0] ? left : right).getText()} is a vector; ${operator} works on numbers.`,
-    hint: forVectors(operator, left.getText(), right.getText(), vectors),
+    message: `${(vectors[0] ? a : b).getText()} is a vector; ${operator} works on numbers.`,
+    hint: forVectors(operator, a.getText(), b.getText(), vectors),
     covers: operation,
   };
 }

@@ -148,15 +148,20 @@ export class Lowering extends Statements {
     if (!operator)
       return this.fail('unsupported-syntax', ast, `${token.getText()} is not part of the language.`, instead[kind]);
     const { fn, from, to } = operator;
-    const [left, right] = [ast.getLeft(), ast.getRight()];
-    if (from === 'f32') {
-      const [a, b] = all([() => this.node(left), () => this.node(right)]);
-      const vectors: [boolean, boolean] = [a.type === 'vec', b.type === 'vec'];
-      const hint = forVectors(token.getText(), left.getText(), right.getText(), vectors);
-      if (vectors[0] || vectors[1])
-        this.fail('wrong-type', ast, `${token.getText()} works on numbers; here is a vector.`, hint);
+    const sides = [ast.getLeft(), ast.getRight()];
+    const [a, b] = all(
+      sides.map((side) => () => {
+        const node = this.node(side);
+        return from === 'f32' && node.type === 'vec' ? node : this.expect(node, from, side);
+      }),
+    );
+    if (a.type === 'vec' || b.type === 'vec') {
+      const hint = forVectors(token.getText(), sides[0].getText(), sides[1].getText(), [
+        a.type === 'vec',
+        b.type === 'vec',
+      ]);
+      this.fail('wrong-type', ast, `${token.getText()} works on numbers; here is a vector.`, hint);
     }
-    const [a, b] = all([() => this.typed(left, from), () => this.typed(right, from)]);
     return { op: 'binary', type: to, fn, a, b, span };
   }
 

@@ -46,20 +46,18 @@ export const instead: Partial<Record<SyntaxKind, string>> = {
   [SyntaxKind.ObjectLiteralExpression]: 'name each value with a const',
 };
 
-/** What to write where an operator meets a vector; `left` and `right` are the operands' texts. */
-export function forVectors(operator: string, left: string, right: string, vectors: [boolean, boolean]): string {
-  const [vector, other] = vectors[0] ? [left, right] : [right, left];
+/** What to write where an operator meets a vector; `a` and `b` are the operands' texts. */
+export function forVectors(operator: string, a: string, b: string, vectors: [boolean, boolean]): string {
+  const [vector, other] = vectors[0] ? [a, b] : [b, a];
   const both = vectors[0] && vectors[1];
   switch (operator) {
     case '*':
-      return both
-        ? `dot(${left}, ${right}) is a number, mul(${left}, ${right}) a vector`
-        : `scale(${vector}, ${other})`;
+      return both ? `dot(${a}, ${b}) is a number, mul(${a}, ${b}) a vector` : `scale(${vector}, ${other})`;
     case '/':
-      return both || vectors[1] ? 'vectors are not divided: divide their norms' : `scale(${left}, 1 / ${right})`;
+      return both || vectors[1] ? 'vectors are not divided: divide their norms' : `scale(${a}, 1 / ${b})`;
     case '+':
     case '-':
-      if (both) return `${operator === '+' ? 'add' : 'sub'}(${left}, ${right})`;
+      if (both) return `${operator === '+' ? 'add' : 'sub'}(${a}, ${b})`;
       return 'add and sub take two vectors; scale multiplies one by a number';
     default:
       return `norm(${vector}) is a number`;

@@ -220,7 +220,11 @@ export abstract class Statements {
   }
 
   protected typed(ast: Ast, type: Type): Node {
-    const node = this.node(ast);
+    return this.expect(this.node(ast), type, ast);
+  }
+
+  /** A node that must have this type. */
+  protected expect(node: Node, type: Type, ast: Ast): Node {
     if (node.type !== type) {
       const hint = type === 'bool' && node.type === 'f32' ? 'compare it: x > 0' : vectorHint(ast, type, node);
       this.fail('wrong-type', ast, `Here ${says[type]} is needed; this is ${says[node.type]}.`, hint);

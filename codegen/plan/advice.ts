@@ -4,8 +4,13 @@ import type { Plan } from './types.ts';
 
 const AWAY = "let it count the other slots alone: topK(…, { besides: 'protected' })";
 
+/** Whether it compacts while tokens are generated, and not while a prompt is read alone. */
+export const compactsLater = ({ when }: Pick<Plan, 'when'>): boolean =>
+  when.some(({ kind }) => kind === 'over' || kind === 'every');
+
 /** Sentences, none for most policies. */
-export function advice({ keep, window, params }: Pick<Plan, 'keep' | 'window' | 'params'>): string[] {
+export function advice(plan: Pick<Plan, 'keep' | 'window' | 'params' | 'when'>): string[] {
+  const { keep, window, params } = plan;
   if (!('budget' in keep) || keep.besides) return [];
   /** the default of a size, and whether it is a part of the length */
   const of = (size: Size) => {
@@ -16,7 +21,11 @@ export function advice({ keep, window, params }: Pick<Plan, 'keep' | 'window' | 
   const budget = of(keep.budget);
   const said = budget.part ? `${100 * budget.value} % of the sequence` : `${budget.value} slots`;
   const found: string[] = [];
-  if (window.prompt)
+  if (window.prompt && !compactsLater(plan))
+    found.push(
+      'The window protects the whole prompt, and there is no compaction after its end: nothing is ever evicted. Compact later too, with every(n) or over(slack).',
+    );
+  else if (window.prompt)
     found.push(
       budget.part
         ? `The window protects the whole prompt, and the budget of ${said} counts it: while the prompt is more than that, nothing that is generated is kept beyond the window. You may ${AWAY}.`

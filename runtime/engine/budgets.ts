@@ -1,5 +1,6 @@
 /** How many slots a policy means for one sequence: its parameters, budget and window at a logical length. */
 import type { Size } from '../../codegen/ir/nodes.ts';
+import { compactsLater } from '../../codegen/plan/advice.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import { checkRatio, valuesOf } from './params.ts';
 import { RequestError } from './types.ts';
@@ -106,6 +107,15 @@ export class Budgets {
   /** Token classes that the window protects, as bits: how many slots they have depends on the text. */
   get classBits(): number {
     return this.plan.window.classes.reduce((bits, name) => bits | (name === 'special' ? 1 : 2), 0);
+  }
+
+  /** What to say of a request whose window, `window` slots at its prompt's end, leaves its budget nothing to choose. */
+  swallowed(window: number, prompt: number, end: number): string | undefined {
+    const { plan, besides } = this;
+    const budget = this.budget(end);
+    const asked = this.keeps && !besides && (compactsLater(plan) || !plan.window.prompt);
+    if (!asked || end <= budget || window < budget) return undefined;
+    return `${plan.name}: the window protects ${window} slots of a prompt of ${prompt} tokens and the budget is ${budget}, so nothing else is kept. Raise the budget, or let it count the other slots alone: topK(…, { besides: 'protected' }).`;
   }
 
   /**

@@ -168,17 +168,12 @@ export class Engine implements EngineApi {
 
   /** Says once a policy that its window leaves a request's budget no slot to choose. */
   private warn(sequence: Sequence): void {
-    const { rules, prompt } = sequence;
+    const { rules, prompt, request } = sequence;
     const { name } = rules.plan;
-    const end = prompt + sequence.request.maxTokens;
-    const budget = rules.budget(end);
-    const window = sequence.protects(prompt);
-    if (!rules.evicts || rules.plan.keep.kind === 'above' || rules.besides || end <= budget) return;
-    if (window < budget || this.told.has(name)) return;
+    const told = rules.swallowed(sequence.protects(prompt), prompt, prompt + request.maxTokens);
+    if (!told || this.told.has(name)) return;
     this.told.add(name);
-    this.options.note?.(
-      `${name}: the window protects ${window} slots of a prompt of ${prompt} tokens and the budget is ${budget}, so nothing else is kept. Raise the budget, or let it count the other slots alone: topK(…, { besides: 'protected' }).`,
-    );
+    this.options.note?.(told);
   }
 
   private abort(sequence: Sequence, reason: 'stop' | 'abort'): void {

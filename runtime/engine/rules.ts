@@ -1,4 +1,5 @@
 /** When a policy compacts one sequence, and what that bounds. */
+import { compactsLater } from '../../codegen/plan/advice.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import { PAGE } from '../contract/records.ts';
 import { Budgets } from './budgets.ts';
@@ -99,7 +100,7 @@ export class Rules extends Budgets {
 }
 
 /** Whether a policy evicts while tokens are generated, to a number of slots that is known beforehand. */
-export const isBounded = ({ keep, when, window }: Pick<Plan, 'keep' | 'when' | 'window'>): boolean =>
-  'budget' in keep && window.classes.length === 0 && when.some(({ kind }) => kind === 'over' || kind === 'every');
+export const isBounded = (plan: Pick<Plan, 'keep' | 'when' | 'window'>): boolean =>
+  'budget' in plan.keep && plan.window.classes.length === 0 && compactsLater(plan);
 
 export const pagesFor = (slots: number): number => Math.ceil(slots / PAGE);

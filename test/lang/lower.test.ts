@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { check } from '../../codegen/front/check.ts';
 import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
+import { irText } from '../../codegen/ir/text.ts';
 import { files, IMPORTS, lowered, mistakes, mistakesIn, policyOf, scoreText, slugs } from './snippets.ts';
 
 const STATE = `observe: 'every', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }, `;
@@ -380,6 +381,42 @@ test('states that only feed each other are never read', () => {
   const fields = `observe: 'every', accumulate: { a: { init: 0, next: (a, slot) => a + slot.b }, b: { init: 0, next: (b, slot) => slot.a } }, score: (slot) => slot.pos`;
   assert.equal(slugs(fields), ['state-never-read', 'state-never-read']);
   assert.is(policyOf(fields.replace('=> slot.pos', '=> slot.a')).states.length, 2);
+});
+
+test('operands are lowered once, however deep', () => {
+  const deep = Array.from({ length: 12 }).reduce<string>((inner) => `inc(${inner} + 1)`, 'slot.pos');
+  assert.match(lowered(`(slot) => ${deep}`, 'const inc = (x: number) => x * 2;'), /slot\.pos/);
+});
+
+test('JavaScript has no types to complain of: a vector among numbers is found when it is lowered', () => {
+  const policy = (body: string) =>
+    `import { definePolicy, norm, topK } from 'skv';\nconst f = (k, x) => ${body};\nexport default definePolicy({ name: 'mine', score: (slot) => norm(slot.value) + f(slot.key, slot.pos), keep: topK(64) });\n`;
+  const said = (body: string) => {
+    const [path] = files({ [`plain-${body.length}.js`]: policy(body) });
+    return mistakesIn(path).map(({ slug, message, hint }) => [slug, message, hint]);
+  };
+  assert.equal(said('k * x'), [['wrong-type', '* works on numbers; here is a vector.', 'scale(k, x)']]);
+  assert.equal(said('1 + -k'), [['wrong-type', 'Here a number is needed; this is a vector.', 'scale(k, -1)']]);
+  assert.equal(said('x + k.length'), [
+    ['unsupported-syntax', 'Numbers and vectors have no fields.', 'use dot, norm, scale …'],
+  ]);
+});
+
+test('a budget besides the protected slots: larger windows are fine, and it is in the text', () => {
+  const fields = (keep: string) => `params: { budget: tokens(8) }, window: { last: 9 }, keep: ${keep}`;
+  assert.equal(slugs(fields("topK('budget')")), ['window-exceeds-budget']);
+  assert.match(
+    irText(policyOf(fields("topK('budget', { besides: 'protected' })"))),
+    /^keep topK budget besides protected$/m,
+  );
+  assert.match(
+    irText(policyOf(fields("chunks(4, 8, { besides: 'protected' })"))),
+    /^keep chunks 4 8 besides protected$/m,
+  );
+});
+
+test('requests name their policy and ratio: no parameter can', () => {
+  assert.equal(slugs('params: { ratio: fraction(0.2), policy: tokens(3) }'), ['bad-name', 'bad-name']);
 });
 
 test('an error prints itself', () => {
