@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "activations.h"
 #include "backend.h"
 #include "bench.h"
 #include "matmul.h"
@@ -47,10 +48,7 @@ std::vector<uint8_t> random_source(int type, int rows, int cols) {
 struct Case {
   std::unique_ptr<Block> weights, input, output;
   std::vector<Matrix> copies;
-  std::vector<int8_t> q;
-  std::vector<float> scale;
-  std::vector<int16_t> sum;
-  std::vector<int32_t> offset;
+  std::unique_ptr<ActivationRows> quantised;
   Activations x;
   size_t turn = 0;
 
@@ -74,9 +72,8 @@ struct Case {
     auto* values = reinterpret_cast<float*>(input->data);
     Random random(5);
     for (size_t i = 0; i < size_t(tokens) * cols; i++) values[i] = random.normal();
-    const size_t pairs = size_t(tokens) * pairs_of(cols);
-    q.resize(pairs * kPair), scale.resize(pairs), sum.resize(pairs * 2), offset.resize(pairs * 2);
-    x = {cols, values, cols, q.data(), scale.data(), sum.data(), offset.data()};
+    quantised = std::make_unique<ActivationRows>(size_t(tokens), cols);
+    x = quantised->at(0, values, cols);
     if (cols % kBlock == 0) quantise_all(quantise_generic, x, tokens);
   }
 };
