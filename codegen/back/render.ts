@@ -9,30 +9,22 @@ import { literal, printReturn } from './print.ts';
 import { targets } from './targets.ts';
 import { templates } from './shared/includes.ts';
 
-/** The context of a target's template. A test holds the templates' paths against it. */
+/** The context of a target's template, one part a partial. A test holds the templates' paths against it. */
 export function context(policy: Policy, plan: Plan) {
-  const target = targets[plan.target].text;
-  // a state may have the same name: theirs are the last ones
-  const ours = plan.lanes.slice(0, plan.lanes.length - plan.states.length);
-  const lane = (name: string) => Math.max(0, ours.indexOf(name));
-  const names = {
-    states: policy.states.map((state) => state.name),
-    params: policy.params.map((param) => param.name),
-    file: basename(policy.span.file),
+  return {
+    ...header(plan),
+    ...traits(policy, plan),
+    ...acrossTraits(policy),
+    ...expressions(policy),
+    ...(plan.cuda ? schedule(plan.cuda) : {}),
   };
-  const reads = (nodes: readonly Node[]) => fieldsOf(nodes);
-  const [nexts, scores, statistics] = [
-    policy.states.map((state) => state.next),
-    policy.score ? [policy.score] : [],
-    policy.across.map((each) => each.of),
-  ].map(reads);
-  const code = (node: Node, indent: string, result: (value: string) => string) => [
-    ...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)),
-    '#line here',
-  ];
+}
+
+/** What a reader of the file learns first, and the engine from the policy's table. */
+function header(plan: Plan) {
   return {
     target: plan.target,
-    targetName: target.title,
+    targetName: targets[plan.target].text.title,
     name: plan.name,
     doc: plan.doc ? plan.doc.split('\n') : [],
     hash: plan.hash,
@@ -43,6 +35,17 @@ export function context(policy: Policy, plan: Plan) {
         .join(', ') || 'positions only',
     laneList: plan.lanes.join(', '),
     compacts: plan.when.map((trigger) => trigger.kind).join(', ') || 'never',
+  };
+}
+
+/** The policy's constants, by which schedules choose their code. */
+function traits(policy: Policy, plan: Plan) {
+  // a state may have the same name: theirs are the last ones
+  const ours = plan.lanes.slice(0, plan.lanes.length - plan.states.length);
+  const lane = (name: string) => Math.max(0, ours.indexOf(name));
+  const nexts = fieldsOf(policy.states.map((state) => state.next));
+  const scores = fieldsOf(policy.score ? [policy.score] : []);
+  return {
     lanes: plan.lanes.length,
     shiftLane: lane('shift'),
     classLane: lane('class'),
@@ -55,14 +58,6 @@ export function context(policy: Policy, plan: Plan) {
     nextReadsValue: nexts.has('value'),
     scoreReadsKey: scores.has('key'),
     scoreReadsValue: scores.has('value'),
-    acrossReadsKey: statistics.has('key'),
-    acrossReadsValue: statistics.has('value'),
-    hasAcross: policy.across.length > 0,
-    acrossCount: policy.across.length,
-    acrossHasVector: policy.across.some((each) => each.of.type === 'vec'),
-    // C++ has no arrays of nothing: one more than there are
-    reduces: [...policy.across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
-    vectors: [...policy.across.map((each) => each.of.type === 'vec'), false].join(', '),
     ordered: plan.ordered,
     windowPrompt: plan.window.prompt,
     windowClasses: plan.window.classes.map((name) => `SKV_CLASS_${name.toUpperCase()}`).join(' | ') || 0,
@@ -74,19 +69,48 @@ export function context(policy: Policy, plan: Plan) {
     heads: plan.heads.kind,
     keep: plan.keep.kind,
     inits: [...plan.states.map((state) => literal(state.init)), '0'].join(', '),
+  };
+}
+
+/** The statistics' constants. C++ has no arrays of nothing: lists are one longer than they say. */
+function acrossTraits({ across }: Policy) {
+  const fields = fieldsOf(across.map((each) => each.of));
+  const vectors = across.map((each) => each.of.type === 'vec');
+  return {
+    acrossReadsKey: fields.has('key'),
+    acrossReadsValue: fields.has('value'),
+    hasAcross: across.length > 0,
+    acrossCount: across.length,
+    acrossHasVector: vectors.includes(true),
+    reduces: [...across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
+    vectors: [...vectors, false].join(', '),
+  };
+}
+
+/** The policy's expressions as statements. */
+function expressions(policy: Policy) {
+  const names = {
+    states: policy.states.map((state) => state.name),
+    params: policy.params.map((param) => param.name),
+    file: basename(policy.span.file),
+  };
+  const code = (node: Node, indent: string, result: (value: string) => string) => [
+    ...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)),
+    '#line here',
+  ];
+  return {
     states: policy.states.map((state, i) => ({
       name: state.name,
       body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
     })),
-    across: policy.across.map((each, i) => ({
-      name: each.name,
-      type: each.of.type === 'vec' ? 'Vec' : 'float',
-      body: code(each.of, '      ', (value) => `put(${i}, ${value});`),
-      load: `a.${each.name} = totals.${each.of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
+    across: policy.across.map(({ name, of }, i) => ({
+      name,
+      type: of.type === 'vec' ? 'Vec' : 'float',
+      body: code(of, '      ', (value) => `put(${i}, ${value});`),
+      load: `a.${name} = totals.${of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
     threshold: policy.keep.kind === 'above' ? threshold(policy.keep.threshold, names.params) : '0.0f',
-    ...(plan.cuda ? schedule(plan.cuda) : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 // across: statistics over the live slots of a head, a page at a time, in the order of shared/across.hpp.
 //
 //   states [state][slot], keys and values [slot][dim] -> tile [16 slots][floats] -> totals [floats]
-//   Bound by reading what the statistics read: 4 states a slot, and dim b for each vector (b of an element)
+//   reads 4 states bytes a slot, and dim b for each vector; with vectors, their arithmetic takes longer than reading
 #pragma once
 #include <algorithm>
 

@@ -2,7 +2,7 @@
 //
 //   k, v [token][kv_head][dim] f32, rounded to the pages' type
 //   items: 64 slots of a head
-//   bytes: reads 8 dim, writes 2 dim b + 4 lanes a token (b of an element); bound by memory
+//   bytes a token and head: reads 8 dim, writes 2 dim b + 4 lanes
 #pragma once
 #include <algorithm>
 

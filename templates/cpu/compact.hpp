@@ -3,7 +3,7 @@
 //   items: units of a layer of a row with compact = 1
 //   Survivors move down in ascending order, each move read before the slot it frees is written; no page is needed. A
 //   policy whose slots need no order fills a single hole with the newest slot instead.
-//   Bound by memory: the selection's reads (select.hpp), and 4 dim b + 8 lanes bytes for each slot that moves
+//   costs the selection (select.hpp), and reads and writes 2 dim b + 4 lanes bytes for each slot that moves
 #pragma once
 #include "replace.hpp"
 #include "select.hpp"

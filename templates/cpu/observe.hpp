@@ -3,8 +3,8 @@
 //   probabilities of query rows [token][group], as attention left them    states [state][slot]
 //   It runs where attention has just ended: the queries' exponentials are still in the cache and their LSE is final, so
 //   nothing is computed twice, and a slot sees its queries in order however a prompt was cut.
-//   per observed token and slot one multiply-add a query head and what `next` says; states are read and written once a
-//   tile of tokens
+//   costs per observed token and slot one multiply-add a query head and what `next` says; states are read and written
+//   once a tile of tokens
 #pragma once
 #include "scratch.hpp"
 #include "shared/traits.hpp"

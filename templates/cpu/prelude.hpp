@@ -26,4 +26,4 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   return skv_tree(lanes);
 }
 
-#include "shared/vector.hpp"
+#include "shared/vector.hpp"  // in terms of what stands above

@@ -2,7 +2,7 @@
 // policy's slots need no order; compact.hpp, the general way, leaves the same slots.
 //
 //   item: none of its own. Decode does it where attention has just ended and the head's pages are still in the cache
-//   One pass over the scores, bound as they are, and one move; nothing else of the head is touched.
+//   costs the scores (score.hpp) and one move; nothing else of the head is touched
 #pragma once
 #include "score.hpp"
 
@@ -55,10 +55,10 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
       score += other;
     }
     if (head1 > head0 + 1) score /= splat((float)(head1 - head0));
-    uint8_t stays[SKV_PAGE];
-    protected_slots<P>(first, p, stays);
-    u32x16 out;
-    for (int s = 0; s < SKV_PAGE; s++) out[s] = stays[s] || p * SKV_PAGE + s >= live ? ~0u : 0;
+    u8x16 stays;
+    protected_slots<P>(first, p, (uint8_t*)&stays);
+    const u32x16 absent = ~(u32x16)first_lanes(live - p * SKV_PAGE);
+    const u32x16 out = (u32x16)(__builtin_convertvector(stays, u32x16) != 0) | absent;
     least.take(p, score, *(u32x16*)first.lane(p, 0), out);
   }
   const int lane = least.lane();

@@ -1,7 +1,8 @@
 // Scores of a head's slots, and which of them the window protects: a page of 16 at a time.
 //
 //   states [state][slot] (keys, values [slot][dim] when the score reads them) -> score [slot] f32
-//   Bound by reading 4 + 4 states a slot, and dim b for each vector the score reads (b of an element)
+//   reads 4 + 4 states bytes a slot, and dim b for each vector; with vectors, their arithmetic takes longer than
+//   reading
 #pragma once
 #include "across.hpp"
 #include "shared/select.hpp"

@@ -1,7 +1,8 @@
 // select: which slots of each KV head stay: score -> pool -> heads -> window -> keep.
 //
 //   scores, ranks [slot] and candidates of a unit lie in its worker's scratch
-//   Bound by the scores (score.hpp) and one partial sort of the candidates, linear on average
+//   costs the scores (score.hpp), 12 bytes a slot written and read again, and one partial sort of the candidates,
+//   linear on average
 //
 // A unit is what decides together: a KV head, or all heads of a layer.
 #pragma once

@@ -14,6 +14,7 @@ typedef float f32x16u __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(32)));
+typedef uint8_t u8x16 __attribute__((vector_size(16), aligned(16)));
 
 SKV_INLINE f32x16 splat(float x) { return x - (f32x16){}; }
 
@@ -41,11 +42,14 @@ SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
 #endif
 }
 
-// Lanes [0, n) of one, the rest of another.
-SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) {
+// All ones in lanes [0, n), else 0.
+SKV_INLINE i32x16 first_lanes(int n) {
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  return lane < n - (i32x16){} ? one : other;
+  return lane < n - (i32x16){};
 }
+
+// Lanes [0, n) of one, the rest of another.
+SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) { return first_lanes(n) ? one : other; }
 
 // The larger of each lane; of a NaN in a, b.
 SKV_INLINE f32x16 larger(f32x16 a, f32x16 b) {
