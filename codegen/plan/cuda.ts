@@ -67,7 +67,7 @@ export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf1
     scoreLanes,
     decides,
     scratch: {
-      shares: `4 * rows * kv_heads * ${splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
+      partials: `4 * rows * kv_heads * ${splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
       ...(decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
       ...(compacts ? { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` } : {}),
     },

@@ -4,7 +4,7 @@
  *
  * Fields follow each other without gaps, and a page is padded to whole cache lines. Head sizes are multiples of 16, so every
  * field begins on a cache line. The order within a field is the target's affair (templates/cpu/layout.hpp,
- * templates/cuda/pages.cuh). What an engine decides at run time, the lanes, comes last: where the others lie follows from
+ * templates/cuda/layout.cuh). What an engine decides at run time, the lanes, comes last: where the others lie follows from
  * the head size and the type alone, which CUDA kernels know when they are compiled.
  */
 import { KvType, PAGE, kvBytes } from './records.ts';

@@ -1,8 +1,11 @@
-// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, a page at a time.
-// Each slot's values go to a row of a tile; then a thread a float reduces the page: sums in a tree over the slots, as
-// skv_tree, absent ones 0; extremes in slot order. Pages follow in order: the language's order, hence its bits.
+// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, a page at a
+// time.
 //
-//   tile [16 slots][floats], totals [floats]: a scalar is one float, a vector dim
+//   a slot's statistics -> tile [16 slots][floats] -> totals [floats]: a scalar is one float, a vector dim
+//   bytes: 4 states per slot, d b for each vector that a statistic reads. Bound by the latency of a page: two barriers.
+//
+// Each slot's values go to a row of the tile; then a thread a float reduces the page: sums in a tree over the slots, as
+// skv_tree, absent ones 0; extremes in slot order. Pages follow in order: the language's order, hence its bits.
 #pragma once
 #include "shared/across.hpp"
 #include "slot.cuh"
@@ -75,5 +78,5 @@ SKV_INLINE void gather_across(int live, int dim, Shared<float> tile, Shared<floa
 
 template <class P>
 SKV_BOTH int across_shared(int dim) {
-  return P::has_across ? 17 * statistic_at<P>(P::statistics, dim) * 4 + 64 : 0;
+  return P::has_across ? (SKV_PAGE + 1) * statistic_at<P>(P::statistics, dim) * 4 + 64 : 0;
 }

@@ -1,10 +1,13 @@
-// append: the new tokens' keys, values and lanes go to the ends of their heads' pages; lengths rise; decode's
-// counters are cleared.
+// append: the new tokens' keys, values and lanes go to the ends of their heads' pages; lengths rise; decode's counters
+// are cleared. raise: lengths of rows that several blocks append to. copy_pages: pages whole.
 //
-//   grid (16-token tiles, kv_heads, rows), 128 threads
-//   bytes: reads k and v once, writes each once as KV; bound by memory, and by the launch for one token
+//   append      grid (16-token tiles, kv_heads, rows), 128 threads
+//               k, v [token][kv_head][dim] in io_type -> keys, values [slot][dim] in KV; position, class, first states
+//               bytes: k and v read once, written once as KV. Bound by memory; for one token by the launch.
+//   raise       grid (rows x kv_heads / 128), 128 threads: one a head. Bound by the launch.
+//   copy_pages  grid (pairs), 128 threads: a page each. bytes: a page read and written. Bound by memory.
 #pragma once
-#include "left.cuh"
+#include "scratch.cuh"
 
 constexpr int kAppendTokens = 16, kAppendThreads = 128, kPageThreads = 128;
 
@@ -22,7 +25,7 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
     const Global<const uint32_t> from = global(what ? s.v : s.k);
     const int64_t at = ((int64_t)(row.token0 + t) * s.kv_heads + h.head) * D + chunk * L::per_chunk;
     float x[L::per_chunk];
-    SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) load_pair(s, from, at + e, x + e);
+  SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) load_pair(s, from, at + e, x + e);
     Chunk out;
     SKV_UNROLL for (int w = 0; w < 4; w++) out.word[w] = KV::encode(x + w * KV::per_word);
     store_chunk(h.page(slot / SKV_PAGE), word, out);
@@ -36,13 +39,12 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
     h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE] = (uint32_t)word;
   }
   if (is_decode(row) && threadIdx.x < kMostParts)
-    global((uint32_t*)s.logits)[Left::counter(s.kv_heads, blockIdx.z, h.head, threadIdx.x)] = 0;
+    global((uint32_t*)s.logits)[StepScratch::counter(s.kv_heads, blockIdx.z, h.head, threadIdx.x)] = 0;
   if (row.tokens > kAppendTokens) return;  // other blocks still read the length: raise_kernel
   __syncthreads();
   if (threadIdx.x == 0) global(s.lengths)[h.index] = before + row.tokens;
 }
 
-// Lengths of rows that several blocks append to. One thread a head.
 static __global__ void raise_kernel(Step s) {
   const int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= s.rows * s.kv_heads) return;
@@ -52,7 +54,7 @@ static __global__ void raise_kernel(Step s) {
   global(s.lengths)[index] += row.tokens;
 }
 
-// Copies pages, for a sequence that is about to write into one that others read. pairs [n][2]: from, to.
+// For a sequence that is about to write into pages that others read. pairs [n][2]: from, to.
 static __global__ void copy_pages_kernel(uint32_t* pool, int page_words, const int32_t* pairs) {
   const int32_t from = global(pairs)[2 * blockIdx.x], to = global(pairs)[2 * blockIdx.x + 1];
   const Global<uint32_t> words = global(pool);

@@ -3,7 +3,7 @@
 //   Global<T>, Shared<T>   arrays: plain pointers on the GPU, checked views in the emulation
 //   Arena                  hands a block's dynamic shared memory out, front to back, the same in every thread
 //   Chunk                  four words, 16 bytes, the unit of every wide access
-//   call_ahead             a hint: this word is read soon
+//   prefetch               a hint: this word is read soon
 //   copy_async …           16 bytes from global to shared memory behind the threads' backs; zeros when not `valid`
 //   arrive_last            where blocks of a launch meet, without waiting
 //   SKV_LAUNCH             a launch on a stream; its value is 0 or a code of abi.h
@@ -31,7 +31,7 @@ using Shared = T*;
 #define SKV_DEVICE_ONLY static __device__ __forceinline__
 #define SKV_UNROLL _Pragma("unroll")
 #define SKV_UNROLL_4 _Pragma("unroll 4")
-#define SKV_LOOP _Pragma("unroll 1")  // loads of one turn under way, not of all: registers
+#define SKV_LOOP _Pragma("unroll 1")  // loads of one iteration under way, not of all: registers
 
 template <class T>
 SKV_DEVICE_ONLY Global<T> global(T* array) {
@@ -69,7 +69,7 @@ SKV_DEVICE_ONLY void store_chunk(uint32_t* to, int64_t i, const Chunk& chunk) {
 }
 
 // Calls a word's line into the second cache.
-SKV_DEVICE_ONLY void call_ahead(const uint32_t* from, int64_t i) {
+SKV_DEVICE_ONLY void prefetch(const uint32_t* from, int64_t i) {
   asm volatile("prefetch.global.L2 [%0];" ::"l"(from + i));
 }
 
@@ -87,16 +87,13 @@ SKV_DEVICE_ONLY void wait_async() {
 
 SKV_DEVICE_ONLY int atomic_add(Shared<int> array, int i, int value) { return atomicAdd(array + i, value); }
 
-// Whether this block is the last of n to come here with counter i, for all of its threads, which then see what the others
-// wrote. The counter begins and ends at 0.
+// Whether this block is the last of n to come here with counter i, for all of its threads, which then see what the
+// others wrote. The counter begins and ends at 0.
 SKV_DEVICE_ONLY bool arrive_last(uint32_t* counters, int64_t i, int n) {
   __syncthreads();  // what this block's threads wrote is thread 0's to release
   uint32_t before = 0;
   if (threadIdx.x == 0)
-    asm volatile("atom.acq_rel.gpu.inc.u32 %0, [%1], %2;"
-                 : "=r"(before)
-                 : "l"(counters + i), "r"(n - 1)
-                 : "memory");
+    asm volatile("atom.acq_rel.gpu.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counters + i), "r"(n - 1) : "memory");
   return __syncthreads_or(threadIdx.x == 0 && before == n - 1);
 }
 
@@ -133,7 +130,10 @@ static int32_t launch(void (*kernel)(Wanted...), dim3 grid, int threads, int sha
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
   if (shared_bytes > 48 * 1024) {
     const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-    if (e != cudaSuccess) return cudaGetLastError(), SKV_E_DEVICE + (int32_t)e;  // not told again by a later launch
+    if (e != cudaSuccess) {
+      cudaGetLastError();  // not told again by a later launch
+      return SKV_E_DEVICE + (int32_t)e;
+    }
   }
   kernel<<<grid, threads, shared_bytes, (cudaStream_t)stream>>>(given...);
   const cudaError_t e = cudaGetLastError();

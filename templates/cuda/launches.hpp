@@ -1,5 +1,6 @@
-// How each kernel of a policy is launched, for the report of a build: its name as the compiler has it, threads of a block,
-// and the shared memory that library.cuh asks for. One line a kernel on stdout; a test holds it against real launches.
+// How each kernel of a policy is launched, for the report of a build: its name as the compiler has it, threads of a
+// block, and the shared memory that library.cuh asks for. One line a kernel on stdout; a test holds it against real
+// launches.
 #pragma once
 #include <cstdio>
 
@@ -13,7 +14,7 @@ template <class P, class KV, int D, int H>
 void print_decode(const char* kv) {
   char arguments[64];
   snprintf(arguments, sizeof arguments, ", %s, %d, %d", kv, D, H);
-  print_launch("decode_kernel", arguments, kDecodeThreads, decode_shared<KV, D, H>());
+  print_launch("decode_kernel", arguments, kDecodeThreads, DecodeMemory<KV, D, H>::bytes);
 }
 
 template <class P, class KV, int D>

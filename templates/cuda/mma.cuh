@@ -1,10 +1,13 @@
-// The matrix product of a warp, 16 x 16 by 16 x 8 into f32, and how its operands lie in registers. One instruction for
-// bf16 and f16; a plain form by shuffles for f32 and, with -DSKV_PLAIN_MMA, for all; one lane for all in the emulation.
+// The matrix product of a warp, c[16 rows][8 columns] += a[16 rows][16] b[16][8 columns] into f32, and how its operands
+// lie in registers. One instruction for bf16 and f16; a plain form by shuffles for f32 and, with -DSKV_PLAIN_MMA, for
+// all; test/emulation/product.hpp where there is no GPU.
 //
-//   lane = 4 g + t   A  reg r: row g + 8 (r % 2), elements 8 (r / 2) + 2 t, + 1     B  b0, b1: elements 2 t, + 1, and 8
-//   more, of column g    C  0, 1: row g, columns 2 t, 2 t + 1; 2, 3: row g + 8
+//   lane = 4 g + t has of
+//   a   registers 0 … 3: of r, row g + 8 (r % 2), elements 8 (r / 2) + 2 t and the next
+//   b   registers b0, b1: of column g, elements 2 t and the next; 8 more
+//   c   0, 1: row g, columns 2 t and 2 t + 1; 2, 3: the same of row g + 8
 #pragma once
-#include "pages.cuh"
+#include "layout.cuh"
 
 // A register holds two neighbouring elements: one word of bf16 or f16, two of f32.
 template <class KV>
@@ -41,8 +44,12 @@ template <class KV>
 SKV_INLINE Pair<KV> pair_across(const Chunk& a, const Chunk& b, int e) {
   const uint32_t x = a.word[e / KV::per_word], y = b.word[e / KV::per_word];
   Pair<KV> out;
-  if (KV::per_word == 1) out.word[0] = x, out.word[2 / KV::per_word - 1] = y;
-  else out.word[0] = e % 2 ? high_halves(x, y) : low_halves(x, y);
+  if (KV::per_word == 1) {
+    out.word[0] = x;
+    out.word[2 / KV::per_word - 1] = y;
+  } else {
+    out.word[0] = e % 2 ? high_halves(x, y) : low_halves(x, y);
+  }
   return out;
 }
 
@@ -60,13 +67,15 @@ SKV_INLINE void multiply_plain(float* c, const Pair<KV>* a, const Pair<KV>& b0, 
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
   SKV_UNROLL for (int k = 0; k < 16; k++) {
     const int at = k % 8 / 2, e = k % 2, r = k / 8;
-    const float low = __shfl_sync(kFull, a[2 * r].get(e), 4 * g + at);
+    const float low = __shfl_sync(kFull, a[2 * r].get(e), 4 * g + at);  // of row g, of row g + 8
     const float high = __shfl_sync(kFull, a[2 * r + 1].get(e), 4 * g + at);
     const float mine = (r ? b1 : b0).get(e);
-    const float left = __shfl_sync(kFull, mine, 4 * (2 * t) + at);
-    const float right = __shfl_sync(kFull, mine, 4 * (2 * t + 1) + at);
-    c[0] = fmaf(low, left, c[0]), c[1] = fmaf(low, right, c[1]);
-    c[2] = fmaf(high, left, c[2]), c[3] = fmaf(high, right, c[3]);
+    const float even = __shfl_sync(kFull, mine, 4 * (2 * t) + at);  // of column 2 t, of column 2 t + 1
+    const float odd = __shfl_sync(kFull, mine, 4 * (2 * t + 1) + at);
+    c[0] = fmaf(low, even, c[0]);
+    c[1] = fmaf(low, odd, c[1]);
+    c[2] = fmaf(high, even, c[2]);
+    c[3] = fmaf(high, odd, c[3]);
   }
 }
 
@@ -93,28 +102,7 @@ SKV_INLINE void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const 
   }
 }
 #else
-template <class KV>
-void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b1) {
-  struct Lane {
-    float* c;
-    const Pair<KV>*a, *b[2];
-  } mine{c, a, {&b0, &b1}};
-  emulate::meet(kFull, &mine, "a matrix product", EMULATE_HERE, [](void** lanes, uint32_t) {
-    float left[16][16], right[16][8];
-    for (int l = 0; l < 32; l++) {
-      const Lane& from = *(const Lane*)lanes[l];
-      for (int r = 0; r < 4; r++)
-        for (int e = 0; e < 2; e++) left[l / 4 + 8 * (r % 2)][8 * (r / 2) + 2 * (l % 4) + e] = from.a[r].get(e);
-      for (int r = 0; r < 2; r++)
-        for (int e = 0; e < 2; e++) right[8 * r + 2 * (l % 4) + e][l / 4] = from.b[r]->get(e);
-    }
-    for (int l = 0; l < 32; l++)
-      for (int i = 0; i < 4; i++) {
-        float& sum = ((const Lane*)lanes[l])->c[i];
-        for (int k = 0; k < 16; k++) sum = fmaf(left[l / 4 + i / 2 * 8][k], right[k][2 * (l % 4) + i % 2], sum);
-      }
-  });
-}
+#include "product.hpp"  // test/emulation
 #endif
 
 #if defined(__CUDACC__)
@@ -141,9 +129,9 @@ SKV_INLINE void load_operand(Pair<KV>* a, Shared<const uint32_t> tile, int strid
     a[r] = pair_at<KV>(tile + (row0 + r % 2 * 8 + lane / 4) * stride, d + r / 2 * 8 + lane % 4 * 2);
 }
 
-// The same with each quarter turned, for products over rows: Bs of eight elements each, {0, 1} and {2, 3}.
+// The same with each quarter transposed, for products over rows: Bs of eight elements each, {0, 1} and {2, 3}.
 template <class KV>
-SKV_INLINE void load_turned(Pair<KV>* b, Shared<const uint32_t> tile, int stride, int row0, int d) {
+SKV_INLINE void load_transposed(Pair<KV>* b, Shared<const uint32_t> tile, int stride, int row0, int d) {
   const int lane = threadIdx.x % 32;
 #if defined(__CUDACC__)
   if constexpr (KV::per_word == 2) {
@@ -159,7 +147,8 @@ SKV_INLINE void load_turned(Pair<KV>* b, Shared<const uint32_t> tile, int stride
       const int shift = column % 2 * 16;
       b[r].word[0] = (word[0] >> shift & 0xffff) | (word[1] >> shift & 0xffff) << 16;
     } else {
-      b[r].word[0] = word[0], b[r].word[2 / KV::per_word - 1] = word[1];
+      b[r].word[0] = word[0];
+      b[r].word[2 / KV::per_word - 1] = word[1];
     }
   }
 }

@@ -1,12 +1,14 @@
-// Survivors move down in place, keys, values and lanes together, in ascending order: a batch of slots is read into
-// registers, then, after a barrier, written to where it goes, which is never above where it came from. Later batches
-// read slots above everything written so far, so one barrier a batch is enough, and no page is needed.
+// Survivors move down in place, keys, values and lanes together, by one block of 256 threads.
 //
-// When one slot leaves and order does not matter, the newest slot takes its place and nothing else moves.
+//   a head's pages and flags -> its pages, lengths [seq][layer][kv_head]
+//   bytes: 4 d b + 8 a lane for each survivor above the first hole (d dims, b bytes of an element). Bound by memory.
 //
-//   bytes: 4 d b + 8 lanes per survivor above the first hole; bound by memory
+// In ascending order a batch of slots is read into registers, then, after a barrier, written to where it goes, which is
+// never above where it came from. Later batches read slots above everything written so far: one barrier a batch is
+// enough, and no page is needed. When one slot leaves and order does not matter, the newest slot takes its place and
+// nothing else moves.
 #pragma once
-#include "choose.cuh"
+#include "select.cuh"
 
 constexpr int kMoveChunks = 8;  // a thread's, of a batch
 
@@ -14,8 +16,8 @@ template <class P, class KV, int D>
 struct Mover {
   using L = Layout<KV, D>;
   static constexpr int chunks = 2 * L::chunks;  // of a slot
-  static constexpr int batch = smaller(64, kMoveChunks * kBlockThreads / chunks);
-  static constexpr int words = divided(batch * P::lanes, kBlockThreads);  // of lanes, a thread's
+  static constexpr int batch = smaller(64, kMoveChunks* kBlockThreads / chunks);
+  static constexpr int words = ceil_div(batch * P::lanes, kBlockThreads);  // of lanes, a thread's
 
   // Moves `count` <= batch survivors: source(j) to dest0 + j.
   template <class Source>
@@ -23,7 +25,9 @@ struct Mover {
     Chunk chunk[kMoveChunks];
     uint32_t word[words];
     // where the i-th thread's k-th piece lies
-    auto chunk_at = [&](int i, int slot) { return i / L::chunks % 2 * L::half + slot % SKV_PAGE * L::row + i % L::chunks * 4; };
+    auto chunk_at = [&](int i, int slot) {
+      return i / L::chunks % 2 * L::half + slot % SKV_PAGE * L::row + i % L::chunks * 4;
+    };
     auto lane_at = [&](int i, int slot) { return h.lanes + i * SKV_PAGE + slot % SKV_PAGE; };
     SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / chunks;
@@ -49,14 +53,14 @@ struct Mover {
   }
 };
 
-// Each survivor turns by the number of newer slots that leave. Quadratic in (stays x leaves), for policies of cache
+// Each survivor's shift rises by the number of newer slots that leave. Quadratic in (stays x leaves), for policies of cache
 // positions alone, and only when many leave at once.
 template <class P, class KV, int D>
-SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Choice<P>& c, const BlockMemory& m) {
+SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Selection<P>& c, const BlockMemory& m) {
   int leaving = 0;
   for (int base = 0; base < c.live; base += kBlockThreads) {
     const int slot = base + threadIdx.x;
-    const bool leaves = slot < c.live && !c.has(slot);
+    const bool leaves = slot < c.live && !c.stays(slot);
     int total;
     const int at = leaving + block_scan(m, leaves, &total);
     if (leaves) c.list[at] = lane_of(h, 0, slot);
@@ -64,7 +68,7 @@ SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Choice<P>& c, const 
   }
   __syncthreads();
   for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
-    if (!c.has(slot)) continue;
+    if (!c.stays(slot)) continue;
     const int32_t pos = lane_of(h, 0, slot);
     int newer = 0;
     for (int i = 0; i < leaving; i++) newer += (int32_t)c.list[i] > pos;
@@ -76,10 +80,10 @@ SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Choice<P>& c, const 
 
 // Moves survivors down and sets the head's length.
 template <class P, class KV, int D>
-SKV_INLINE void move_survivors(const Head<KV, D>& h, const Choice<P>& c, const BlockMemory& m) {
+SKV_INLINE void move_survivors(const Head<KV, D>& h, const Selection<P>& c, const BlockMemory& m) {
   int kept = 0, hole = c.live;  // the first slot that leaves
   for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
-    const bool stays = c.has(slot);
+    const bool stays = c.stays(slot);
     kept += stays;
     if (!stays && slot < hole) hole = slot;
   }
@@ -93,7 +97,7 @@ SKV_INLINE void move_survivors(const Head<KV, D>& h, const Choice<P>& c, const B
     int dest = hole / kBlockThreads * kBlockThreads;  // nothing below it moves
     for (int base = dest; base < c.live; base += kBlockThreads) {
       const int slot = base + threadIdx.x;
-      const bool stays = slot < c.live && c.has(slot);
+      const bool stays = slot < c.live && c.stays(slot);
       int total;
       const int at = block_scan(m, stays, &total);
       if (stays) m.from[at] = slot;

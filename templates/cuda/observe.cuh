@@ -1,10 +1,12 @@
-// observe: what a prompt chunk's attention does to states. A block owns a tile of slots; it walks the observed queries in
-// order, a tile of rows at a time: recomputes their logits, the same products as prefill's, then each slot's thread runs
-// `next` once per query with p = exp(logit - lse).
+// observe: what a prompt chunk's attention does to states. A block owns a tile of slots; it walks the observed queries
+// in order, a tile of query rows at a time: computes their logits once more, the same products as prefill's, then each
+// slot's thread runs `next` once per query with p = exp(logit - lse).
 //
-//   grid (slot tiles, kv_heads, rows), 128 threads; a slot has one thread, or sixteen when `next` reads vectors
-//   flops: 2 d per row and visible slot on tensor cores, and about 7 + next per logit; bytes: d b + 8 states per slot.
-//   Bound by arithmetic: the products, at 32 rows and half the slots a warp, and what follows them.
+//   grid (slot tiles, kv_heads, rows), 128 threads; a slot has one thread, or sixteen where `next` reads vectors
+//   q [token][query head][dim], lse [token][query head], keys [slot][dim], states [state][slot] -> states
+//   flops: 2 d per query row and visible slot on tensor cores, and about 7 + next per logit; bytes: d b + 8 a state per
+//   slot (d dims, b bytes of an element). Bound by arithmetic: the products, at 32 rows and half the slots a warp, and
+//   what follows them.
 #pragma once
 #include "accumulate.cuh"
 #include "tile.cuh"
@@ -23,6 +25,33 @@ SKV_BOTH constexpr int observe_shared() {
   return (slots * TileShape<KV, D>::stride + (queries > logits ? queries : logits) + rows) * 4;
 }
 
+// A warp's logits to shared memory, [query row][wide] as the bits of f32: rows from row0 on, slots from slot1 on.
+template <int N>
+SKV_INLINE void store_logits(Shared<uint32_t> logits, float (*x)[N][4], int row0, int slot1, int wide) {
+  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  SKV_UNROLL for (int m = 0; m < 2; m++)
+    SKV_UNROLL for (int n = 0; n < N; n++)
+      SKV_UNROLL for (int i = 0; i < 4; i++)
+        logits[(row0 + m * 16 + g + i / 2 * 8) * wide + slot1 + n * 8 + 2 * t + i % 2] = F32::encode(&x[m][n][i]);
+}
+
+// `next` of one slot for the queries [q0, q1) of the row, in order. attn(q): the slot's attention by query q, when `before`
+// slots were there before the row's.
+template <class P, class KV, int D, class Attn>
+SKV_INLINE void observe_slot(const Head<KV, D>& h, int slot, int q0, int q1, int before, const Params& params, Attn attn) {
+  const Global<uint32_t> page = h.page(slot / SKV_PAGE);
+  const int at = slot % SKV_PAGE;
+  Vec key, value;
+  if (P::next_reads_key) key = read_vec<KV, D>(page, 0, at);
+  if (P::next_reads_value) value = read_vec<KV, D>(page, h.values, at);
+  float states[P::states + 1];
+  read_states<P>(h, page, at, states);
+  for (int q = q0; q < q1; q++)
+    advance<P>(h, page, at, h.row.pos0 + q, before + q + 1, attn(q), &key, &value, params, states);
+  if (next_lanes<P>() > 1) __syncwarp(vec_mask());  // all lanes have read
+  if (next_lanes<P>() == 1 || vec_lane() == 0) write_states<P>(h, page, at, states);
+}
+
 template <class P, class KV, int D>
 __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   using T = TileShape<KV, D>;
@@ -38,7 +67,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   if (slot0 >= end) return;
 
   Arena arena;
-  // queries, then, in their place, logits [row][slot] as the bits of f32
+  // queries, then, in their place, logits
   const Shared<uint32_t> queries = arena.take<uint32_t>(kObserveRows * max(T::stride, wide), "queries"), logits = queries;
   const Shared<uint32_t> keys = arena.take<uint32_t>(slots * T::stride, "keys");
   const Shared<float> lse = arena.take<float>(kObserveRows, "lse");
@@ -47,9 +76,9 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   commit_async();
   wait_async<0>();
   __syncthreads();
-  if (P::shift_lane) turn_slots<P>(h, keys, slot0, slots, end);
+  if (P::shift_lane) rotate_slots<P>(h, keys, slot0, slots, end);
 
-  const int warp = threadIdx.x / 32, g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
+  const int warp = threadIdx.x / 32;
   const int row0 = warp % 2 * 32, slot1 = warp / 2 * (slots / 2);  // a warp's half of the rows and of the slots
   const int tokens = tile_tokens(kObserveRows, s.group);
   SKV_LOOP for (int t0 = first; t0 < last; t0 += tokens) {
@@ -61,28 +90,17 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
     float x[2][N / 2][4];
     logits_of<KV, D, 2, N / 2>(x, queries, row0, keys + slot1 * T::stride);
     __syncthreads();  // everybody has read the queries
-    SKV_UNROLL for (int m = 0; m < 2; m++)
-      SKV_UNROLL for (int n = 0; n < N / 2; n++)
-        SKV_UNROLL for (int i = 0; i < 4; i++)
-          logits[(row0 + m * 16 + g + i / 2 * 8) * wide + slot1 + n * 8 + 2 * t + i % 2] = F32::encode(&x[m][n][i]);
+    store_logits(logits, x, row0, slot1, wide);
     __syncthreads();
     for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {
-      const int slot = (slot0 + i) % SKV_PAGE;
-      const Global<uint32_t> page = h.page((slot0 + i) / SKV_PAGE);
-      Vec key, value;
-      if (P::next_reads_key) key = read_vec<KV, D>(page, 0, slot);
-      if (P::next_reads_value) value = read_vec<KV, D>(page, h.values, slot);
-      float states[P::states + 1];
-      read_states<P>(h, page, slot, states);
-      for (int q = max(t0, slot0 + i - before); q < t1; q++) {  // from the first query that sees the slot
+      auto attn = [&](int q) {
         const int r = (q - t0) * s.group;
-        const float attn = group_attn<P>(
+        return group_attn<P>(
             s.group, [&](int k) -> float { return skv_float((int32_t)(uint32_t)logits[(r + k) * wide + i]); },
             [&](int k) -> float { return lse[r + k]; });
-        advance<P>(h, page, slot, row.pos0 + q, before + q + 1, attn, &key, &value, params, states);
-      }
-      if (lanes > 1) __syncwarp(vec_mask());  // all lanes have read
-      if (lanes == 1 || vec_lane() == 0) write_states<P>(h, page, slot, states);
+      };
+      // from the first query that sees the slot
+      observe_slot<P>(h, slot0 + i, max(t0, slot0 + i - before), t1, before, params, attn);
     }
     __syncthreads();
   }

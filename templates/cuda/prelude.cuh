@@ -1,6 +1,6 @@
 // What a policy's expressions are made of, on CUDA. Sixteen lanes own a slot: element i of a lane's vector is dim
-// 16 i + lane, so that a lane's sum is one of the sixteen interleaved partial sums of cpu/prelude.hpp and the shuffles its
-// tree: the same bits. All sixteen lanes hold the result, and decide alike.
+// 16 i + lane, so that a lane's sum is one of the sixteen interleaved partial sums of cpu/prelude.hpp and the shuffles
+// its tree: the same bits. All sixteen lanes hold the result, and decide alike.
 #pragma once
 #include "cuda/device.cuh"
 #define SKV_INLINE static __device__ __forceinline__

@@ -1,5 +1,8 @@
-// Direct evaluation of a policy's expressions, without pages: the CUDA rung of the ladder of oracles. Sixteen lanes a
-// slot, whatever the expression reads.
+// probe: a policy's expressions alone, without pages: the CUDA rung of the ladder of oracles, and never part of a step.
+//
+//   probe_next   grid (slots / 16), 256 threads: sixteen lanes a slot; states [state][slot] -> states
+//   probe_score  one block of 256 threads; a slot's fields [slot], keys and values [slot][dim] -> scores [slot]
+//   Bound by the launch: it waits for the device.
 #pragma once
 #include "across.cuh"
 
@@ -74,16 +77,21 @@ __global__ void __launch_bounds__(kAcrossThreads) probe_score_kernel(skv_probe p
 
 static inline void expose_probe(const skv_probe* p, int states) {
   const int64_t n = p->slots, floats = n * p->head_dim;
-  expose(p->params, SKV_MAX_PARAMS * 4, "params"), expose(p->pos, n * 4, "pos"), expose(p->seen, n * 4, "seen");
-  expose(p->attn, n * 4, "attn"), expose(p->classes, n * 4, "classes"), expose(p->keys, floats * 4, "keys");
-  expose(p->values, floats * 4, "values"), expose(p->states, n * states * 4, "states");
+  expose(p->params, SKV_MAX_PARAMS * 4, "params");
+  expose(p->pos, n * 4, "pos");
+  expose(p->seen, n * 4, "seen");
+  expose(p->attn, n * 4, "attn");
+  expose(p->classes, n * 4, "classes");
+  expose(p->keys, floats * 4, "keys");
+  expose(p->values, floats * 4, "values");
+  expose(p->states, n * states * 4, "states");
   expose(p->scores, n * 4, "scores");
 }
 
 template <class P>
 int32_t probe_next(const skv_probe* p) {
   expose_probe(p, P::states);
-  const int32_t code = SKV_LAUNCH((probe_next_kernel<P>), dim3(divided(p->slots * kVecLanes, kAcrossThreads)),
+  const int32_t code = SKV_LAUNCH((probe_next_kernel<P>), dim3(ceil_div(p->slots * kVecLanes, kAcrossThreads)),
                                   kAcrossThreads, 0, nullptr, *p);
   return code ? code : wait_device();
 }

@@ -1,19 +1,22 @@
-// replace in place: where one slot must leave and order does not matter (every token, at budget), the slot of least rank
-// gives its place to the newest, and nothing else moves. Scores stay in registers, no scratch is needed. Runs before
-// compact, which then finds nothing to do here.
+// replace: where one slot must leave and order does not matter (every token, at budget), the slot of least rank gives
+// its place to the newest, and nothing else moves. Scores stay in registers, no scratch is needed. Runs before compact,
+// which then finds nothing to do here.
 //
-//   grid (layers * units, rows), 128 threads; a unit is a KV head, or all heads of a layer when they decide together
-//   bytes: 4 + 4 states (+ d b per vector the score reads) per slot. Bound by the latency of one pass over the lanes.
+//   grid (layers * units, rows), 128 threads; a unit is a KV head, or all heads of a layer where they decide together
+//   a unit's lanes (keys, values where the score reads them), budgets [seq][layer] -> one slot's page, lengths
+//   bytes: 4 + 4 a state per slot, d b for each vector the score reads. Bound by the latency of one pass over the
+//   lanes.
 #pragma once
-#include "choose.cuh"
+#include "score.cuh"
 
 constexpr int kReplaceThreads = 128, kReplaceWarps = kReplaceThreads / 32;
 
+// lost: the hole's position.
 template <class P, class KV, int D>
 SKV_INLINE void replace_slot(const Head<KV, D>& h, int hole, int32_t lost) {
   using L = Layout<KV, D>;
   const int last = h.live - 1;
-  if (P::shift_lane) {  // older survivors turn by one
+  if (P::shift_lane) {  // slots older than the lost position move down by one
     for (int slot = threadIdx.x; slot < h.live; slot += kReplaceThreads)
       if (slot != hole && lane_of(h, 0, slot) < lost)
         h.page(slot / SKV_PAGE)[h.lanes + P::shift_lane * SKV_PAGE + slot % SKV_PAGE] += 1u;
@@ -58,7 +61,10 @@ __global__ void __launch_bounds__(kReplaceThreads) replace_kernel(Step s) {
       score /= (float)n;
     }
     const uint64_t rank = rank_of(score, pos);
-    if (rank < least) least = rank, hole = slot;
+    if (rank < least) {
+      least = rank;
+      hole = slot;
+    }
   }
   uint64_t best = least;
   SKV_UNROLL for (int k = 16; k > 0; k /= 2) {
@@ -74,7 +80,8 @@ __global__ void __launch_bounds__(kReplaceThreads) replace_kernel(Step s) {
   if (best == ~(uint64_t)0) return;  // all are protected
   if (hole >= 0 && least == best && (lanes == 1 || vec_lane() == 0)) found[0] = hole;  // ranks differ: one thread
   __syncthreads();
-  for (int i = 0; i < n; i++) replace_slot<P>(Head<KV, D>(s, row, layer, head0 + i), found[0], (int32_t)(uint32_t)best);
+  const int32_t lost = (int32_t)(uint32_t)best;
+  for (int i = 0; i < n; i++) replace_slot<P>(Head<KV, D>(s, row, layer, head0 + i), found[0], lost);
   __syncthreads();
   if ((int)threadIdx.x < n) global(s.lengths)[first.index + threadIdx.x] = budget;
 }

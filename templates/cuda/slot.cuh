@@ -1,6 +1,6 @@
-// What a policy's expressions read of a slot, from a page.
+// What a policy's expressions read of a slot, from a page: one thread a slot, or sixteen lanes where vectors are read.
 #pragma once
-#include "pages.cuh"
+#include "layout.cuh"
 #include "shared/slot.hpp"
 
 // The parameters of a row, in registers: an expression indexes them by constants.
@@ -30,7 +30,7 @@ SKV_INLINE Slot slot_at(const Head<KV, D>& h, Global<const uint32_t> page, int s
   return out;
 }
 
-// A lane's elements of a slot's key (from = 0) or value (from = Layout::page): 16 lanes read 32 or 64 bytes at a time.
+// A lane's elements of a slot's key (from = 0) or value (from = Layout::values): 16 lanes read 32 or 64 bytes at a time.
 template <class KV, int D>
 SKV_INLINE Vec read_vec(Global<const uint32_t> page, int from, int slot) {
   Vec out;
@@ -43,11 +43,11 @@ SKV_INLINE Vec read_vec(Global<const uint32_t> page, int from, int slot) {
   return out;
 }
 
-// Calls the key or value of a slot that is read later; the sixteen lanes share its lines. Slots from `live` on are nothing.
+// Prefetches the key or value of a slot that is read later; the sixteen lanes share its lines. Slots from `live` on are nothing.
 template <class KV, int D>
-SKV_INLINE void call_vec(const Head<KV, D>& h, int from, int slot) {
+SKV_INLINE void prefetch_vec(const Head<KV, D>& h, int from, int slot) {
   if (slot < h.live)
-    call_ahead(h.page(slot / SKV_PAGE), from + slot % SKV_PAGE * Layout<KV, D>::row + vec_lane() * (D / kVecLanes) / KV::per_word);
+    prefetch(h.page(slot / SKV_PAGE), from + slot % SKV_PAGE * Layout<KV, D>::row + vec_lane() * (D / kVecLanes) / KV::per_word);
 }
 
 template <class P, class KV, int D>

@@ -1,10 +1,11 @@
 // Tiles of a prompt's attention in shared memory: query rows, and slots with their keys or values.
 //
-//   a tile's rows are words [row][Layout::row + 4]: the four words keep neighbouring rows in different banks
+//   a tile is words [row][Layout::row + 4]: the four words keep neighbouring rows in different banks
 //   query row r of a tile that begins at token t0 is head r % group of token t0 + r / group
+//   a warp's logits [M][N][4] are the c operands of M x 16 query rows by N x 8 slots (mma.cuh)
 #pragma once
 #include "mma.cuh"
-#include "turn.cuh"
+#include "rotate.cuh"
 
 constexpr int kTileThreads = 128, kTileWarps = kTileThreads / 32;
 
@@ -21,14 +22,15 @@ struct TileShape {
 // Tokens of a tile of query rows.
 SKV_BOTH constexpr int tile_tokens(int rows, int group) { return group < rows ? rows / group : 1; }
 
-// Starts to copy keys (from = 0) or values (from = h.values) of `count` slots from slot0 on, a multiple of a page; slots
-// from `end` on are 0.
+// Starts to copy keys (from = 0) or values (from = h.values) of `count` slots from slot0 on, a multiple of a page;
+// slots from `end` on are 0.
 template <int count, class KV, int D>
 SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int from, int slot0, int end) {
   using L = Layout<KV, D>;
   constexpr int lanes = L::chunks <= 8 ? 8 : L::chunks <= 16 ? 16 : L::chunks <= 32 ? 32 : 64;  // of a slot
   constexpr int at_once = kTileThreads / lanes;                                                 // slots, of one page
-  static_assert(L::chunks <= 64 && at_once <= SKV_PAGE && count % SKV_PAGE == 0, "a turn stays in a page");
+  static_assert(L::chunks <= 64 && at_once <= SKV_PAGE && count % SKV_PAGE == 0,
+                "what is copied at once lies in one page");
   const int chunk = threadIdx.x % lanes, mine = threadIdx.x / lanes;
   int32_t number[count / SKV_PAGE];  // looked up together: a copy that is under way lets no look-up pass
   SKV_UNROLL for (int p = 0; p < count / SKV_PAGE; p++)
@@ -41,9 +43,9 @@ SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int fro
     }
 }
 
-// Turns the keys of a tile whose slots are shifted. Needs a barrier before and after.
+// Rotates the keys of a tile whose slots are shifted. Needs a barrier before and after.
 template <class P, class KV, int D>
-SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot0, int count, int end) {
+SKV_INLINE void rotate_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot0, int count, int end) {
   constexpr int half = Layout<KV, D>::row / 2, n = KV::per_word;
   const bool across = !h.s.rope_interleaved || n == 1;  // a pair lies in two words
   for (int i = threadIdx.x; i < count * half; i += kTileThreads) {
@@ -54,12 +56,14 @@ SKV_INLINE void turn_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int slot
     const int a = h.s.rope_interleaved ? 2 * j : j, b = h.s.rope_interleaved ? 2 * j + 1 : j + half;
     const int at = s * TileShape<KV, D>::stride;
     float x[2][2];  // [word][element]
-    KV::decode(tile[at + a], x[0]), KV::decode(tile[at + b], x[1]);
+    KV::decode(tile[at + a], x[0]);
+    KV::decode(tile[at + b], x[1]);
     const Global<const float> inv_freq = global(h.s.inv_freq);
-    SKV_UNROLL for (int i = 0; i < n; i++)
-      if (across) turn_pair(&x[0][i], &x[1][i], shift, inv_freq[h.s.rope_interleaved ? j : a * n + i]);
-      else turn_pair(&x[i][0], &x[i][1], shift, inv_freq[i ? b : a]);
-    tile[at + a] = KV::encode(x[0]), tile[at + b] = KV::encode(x[1]);
+    SKV_UNROLL for (int e = 0; e < n; e++)
+      if (across) rotate_pair(&x[0][e], &x[1][e], shift, inv_freq[h.s.rope_interleaved ? j : a * n + e]);
+      else rotate_pair(&x[e][0], &x[e][1], shift, inv_freq[e ? b : a]);
+    tile[at + a] = KV::encode(x[0]);
+    tile[at + b] = KV::encode(x[1]);
   }
 }
 

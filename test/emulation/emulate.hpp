@@ -61,13 +61,20 @@ struct Arena {
       if (*each == name) known = each;
     if (!known) names.push_back(known = new std::string(name));
     char* base = (char*)(((uintptr_t)m.shared.data() + 15) & ~(uintptr_t)15);
-    return Shared<T>((T*)(base + from), {known, m.shared_cells.data() + from / 4, n, 0, true});
+    emulate::Array array;
+    array.name = known;
+    array.cells = m.shared_cells.data() + from / 4;
+    array.count = n;
+    array.offset = 0;
+    array.shared = true;
+    return Shared<T>((T*)(base + from), array);
   }
 };
 
 template <class View>
 Chunk load_chunk(const View& from, emulate::At at) {
-  if ((at.i + from.array().offset) % 4) emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name->c_str());
+  if ((at.i + from.array().offset) % 4)
+    emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name->c_str());
   Chunk out;
   for (int w = 0; w < 4; w++) out.word[w] = from[emulate::At(at.i + w, at.place.file, at.place.line)];
   return out;
@@ -77,12 +84,13 @@ Chunk stream_chunk(const View& from, emulate::At at) {
   return load_chunk(from, at);
 }
 inline void store_chunk(const emulate::View<uint32_t>& to, emulate::At at, const Chunk& chunk) {
-  if ((at.i + to.array().offset) % 4) emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
+  if ((at.i + to.array().offset) % 4)
+    emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
   for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = chunk.word[w];
 }
 
 template <class View>
-void call_ahead(const View& from, emulate::At at) {
+void prefetch(const View& from, emulate::At at) {
   from[at];  // checks the index
 }
 
@@ -137,7 +145,8 @@ inline bool arrive_last(const emulate::View<uint32_t>& counters, emulate::At at,
 
 inline float exp2_fast(float x) { return exp2f(x); }
 inline void sin_cos_pi(float x, float* s, float* c) {
-  *s = (float)sin(M_PI * (double)x), *c = (float)cos(M_PI * (double)x);
+  *s = (float)sin(M_PI * (double)x);
+  *c = (float)cos(M_PI * (double)x);
 }
 
 inline uint32_t low_halves(uint32_t x, uint32_t y) { return (x & 0xffff) | y << 16; }

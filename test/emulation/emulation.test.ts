@@ -11,7 +11,7 @@ const orders = ['forward', 'reverse', '1', '2', '3'];
 
 const correct = {
   indices: 'out[blockIdx.x * blockDim.x + threadIdx.x] = blockIdx.x * 1000 + threadIdx.x;',
-  turn: `
+  reversed: `
   const Shared<float> tile = arena.take<float>(64, "tile");
   tile[threadIdx.x] = in[threadIdx.x];
   __syncthreads();
@@ -79,7 +79,7 @@ for (const [order, program] of [...orders.map((order) => [order, right] as const
       each((i) => Math.floor(i / 32) * 1000 + (i % 32), 96),
     );
     assert.equal(
-      run('turn'),
+      run('reversed'),
       each((i) => 63 - i),
     );
     assert.equal(
@@ -235,7 +235,7 @@ const turned = (kv: string) => `
   }
   __syncthreads();
   Pair<${kv}> b[4];
-  load_turned<${kv}>(b, tile, 20, 0, 0);
+  load_transposed<${kv}>(b, tile, 20, 0, 0);
   const int g = threadIdx.x / 4, t = threadIdx.x % 4;
   for (int r = 0; r < 4; r++)
     for (int e = 0; e < 2; e++) out[(r % 2 * 8 + 2 * t + e) * 16 + r / 2 * 8 + g] = b[r].get(e);`;

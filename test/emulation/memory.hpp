@@ -10,7 +10,8 @@
 
 namespace emulate {
 
-constexpr uint16_t kMany = 0xffff, kAtomic = 0xfffe, kWarp = 0x8000;  // instead of a thread: several, of one warp | warp
+constexpr uint16_t kMany = 0xffff, kAtomic = 0xfffe,
+                   kWarp = 0x8000;  // instead of a thread: several, of one warp | warp
 constexpr uint32_t kManyBlocks = ~0u;
 
 struct Region {
@@ -24,7 +25,13 @@ inline std::vector<Region> regions;
 
 inline Stamp stamp() {
   const Machine& m = machine;
-  return {m.launch, m.block_number, m.epoch, uint16_t(m.now), uint16_t(current().warp_epoch)};
+  Stamp now;
+  now.launch = m.launch;
+  now.block = m.block_number;
+  now.epoch = m.epoch;
+  now.thread = uint16_t(m.now);
+  now.warp_epoch = uint16_t(current().warp_epoch);
+  return now;
 }
 
 // Whether this thread's access now comes after `before` on any machine.
@@ -46,11 +53,16 @@ inline bool comes_after(const Stamp& before, const Stamp& now, bool atomic) {
 [[noreturn]] inline void race(const Stamp& other, bool wrote, bool writes, const std::string& array, int64_t index,
                               Place place) {
   char who[64];
-  if (other.block != machine.block_number) snprintf(who, sizeof who, "another block");
-  else if (other.thread == kMany) snprintf(who, sizeof who, "several threads");
-  else if (other.thread == kAtomic) snprintf(who, sizeof who, "an atomic");
-  else if (other.thread & kWarp) snprintf(who, sizeof who, "lanes of warp %d", other.thread & ~kWarp);
-  else snprintf(who, sizeof who, "thread %d", other.thread);
+  if (other.block != machine.block_number)
+    snprintf(who, sizeof who, "another block");
+  else if (other.thread == kMany)
+    snprintf(who, sizeof who, "several threads");
+  else if (other.thread == kAtomic)
+    snprintf(who, sizeof who, "an atomic");
+  else if (other.thread & kWarp)
+    snprintf(who, sizeof who, "lanes of warp %d", other.thread & ~kWarp);
+  else
+    snprintf(who, sizeof who, "thread %d", other.thread);
   fail(place, "race: it %s %s[%lld], which %s %s with no barrier between", writes ? "writes" : "reads", array.c_str(),
        (long long)index, who, wrote ? "wrote" : "read");
 }
@@ -59,9 +71,12 @@ inline void note_read(Cell& c, const std::string& array, int64_t index, Place pl
   const Stamp now = stamp();
   if (!comes_after(c.write, now, false)) race(c.write, true, false, array, index, place);
   Stamp& r = c.read;
-  if (r.launch != now.launch) r = now;
-  else if (r.block != now.block) r.block = kManyBlocks;
-  else if (r.epoch != now.epoch) r = now;
+  if (r.launch != now.launch)
+    r = now;
+  else if (r.block != now.block)
+    r.block = kManyBlocks;
+  else if (r.epoch != now.epoch)
+    r = now;
   else if (r.thread != now.thread && r.thread != kMany) {
     const int warp = r.thread & kWarp ? r.thread & ~kWarp : r.thread / 32;
     r.thread = warp == now.thread / 32 ? uint16_t(kWarp | warp) : kMany;
@@ -137,7 +152,13 @@ class View {
     if (index < 0 || index >= array_.count)
       fail(at.place, "index %lld is outside %s[%lld]", (long long)index, array_.name ? array_.name->c_str() : "nothing",
            (long long)array_.count);
-    return {base_ + index, array_.cells + index * (int64_t)(sizeof(T) / 4), &array_, index, at.place};
+    Ref<T> ref;
+    ref.at = base_ + index;
+    ref.cell = array_.cells + index * (int64_t)(sizeof(T) / 4);
+    ref.array = &array_;
+    ref.index = index;
+    ref.place = at.place;
+    return ref;
   }
   View operator+(int64_t n) const {
     View out = *this;
@@ -162,10 +183,12 @@ inline void expose(const void* base, int64_t bytes, const char* name) {
   for (Region& r : regions)
     if (r.base == base && (int64_t)r.bytes == bytes) return void(r.name = name);
   for (size_t i = 0; i < regions.size();)  // what lay there is gone
-    if ((const uint8_t*)base < regions[i].base + regions[i].bytes && regions[i].base < (const uint8_t*)base + bytes)
-      free(regions[i].cells), regions.erase(regions.begin() + i);
-    else
+    if ((const uint8_t*)base < regions[i].base + regions[i].bytes && regions[i].base < (const uint8_t*)base + bytes) {
+      free(regions[i].cells);
+      regions.erase(regions.begin() + i);
+    } else {
       i++;
+    }
   regions.push_back({(uint8_t*)base, (size_t)bytes, name, (Cell*)calloc(size_t(bytes) / 4 + 1, sizeof(Cell))});
 }
 
@@ -175,7 +198,13 @@ View<T> global(T* p, const char* file = __builtin_FILE(), int line = __builtin_L
   for (Region& r : regions)
     if ((uint8_t*)p >= r.base && (uint8_t*)p < r.base + r.bytes) {
       const int64_t offset = ((uint8_t*)p - r.base) / (int64_t)sizeof(T);
-      return View<T>((T*)r.base, {&r.name, r.cells, int64_t(r.bytes / sizeof(T)), offset, false});
+      Array array;
+      array.name = &r.name;
+      array.cells = r.cells;
+      array.count = int64_t(r.bytes / sizeof(T));
+      array.offset = offset;
+      array.shared = false;
+      return View<T>((T*)r.base, array);
     }
   fail({file, line}, "a pointer into no array that the host has named");
 }

@@ -122,7 +122,9 @@ inline Thread& current() { return machine.threads[machine.now]; }
 // Back to the scheduler, until the thread is ready again.
 inline void yield(State state, const char* what, Place place) {
   Thread& t = current();
-  t.state = state, t.what = what, t.place = place;
+  t.state = state;
+  t.what = what;
+  t.place = place;
   change(t, machine.scheduler);
 }
 
@@ -159,16 +161,21 @@ inline void fibre() {
 
 inline void prepare(Thread& t) {
   if (!t.stack) t.stack = (char*)malloc(kStack);
-  t.state = State::ready, t.warp_epoch = 0;
-  t.copies.clear(), t.group = 0;
+  t.state = State::ready;
+  t.warp_epoch = 0;
+  t.copies.clear();
+  t.group = 0;
 #if defined(EMULATE_OWN_SWITCH)
   void** top = (void**)(((uintptr_t)t.stack + kStack) & ~(uintptr_t)15);
-  top[-1] = nullptr, top[-2] = (void*)fibre;
+  top[-1] = nullptr;
+  top[-2] = (void*)fibre;
   for (int i = 3; i <= 8; i++) top[-i] = nullptr;
   t.sp = top - 8;
 #else
   getcontext(&t.context);
-  t.context.uc_stack.ss_sp = t.stack, t.context.uc_stack.ss_size = kStack, t.context.uc_link = nullptr;
+  t.context.uc_stack.ss_sp = t.stack;
+  t.context.uc_stack.ss_size = kStack;
+  t.context.uc_link = nullptr;
   makecontext(&t.context, (void (*)())fibre, 0);
 #endif
 }
@@ -207,7 +214,8 @@ inline bool open_barrier() {
   const int first = block_wide ? 0 : warp, end = block_wide ? m.block_threads : warp + 32;
   int missing = -1;  // one that has ended, else one that waits elsewhere
   for (int i = first; i < end; i++)
-    if (!same_place(all[i], all[waits]) && (missing < 0 || (all[i].state == State::ended && all[missing].state != State::ended)))
+    if (!same_place(all[i], all[waits]) &&
+        (missing < 0 || (all[i].state == State::ended && all[missing].state != State::ended)))
       missing = i;
   if (block_wide && missing < 0) {
     m.epoch++;
@@ -215,11 +223,13 @@ inline bool open_barrier() {
     return true;
   }
   m.error = where(waits) + ": waits at " + all[waits].what + ", " + told(all[waits].place);
-  if (missing < 0) m.error += ", for lanes that its mask does not have";
+  if (missing < 0)
+    m.error += ", for lanes that its mask does not have";
   else if (all[missing].state == State::ended)
     m.error += ", which thread " + std::to_string(missing) + " never reaches: it has ended";
   else
-    m.error += ", while thread " + std::to_string(missing) + " waits at " + all[missing].what + ", " + told(all[missing].place);
+    m.error += ", while thread " + std::to_string(missing) + " waits at " + all[missing].what + ", " +
+               told(all[missing].place);
   return false;
 }
 
@@ -228,9 +238,10 @@ inline bool run_block() {
   const std::vector<int> order = order_of(m.block_threads);
   for (int i = 0; i < m.block_threads; i++) prepare(m.threads[i]);
   m.shared_cells.assign(m.shared_bytes / 4 + 4, {});
-  m.block_number++, m.epoch++;
+  m.block_number++;
+  m.epoch++;
   m.seen.clear();
-  for (int left = m.block_threads; left > 0;) {
+  for (int running = m.block_threads; running > 0;) {
     bool moved = false;
     for (int i : order) {
       if (m.threads[i].state != State::ready) continue;
@@ -239,9 +250,9 @@ inline bool run_block() {
       m.thread_index = Dim(i % m.block.x, i / m.block.x % m.block.y, i / m.block.x / m.block.y);
       change(m.scheduler, m.threads[i]);
       if (!m.error.empty()) return false;
-      if (m.threads[i].state == State::ended) left--;
+      if (m.threads[i].state == State::ended) running--;
     }
-    if (left > 0 && !moved && !open_barrier()) return false;
+    if (running > 0 && !moved && !open_barrier()) return false;
   }
   return true;
 }
@@ -250,16 +261,23 @@ inline bool run_block() {
 inline bool run(const char* kernel, Dim grid, Dim block, size_t shared_bytes, const std::function<void()>& body) {
   Machine& m = machine;
   m.error.clear();
-  m.kernel = kernel, m.grid = grid, m.block = block, m.body = &body;
+  m.kernel = kernel;
+  m.grid = grid;
+  m.block = block;
+  m.body = &body;
   m.block_threads = int(block.x * block.y * block.z);
-  m.launch++, m.block_number = 0;
+  m.launch++;
+  m.block_number = 0;
   m.arrived.clear();
   m.shared_bytes = shared_bytes;
   if (m.shared.size() < shared_bytes + 16) m.shared.resize(shared_bytes + 16);
   if (m.block_threads % 32 || m.block_threads > 1024) m.error = "a block has whole warps, at most 1024 threads";
   if (shared_bytes > 227 * 1024) m.error = "a block has at most 227 KiB of shared memory";
   if (grid.y > 65535 || grid.z > 65535) m.error = "a grid has at most 65535 blocks in y and z";
-  if (!m.error.empty()) return m.error = std::string("kernel ") + kernel + ": " + m.error, false;
+  if (!m.error.empty()) {
+    m.error = std::string("kernel ") + kernel + ": " + m.error;
+    return false;
+  }
   if ((int)m.threads.size() < m.block_threads) m.threads.resize(m.block_threads);
   for (int b : order_of(int(grid.x * grid.y * grid.z))) {
     m.block_index = Dim(b % grid.x, b / grid.x % grid.y, b / grid.x / grid.y);

@@ -1,5 +1,5 @@
-// What lanes of a warp do together: shuffles, votes, __syncwarp, the matrix product. The last lane of the mask to arrive
-// does the work for all, then all go on. Lanes that meet in different places, or never, are an error.
+// What lanes of a warp do together: shuffles, votes, __syncwarp, the matrix product. The last lane of the mask to
+// arrive does the work for all, then all go on. Lanes that meet in different places, or never, are an error.
 #pragma once
 #include <algorithm>
 
@@ -23,9 +23,16 @@ void meet(uint32_t mask, void* mine, const char* what, Place place, Act&& act) {
   if (!(mask >> lane & 1)) fail(place, "%s with a mask (%08x) without the lane itself", what, mask);
   Meet *found = nullptr, *free = nullptr;
   for (Meet& each : meets[warp])
-    if (each.arrived && each.mask == mask) found = &each;
-    else if (!each.arrived && !free) free = &each;
-  if (!found) *(found = free) = {mask, 0, what, place, {}};
+    if (each.arrived && each.mask == mask)
+      found = &each;
+    else if (!each.arrived && !free)
+      free = &each;
+  if (!found) {
+    found = free;
+    found->mask = mask;
+    found->what = what;
+    found->place = place;
+  }
   Meet& m = *found;
   if (m.place.line != place.line || strcmp(m.place.file, place.file))
     fail(place, "lanes of a warp meet in two places: here at %s, others at %s, line %d", what, m.what, m.place.line);
@@ -50,7 +57,10 @@ T shuffle(Source kind, uint32_t mask, T value, int n, Place place) {
     for (int l = 0; l < 32; l++) {
       if (!(mask >> l & 1)) continue;
       Lane& to = *(Lane*)lanes[l];
-      const int from = kind == Source::exclusive ? l ^ to.n : kind == Source::index ? to.n & 31 : kind == Source::up ? l - to.n : l + to.n;
+      const int from = kind == Source::exclusive ? l ^ to.n
+                       : kind == Source::index   ? to.n & 31
+                       : kind == Source::up      ? l - to.n
+                                                 : l + to.n;
       if (from < 0 || from > 31) continue;  // up and down keep their own
       if (!(mask >> from & 1)) fail(place, "lane %d reads lane %d, which is not in the mask %08x", l, from, mask);
       to.result = ((Lane*)lanes[from])->value;

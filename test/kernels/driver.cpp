@@ -1,14 +1,17 @@
-// Drives one policy library through append, attend, observe and compact on a problem read from stdin, without a model and
-// without an engine. test/kernels/driver.ts writes the problem and reads the answer; both sides list the words in order.
+// Drives one policy library through append, attend, observe and compact on a problem read from stdin, without a model
+// and without an engine. test/kernels/driver.ts writes the problem and reads the answer; both sides list the words in
+// order.
 //
 // A CUDA library compiled against the emulation is driven the same way: its device memory is the host's.
 //
-//   problem  i32 kv_type io_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat ops
+//   problem  i32 kv_type io_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat
+//   ops
 //            f32 inv_freq[head_dim / 2]
 //            ops: 1 step  i32 rows tokens, skv_row[rows], budgets[seqs][layers], classes[tokens], f32 params[seqs][16],
 //                         per layer f32 q, k, v                    answer: per layer out, lse; then lengths
-//                 3 copy  i32 from (seq layer head) to (seq layer head): the first page of one becomes the other's; no answer
-//                 2 read  i32 seq layer head                       answer: i32 live, lanes[policy.lanes][live], f32 keys, values
+//                 3 copy  i32 from (seq layer head) to (seq layer head): the first page of one becomes the other's; no
+//                 answer 2 read  i32 seq layer head                       answer: i32 live, lanes[policy.lanes][live],
+//                 f32 keys, values
 //
 // Items are dealt in an order that depends on `workers`, each worker with scratch of its own full of noise: nothing may
 // depend on either. `repeat` > 1 times the attend of each step and reports nanoseconds on stderr.
@@ -73,7 +76,8 @@ uint16_t narrow(float x, int type) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
   if (type == SKV_BF16) return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-  if (std::fabs(x) < 6.1035156e-5f) return uint16_t((bits >> 16 & 0x8000) | (int)std::nearbyint(std::fabs(x) * 0x1p24f));
+  if (std::fabs(x) < 6.1035156e-5f)
+    return uint16_t((bits >> 16 & 0x8000) | (int)std::nearbyint(std::fabs(x) * 0x1p24f));
   return uint16_t((bits >> 16 & 0x8000) | ((bits & 0x7fffffff) - 0x38000000 + 0xfff + (bits >> 13 & 1)) >> 13);
 }
 float widen(uint16_t word, int type) {
@@ -125,7 +129,8 @@ int main(int, char** argv) {
   const bool cuda = !strcmp(policy->target, "cuda");
 
   skv_shape shape{};
-  shape.kv_type = word(), shape.io_type = word(), shape.layers = word(), shape.kv_heads = word(), shape.group = word(), shape.head_dim = word();
+  shape.kv_type = word(), shape.io_type = word(), shape.layers = word(), shape.kv_heads = word(), shape.group = word(),
+  shape.head_dim = word();
   shape.max_tokens = word(), shape.max_slots = word(), shape.rope_interleaved = word();
   const int seqs = word();
   workers = word();
@@ -154,7 +159,8 @@ int main(int, char** argv) {
   skv_exec exec{};
   exec.workers = workers, exec.parallel = parallel;
   if (const int32_t refused = policy->accepts(&shape)) {
-    const int32_t codes[] = {policy->append(&step, 0, &exec), policy->attend(&step, 0, &exec), policy->compact(&step, &exec)};
+    const int32_t codes[] = {policy->append(&step, 0, &exec), policy->attend(&step, 0, &exec),
+                             policy->compact(&step, &exec)};
     for (const int32_t code : codes)
       if (code != refused) return fprintf(stderr, "a pass says %d, accepts %d\n", code, refused), 4;
     return fail(refused);
@@ -184,7 +190,8 @@ int main(int, char** argv) {
       const auto budgets = list<int32_t>(seqs * shape.layers);
       const auto classes = list<int32_t>(tokens);
       const auto params = list<float>(seqs * SKV_MAX_PARAMS);
-      step.rows = rows, step.row = row.data(), step.budgets = budgets.data(), step.classes = classes.data(), step.params = params.data();
+      step.rows = rows, step.row = row.data(), step.budgets = budgets.data(), step.classes = classes.data(),
+      step.params = params.data();
       bool compacts = false, observes = false;
       for (const auto& r : row) compacts |= r.compact != 0, observes |= r.observe1 > r.observe0;
       for (int layer = 0; layer < shape.layers; layer++) {

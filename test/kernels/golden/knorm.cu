@@ -10,7 +10,7 @@
 // Chosen by the plan.
 struct Tiles {
   static constexpr int split = 256, splits = 32;              // of a row's slots, in decode
-  static constexpr int rows = 128, slots = 64;  // of a tile, in prefill: half for wide heads
+  static constexpr int rows = 128, slots = 64;  // of a tile, in prefill: half for wide vectors
 };
 #include "cuda/library.cuh"
 
@@ -83,6 +83,9 @@ int main() {
 }
 #else
 
+int64_t scratch_bytes(const skv_shape* shape) { return scratch_of<Policy>(shape); }
+int64_t step_floats(const skv_shape* shape) { return floats_of<Policy>(shape); }
+
 // Calls a pass with the head size and the type that the pages hold.
 template <class Pass>
 int32_t by_shape(const skv_shape* shape, Pass pass) {
@@ -96,22 +99,24 @@ int32_t accepts(const skv_shape* shape) {
   return by_shape(shape, [](auto) { return 0; });
 }
 
-int64_t scratch_bytes(const skv_shape* shape) { return scratch_of<Policy>(shape); }
-int64_t step_floats(const skv_shape* shape) { return floats_of<Policy>(shape); }
-
-#define BY_SHAPE(pass, ...) \
-  expose_step(step, step_floats(step->shape)), \
-      by_shape(step->shape, [&](auto v) { return pass<Policy, decltype(v)>(__VA_ARGS__); })
+// The same for a step, whose arrays the emulation is told first.
+template <class Pass>
+int32_t run(const skv_step* step, Pass pass) {
+  expose_step(step, step_floats(step->shape));
+  return by_shape(step->shape, pass);
+}
 int32_t run_append(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  return BY_SHAPE(append_rows, step, layer, exec);
+  return run(step, [&](auto variant) { return append_rows<Policy, decltype(variant)>(step, layer, exec); });
 }
 int32_t run_attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  return BY_SHAPE(attend_rows, step, layer, exec);
+  return run(step, [&](auto variant) { return attend_rows<Policy, decltype(variant)>(step, layer, exec); });
 }
 int32_t run_observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  return BY_SHAPE(observe_rows, step, layer, exec);
+  return run(step, [&](auto variant) { return observe_rows<Policy, decltype(variant)>(step, layer, exec); });
 }
-int32_t run_compact(const skv_step* step, const skv_exec* exec) { return BY_SHAPE(compact_rows, step, exec); }
+int32_t run_compact(const skv_step* step, const skv_exec* exec) {
+  return run(step, [&](auto variant) { return compact_rows<Policy, decltype(variant)>(step, exec); });
+}
 
 // Functions that a target does not need stay null.
 skv_policy table() {

@@ -1,6 +1,7 @@
 // Pages on CUDA, and how a step's rows map onto them. All in 32-bit words.
 //
-//   page   keys   [16 slots][head_dim]   16-byte chunks of a slot lie together: neighbouring threads, neighbouring chunks
+//   page   keys   [16 slots][head_dim]   16-byte chunks of a slot lie together: neighbouring threads, neighbouring
+//   chunks
 //          values [16 slots][head_dim]
 //          lanes  [lane][16 slots] words: position, then what the plan lists, the states last
 #pragma once
@@ -11,14 +12,15 @@
 constexpr uint32_t kFull = 0xffffffffu;
 constexpr float kLog2e = 1.44269504f;
 
-SKV_BOTH constexpr int divided(int a, int b) { return (a + b - 1) / b; }
+SKV_BOTH constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 SKV_BOTH constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
 // Types of keys and values: how many share a word, and their way to f32 and back.
 struct Bf16 {
   static constexpr int type = SKV_BF16, per_word = 2;
   SKV_INLINE void decode(uint32_t word, float* out) {
-    out[0] = skv_float((int32_t)(word << 16)), out[1] = skv_float((int32_t)(word & 0xffff0000u));
+    out[0] = skv_float((int32_t)(word << 16));
+    out[1] = skv_float((int32_t)(word & 0xffff0000u));
   }
   SKV_INLINE uint32_t encode(const float* x) { return pack_bf16(x[0], x[1]); }
 };
@@ -26,7 +28,8 @@ struct Bf16 {
 struct F16 {
   static constexpr int type = SKV_F16, per_word = 2;
   SKV_INLINE void decode(uint32_t word, float* out) {
-    out[0] = half_to_float((uint16_t)(word & 0xffff)), out[1] = half_to_float((uint16_t)(word >> 16));
+    out[0] = half_to_float((uint16_t)(word & 0xffff));
+    out[1] = half_to_float((uint16_t)(word >> 16));
   }
   SKV_INLINE uint32_t encode(const float* x) { return pack_f16(x[0], x[1]); }
 };
@@ -40,7 +43,7 @@ struct F32 {
 // Sizes that follow from a head size and a type.
 template <class KV, int D>
 struct Layout {
-  static constexpr int row = D / KV::per_word;        // words of a slot's key or value
+  static constexpr int row = D / KV::per_word;  // words of a slot's key or value
   static constexpr skv_page_layout at = skv_layout_of(D, 4 / KV::per_word, 0);
   static constexpr int keys = at.keys / 4, values = at.values / 4, lanes = at.lanes / 4;  // where they begin
   static constexpr int half = values - keys;          // from a slot's key to its value
@@ -53,38 +56,32 @@ SKV_INLINE void decode_chunk(const Chunk& chunk, float* out) {
   SKV_UNROLL for (int w = 0; w < 4; w++) KV::decode(chunk.word[w], out + w * KV::per_word);
 }
 
-// A number as the type stores it.
-template <class KV>
-SKV_INLINE float rounded(float x) {
-  float both[2] = {x, 0}, out[2];
-  KV::decode(KV::encode(both), out);
-  return out[0];
-}
-
 // A step as kernels see it: skv_step and skv_shape by value, every pointer device memory.
 struct Step {
   int layers, kv_heads, group, page_words, table_stride, io_type, max_slots, rope_interleaved, self, layer, rows;
   float scale;
-  const float* inv_freq;
-  const skv_row* row;
-  uint32_t* pool;
-  const int32_t* tables;
-  int32_t* lengths;
-  const int32_t* budgets;
-  const float* params;
-  const int32_t* classes;
-  const uint32_t *q, *k, *v;
+  const float* inv_freq;   // [head_dim / 2]
+  const skv_row* row;      // [rows]
+  uint32_t* pool;          // [page][page_words]
+  const int32_t* tables;   // [seq][layer][kv_head][table_stride]
+  int32_t* lengths;        // [seq][layer][kv_head]
+  const int32_t* budgets;  // [seq][layer]
+  const float* params;     // [seq][SKV_MAX_PARAMS]
+  const int32_t* classes;  // [token]
+  const uint32_t* q;       // [token][kv_head][group][head_dim] in io_type, as out
+  const uint32_t *k, *v;   // [token][kv_head][head_dim]
   uint32_t* out;
-  float *lse, *logits;
+  float *lse, *logits;  // [token][kv_head][group]; scratch.cuh
 };
 
-// Elements i and i + 1 of q, k or v; i is even. Loads come before the choice, so that several are under way together.
+// Elements i and i + 1 of q, k or v; i is even. Loads come before the type decides, so that several are under way at once.
 SKV_INLINE void load_pair(const Step& s, Global<const uint32_t> from, int64_t i, float* out) {
   const bool wide = s.io_type == SKV_F32;
   const int64_t at = wide ? i : i / 2;
   const uint32_t first = from[at], second = from[at + wide];
   if (wide) {
-    F32::decode(first, out), F32::decode(second, out + 1);
+    F32::decode(first, out);
+    F32::decode(second, out + 1);
   } else if (s.io_type == SKV_BF16) {
     Bf16::decode(first, out);
   } else {
@@ -93,7 +90,8 @@ SKV_INLINE void load_pair(const Step& s, Global<const uint32_t> from, int64_t i,
 }
 SKV_INLINE void store_pair(const Step& s, Global<uint32_t> to, int64_t i, const float* x) {
   if (s.io_type == SKV_F32) {
-    to[i] = F32::encode(x), to[i + 1] = F32::encode(x + 1);
+    to[i] = F32::encode(x);
+    to[i + 1] = F32::encode(x + 1);
   } else {
     to[i / 2] = s.io_type == SKV_BF16 ? Bf16::encode(x) : F16::encode(x);
   }
@@ -109,7 +107,7 @@ SKV_INLINE skv_row load_row(const Step& s, int r) {
   return out.row;
 }
 
-// A generated token: its logits are left for the policy, and its segments are dealt out.
+// A generated token: decode's, whose slots are split over blocks. Other rows are prefill's.
 SKV_INLINE bool is_decode(const skv_row& row) { return row.tokens == 1 && row.pos0 >= row.prompt; }
 
 // One KV head of one layer of one row: its pages and counts.

@@ -1,91 +1,55 @@
 // Which slots of each KV head stay: across -> score -> pool -> heads -> window -> keep, by one block of 256 threads.
+// What it means stands in shared/select.hpp.
 //
-// Slots are ranked by (score, position): the lowest leaves first, the older among equals, NaN before anything, as
-// templates/cpu/select.hpp does. Scores lie in the block's scratch, which stays in L2: 4 bytes a slot, written once and
-// read once a radix pass, beside 4 d b bytes for each slot that moves.
+//   a head's lanes -> score [slot] f32, flags: a bit a slot, protected or chosen; both in the block's scratch
+//   bytes: 4 a slot written and read once a radix pass, all in L2, beside what score.cuh reads. Bound by the passes: at
+//   most eight over the slots, three barriers each.
 #pragma once
-#include "across.cuh"
-#include "scan.cuh"
-#include "shared/select.hpp"
+#include "block.cuh"
+#include "score.cuh"
 
 // One head's part of the block's scratch, in words. Flags: one bit a slot, 32 slots a word.
 template <class P>
-struct ChoiceLayout {
+struct SelectionLayout {
   static constexpr bool lists = P::pool != Pool::none || P::keep == Keep::chunks || P::shift_lane;
   int padded;  // slots
-  SKV_BOTH ChoiceLayout of(int max_slots) { return {divided(max_slots, kBlockThreads) * kBlockThreads}; }
+  SKV_BOTH SelectionLayout of(int max_slots) { return {ceil_div(max_slots, kBlockThreads) * kBlockThreads}; }
   __device__ __host__ __forceinline__ int64_t words() const { return padded + padded / 32 + (lists ? 2 * padded : 0); }
 };
 
 template <class P>
-struct Choice {
-  int live, candidates;      // slots, and those the window does not protect
-  Global<float> score;       // [live]
-  Global<uint32_t> stays;    // [live / 32] protected, later also chosen
-  Global<int32_t> list;      // [candidates] slots that compete, in slot order
-  Global<float> extra;       // [candidates]
+struct Selection {
+  int live, candidates;    // slots, and those the window does not protect
+  Global<float> score;     // [live]
+  Global<uint32_t> flags;  // [live / 32] protected, later also chosen
+  Global<int32_t> list;    // [candidates] their slots, in slot order; or the positions of slots that leave
+  Global<float> extra;     // [candidates]
 
-  __device__ __forceinline__ Choice(const ChoiceLayout<P>& layout, uint32_t* scratch, int live)
+  __device__ __forceinline__ Selection(const SelectionLayout<P>& layout, uint32_t* scratch, int live)
       : live(live), candidates(0) {
-    score = global((float*)scratch), stays = global(scratch) + layout.padded;
-    if (ChoiceLayout<P>::lists) {
+    score = global((float*)scratch);
+    flags = global(scratch) + layout.padded;
+    if (SelectionLayout<P>::lists) {
       list = global((int32_t*)scratch) + (layout.padded + layout.padded / 32);
       extra = global((float*)scratch) + (2 * layout.padded + layout.padded / 32);
     }
   }
-  __device__ __forceinline__ bool has(int slot) const { return (uint32_t)stays[slot / 32] >> (slot % 32) & 1; }
+  __device__ __forceinline__ bool stays(int slot) const { return (uint32_t)flags[slot / 32] >> (slot % 32) & 1; }
 };
-
-template <class KV, int D>
-SKV_INLINE int32_t lane_of(const Head<KV, D>& h, int lane, int slot) {
-  return (int32_t)(uint32_t)h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE];
-}
-
-template <class P, class KV, int D>
-SKV_INLINE bool is_protected(const Head<KV, D>& h, int slot, int32_t pos) {
-  return is_protected<P>(window_of(h.row), pos, P::window_classes ? lane_of(h, P::class_lane, slot) : 0);
-}
-
-// A slot's score from its page; sixteen lanes take part when the score reads vectors.
-template <class P, class KV, int D>
-SKV_INLINE float score_slot(const Head<KV, D>& h, int slot, const typename P::Across& across, const Params& params) {
-  const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
-  const int at = slot % SKV_PAGE;
-  Vec key, value;
-  if (P::score_reads_key) key = read_vec<KV, D>(page, 0, at);
-  if (P::score_reads_value) value = read_vec<KV, D>(page, h.values, at);
-  float states[P::states + 1];
-  read_states<P>(h, page, at, states);
-  const int32_t query = h.row.pos0 + h.row.tokens - 1;
-  return P::score(slot_at<P>(h, page, at, query, h.live, 0, &key, &value, params), states, across);
-}
 
 // Scores, window and number of candidates of one head. Returns the least rank this thread saw.
 template <class P, class KV, int D>
-SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMemory& m, Shared<float> tile,
+SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Selection<P>* c, const BlockMemory& m, Shared<float> tile,
                                Shared<float> totals) {
   // a vector among the statistics has sixteen lanes too
   constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector;
-  constexpr int ahead = 4 * SKV_PAGE;  // slots whose vectors are under way: a block reads a page at a time
   const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
-  if (P::has_across)
-    gather_across<P>(h.live, D, tile, totals, [&](int slot, const Put<P>& put) {
-      const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
-      if (P::across_reads_key) call_vec(h, 0, slot + ahead);
-      if (P::across_reads_value) call_vec(h, h.values, slot + ahead);
-      Vec key, value;
-      if (P::across_reads_key) key = read_vec<KV, D>(page, 0, slot % SKV_PAGE);
-      if (P::across_reads_value) value = read_vec<KV, D>(page, h.values, slot % SKV_PAGE);
-      float states[P::states + 1];
-      read_states<P>(h, page, slot % SKV_PAGE, states);
-      const int32_t query = h.row.pos0 + h.row.tokens - 1;
-      P::across_slot(slot_at<P>(h, page, slot % SKV_PAGE, query, h.live, 0, &key, &value, params), states, put);
-    });
+  if (P::has_across) gather_across<P>(h, tile, totals, params);
   const typename P::Across across = P::across_of(Totals<P>{totals, D});
   if (wide) {
     for (int slot = threadIdx.x / kVecLanes; slot < h.live; slot += kBlockThreads / kVecLanes) {
-      if (P::score_reads_key) call_vec(h, 0, slot + ahead);
-      if (P::score_reads_value) call_vec(h, h.values, slot + ahead);
+      if (P::score_reads_key) prefetch_vec(h, 0, slot + kPrefetchSlots);
+      if (P::score_reads_value) prefetch_vec(h, h.values, slot + kPrefetchSlots);
       const float score = score_slot<P>(h, slot, across, params);
       if (vec_lane() == 0) c->score[slot] = score;
     }
@@ -99,14 +63,16 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMe
     if (slot < h.live) {
       const int32_t pos = lane_of(h, 0, slot);
       float score;
-      if (wide) score = c->score[slot];
-      else c->score[slot] = score = score_slot<P>(h, slot, across, params);
+      if (wide)
+        score = c->score[slot];
+      else
+        c->score[slot] = score = score_slot<P>(h, slot, across, params);
       stays = is_protected<P>(h, slot, pos);
       const uint64_t rank = rank_of(score, pos);
       if (!stays && rank < least) least = rank;
     }
     const uint32_t word = __ballot_sync(kFull, stays);
-    if (threadIdx.x % 32 == 0) c->stays[slot / 32] = word;
+    if (threadIdx.x % 32 == 0) c->flags[slot / 32] = word;
     kept += stays;
   }
   c->candidates = h.live - block_sum(m, kept);  // and a barrier: scores and flags are there
@@ -115,11 +81,11 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Choice<P>* c, const BlockMe
 
 // The candidates' slots, in order.
 template <class P>
-SKV_INLINE void list_candidates(const Choice<P>& c, const BlockMemory& m) {
+SKV_INLINE void list_candidates(const Selection<P>& c, const BlockMemory& m) {
   int before = 0;
   for (int base = 0; base < c.live; base += kBlockThreads) {
     const int slot = base + threadIdx.x;
-    const bool competes = slot < c.live && !c.has(slot);
+    const bool competes = slot < c.live && !c.stays(slot);
     int total;
     const int at = before + block_scan(m, competes, &total);
     if (competes) c.list[at] = slot;
@@ -129,7 +95,7 @@ SKV_INLINE void list_candidates(const Choice<P>& c, const BlockMemory& m) {
 }
 
 template <class P>
-SKV_INLINE void pool_scores(const Choice<P>& c) {
+SKV_INLINE void pool_scores(const Selection<P>& c) {
   for (int i = threadIdx.x; i < c.candidates; i += kBlockThreads)
     c.extra[i] = pooled_score<P>(i, c.candidates, [&](int k) -> float { return c.score[(int)c.list[k]]; });
   __syncthreads();
@@ -139,20 +105,20 @@ SKV_INLINE void pool_scores(const Choice<P>& c) {
 
 // Adds to the flags the candidates for which chosen(slot) holds.
 template <class P, class Chosen>
-SKV_INLINE void keep_if(const Choice<P>& c, Chosen chosen) {
+SKV_INLINE void keep_if(const Selection<P>& c, Chosen chosen) {
   for (int base = 0; base < c.live; base += kBlockThreads) {
     const int slot = base + threadIdx.x;
-    const bool stays = slot < c.live && (c.has(slot) || chosen(slot));
+    const bool stays = slot < c.live && (c.stays(slot) || chosen(slot));
     const uint32_t word = __ballot_sync(kFull, stays);
     __syncwarp();  // a vote orders no memory: all lanes have read the word
-    if (threadIdx.x % 32 == 0) c.stays[slot / 32] = word;
+    if (threadIdx.x % 32 == 0) c.flags[slot / 32] = word;
   }
   __syncthreads();
 }
 
 // Whole chunks of `P::chunk` positions by their mean score, best first, as long as the next one fits into `count`.
 template <class P, class KV, int D>
-SKV_INLINE void keep_chunks(const Head<KV, D>& h, const Choice<P>& c, int count, const BlockMemory& m) {
+SKV_INLINE void keep_chunks(const Head<KV, D>& h, const Selection<P>& c, int count, const BlockMemory& m) {
   list_candidates(c, m);
   auto chunk_of = [&](int i) { return lane_of(h, 0, c.list[i]) / P::chunk; };
   auto begins = [&](int i) { return i == 0 || chunk_of(i - 1) != chunk_of(i); };

@@ -1,6 +1,8 @@
-// Sums and the radix selection of a block of 256 threads.
+// What the 256 threads of a block do together: sums, the least of them, and radix selection.
+//
+//   shared memory of BlockMemory::bytes; every function is called by all threads, and ends behind a barrier
 #pragma once
-#include "pages.cuh"
+#include "layout.cuh"
 
 constexpr int kBlockThreads = 256, kBlockWarps = kBlockThreads / 32;
 
@@ -8,8 +10,8 @@ constexpr int kBlockThreads = 256, kBlockWarps = kBlockThreads / 32;
 struct BlockMemory {
   Shared<int> warps;  // [kBlockWarps]
   Shared<int> bins;   // [256]
-  Shared<int> found;  // [4]
-  Shared<int> from;   // [kBlockThreads]
+  Shared<int> found;  // [4], two of them used: a pass's digit, and the weight above it
+  Shared<int> from;   // [kBlockThreads] slots, or the warps' least
   __device__ __forceinline__ BlockMemory(Arena& arena)
       : warps(arena.take<int>(kBlockWarps, "warp sums")),
         bins(arena.take<int>(256, "bins")),
@@ -18,7 +20,8 @@ struct BlockMemory {
   static constexpr int bytes = (kBlockWarps + 256 + 4 + kBlockThreads) * 4;
 };
 
-// Sum of the values of earlier threads; *total of all. Begins and ends with nothing pending: one barrier before, one after.
+// Sum of the values of earlier threads; *total of all. Begins and ends with nothing pending: one barrier before, one
+// after.
 SKV_INLINE int block_scan(const BlockMemory& m, int value, int* total) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   int sum = value;
@@ -31,7 +34,8 @@ SKV_INLINE int block_scan(const BlockMemory& m, int value, int* total) {
   int before = 0, all = 0;
   SKV_UNROLL for (int w = 0; w < kBlockWarps; w++) {
     const int each = m.warps[w];
-    before += w < warp ? each : 0, all += each;
+    before += w < warp ? each : 0;
+    all += each;
   }
   __syncthreads();
   *total = all;
@@ -51,7 +55,10 @@ SKV_INLINE uint64_t block_least(const BlockMemory& m, uint64_t value) {
     value = other < value ? other : value;
   }
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  if (lane == 0) m.from[2 * warp] = (int)(uint32_t)value, m.from[2 * warp + 1] = (int)(uint32_t)(value >> 32);
+  if (lane == 0) {
+    m.from[2 * warp] = (int)(uint32_t)value;
+    m.from[2 * warp + 1] = (int)(uint32_t)(value >> 32);
+  }
   __syncthreads();
   SKV_UNROLL for (int w = 0; w < kBlockWarps; w++) {
     const uint64_t other = (uint32_t)(int)m.from[2 * w] | (uint64_t)(uint32_t)(int)m.from[2 * w + 1] << 32;
@@ -61,8 +68,9 @@ SKV_INLINE uint64_t block_least(const BlockMemory& m, uint64_t value) {
   return value;
 }
 
+// One that radix_border may take.
 struct Item {
-  bool there;
+  bool competes;
   uint64_t rank;
   int weight;
 };
@@ -80,7 +88,7 @@ SKV_INLINE uint64_t radix_border(const BlockMemory& m, int n, int count, Items i
       const int i = base + threadIdx.x;
       Item item = {false, 0, 0};
       if (i < n) item = items(i);
-      const bool counts = item.there && (shift == 56 || item.rank >> (shift + 8) == border >> (shift + 8));
+      const bool counts = item.competes && (shift == 56 || item.rank >> (shift + 8) == border >> (shift + 8));
       const uint32_t digit = (uint32_t)(item.rank >> shift) & 255;
       if (kUnit) {
         const uint32_t with = __ballot_sync(kFull, counts);
@@ -97,7 +105,10 @@ SKV_INLINE uint64_t radix_border(const BlockMemory& m, int n, int count, Items i
     const int weight = m.bins[255 - threadIdx.x];
     int total;
     const int above = block_scan(m, weight, &total);
-    if (above <= count && count < above + weight) m.found[0] = 255 - threadIdx.x, m.found[1] = above;
+    if (above <= count && count < above + weight) {
+      m.found[0] = 255 - threadIdx.x;
+      m.found[1] = above;
+    }
     __syncthreads();
     border |= (uint64_t)(uint32_t)(int)m.found[0] << shift;
     count -= m.found[1];
