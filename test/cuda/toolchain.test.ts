@@ -132,7 +132,7 @@ for line in open(sys.argv[1]):
 }
 
 const installing = `
-  import { installWheels } from ${JSON.stringify(join(root, 'codegen', 'wheels.ts'))};
+  import { installWheels } from ${JSON.stringify(join(root, 'toolchain', 'wheels.ts'))};
   await installWheels().then(console.log, (error) => { console.log(error.name, error.message); process.exit(1); });`;
 
 /** Installs in another process. */

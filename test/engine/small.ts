@@ -3,7 +3,8 @@ import { build, shipped } from '../../codegen/build.ts';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions, Finished, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
-import { type Tiny, random } from '../oracle/tiny.ts';
+import type { Tiny } from '../oracle/tiny.ts';
+import { random } from '../../eval/random.ts';
 
 /** The shipped policies with budgets that small prompts exceed. */
 export const smallBudgets: Record<string, Record<string, number>> = {

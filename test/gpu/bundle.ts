@@ -17,6 +17,7 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
   for (const name of ['policies', 'contract', 'vectors']) mkdirSync(join(folder, name), { recursive: true });
   cpSync(join(here, 'bundle'), folder, { recursive: true });
   cpSync(join(here, 'driver'), join(folder, 'driver'), { recursive: true });
+  copyFileSync(join(root, 'test', 'kernels', 'problem.h'), join(folder, 'driver', 'problem.h'));
   for (const name of ['abi.h', 'layout.h', 'records.h'])
     copyFileSync(join(root, 'runtime', 'contract', name), join(folder, 'contract', name));
   cpSync(join(root, 'templates'), join(folder, 'templates'), {

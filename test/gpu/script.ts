@@ -1,7 +1,8 @@
 /** What the engine would ask of one policy for a few sequences, step by step, as problems for the drivers. */
 import type { Plan } from '../../codegen/plan/types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
-import { normals, random } from '../kernels/dense.ts';
+import { normals } from '../kernels/dense.ts';
+import { random } from '../../eval/random.ts';
 import type { Read, Row, Shape, Step } from '../kernels/driver.ts';
 
 export interface Request {

@@ -8,7 +8,8 @@
  */
 import { build, shipped } from '../../codegen/build.ts';
 import type { BuiltPolicy, KvType } from '../../codegen/plan/types.ts';
-import { attention, normals, random, rounded, scaled } from '../kernels/dense.ts';
+import { attention, normals, rounded, scaled } from '../kernels/dense.ts';
+import { random } from '../../eval/random.ts';
 import { type Read, type Shape, type Step, answers, problem, solve } from '../kernels/driver.ts';
 import { type Request, type Rounding, script } from './script.ts';
 

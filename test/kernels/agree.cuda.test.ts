@@ -11,7 +11,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { shipped } from '../../codegen/build.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
-import { normals, random } from './dense.ts';
+import { normals } from './dense.ts';
+import { random } from '../../eval/random.ts';
 import { type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import { cpu, emulated } from './runners.ts';
 

@@ -5,7 +5,8 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { against, attentionCases, inputs } from './attention.ts';
 import type { KvType } from '../../codegen/plan/types.ts';
-import { normals, random, rounded } from './dense.ts';
+import { normals, rounded } from './dense.ts';
+import { random } from '../../eval/random.ts';
 import { type Shape, type Step, drive } from './driver.ts';
 import { emulated } from './runners.ts';
 

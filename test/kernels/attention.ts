@@ -6,7 +6,8 @@
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KvType } from '../../codegen/plan/types.ts';
-import { attention, normals, probabilities, random, rounded, scaled, weights } from './dense.ts';
+import { attention, normals, probabilities, rounded, scaled, weights } from './dense.ts';
+import { random } from '../../eval/random.ts';
 import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 

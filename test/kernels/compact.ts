@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
-import { attention, bf16, normals, random, scaled } from './dense.ts';
+import { attention, bf16, normals, scaled } from './dense.ts';
+import { random } from '../../eval/random.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 

@@ -1,17 +1,6 @@
-/** Attention once more, in doubles and plain loops, and the random numbers of these tests. */
+/** Attention once more, in doubles and plain loops, and the numbers of these tests: normal ones, and rounded ones. */
 import type { KvType } from '../../codegen/plan/types.ts';
 import { SEGMENT } from '../../runtime/contract/records.ts';
-
-/** A small generator with a seed: uniform in [0, 1). */
-export function random(seed: number): () => number {
-  let state = seed | 0;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** Roughly normal numbers. */
 export function normals(next: () => number, n: number, size = 1): Float32Array {

@@ -5,6 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { random } from '../../eval/random.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { Activation, Norm, type RoleName, WeightType } from '../../runtime/contract/records.ts';
 import { countOf, shapeOf } from '../../runtime/contract/roles.ts';
@@ -33,17 +34,6 @@ export const defaultShape: TinyShape = {
   ropeInterleaved: true,
   maxPosition: 4096,
 };
-
-/** A seeded generator of uniform numbers in [0, 1). */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 export interface Tiny {
   shape: TinyShape;

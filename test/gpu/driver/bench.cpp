@@ -25,6 +25,19 @@ struct Scale {
   int divide = 1;         // contexts, to try the program itself where there is no GPU
 };
 
+Scale tiny_scale() {
+  Scale scale;
+  scale.kv_heads = 2;
+  scale.group = 2;
+  scale.head_dim = 64;
+  scale.layers = 2;
+  scale.runs = 3;
+  scale.copy_bytes = scale.cache_bytes = 1 << 22;
+  scale.warm_copies = 1;
+  scale.divide = 64;
+  return scale;
+}
+
 struct Times {
   std::vector<double> us;
   double at(double q) const {
@@ -38,7 +51,7 @@ struct Times {
 // One thing to measure.
 struct Case {
   std::string kernel, policy;
-  int batch, context;
+  int batch = 0, context = 0;
   double bytes = 0, flops = 0;        // that it has to move and to compute
   std::function<void()> reset, work;  // reset is not timed
   std::string peer;                   // what the peer calls the same work; empty: it has none
@@ -59,9 +72,13 @@ class Filled {
   Filled(const skv_policy* policy, const Scale& scale, int layers, int batch, int context, int room, int tokens,
          int observed = 0) {
     skv_shape s{};
-    s.layers = layers, s.kv_heads = scale.kv_heads, s.group = scale.group, s.head_dim = scale.head_dim;
+    s.layers = layers;
+    s.kv_heads = scale.kv_heads;
+    s.group = scale.group;
+    s.head_dim = scale.head_dim;
     s.kv_type = s.io_type = SKV_BF16;
-    s.max_seqs = batch, s.max_rows = batch, s.max_slots = context + room;
+    s.max_seqs = batch;
+    s.max_slots = context + room;
     s.max_tokens = std::max(tokens, std::min(context, 2048));
     if (Harness::pool_bytes(policy, s) > device::free_bytes() * 9 / 10)
       throw std::runtime_error("it does not fit into the device's memory");
@@ -74,28 +91,40 @@ class Filled {
       for (int from = 0; from < context; from += s.max_tokens) {
         Step step = empty();
         const int to = std::min(from + s.max_tokens, context), first = std::max(from, context - observed);
-        step.rows.push_back(row(seq, 0, to - from, from, context));
-        if (first < to) step.rows[0].observe0 = first, step.rows[0].observe1 = to;
+        step.rows.push_back(row(seq, to - from, from, context));
+        if (first < to) see(&step.rows[0], first, to);
         if (observed < context) step.rows[0].observe_last = observed;
         harness->begin(step);
         for (int layer = 0; layer < layers; layer++) {
           harness->append(layer);
-          if (first < to) harness->attend(layer), harness->observe(layer);
+          if (first >= to) continue;
+          harness->attend(layer);
+          harness->observe(layer);
         }
         harness->read_lengths();
       }
   }
-  static skv_row row(int seq, int token0, int tokens, int pos0, int prompt) {
+  static skv_row row(int seq, int tokens, int pos0, int prompt) {
     skv_row r{};
-    r.seq = seq, r.token0 = token0, r.tokens = tokens, r.pos0 = pos0, r.prompt = prompt;
+    r.seq = seq;
+    r.tokens = tokens;
+    r.pos0 = pos0;
+    r.prompt = prompt;
     return r;
   }
+  // The policy sees queries [from, to).
+  static void see(skv_row* row, int from, int to) {
+    row->observe0 = from;
+    row->observe1 = to;
+  }
+  // Without rows.
   Step empty() const {
     const skv_shape& s = harness->shape();
-    return {{},
-            std::vector<int32_t>((size_t)s.max_seqs * s.layers),
-            std::vector<int32_t>(s.max_tokens),
-            std::vector<float>((size_t)s.max_seqs * SKV_MAX_PARAMS)};
+    Step step;
+    step.budgets.resize((size_t)s.max_seqs * s.layers);
+    step.classes.resize(s.max_tokens);
+    step.params.resize((size_t)s.max_seqs * SKV_MAX_PARAMS);
+    return step;
   }
   std::unique_ptr<Harness> harness;
 };
@@ -111,87 +140,99 @@ Case decode(const skv_policy* policy, const Scale& scale, int batch, int context
   Filling f = std::make_shared<Filled>(policy, scale, 1, batch, context, 16, batch);
   Step step = f->empty();
   for (int i = 0; i < batch; i++) {
-    step.rows.push_back(Filled::row(i, i, 1, context, context));
-    if (policy->states) step.rows[i].observe0 = context, step.rows[i].observe1 = context + 1;
+    step.rows.push_back(Filled::row(i, 1, context, context));
+    step.rows[i].token0 = i;
+    if (policy->states) Filled::see(&step.rows[i], context, context + 1);
   }
   f->harness->begin(step);
-  f->harness->append(0), f->harness->attend(0);
+  f->harness->append(0);
+  f->harness->attend(0);
   const double slots = (double)batch * (context + 1) * scale.kv_heads;
   const double logits = policy->states ? slots * 4 * scale.group : 0, states = slots * 8.0 * policy->states;
-  const double flops = slots * 4.0 * scale.head_dim * scale.group;
-  if (pass == Pass::observe)
-    return {"accumulate", policy->name, batch, context, logits + states, 0, {}, [f] { f->harness->observe(0); }, ""};
-  if (pass == Pass::both)
-    return {"attend and accumulate",
-            policy->name,
-            batch,
-            context,
-            slots * slot_bytes(scale) + 2 * logits + states,
-            flops,
-            {},
-            [f] { f->harness->attend(0), f->harness->observe(0); },
-            ""};
-  return {"attend, decode",
-          policy->name,
-          batch,
-          context,
-          slots * slot_bytes(scale) + logits,
-          flops,
-          {},
-          [f] { f->harness->attend(0); },
-          "decode"};
+  Case c;
+  c.policy = policy->name;
+  c.batch = batch;
+  c.context = context;
+  if (pass == Pass::observe) {
+    c.kernel = "accumulate";
+    c.bytes = logits + states;
+    c.work = [f] { f->harness->observe(0); };
+    return c;
+  }
+  c.flops = slots * 4.0 * scale.head_dim * scale.group;
+  if (pass == Pass::both) {
+    c.kernel = "attend and accumulate";
+    c.bytes = slots * slot_bytes(scale) + 2 * logits + states;
+    c.work = [f] {
+      f->harness->attend(0);
+      f->harness->observe(0);
+    };
+  } else {
+    c.kernel = "attend, decode";
+    c.bytes = slots * slot_bytes(scale) + logits;
+    c.work = [f] { f->harness->attend(0); };
+    c.peer = "decode";
+  }
+  return c;
 }
 
 // A whole prompt; `observe` measures the observer's pass over it instead: all queries, or the last ones.
 Case prefill(const skv_policy* policy, const Scale& scale, int tokens, int observed, bool observe) {
   Filling f = std::make_shared<Filled>(policy, scale, 1, 1, 0, tokens, tokens);
   Step step = f->empty();
-  step.rows.push_back(Filled::row(0, 0, tokens, 0, tokens));
-  step.rows[0].observe0 = tokens - observed, step.rows[0].observe1 = tokens,
+  step.rows.push_back(Filled::row(0, tokens, 0, tokens));
+  Filled::see(&step.rows[0], tokens - observed, tokens);
   step.rows[0].observe_last = observed < tokens ? observed : 0;
   f->harness->begin(step);
   const size_t n = (size_t)tokens * scale.kv_heads * scale.head_dim;
   f->harness->inputs(numbers(n * scale.group, 4), numbers(n, 5), numbers(n, 6));
   f->harness->append(0);
   f->harness->attend(0);
-  const double pairs = (double)tokens * (tokens + 1) / 2 * scale.kv_heads * scale.group;
+  const double heads = (double)scale.kv_heads * scale.group, t = tokens, o = observed;
+  Case c;
+  c.policy = policy->name;
+  c.batch = 1;
+  c.context = tokens;
   if (observe) {
-    const double seen =
-        ((double)observed * tokens - (double)observed * (observed - 1) / 2) * scale.kv_heads * scale.group;
-    const std::string name = observed < tokens ? "observe, last " + std::to_string(observed) : "observe, every query";
-    return {name, policy->name, 1, tokens, 0, seen * 2 * scale.head_dim, {}, [f] { f->harness->observe(0); }, ""};
+    c.kernel = observed < tokens ? "observe, last " + std::to_string(observed) : "observe, every query";
+    c.flops = (o * t - o * (o - 1) / 2) * heads * 2 * scale.head_dim;
+    c.work = [f] { f->harness->observe(0); };
+  } else {
+    c.kernel = "attend, prefill";
+    c.flops = t * (t + 1) / 2 * heads * 4 * scale.head_dim;
+    c.work = [f] { f->harness->attend(0); };
+    c.peer = "prefill";
   }
-  return {"attend, prefill", policy->name, 1, tokens, 0, pairs * 4 * scale.head_dim, {}, [f] { f->harness->attend(0); },
-          "prefill"};
+  return c;
 }
 
 // All layers and heads of one sequence, from `context` slots to a quarter; the policy reads all keys `passes` times.
 Case compact(const skv_policy* policy, const Scale& scale, int context, int observed, int passes) {
   Filling f = std::make_shared<Filled>(policy, scale, scale.layers, 1, context, 16, 1, observed);
   Step step = f->empty();
-  step.rows.push_back(Filled::row(0, 0, 1, context - 1, context));
-  step.rows[0].compact = 1, step.rows[0].window_last = context / 32;
+  step.rows.push_back(Filled::row(0, 1, context - 1, context));
+  step.rows[0].compact = 1;
+  step.rows[0].window_last = context / 32;
   std::fill(step.budgets.begin(), step.budgets.end(), context / 4);
   f->harness->begin(step);
   const double heads = (double)scale.layers * scale.kv_heads;
-  // reads the lanes and keys of all, moves what stays: read once, written once
-  const double bytes = heads * (context * (4.0 * policy->lanes + passes * slot_bytes(scale) / 2) +
-                                context / 4 * 2 * (slot_bytes(scale) + 4.0 * policy->lanes));
   const std::vector<int32_t> lengths = f->harness->read_lengths();
   auto backup = std::make_shared<device::Array<uint8_t>>(f->harness->pool().bytes());
   device::copy(backup->data(), f->harness->pool().data(), backup->bytes());
-  return {"select-compact",
-          policy->name,
-          1,
-          context,
-          bytes,
-          0,
-          [f, backup, lengths] {
-            device::copy(f->harness->pool().data(), backup->data(), backup->bytes());
-            f->harness->write_lengths(lengths);
-          },
-          [f] { f->harness->compact(); },
-          ""};
+  Case c;
+  c.kernel = "select-compact";
+  c.policy = policy->name;
+  c.batch = 1;
+  c.context = context;
+  // reads the lanes and keys of all, moves what stays: read once, written once
+  c.bytes = heads * (context * (4.0 * policy->lanes + passes * slot_bytes(scale) / 2) +
+                     context / 4 * 2 * (slot_bytes(scale) + 4.0 * policy->lanes));
+  c.reset = [f, backup, lengths] {
+    device::copy(f->harness->pool().data(), backup->data(), backup->bytes());
+    f->harness->write_lengths(lengths);
+  };
+  c.work = [f] { f->harness->compact(); };
+  return c;
 }
 
 struct Measured {
@@ -218,13 +259,14 @@ class Bench {
       for (int i = 0; i < scale_.warm_copies; i++) device::copy(to_.data(), from_.data(), from_.bytes());
       for (int run = -3; run < scale_.runs; run++) {  // three to warm up
         if (what.reset) what.reset();
-        const double ours = timed(what.work),
-                     copied = timed([&] { device::copy(to_.data(), from_.data(), from_.bytes()); });
+        const double ours = timed(what.work);
+        const double copied = timed([&] { device::copy(to_.data(), from_.data(), from_.bytes()); });
         double other = NAN;
         if (peer_ && !what.peer.empty())
           other = peer_(what.peer.c_str(), what.batch, what.context, scale_.kv_heads, scale_.group, scale_.head_dim);
         if (run < 0) continue;
-        m.ours.us.push_back(ours), m.copy.us.push_back(copied);
+        m.ours.us.push_back(ours);
+        m.copy.us.push_back(copied);
         if (other == other) m.peer.us.push_back(other);
       }
       m.what.work = m.what.reset = nullptr;  // lets go of the memory
@@ -273,7 +315,7 @@ void print_ratios(const std::vector<Measured>& results) {
     if (m.what.kernel == "attend, decode" && m.what.policy == "h2o")
       if (const Measured* none = find(m.what.kernel, "none", m)) {
         const Measured* both = find("attend and accumulate", "h2o", m);
-        printf("h2o over none, decode, %s: %+.1f %%", at.c_str(), 100 * (us / none->ours.median() - 1));
+        printf("h2o beside none, decode, %s: %+.1f %%", at.c_str(), 100 * (us / none->ours.median() - 1));
         if (both) printf("; with accumulate %+.1f %%", 100 * (both->ours.median() / none->ours.median() - 1));
         printf("\n");
       }
@@ -350,24 +392,26 @@ void write_json(const Bench& bench, const std::string& device, double matmul, co
   if (fclose(json) != 0) throw std::runtime_error(path + " cannot be written whole");
 }
 
-}  // namespace
-
-int bench_kernels(const std::string& folder, const std::string& json_path, bool tiny, Peer peer) {
-  const std::string device = device::describe();
-  Scale scale;
-  if (tiny)
-    scale.kv_heads = 2, scale.group = 2, scale.head_dim = 64, scale.layers = 2, scale.runs = 3, scale.warm_copies = 1,
-    scale.copy_bytes = scale.cache_bytes = 1 << 22, scale.divide = 64;
-  auto policy = [&](const char* name) { return open_policy(folder + "/" + name + "/policy.so"); };
-  const skv_policy *none = policy("none"), *h2o = policy("h2o"), *snapkv = policy("snapkv");
+// TFLOP/s of the peer's matrix product; NaN where there is none.
+double matmul_rate(Peer peer) {
   Times products;
   for (int run = -3; peer && run < kProducts; run++) {
     const double us = peer("matmul", 8192, 0, 0, 0, 0);
     if (run >= 0 && us == us) products.us.push_back(us);
   }
-  const double matmul = products.us.empty() ? NAN : 2.0 * 8192 * 8192 * 8192 / products.median() / 1e6;
+  return products.us.empty() ? NAN : 2.0 * 8192 * 8192 * 8192 / products.median() / 1e6;
+}
+
+}  // namespace
+
+int bench_kernels(const std::string& folder, const std::string& json_path, bool tiny, Peer peer) {
+  const std::string device = device::describe();
+  const Scale scale = tiny ? tiny_scale() : Scale();
+  auto policy = [&](const char* name) { return open_policy(folder + "/" + name + "/policy.so"); };
+  const skv_policy *none = policy("none"), *h2o = policy("h2o"), *snapkv = policy("snapkv");
+  const double matmul = matmul_rate(peer);
   Bench bench(scale, peer);
-  auto add = [&](const std::string& label, const std::function<Case()>& make) {
+  const auto add = [&](const std::string& label, const std::function<Case()>& make) {
     bench.add(label, make);
     if (!json_path.empty()) write_json(bench, device, matmul, json_path);
   };

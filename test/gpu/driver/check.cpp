@@ -12,47 +12,19 @@
 
 namespace {
 
-// A file of words, read from front to back.
-class Words {
- public:
-  explicit Words(const std::string& path) : path_(path) {
-    std::ifstream file(path, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(file), {});
-    if (!file && bytes_.empty()) throw std::runtime_error(path + " cannot be read");
-  }
-  const char* take(size_t bytes) {
-    if (at_ + bytes > bytes_.size()) throw std::runtime_error(path_ + " ends early");
-    at_ += bytes;
-    return bytes_.data() + at_ - bytes;
-  }
-  template <class T>
-  T one() {
-    T value;
-    memcpy(&value, take(sizeof(T)), sizeof(T));
-    return value;
-  }
-  int32_t word() { return one<int32_t>(); }
-  template <class T>
-  std::vector<T> list(size_t n) {
-    std::vector<T> out(n);
-    if (n) memcpy(out.data(), take(n * sizeof(T)), n * sizeof(T));
-    return out;
-  }
-  Words at(size_t from) const {
-    Words other = *this;
-    other.at_ = from;
-    return other;
-  }
-  size_t position() const { return at_; }
-  bool ended() const { return at_ == bytes_.size(); }
+Words file_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<char> bytes(std::istreambuf_iterator<char>(file), {});
+  if (!file && bytes.empty()) throw std::runtime_error(path + " cannot be read");
+  return Words(path, std::move(bytes));
+}
 
- private:
-  std::string path_;
-  std::vector<char> bytes_;
-  size_t at_ = 0;
+// Relative, with a floor of 1.
+struct Tolerances {
+  double out, lse, states;
 };
 
-// The largest difference seen of each kind, beside what is allowed.
+// The largest difference seen of each kind.
 struct Verdict {
   double out = 0, lse = 0, states = 0;
   std::string wrong;  // the first thing that is not as expected
@@ -74,25 +46,14 @@ struct Verdict {
   }
 };
 
-// One head as the vector has it, in the order of positions.
+// One head as the vector has it.
 Slots expected(Words* words, const skv_shape& s) {
   const int live = words->word();
   std::vector<std::vector<int32_t>> lanes;
   for (int l = 0; l < s.lanes; l++) lanes.push_back(words->list<int32_t>(live));
-  const auto keys = words->list<float>((size_t)live * s.head_dim),
-             values = words->list<float>((size_t)live * s.head_dim);
-  std::vector<int> order(live);
-  for (int i = 0; i < live; i++) order[i] = i;
-  std::sort(order.begin(), order.end(), [&](int a, int b) { return lanes[0][a] < lanes[0][b]; });
-  Slots out{std::vector<std::vector<int32_t>>(s.lanes), {}, {}};
-  for (int slot : order) {
-    for (int l = 0; l < s.lanes; l++) out.lanes[l].push_back(lanes[l][slot]);
-    for (int d = 0; d < s.head_dim; d++) {
-      out.keys.push_back(keys[(size_t)slot * s.head_dim + d]);
-      out.values.push_back(values[(size_t)slot * s.head_dim + d]);
-    }
-  }
-  return out;
+  const auto keys = words->list<float>((size_t)live * s.head_dim);
+  const auto values = words->list<float>((size_t)live * s.head_dim);
+  return Slots(lanes, keys, values, s.head_dim);
 }
 
 std::vector<float> floats(const std::vector<int32_t>& words) {
@@ -113,54 +74,49 @@ void compare(Verdict* verdict, const Slots& found, const Slots& wanted, int stat
   if (found.keys != wanted.keys || found.values != wanted.values) verdict->fail("a kept slot has another key or value");
 }
 
-Verdict run(const skv_policy* policy, const std::string& path) {
-  Words problem(path);
-  if (std::string(problem.take(4), 4) != "SKVV" || problem.word() != 1)
-    throw std::runtime_error(path + " is no test vector of this version");
-  skv_shape shape{};
-  const double out_tolerance = problem.one<float>(), lse_tolerance = problem.one<float>(),
-               state_tolerance = problem.one<float>();
-  const int problem_bytes = problem.word();
-  Words answer = problem.at(problem.position() + problem_bytes);
-
-  shape.kv_type = problem.word(), shape.io_type = problem.word(), shape.layers = problem.word(),
-  shape.kv_heads = problem.word(), shape.group = problem.word();
-  shape.head_dim = problem.word(), shape.max_tokens = problem.word(), shape.max_slots = problem.word();
-  shape.rope_interleaved = problem.word(), shape.max_seqs = problem.word();
-  problem.word(), problem.word();  // workers, repeat
-  int ops = problem.word();
-  Harness harness(policy, shape, problem.list<float>(shape.head_dim / 2));
-  const skv_shape& s = harness.shape();
+// Runs one step and holds its answers against the vector's; false where nothing after it can agree.
+bool run_step(Harness* harness, const Tolerances& allowed, Words* problem, Words* answer, Verdict* verdict) {
+  const skv_shape& s = harness->shape();
   const size_t heads = (size_t)s.kv_heads * s.group;
+  const Step step(problem, s);
+  const int tokens = step.tokens();
+  harness->begin(step);
+  for (int layer = 0; layer < s.layers; layer++) {
+    const LayerInput input(problem, s, tokens);
+    harness->inputs(input.q, input.k, input.v);
+    harness->append(layer);
+    harness->attend(layer);
+    harness->observe(layer);
+    const auto out = answer->list<float>(tokens * heads * s.head_dim), lse = answer->list<float>(tokens * heads);
+    verdict->close(&verdict->out, "out", harness->out(tokens), out, allowed.out);
+    verdict->close(&verdict->lse, "lse", harness->lse(tokens), lse, allowed.lse);
+  }
+  if (step.compacts()) harness->compact();
+  if (harness->read_lengths() == answer->list<int32_t>((size_t)s.max_seqs * s.layers * s.kv_heads)) return true;
+  verdict->fail("other numbers of live slots");
+  return false;
+}
+
+Verdict run(const skv_policy* policy, const std::string& path) {
+  Words words = file_of(path);
+  if (std::string(words.take(4), 4) != "SKVV" || words.word() != 1)
+    throw std::runtime_error(path + " is no test vector of this version");
+  Tolerances allowed;
+  allowed.out = words.one<float>();
+  allowed.lse = words.one<float>();
+  allowed.states = words.one<float>();
+  const int problem_bytes = words.word();
+  Words answer = words.at(words.position() + problem_bytes);
+  const Problem problem(&words);
+  Harness harness(policy, problem.shape, problem.inv_freq);
   Verdict verdict;
-  while (ops-- > 0) {
-    if (problem.word() == 1) {
-      const int rows = problem.word(), tokens = problem.word();
-      Step step{problem.list<skv_row>(rows), problem.list<int32_t>((size_t)s.max_seqs * s.layers),
-                problem.list<int32_t>(tokens), problem.list<float>((size_t)s.max_seqs * SKV_MAX_PARAMS)};
-      harness.begin(step);
-      for (int layer = 0; layer < s.layers; layer++) {
-        const auto q = problem.list<float>(tokens * heads * s.head_dim),
-                   k = problem.list<float>((size_t)tokens * s.kv_heads * s.head_dim),
-                   v = problem.list<float>((size_t)tokens * s.kv_heads * s.head_dim);
-        harness.inputs(q, k, v);
-        harness.append(layer), harness.attend(layer), harness.observe(layer);
-        verdict.close(&verdict.out, "out", harness.out(tokens), answer.list<float>(tokens * heads * s.head_dim),
-                      out_tolerance);
-        verdict.close(&verdict.lse, "lse", harness.lse(tokens), answer.list<float>(tokens * heads), lse_tolerance);
-      }
-      if (std::any_of(step.rows.begin(), step.rows.end(), [](const skv_row& row) { return row.compact; }))
-        harness.compact();
-      const auto lengths = answer.list<int32_t>((size_t)s.max_seqs * s.layers * s.kv_heads);
-      if (harness.read_lengths() != lengths) {
-        verdict.fail("other numbers of live slots");
-        return verdict;  // nothing after it can agree
-      }
-      continue;
+  for (int ops = problem.ops; ops > 0; ops--) {
+    if (words.word() == kStep) {
+      if (!run_step(&harness, allowed, &words, &answer, &verdict)) return verdict;
+    } else {
+      const int head = read_head(&words, harness.shape());
+      compare(&verdict, harness.read(head), expected(&answer, harness.shape()), policy->states, allowed.states);
     }
-    const int seq = problem.word(), layer = problem.word(), head = problem.word();
-    const Slots wanted = expected(&answer, s);
-    compare(&verdict, harness.read(seq, layer, head), wanted, policy->states, state_tolerance);
   }
   if (!answer.ended()) throw std::runtime_error(path + " has more answers than the problem");
   return verdict;
@@ -220,6 +176,65 @@ double plain(int queries, int tokens, int kv_heads, int group, int dim, const fl
   return worst;
 }
 
+// One prompt, then a generated token, with numbers that are exact in the type: the judge sees what the kernels see.
+class AttentionCheck {
+ public:
+  AttentionCheck(const skv_policy* policy, const skv_shape& shape, Judge judge)
+      // attention alone: cached keys must not be rotated
+      : harness_(policy, shape, std::vector<float>(shape.head_dim / 2)), judge_(judge), next_(shape.head_dim) {}
+
+  // `tokens` more tokens of a prompt of `prompt`, the last ones of which are judged. Prints, and says whether it is
+  // good.
+  bool run(int tokens, int prompt) {
+    const skv_shape& s = harness_.shape();
+    const size_t kv_row = (size_t)s.kv_heads * s.head_dim, q_row = kv_row * s.group;
+    auto q = numbers(q_row * tokens, s.scale);  // attention scales queries, then rounds them
+    for (float& each : q) each /= s.scale;
+    const auto k = numbers(kv_row * tokens, 1), v = numbers(kv_row * tokens, 1);
+    const int before = (int)(k_.size() / kv_row), all = before + tokens;
+    k_.insert(k_.end(), k.begin(), k.end());
+    v_.insert(v_.end(), v.begin(), v.end());
+    Step step;
+    step.rows.resize(1);
+    step.rows[0].tokens = tokens;
+    step.rows[0].pos0 = before;
+    step.rows[0].prompt = prompt;
+    step.budgets.resize(1);
+    step.classes.resize(tokens);
+    step.params.resize(SKV_MAX_PARAMS);
+    harness_.begin(step);
+    harness_.inputs(q, k, v);
+    harness_.append(0);
+    harness_.attend(0);
+    const auto out = harness_.out(tokens), lse = harness_.lse(tokens);
+    harness_.attend(0);  // again: counters are clear, sums do not depend on who comes first
+    const bool same = out == harness_.out(tokens) && lse == harness_.lse(tokens);
+    harness_.read_lengths();
+    const int queries = std::min(tokens, !judge_ ? 16 : tokens > 2048 ? 128 : tokens), from = tokens - queries;
+    const size_t heads = (size_t)s.kv_heads * s.group;
+    const double off =
+        (judge_ ? judge_ : plain)(queries, all, s.kv_heads, s.group, s.head_dim, q.data() + from * q_row, k_.data(),
+                                  v_.data(), out.data() + from * q_row, lse.data() + from * heads);
+    const bool good = same && off < (s.kv_type == SKV_BF16 ? 8e-3 : 1e-3);  // weights are rounded to the values' type
+    printf("%s %s beside %s: %s, %d × %d heads of %d, %d of %d tokens: %.1e%s\n", good ? "ok  " : "FAIL",
+           harness_.policy()->name, judge_ ? "torch" : "plain loops", s.kv_type == SKV_BF16 ? "bf16" : "f16",
+           s.kv_heads, s.group, s.head_dim, queries, all, off, same ? "" : ", other bits the second time");
+    return good;
+  }
+
+ private:
+  std::vector<float> numbers(size_t n, float scale) {
+    const int type = harness_.shape().kv_type;
+    std::vector<float> x(n);
+    for (float& each : x) each = scale * ((float)((next_() & 0xffff) + (next_() & 0xffff)) / 32768.0f - 2.0f);
+    return decode(encode(x.data(), n, type).data(), n, type);
+  }
+  Harness harness_;
+  Judge judge_;
+  std::minstd_rand next_;
+  std::vector<float> k_, v_;  // [token][KV head][dim] so far
+};
+
 }  // namespace
 
 int check_attention(const std::string& library, bool tiny, Judge judge) {
@@ -232,47 +247,19 @@ int check_attention(const std::string& library, bool tiny, Judge judge) {
   for (const int type : {SKV_BF16, SKV_F16})
     for (const auto& [dim, kv_heads, group, prompt] : shapes) {
       skv_shape s{};
-      s.layers = 1, s.kv_heads = kv_heads, s.group = group, s.head_dim = dim, s.kv_type = type, s.io_type = SKV_F32;
-      s.max_tokens = prompt, s.max_slots = prompt + 1, s.max_seqs = 1;
-      if (policy->accepts(&s)) continue;
-      // attention alone: cached keys must not turn
-      Harness harness(policy, s, std::vector<float>(dim / 2));
-      std::minstd_rand next(dim);
-      // exact in the type, so that the judge sees what the kernels see
-      auto numbers = [&, type = type](size_t n, float scale) {
-        std::vector<float> x(n);
-        for (float& each : x) each = scale * ((float)((next() & 0xffff) + (next() & 0xffff)) / 32768.0f - 2.0f);
-        return decode(encode(x.data(), n, type).data(), n, type);
-      };
-      const size_t kv_row = (size_t)kv_heads * dim, q_row = kv_row * group, heads = (size_t)kv_heads * group;
-      const float scale = harness.shape().scale;
-      std::vector<float> k, v;
-      // `tokens` more tokens, of which the last ones are judged
-      auto run = [&, dim = dim, kv_heads = kv_heads, group = group, prompt = prompt, type = type](int tokens) {
-        auto q = numbers(q_row * tokens, scale);  // attention scales queries, then rounds them
-        for (float& each : q) each /= scale;
-        const auto more_k = numbers(kv_row * tokens, 1), more_v = numbers(kv_row * tokens, 1);
-        const int before = (int)(k.size() / kv_row), all = before + tokens;
-        k.insert(k.end(), more_k.begin(), more_k.end()), v.insert(v.end(), more_v.begin(), more_v.end());
-        Step step{
-            {skv_row{}}, std::vector<int32_t>(1), std::vector<int32_t>(tokens), std::vector<float>(SKV_MAX_PARAMS)};
-        step.rows[0].tokens = tokens, step.rows[0].pos0 = before, step.rows[0].prompt = prompt;
-        harness.begin(step), harness.inputs(q, more_k, more_v), harness.append(0), harness.attend(0);
-        const auto out = harness.out(tokens), lse = harness.lse(tokens);
-        harness.attend(0);  // again: counters are clear, sums do not depend on who comes first
-        const bool same = out == harness.out(tokens) && lse == harness.lse(tokens);
-        harness.read_lengths();
-        const int queries = std::min(tokens, !judge ? 16 : tokens > 2048 ? 128 : tokens), from = tokens - queries;
-        const double off =
-            (judge ? judge : plain)(queries, all, kv_heads, group, dim, q.data() + from * q_row, k.data(), v.data(),
-                                    out.data() + from * q_row, lse.data() + from * heads);
-        const bool good = same && off < (type == SKV_BF16 ? 8e-3 : 1e-3);  // weights are rounded to the values' type
-        printf("%s %s beside %s: %s, %d × %d heads of %d, %d of %d tokens: %.1e%s\n", good ? "ok  " : "FAIL",
-               policy->name, judge ? "torch" : "plain loops", type == SKV_BF16 ? "bf16" : "f16", kv_heads, group, dim,
-               queries, all, off, same ? "" : ", other bits the second time");
-        failed += !good;
-      };
-      run(prompt), run(1);
+      s.layers = 1;
+      s.kv_heads = kv_heads;
+      s.group = group;
+      s.head_dim = dim;
+      s.kv_type = type;
+      s.io_type = SKV_F32;
+      s.max_tokens = prompt;
+      s.max_slots = prompt + 1;
+      s.max_seqs = 1;
+      if (policy->accepts(&s)) continue;  // it holds no such kernels
+      AttentionCheck check(policy, s, judge);
+      failed += !check.run(prompt, prompt);
+      failed += !check.run(1, prompt);
     }
   return failed;
 }

@@ -117,8 +117,14 @@ inline void evict(const void* array, size_t bytes) {
 // Microseconds on the stream between start and stop.
 class Clock {
  public:
-  Clock() { check(cudaEventCreate(&begin_), "event"), check(cudaEventCreate(&end_), "event"); }
-  ~Clock() { cudaEventDestroy(begin_), cudaEventDestroy(end_); }
+  Clock() {
+    check(cudaEventCreate(&begin_), "event");
+    check(cudaEventCreate(&end_), "event");
+  }
+  ~Clock() {
+    cudaEventDestroy(begin_);
+    cudaEventDestroy(end_);
+  }
   Clock(const Clock&) = delete;
   void start() { check(cudaEventRecord(begin_, stream()), "event"); }
   double stop() {
@@ -142,7 +148,8 @@ class Array {
   explicit Array(size_t n) : at_((T*)allocate(n * sizeof(T))), size_(n) { fill(at_, 0xff, n * sizeof(T)); }
   Array(Array&& other) noexcept { *this = std::move(other); }
   Array& operator=(Array&& other) noexcept {
-    std::swap(at_, other.at_), std::swap(size_, other.size_);
+    std::swap(at_, other.at_);
+    std::swap(size_, other.size_);
     return *this;
   }
   ~Array() {

@@ -4,29 +4,20 @@
 #include <string>
 #include <vector>
 
-#include "abi.h"
-#include "layout.h"
 #include "device.h"
+#include "problem.h"
 
 // A policy library that is open for good. Throws with the path and what is wrong with it.
 const skv_policy* open_policy(const std::string& path);
-
-// f32 numbers in a type of abi.h, as bytes, and back.
-std::vector<uint8_t> encode(const float* x, size_t n, int type);
-std::vector<float> decode(const uint8_t* bytes, size_t n, int type);
-inline size_t size_of(int type) { return skv_kv_bytes(type); }
-
-struct Step {
-  std::vector<skv_row> rows;
-  std::vector<int32_t> budgets;  // [seq][layer]
-  std::vector<int32_t> classes;  // [token]
-  std::vector<float> params;     // [seq][SKV_MAX_PARAMS]
-};
 
 // One head's live slots in the order of their positions.
 struct Slots {
   std::vector<std::vector<int32_t>> lanes;  // [lane][slot]
   std::vector<float> keys, values;          // [slot][dim]
+
+  // Of slots in any order.
+  Slots(const std::vector<std::vector<int32_t>>& lanes, const std::vector<float>& keys,
+        const std::vector<float>& values, int dim);
 };
 
 class Harness {
@@ -51,22 +42,17 @@ class Harness {
   // Live slots of every (seq, layer, KV head), read from the device; hints of later steps follow from them.
   const std::vector<int32_t>& read_lengths();
   void write_lengths(const std::vector<int32_t>& lengths);
-  Slots read(int seq, int layer, int head) const;
+  Slots read(int head) const;  // its place by sequence, layer and KV head
 
   const skv_shape& shape() const { return shape_; }
   const skv_policy* policy() const { return policy_; }
   device::Array<uint8_t>& pool() { return pool_; }
-  int32_t page(int seq, int layer, int head, int i) const {
-    return table_[index(seq, layer, head) * shape_.table_stride + i];
-  }
 
   // Device bytes that a harness of this shape takes for pages.
   static int64_t pool_bytes(const skv_policy* policy, const skv_shape& shape);
 
  private:
-  size_t index(int seq, int layer, int head) const {
-    return ((size_t)seq * shape_.layers + layer) * shape_.kv_heads + head;
-  }
+  void point();
   void call(const char* what, int32_t code);
 
   const skv_policy* policy_;

@@ -1,4 +1,4 @@
-// The driver of a bundle: gpu.sh calls it, or torch.py with torch as the peer.
+// The driver of a bundle: gpu.sh calls it, or torch_peer.py with torch as the peer.
 #include <cstdio>
 
 #include "driver.h"
@@ -7,7 +7,11 @@ namespace {
 
 int run(const std::vector<std::string>& args, Peer peer, Judge judge) {
   const std::string command = args.empty() ? "" : args[0];
-  if (command == "device" && args.size() == 1) return printf("%s\n", device::describe().c_str()), fflush(stdout), 0;
+  if (command == "device" && args.size() == 1) {
+    printf("%s\n", device::describe().c_str());
+    fflush(stdout);
+    return 0;
+  }
   if (command == "test" && args.size() > 2) {
     device::describe();  // throws where nothing can run
     return check_vectors(args[1], {args.begin() + 2, args.end()}) ? 1 : 0;
