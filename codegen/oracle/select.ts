@@ -46,7 +46,7 @@ export function select(policy: Policy, heads: readonly HeadSlots[], limits: Limi
     const score = Float32Array.from(candidates, (slot) => head.scores[slot]);
     return { head, candidates, score: policy.pool ? pool(score, policy.pool) : score };
   });
-  if (policy.heads.kind === 'shared') shareScores(contests);
+  if (policy.heads.kind === 'shared') sharedScores(contests);
   const won = policy.heads.kind === 'pooled' ? winners(policy, contests, limits.budget) : [];
   return contests.map((contest, h) => {
     const stay = new Set(keep(policy, contest, limits, won[h]));
@@ -75,7 +75,7 @@ function pool(score: Float32Array, { kind, width }: NonNullable<Policy['pool']>)
 }
 
 /** heads: 'shared': every head takes the mean of the heads' scores. Heads that share hold the same slots. */
-function shareScores(contests: readonly Contest[]): void {
+function sharedScores(contests: readonly Contest[]): void {
   const mean = contests[0].score.map((first, i) => {
     const sum = contests.slice(1).reduce((total, contest) => f(total + contest.score[i]), first);
     return f(sum / contests.length);

@@ -62,12 +62,12 @@ void Threads::wake(std::condition_variable& signal, const std::atomic<int32_t>& 
 }
 
 void Threads::run_items(int worker) {
-  if (deal_ == Deal::own) {
+  if (order_ == Order::own) {
     const int32_t end = first_of(worker + 1, count_, items_);
     for (int32_t item = first_of(worker, count_, items_); item < end; item++) run_(arg_, item, worker);
     return;
   }
-  const int32_t ranges = deal_ == Deal::near ? count_ : 1;
+  const int32_t ranges = order_ == Order::near ? count_ : 1;
   for (int32_t i = 0; i < ranges; i++) {
     const int32_t range = (worker + i) % ranges, end = first_of(range + 1, ranges, items_);
     for (int32_t item; (item = range_[range].next.fetch_add(1, std::memory_order_relaxed)) < end;)
@@ -75,7 +75,7 @@ void Threads::run_items(int worker) {
   }
 }
 
-void Threads::section(int32_t items, Deal deal, Run run, void* arg) {
+void Threads::section(int32_t items, Order order, Run run, void* arg) {
   if (items <= 0) return;
   if (count_ == 1 || items == 1) {
     for (int32_t item = 0; item < items; item++) run(arg, item, 0);
@@ -84,8 +84,8 @@ void Threads::section(int32_t items, Deal deal, Run run, void* arg) {
   run_ = run;
   arg_ = arg;
   items_ = items;
-  deal_ = deal;
-  const int32_t ranges = deal == Deal::near ? count_ : deal == Deal::queue ? 1 : 0;
+  order_ = order;
+  const int32_t ranges = order == Order::near ? count_ : order == Order::queue ? 1 : 0;
   for (int32_t range = 0; range < ranges; range++)
     range_[range].next.store(first_of(range, ranges, items), std::memory_order_relaxed);
   busy_.store(count_ - 1, std::memory_order_relaxed);

@@ -30,7 +30,7 @@ class Threads {
   /* Runs items [0, items) and returns when all are done. Items begin in order; or, with `near`, each worker takes
    * neighbours, one after the other, and then what is left of other workers' items. Not reentrant. */
   void parallel(int32_t items, bool near, Run run, void* arg) {
-    section(items, near ? Deal::near : Deal::queue, run, arg);
+    section(items, near ? Order::near : Order::queue, run, arg);
   }
 
   /* The same for a callable: fn(item, worker). */
@@ -47,7 +47,7 @@ class Threads {
    * worker's cache, and nobody asks who takes what. */
   template <class Fn>
   void each_own(int32_t items, Fn&& fn) {
-    section(items, Deal::own, call<std::remove_reference_t<Fn>>, &fn);
+    section(items, Order::own, call<std::remove_reference_t<Fn>>, &fn);
   }
 
  private:
@@ -57,8 +57,8 @@ class Threads {
   }
   /* How the items of a section are dealt out, in ranges of neighbours: one range that all workers take from, in order;
    * a range for each worker, which takes from the others' when its own is empty; or a range for each and no others. */
-  enum class Deal { queue, near, own };
-  void section(int32_t items, Deal deal, Run run, void* arg);
+  enum class Order { queue, near, own };
+  void section(int32_t items, Order order, Run run, void* arg);
   /* The first item of one of so many ranges. */
   static int32_t first_of(int32_t range, int32_t ranges, int32_t items) {
     return int32_t(int64_t(items) * range / ranges);
@@ -78,11 +78,11 @@ class Threads {
   Run run_ = nullptr;
   void* arg_ = nullptr;
   int32_t items_ = 0;
-  Deal deal_ = Deal::queue;
+  Order order_ = Order::queue;
   struct alignas(64) Range {
     std::atomic<int32_t> next{0}; /* the next of its items to take */
   };
-  std::vector<Range> range_; /* [count]; one is in use for Deal::queue */
+  std::vector<Range> range_; /* [count]; one is in use for Order::queue */
   /* round: raised to start a section; busy: workers still inside */
   alignas(64) std::atomic<uint32_t> round_{0};
   alignas(64) std::atomic<int32_t> busy_{0};
