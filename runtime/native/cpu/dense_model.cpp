@@ -23,7 +23,7 @@ const Isa* required_isa() {
   return isa;
 }
 
-/* What the forward pass below does is what a family says; the one there is, Llama, says this. */
+/* Refuses a model whose family asks for what normalise() and activate() do not have. */
 skv_model checked(const skv_model& m) {
   if (m.norm != SKV_NORM_RMS) throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
   if (m.activation != SKV_ACT_SILU)
@@ -120,7 +120,7 @@ void DenseModel::logits(const int32_t* place, int n, float* out) {
   const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width);
   for (int i = 0; i < n; i++) {
     float* normed = &output_in_[i * width];
-    rms_norm(&x_[place[i] * width], weights_.output_norm, model_.norm_eps, model_.width, normed);
+    normalise(&x_[place[i] * width], weights_.output_norm, normed);
     quantise(a, i, normed);
   }
   project(range, a, {{&weights_.output, out, model_.vocab}});
@@ -154,7 +154,7 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
 
   const Activations gated = quantised_.at(row, gate, int(ffn));
   for_tokens(range, [&](int32_t i, int32_t) {
-    silu_multiply(gate + i * ffn, up + i * ffn, int(ffn));
+    activate(gate + i * ffn, up + i * ffn);
     quantise(gated, i, gate + i * ffn);
   });
   project(range, gated, {{&layer.down, h, int(width)}});
@@ -170,7 +170,7 @@ Activations DenseModel::add_and_norm(const TokenRange& range, bool add_h, const 
     float* x = &x_[(range.first + i) * width];
     if (add_h) add(x, h + i * width, model_.width);
     float* normed = weights_.plain_after_norm ? h + i * width : &normed_[worker * width];
-    rms_norm(x, gain, model_.norm_eps, model_.width, normed);
+    normalise(x, gain, normed);
     quantise(a, i, normed);
   });
   return a;
@@ -182,7 +182,17 @@ void DenseModel::add_residual(const TokenRange& range) {
   for_tokens(range, [&](int32_t i, int32_t) { add(&x_[(range.first + i) * width], h + i * width, model_.width); });
 }
 
-/* A token's queries and keys, by its position. */
+/* What families differ in: the norm, the MLP's activation, the rotation. Each obeys the model's record. */
+
+/* x [width], SKV_NORM_RMS. */
+void DenseModel::normalise(const float* x, const float* gain, float* out) const {
+  rms_norm(x, gain, model_.norm_eps, model_.width, out);
+}
+
+/* gate [ffn] = activation(gate) * up, SKV_ACT_SILU. */
+void DenseModel::activate(float* gate, const float* up) const { silu_multiply(gate, up, model_.ffn); }
+
+/* A token's queries and keys, by its position: pairs as rope_interleaved says. */
 void DenseModel::rotate(size_t token) {
   const int dim = model_.head_dim;
   const float *c = &cos_[token * dim / 2], *s = &sin_[token * dim / 2];

@@ -62,6 +62,8 @@ class DenseModel {
   void after_attention(int layer, const TokenRange& range);
   Activations add_and_norm(const TokenRange& range, bool add, const float* gain);
   void add_residual(const TokenRange& range);
+  void normalise(const float* x, const float* gain, float* out) const;
+  void activate(float* gate, const float* up) const;
   void rotate(size_t token);
   void quantise(const Activations& to, int32_t i, const float* x) const;
   void project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs);

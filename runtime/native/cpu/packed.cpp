@@ -15,12 +15,12 @@ struct WeightType {
   int block, bytes;
 };
 constexpr WeightType kWeightTypes[] = {
-    {SKV_W_F32, Format::F32, SKV_ELEMENTS_F32, SKV_BYTES_F32},    /* plain */
-    {SKV_W_F16, Format::F16, SKV_ELEMENTS_F16, SKV_BYTES_F16},    /* plain */
+    {SKV_W_F32, Format::F32, SKV_ELEMENTS_F32, SKV_BYTES_F32},     /* plain */
+    {SKV_W_F16, Format::F16, SKV_ELEMENTS_F16, SKV_BYTES_F16},     /* plain */
     {SKV_W_BF16, Format::BF16, SKV_ELEMENTS_BF16, SKV_BYTES_BF16}, /* plain */
-    {SKV_W_Q4_0, Format::Q4, SKV_ELEMENTS_Q4_0, SKV_BYTES_Q4_0},  /* d, 16 pairs of nibbles */
-    {SKV_W_Q4_1, Format::Q4, SKV_ELEMENTS_Q4_1, SKV_BYTES_Q4_1},  /* d, m, 16 pairs of nibbles */
-    {SKV_W_Q8_0, Format::Q8, SKV_ELEMENTS_Q8_0, SKV_BYTES_Q8_0},  /* d, 32 values */
+    {SKV_W_Q4_0, Format::Q4, SKV_ELEMENTS_Q4_0, SKV_BYTES_Q4_0},   /* d, 16 pairs of nibbles */
+    {SKV_W_Q4_1, Format::Q4, SKV_ELEMENTS_Q4_1, SKV_BYTES_Q4_1},   /* d, m, 16 pairs of nibbles */
+    {SKV_W_Q8_0, Format::Q8, SKV_ELEMENTS_Q8_0, SKV_BYTES_Q8_0},   /* d, 32 values */
 };
 static_assert(SKV_ELEMENTS_Q4_0 == kBlock && SKV_ELEMENTS_Q4_1 == kBlock && SKV_ELEMENTS_Q8_0 == kBlock,
               "packed blocks are a file's blocks");
