@@ -95,7 +95,7 @@ test('templates/README.md lists every file, column by column', () => {
   const rows = text('README.md')
     .split('\n')
     .filter((line) => line.startsWith('| ') && !line.startsWith('| what |'));
-  ['shared', 'cpu'].forEach((folder, i) => {
+  ['shared', 'cpu', 'cuda'].forEach((folder, i) => {
     const listed = rows.flatMap((row) => [...row.split('|')[2 + i].matchAll(/`([^`]+)`/g)].map(([, name]) => name));
     const found = readdirSync(join(templates, folder)).filter((file) => /\.(hbs|hpp|cuh)$/.test(file));
     assert.equal([...new Set(listed)].sort(), found.sort(), folder);
