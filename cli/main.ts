@@ -48,7 +48,7 @@ const only = (flags: string, description: string) =>
 
 command('init [file]', 'Write a first policy file that compiles', 'skv init mine.ts && skv test mine.ts')
   .option('--force', 'overwrite a file that is there')
-  .action((file, options) => main(async () => (await import('./commands/init.ts')).init(file ?? 'policy.ts', options)));
+  .action((file, options) => main(async () => (await import('./commands/init.ts')).init(file ?? 'mine.ts', options)));
 
 command('build <policy...>', 'Compile policies; unchanged ones are found in the cache', 'skv build mine.ts h2o')
   .option('--target <targets>', 'comma-separated: cpu, cuda', 'cpu')
