@@ -44,7 +44,9 @@ struct Random {
   uint64_t state;
   explicit Random(uint64_t seed) : state(seed * 0x9e3779b97f4a7c15u + 1) {}
   uint64_t next() {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
     return state;
   }
   float uniform() { return float(next() >> 40) * 0x1p-24f; }

@@ -96,7 +96,10 @@ inline uint64_t sweep512(const uint8_t* line, int rounds, Acc zero, Step&& step)
     for (int v = 0; v < kVectors; v += 2) {
       const __m512i w0 = _mm512_load_si512(line + 64 * v), w1 = _mm512_load_si512(line + 64 * v + 64);
 #pragma GCC unroll 8
-      for (int i = 0; i < 8; i++) acc[i] = step(acc[i], w0, x[i]), acc[8 + i] = step(acc[8 + i], w1, x[i]);
+      for (int i = 0; i < 8; i++) {
+        acc[i] = step(acc[i], w0, x[i]);
+        acc[8 + i] = step(acc[8 + i], w1, x[i]);
+      }
     }
   uint64_t out[8], sum = 0;
   for (auto& a : acc) {

@@ -45,7 +45,10 @@ Answer run(const std::string& line, std::unique_ptr<skv::Threads>& threads) {
     in >> name >> tokens >> slots >> keep >> window;
     return pass(name, tokens, slots, keep, window, *threads);
   }
-  if (verb == "close") return close_pool(), Answer{};
+  if (verb == "close") {
+    close_pool();
+    return {};
+  }
   throw std::runtime_error("no command " + verb);
 }
 

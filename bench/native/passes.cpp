@@ -34,18 +34,38 @@ struct Pool {
   int turn = 0;
 
   Pool(const PoolSpec& s, Threads& threads) : spec(s), policy(open_policy(s.path)) {
-    const int heads = s.kv_heads * s.group, tokens = s.max_tokens;
+    describe_shape();
+    allocate();
+    describe_step(threads);
+    for (int seq = 0; seq < s.seqs; seq++) fill(seq);
+  }
+
+  void describe_shape() {
+    const PoolSpec& s = spec;
     inv_freq.resize(s.dim / 2);
     for (int i = 0; i < s.dim / 2; i++) inv_freq[i] = std::pow(1e4f, -2.0f * float(i) / float(s.dim));
-    shape.layers = s.layers, shape.kv_heads = s.kv_heads, shape.group = s.group, shape.head_dim = s.dim;
-    shape.kv_type = SKV_BF16, shape.lanes = policy->lanes;
+    shape.layers = s.layers;
+    shape.kv_heads = s.kv_heads;
+    shape.group = s.group;
+    shape.head_dim = s.dim;
+    shape.kv_type = SKV_BF16;
+    shape.lanes = policy->lanes;
     layout = skv_layout_of(s.dim, skv_kv_bytes(shape.kv_type), shape.lanes);
     shape.page_bytes = layout.bytes;
-    shape.table_stride = (s.slots + tokens + SKV_PAGE - 1) / SKV_PAGE + 1;
-    shape.max_tokens = tokens, shape.max_slots = shape.table_stride * SKV_PAGE;
-    shape.max_rows = 1, shape.max_seqs = s.seqs, shape.io_type = SKV_F32;
-    shape.scale = 1 / std::sqrt(float(s.dim)), shape.inv_freq = inv_freq.data();
+    shape.table_stride = (s.slots + s.max_tokens + SKV_PAGE - 1) / SKV_PAGE + 1;
+    shape.max_tokens = s.max_tokens;
+    shape.max_slots = shape.table_stride * SKV_PAGE;
+    shape.max_rows = 1;
+    shape.max_seqs = s.seqs;
+    shape.io_type = SKV_F32;
+    shape.scale = 1 / std::sqrt(float(s.dim));
+    shape.inv_freq = inv_freq.data();
+  }
 
+  /* Pages in random order, as an engine has them after a while, and inputs for max_tokens. */
+  void allocate() {
+    const PoolSpec& s = spec;
+    const int heads = s.kv_heads * s.group, tokens = s.max_tokens;
     const size_t columns = size_t(s.seqs) * s.layers * s.kv_heads;
     table.resize(columns * shape.table_stride);
     std::iota(table.begin(), table.end(), 1);
@@ -62,26 +82,47 @@ struct Pool {
       to.resize(n);
       for (auto& value : to) value = random.normal();
     };
-    normals(q, size_t(tokens) * heads * s.dim), normals(k, size_t(tokens) * s.kv_heads * s.dim);
-    normals(v, k.size()), out.resize(q.size()), lse.resize(size_t(tokens) * heads);
+    normals(q, size_t(tokens) * heads * s.dim);
+    normals(k, size_t(tokens) * s.kv_heads * s.dim);
+    normals(v, k.size());
+    out.resize(q.size());
+    lse.resize(size_t(tokens) * heads);
+  }
 
-    step.abi_version = SKV_ABI_VERSION, step.size = sizeof step, step.shape = &shape, step.rows = 1, step.row = &row;
-    step.pool = pages->data, step.tables = table.data(), step.lengths = lengths.data(), step.budgets = budgets.data();
-    step.params = params.data(), step.classes = classes.data();
-    step.q = q.data(), step.k = k.data(), step.v = v.data(), step.out = out.data(), step.lse = lse.data();
+  void describe_step(Threads& threads) {
+    step.abi_version = SKV_ABI_VERSION;
+    step.size = sizeof step;
+    step.shape = &shape;
+    step.rows = 1;
+    step.row = &row;
+    step.pool = pages->data;
+    step.tables = table.data();
+    step.lengths = lengths.data();
+    step.budgets = budgets.data();
+    step.params = params.data();
+    step.classes = classes.data();
+    step.q = q.data();
+    step.k = k.data();
+    step.v = v.data();
+    step.out = out.data();
+    step.lse = lse.data();
     logits = std::make_unique<Block>(std::max<size_t>(64, size_t(policy->step_floats(&shape)) * 4));
     memset(logits->data, 0, logits->bytes);
     step.logits = reinterpret_cast<float*>(logits->data);
-    exec.workers = threads.count(), exec.self = &threads, exec.parallel = parallel;
+    exec.workers = threads.count();
+    exec.self = &threads;
+    exec.parallel = parallel;
     exec.scratch_bytes = (std::max<int64_t>(64, policy->scratch_bytes(&shape)) + 4095) / 4096 * 4096;
     scratch = std::make_unique<Block>(size_t(exec.scratch_bytes) * threads.count());
     exec.scratch = scratch->data;
-    for (int seq = 0; seq < s.seqs; seq++) fill(seq);
   }
 
   void describe_row(int seq, int tokens, int pos0) {
     row = {};
-    row.seq = seq, row.tokens = tokens, row.pos0 = pos0, row.prompt = pos0 + tokens;
+    row.seq = seq;
+    row.tokens = tokens;
+    row.pos0 = pos0;
+    row.prompt = pos0 + tokens;
   }
 
   void set_length(int seq, int slots) {
@@ -143,12 +184,14 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
     if (tokens == 1) p.row.prompt = slots - 1; /* a generated token */
     p.set_length(seq, name == "compact" ? slots : slots - tokens);
     p.row.observe0 = p.row.observe1 = slots - tokens;
-    if (observes)
-      p.row.observe1 = slots,
+    if (observes) {
+      p.row.observe1 = slots;
       p.row.observe0 = name == "last" ? std::max(slots - tokens, slots - window) : slots - tokens;
+    }
     p.row.observe_last = name == "last" ? window : 0;
     if (name == "compact") {
-      p.row.compact = 1, p.row.window_last = window;
+      p.row.compact = 1;
+      p.row.window_last = window;
       std::fill(p.budgets.begin(), p.budgets.end(), keep);
       const double before = seconds_now();
       p.check(p.policy->compact(&p.step, &p.exec));

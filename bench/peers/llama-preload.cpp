@@ -104,7 +104,9 @@ static void attach(void* context) {
   auto attach_to = symbol_of<void (*)(void*, void*, void*)>("libllama.", "llama_attach_threadpool");
   if (!create || !attach_to) return;
   ggml_threadpool_params params = {};
-  params.n_threads = cpu_count, params.poll = 50, params.strict_cpu = true;
+  params.n_threads = cpu_count;
+  params.poll = 50;
+  params.strict_cpu = true;
   for (int i = 0; i < cpu_count; i++) params.cpumask[cpus[i]] = true;
   void* pool = create(&params);
   if (!pool) return;

@@ -342,6 +342,7 @@ SKV_INLINE void merge_splits(const Split<KV, D, H>& split, const StepScratch& sc
   }
 }
 
+// One function: its stages hand each other sums that live in registers.
 template <class P, class KV, int D, int H>
 __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>::wide && !P::shift_lane ? 3 : 1)
     decode_kernel(Step s, int max_rows) {

@@ -113,9 +113,15 @@ test('an unchanged policy is found without the compiler, a changed one is built 
 
 test('an unchanged policy is found without loading TypeScript', async () => {
   const directory = fresh();
+  // the debugger knows every script that a process has read
   const loaded = `${building(directory)}
-  import { createRequire } from 'node:module';
-  console.log(Object.keys(createRequire(import.meta.url).cache).some((path) => path.includes('/typescript/')));`;
+  import { Session } from 'node:inspector';
+  const session = new Session();
+  session.connect();
+  let read = false;
+  session.on('Debugger.scriptParsed', ({ params }) => (read ||= params.url.includes('/typescript/lib/')));
+  session.post('Debugger.enable');
+  console.log(read);`;
   const [first, second] = [await elsewhere(loaded), await elsewhere(loaded)];
   assert.match(first.output, /policy\.so\ntrue\n$/);
   assert.match(second.output, /policy\.so\nfalse\n$/);

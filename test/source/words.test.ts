@@ -46,8 +46,10 @@ const rules: Record<string, Rule> = {
   left: { allow: /\.ts |driver\/bench\.cpp left_out$/ },
   // of a cache, or of a text
   line: { allow: /(native|contract|\.ts|cuda|test\/kernels).* \w*([lL]ines?|LINE)\w*$/ },
-  // a request that asks to be told what was kept; logits that stay for a second look
-  kept: { allow: /KEPT_LOGITS|kept_logits|\.ts |addon\/engine\.cpp kept$/ },
+  // slots that stay: a request asks for them, kernels count them; logits that stay for a second look
+  kept: { allow: /KEPT_LOGITS|kept_logits|\.ts |addon\/engine\.cpp kept$|cuda\/(move|select)\.cuh kept$/ },
+  // query heads that one block computes
+  part: { allow: /(templates\/cuda|\.ts).* / },
   choice: { allow: /runtime\/engine\/\w+\.ts / },
   way: {},
   deal: {},

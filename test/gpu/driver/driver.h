@@ -1,4 +1,5 @@
-// What the driver does, one function a command (main.cpp); torch_peer.py calls them as a library, with torch as the peer.
+// What the driver does, one function a command (main.cpp); torch_peer.py calls them as a library, with torch as the
+// peer.
 #pragma once
 #include "harness.h"
 
