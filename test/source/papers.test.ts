@@ -102,4 +102,10 @@ test('the papers a stranger looks for are there', () => {
   assert.match(read('LICENSE'), 'Apache License');
 });
 
+test('every folder of tests has its line', () => {
+  const folders = readdirSync(join(root, 'test'), { withFileTypes: true }).filter((each) => each.isDirectory());
+  const listed = [...read('test/README.md').matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name);
+  assert.equal(listed.sort(), folders.map(({ name }) => name).sort());
+});
+
 test.run();
