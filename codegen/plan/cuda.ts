@@ -9,68 +9,59 @@ function lanesOf(nodes: readonly Node[]): 1 | 16 {
   return fields.has('key') || fields.has('value') ? 16 : 1;
 }
 
+/** What templates/cuda/policy.cu.hbs prints as `Tiles`. */
+const tiles = { split: 256, splits: 32, tileRows: 128, tileSlots: 64 };
+
 export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf16'] }: CudaOptions): CudaPlan {
-  const nextLanes = lanesOf(policy.states.map((state) => state.next));
   const vectors = policy.across.some((each) => each.of.type === 'vec');
-  const scoreLanes = vectors ? 16 : lanesOf(policy.score ? [policy.score] : []);
+  const nextLanes = lanesOf(policy.states.map((state) => state.next));
   const decides = policy.heads.kind === 'own' ? 'head' : 'layer';
-  const [split, splits, tileRows, tileSlots] = [256, 32, 128, 64];
-  const [decode, prompt] = [policy.observe.decode, policy.observe.prompt !== 'none'];
-  const compacts = policy.keep.kind !== 'all';
-  const kernels: CudaKernel[] = [
-    { name: 'append', pass: 'append', grid: ['tokens / 16', 'kv_heads', 'rows'], threads: 128 },
-    { name: 'decode', pass: 'attend', grid: [`<= ${splits}`, 'kv_heads * parts', 'rows'], threads: 128 },
-    {
-      name: 'prefill',
-      pass: 'attend',
-      grid: [`tokens * group / ${tileRows}`, 'kv_heads', 'rows'],
-      threads: 128,
-    },
-  ];
-  if (decode)
-    kernels.push({
-      name: 'accumulate',
-      pass: 'accumulate',
-      grid: [`slots / ${256 / nextLanes}`, 'kv_heads', 'rows'],
-      threads: 256,
-    });
-  if (prompt)
-    kernels.push({
-      name: 'observe',
-      pass: 'observe',
-      grid: [`slots / ${2 * tileSlots}`, 'kv_heads', 'rows'],
-      threads: 128,
-    });
-  const units = `layers${decides === 'head' ? ' * kv_heads' : ''}`;
-  // one slot leaves, no order, no budgets that flow: the newest takes its place
-  const ordered = policy.pool !== undefined || policy.across.length > 0;
-  if (policy.keep.kind === 'topK' && policy.heads.kind !== 'pooled' && !ordered)
-    kernels.push({ name: 'replace', pass: 'compact', grid: [units, 'rows', '1'], threads: 128 });
-  if (compacts)
-    kernels.push({
-      name: 'compact',
-      pass: 'compact',
-      grid: [`blocks <= rows * ${units}`, '1', '1'],
-      threads: 256,
-    });
+  return {
+    headDims: [...headDims],
+    kvTypes: [...kvTypes],
+    ...tiles,
+    nextLanes,
+    scoreLanes: vectors ? 16 : lanesOf(policy.score ? [policy.score] : []),
+    decides,
+    scratch: scratchOf(policy, decides),
+    kernels: kernelsOf(policy, nextLanes, decides),
+  };
+}
+
+/** Bytes, in words: what templates/cuda/scratch.cuh and select.cuh lay out. */
+function scratchOf(policy: Policy, decides: CudaPlan['decides']): CudaPlan['scratch'] {
   const heads = decides === 'head' ? '' : 'kv_heads * ';
   // scores, and a bit a slot; a list of slots and one more number each where neighbours, chunks or shifts need it
   const lists = policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.positions === 'cache';
   return {
-    headDims: [...headDims],
-    kvTypes: [...kvTypes],
-    split,
-    splits,
-    tileRows,
-    tileSlots,
-    nextLanes,
-    scoreLanes,
-    decides,
-    scratch: {
-      partials: `4 * rows * kv_heads * ${splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
-      ...(decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
-      ...(compacts ? { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` } : {}),
-    },
-    kernels,
+    partials: `4 * rows * kv_heads * ${tiles.splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
+    ...(policy.observe.decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
+    ...(policy.keep.kind === 'all' ? {} : { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` }),
   };
+}
+
+/** Which kernels run, with what grids: templates/cuda/library.cuh launches them. */
+function kernelsOf(policy: Policy, nextLanes: 1 | 16, decides: CudaPlan['decides']): CudaKernel[] {
+  const { splits, tileRows, tileSlots } = tiles;
+  const units = `layers${decides === 'head' ? ' * kv_heads' : ''}`;
+  const kernels: CudaKernel[] = [
+    { name: 'append', pass: 'append', grid: ['tokens / 16', 'kv_heads', 'rows'], threads: 128 },
+    { name: 'decode', pass: 'attend', grid: [`<= ${splits}`, 'kv_heads * parts', 'rows'], threads: 128 },
+    { name: 'prefill', pass: 'attend', grid: [`tokens * group / ${tileRows}`, 'kv_heads', 'rows'], threads: 128 },
+  ];
+  if (policy.observe.decode) {
+    const grid: CudaKernel['grid'] = [`slots / ${256 / nextLanes}`, 'kv_heads', 'rows'];
+    kernels.push({ name: 'accumulate', pass: 'accumulate', grid, threads: 256 });
+  }
+  if (policy.observe.prompt !== 'none') {
+    const grid: CudaKernel['grid'] = [`slots / ${2 * tileSlots}`, 'kv_heads', 'rows'];
+    kernels.push({ name: 'observe', pass: 'observe', grid, threads: 128 });
+  }
+  // one slot leaves, no order, no budgets that flow: the newest takes its place
+  const ordered = policy.pool !== undefined || policy.across.length > 0;
+  if (policy.keep.kind === 'topK' && policy.heads.kind !== 'pooled' && !ordered)
+    kernels.push({ name: 'replace', pass: 'compact', grid: [units, 'rows', '1'], threads: 128 });
+  if (policy.keep.kind !== 'all')
+    kernels.push({ name: 'compact', pass: 'compact', grid: [`blocks <= rows * ${units}`, '1', '1'], threads: 256 });
+  return kernels;
 }

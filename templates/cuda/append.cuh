@@ -19,16 +19,16 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
   if (row.policy != s.self || t0 >= row.tokens) return;
   const Head<KV, D> h(s, row, s.layer, blockIdx.y);
   const int before = h.live, tokens = min(kAppendTokens, row.tokens - t0);
-  for (int i = threadIdx.x; i < tokens * 2 * L::chunks; i += kAppendThreads) {
-    const int chunk = i % L::chunks, what = i / L::chunks % 2, t = t0 + i / L::chunks / 2;
-    const int slot = before + t, word = what * L::half + slot % SKV_PAGE * L::row + chunk * 4;
+  for (int i = threadIdx.x; i < tokens * 2 * L::quads; i += kAppendThreads) {
+    const int quad = i % L::quads, what = i / L::quads % 2, t = t0 + i / L::quads / 2;
+    const int slot = before + t, word = what * L::half + slot % SKV_PAGE * L::row + quad * 4;
     const Global<const uint32_t> from = global(what ? s.v : s.k);
-    const int64_t at = ((int64_t)(row.token0 + t) * s.kv_heads + h.head) * D + chunk * L::per_chunk;
-    float x[L::per_chunk];
-  SKV_UNROLL for (int e = 0; e < L::per_chunk; e += 2) load_pair(s, from, at + e, x + e);
-    Chunk out;
+    const int64_t at = ((int64_t)(row.token0 + t) * s.kv_heads + h.head) * D + quad * L::per_quad;
+    float x[L::per_quad];
+  SKV_UNROLL for (int e = 0; e < L::per_quad; e += 2) load_pair(s, from, at + e, x + e);
+    Quad out;
     SKV_UNROLL for (int w = 0; w < 4; w++) out.word[w] = KV::encode(x + w * KV::per_word);
-    store_chunk(h.page(slot / SKV_PAGE), word, out);
+    store_quad(h.page(slot / SKV_PAGE), word, out);
   }
   for (int i = threadIdx.x; i < tokens * P::lanes; i += kAppendThreads) {
     const int lane = i / tokens, t = t0 + i % tokens, slot = before + t;
@@ -59,5 +59,5 @@ static __global__ void copy_pages_kernel(uint32_t* pool, int page_words, const i
   const int32_t from = global(pairs)[2 * blockIdx.x], to = global(pairs)[2 * blockIdx.x + 1];
   const Global<uint32_t> words = global(pool);
   for (int i = threadIdx.x * 4; i < page_words; i += blockDim.x * 4)
-    store_chunk(words, (int64_t)to * page_words + i, load_chunk(words, (int64_t)from * page_words + i));
+    store_quad(words, (int64_t)to * page_words + i, load_quad(words, (int64_t)from * page_words + i));
 }

@@ -11,7 +11,7 @@
 // else: its bits do not depend on the batch. With as many blocks as a row may have splits each has one or none, so that
 // blocks are many and the last ones end together. The last block of a row's part to end merges the splits, in order. In
 // a split warp w takes pages w, w + 4, …, straight from memory into the operands of products: a lane reads whole
-// 16-byte chunks, and which elements or slots a product calls its first is the lane's own affair, as long as both sides
+// quads, and which elements or slots a product calls its first is the lane's own affair, as long as both sides
 // agree. 8 KiB of a warp are under way at 128 dims.
 //
 //   logits [heads x slots] = queries [heads x dims] keys [dims x slots]
@@ -24,32 +24,32 @@
 constexpr int kDecodeThreads = 128, kDecodeWarps = kDecodeThreads / 32;
 
 // How lanes share a page's keys and values. Lane 4 g + t has, of keys, slots slot_of(g, 0) and slot_of(g, 1) and every
-// fourth chunk of either half, so that dims which rotate together are its own; of values, slots 4 t … 4 t + 3 and every
-// eighth chunk from chunk g on.
+// fourth quad of either half, so that dims which rotate together are its own; of values, slots 4 t … 4 t + 3 and every
+// eighth quad from quad g on.
 template <class KV, int D>
 struct DecodeShape {
   using L = Layout<KV, D>;
-  static constexpr int half = L::chunks / 2;         // chunks of half a vector
+  static constexpr int half = L::quads / 2;          // quads of half a vector
   static constexpr int of_half = ceil_div(half, 4);  // that a lane has, some of them past the end
-  static constexpr int keys = 2 * of_half, values = ceil_div(L::chunks, 8);  // chunks of a lane and slot
-  static constexpr int pairs = L::per_chunk / 2;                             // of elements, in a chunk
-  static constexpr int products = pairs / 2;                                 // of 16 dims, with a chunk of every lane
-  static constexpr int queries = keys * products * 32 * 8 / KV::per_word;    // words of a part's
-  static constexpr int registers = values * pairs * 4;                       // sums of a lane and tile of heads
-  static constexpr bool wide = KV::per_word == 1 || D > 128;                 // the registers hold half as much
-  static constexpr int tiles = wide ? 1 : 2;                                 // of heads, that a block may have
+  static constexpr int keys = 2 * of_half, values = ceil_div(L::quads, 8);  // quads of a lane and slot
+  static constexpr int pairs = L::per_quad / 2;                             // of elements, in a quad
+  static constexpr int products = pairs / 2;                                // of 16 dims, with a quad of every lane
+  static constexpr int queries = keys * products * 32 * 8 / KV::per_word;   // words of a part's
+  static constexpr int registers = values * pairs * 4;                      // sums of a lane and tile of heads
+  static constexpr bool wide = KV::per_word == 1 || D > 128;                // the registers hold half as much
+  static constexpr int tiles = wide ? 1 : 2;                                // of heads, that a block may have
   static constexpr bool early = KV::per_word == 2;         // the first values are fetched with the keys
-  static constexpr int keys_at_once = wide ? 1 : of_half;  // chunks of either half, fetched together
+  static constexpr int keys_at_once = wide ? 1 : of_half;  // quads of either half, fetched together
   static constexpr int values_at_once = early ? smaller(values, 2) : 1;
   static_assert(of_half % keys_at_once == 0 && values % values_at_once == 0, "whole fetches");
   SKV_BOTH constexpr bool has_key(int i, int t) { return half % 4 == 0 || i % of_half * 4 + t < half; }
-  // From a lane's first chunk to its chunk i; some other one of the slot where it has none.
+  // From a lane's first quad to its quad i; some other one of the slot where it has none.
   SKV_BOTH constexpr int key_step(int i, int t) { return i / of_half * half + (has_key(i, t) ? i % of_half * 4 : -t); }
-  SKV_BOTH constexpr int value_step(int i, int g) { return L::chunks % 8 == 0 || i * 8 + g < L::chunks ? i * 8 : -g; }
+  SKV_BOTH constexpr int value_step(int i, int g) { return L::quads % 8 == 0 || i * 8 + g < L::quads ? i * 8 : -g; }
   // The i-th pair of neighbouring dims that a lane sums for one head: its first register, the second is two further,
   // and its dims, past the end where there is none.
   SKV_BOTH constexpr int register_of(int i) { return i / 2 * 4 + i % 2; }
-  SKV_BOTH constexpr int dim_of(int i, int g) { return (g + i / 2 / pairs * 8) * L::per_chunk + i / 2 % pairs * 2; }
+  SKV_BOTH constexpr int dim_of(int i, int g) { return (g + i / 2 / pairs * 8) * L::per_quad + i / 2 % pairs * 2; }
   SKV_BOTH constexpr int slot_of(int column, int i) { return column / 2 * 4 + i * 2 + column % 2; }
 };
 
@@ -62,7 +62,7 @@ struct DecodeMemory {
   using W = DecodeShape<KV, D>;
   static constexpr int heads = kDecodeWarps * H * kTileHeads, sums = kDecodeWarps * H * W::registers * 32;
   static constexpr int bytes = (W::queries + 2 * heads + H * kTileHeads * Tiles::splits + sums) * 4;
-  Shared<uint32_t> queries;  // [chunk of a lane][product of 16 dims][lane], four pairs each
+  Shared<uint32_t> queries;  // [quad of a lane][product of 16 dims][lane], four pairs each
   Shared<float> max, sum;    // [warp][tile][head]
   Shared<float> scales;      // [head][split]
   Shared<float> out;         // [warp][tile][register][t][g]
@@ -94,23 +94,23 @@ struct Split {
   }
 };
 
-// A chunk of a key rotated, with the chunk of the other half that rotates with it. Called, not inlined: rotating is
+// A quad of a key rotated, with the quad of the other half that rotates with it. Called, not inlined: rotating is
 // rare, and its registers would be the loop's.
 template <class KV, int D>
 struct Rotation {
-  struct Chunks {
-    Chunk at[2];
+  struct Halves {
+    Quad at[2];
   };
-  static __device__ __noinline__ Chunks rotate(Chunks k, int shift, int chunk, int interleaved, const float* inv_freq) {
+  static __device__ __noinline__ Halves rotate(Halves k, int shift, int quad, int interleaved, const float* inv_freq) {
     using L = Layout<KV, D>;
-    constexpr int e = L::per_chunk;
+    constexpr int e = L::per_quad;
     const Global<const float> frequency = global(inv_freq);
     float x[2][e];
-    SKV_UNROLL for (int h = 0; h < 2; h++) decode_chunk<KV>(k.at[h], x[h]);
-    SKV_UNROLL for (int i = 0; i < e; i++) {  // a pair of neighbours in either chunk, or of both chunks
+    SKV_UNROLL for (int h = 0; h < 2; h++) decode_quad<KV>(k.at[h], x[h]);
+    SKV_UNROLL for (int i = 0; i < e; i++) {  // a pair of neighbours in either quad, or of both quads
       const int h = i / (e / 2), j = i % (e / 2) * 2;
-      if (interleaved) rotate_pair(&x[h][j], &x[h][j + 1], shift, frequency[(h * (D / 2) + chunk * e + j) / 2]);
-      else rotate_pair(&x[0][i], &x[1][i], shift, frequency[chunk * e + i]);
+      if (interleaved) rotate_pair(&x[h][j], &x[h][j + 1], shift, frequency[(h * (D / 2) + quad * e + j) / 2]);
+      else rotate_pair(&x[0][i], &x[1][i], shift, frequency[quad * e + i]);
     }
     SKV_UNROLL for (int h = 0; h < 2; h++)
       SKV_UNROLL for (int w = 0; w < 4; w++) k.at[h].word[w] = KV::encode(x[h] + w * KV::per_word);
@@ -119,7 +119,7 @@ struct Rotation {
 };
 
 // The queries of a part as the A operands of their products, scaled, then rounded as the keys are; zeros where the part
-// or the vector ends. [chunk of a lane][product of 16 dims][lane], four pairs each.
+// or the vector ends. [quad of a lane][product of 16 dims][lane], four pairs each.
 template <class KV, int D, int H>
 SKV_INLINE void load_part(const Head<KV, D>& h, Shared<uint32_t> queries, int g0, int heads) {
   using W = DecodeShape<KV, D>;
@@ -128,55 +128,55 @@ SKV_INLINE void load_part(const Head<KV, D>& h, Shared<uint32_t> queries, int g0
     const int n = k * kDecodeThreads + threadIdx.x;
     if (n >= W::keys * W::products * 32) break;
     const int i = n / 32 / W::products, m = n / 32 % W::products, g = n % 32 / 4, t = n % 4;
-    Chunk out[words];
+    Quad out[words];
     SKV_UNROLL for (int r = 0; r < 4; r++) {
-      const int head = r % 2 * kTileHeads + g, d = (t + W::key_step(i, t)) * Layout<KV, D>::per_chunk + 4 * m + r / 2 * 2;
+      const int head = r % 2 * kTileHeads + g, d = (t + W::key_step(i, t)) * Layout<KV, D>::per_quad + 4 * m + r / 2 * 2;
       float x[2] = {0, 0};
       if (r % 2 < H && head < heads && W::has_key(i, t))
         load_pair(h.s, global(h.s.q), (h.query(0) + g0 + head) * D + d, x);
       const Pair<KV> pair = pair_of<KV>(x[0] * h.s.scale, x[1] * h.s.scale);
       SKV_UNROLL for (int w = 0; w < words; w++) out[(r * words + w) / 4].word[(r * words + w) % 4] = pair.word[w];
     }
-    SKV_UNROLL for (int w = 0; w < words; w++) store_chunk(queries, (n * words + w) * 4, out[w]);
+    SKV_UNROLL for (int w = 0; w < words; w++) store_quad(queries, (n * words + w) * 4, out[w]);
   }
 }
 
 template <class KV>
 SKV_INLINE void load_part_operand(Pair<KV>* a, Shared<const uint32_t> queries, int n) {
   constexpr int words = 2 / KV::per_word;
-  Chunk from[words];
-  SKV_UNROLL for (int w = 0; w < words; w++) from[w] = load_chunk(queries, (n * words + w) * 4);
+  Quad from[words];
+  SKV_UNROLL for (int w = 0; w < words; w++) from[w] = load_quad(queries, (n * words + w) * 4);
   SKV_UNROLL for (int i = 0; i < 4 * words; i++) a[i / words].word[i % words] = from[i / 4].word[i % 4];
 }
 
-// What a lane reads of a page: chunks that are under way together.
+// What a lane reads of a page: quads that are under way together.
 template <class KV, int D>
 struct PageReads {
   using W = DecodeShape<KV, D>;
   using L = Layout<KV, D>;
-  Global<const uint32_t> key, value;   // the lane's first chunks
+  Global<const uint32_t> key, value;   // the lane's first quads
   int slots, g, t;                      // live slots of the page, or more; lane = 4 g + t
-  Chunk keys[2][2][W::keys_at_once];    // [slot][half][chunk]
-  Chunk values[W::values_at_once][4];   // [chunk][slot]
+  Quad keys[2][2][W::keys_at_once];    // [slot][half][quad]
+  Quad values[W::values_at_once][4];   // [quad][slot]
 
-  // Chunks c0 … of either half. Of slots that are not there: anything.
+  // Quads c0 … of either half. Of slots that are not there: anything.
   __device__ __forceinline__ void fetch_keys(int c0) {
     SKV_UNROLL for (int i = 0; i < 2; i++)
       SKV_UNROLL for (int c = 0; c < 2 * W::keys_at_once; c++)
         keys[i][c % 2][c / 2] =
-            stream_chunk(key, 2 * i * L::row + W::key_step(c % 2 * W::of_half + c0 + c / 2, t) * 4);
+            stream_quad(key, 2 * i * L::row + W::key_step(c % 2 * W::of_half + c0 + c / 2, t) * 4);
   }
   // Of slots that are not there: the last one's, since nothing times 0 may be NaN.
   __device__ __forceinline__ void fetch_values(int c0) {
     SKV_UNROLL for (int c = 0; c < W::values_at_once; c++)
       SKV_UNROLL for (int i = 0; i < 4; i++)
-        values[c][i] = stream_chunk(value, min(4 * t + i, slots - 1) * L::row + W::value_step(c0 + c, g) * 4);
+        values[c][i] = stream_quad(value, min(4 * t + i, slots - 1) * L::row + W::value_step(c0 + c, g) * 4);
   }
   // Rotates the keys that fetch_keys(c0) has read. shift [2]: of the lane's slots.
   __device__ __forceinline__ void rotate_keys(const Step& s, const int* shift, int c0) {
     SKV_UNROLL for (int i = 0; i < 2; i++)
       SKV_UNROLL for (int c = 0; c < W::keys_at_once; c++) {
-        typename Rotation<KV, D>::Chunks both{{keys[i][0][c], keys[i][1][c]}};
+        typename Rotation<KV, D>::Halves both{{keys[i][0][c], keys[i][1][c]}};
         both = Rotation<KV, D>::rotate(both, shift[i], t + W::key_step(c0 + c, t), s.rope_interleaved, s.inv_freq);
         keys[i][0][c] = both.at[0];
         keys[i][1][c] = both.at[1];
@@ -190,7 +190,7 @@ struct PageReads {
         Pair<KV> a[4];
         load_part_operand<KV>(a, queries, (place * W::products + m) * 32 + threadIdx.x % 32);
         SKV_UNROLL for (int i = 0; i < 2; i++) {
-          const Chunk& key = keys[i][c % 2][c / 2];
+          const Quad& key = keys[i][c % 2][c / 2];
           multiply<KV>(x[i], a, pair_in<KV>(key, 2 * m), pair_in<KV>(key, 2 * m + 1));
         }
       }
@@ -199,7 +199,7 @@ struct PageReads {
 };
 
 // A warp's running softmax. Lane 4 g + t has the maxima and sums of head g of each tile, the latter of the slots it has
-// seen itself, and out of heads 2 t and 2 t + 1: of two neighbouring dims, a quad.
+// seen itself, and out of heads 2 t and 2 t + 1: of two neighbouring dims, four sums.
 template <class KV, int D, int H>
 struct DecodeSoftmax {
   using W = DecodeShape<KV, D>;
@@ -229,8 +229,8 @@ struct DecodeSoftmax {
     const float scales[2] = {__shfl_sync(kFull, scale, 8 * t), __shfl_sync(kFull, scale, 8 * t + 4)};
     SKV_UNROLL for (int i = 0; i < W::registers; i++) out[n][i / 4][i % 4] *= scales[i % 2];
   }
-  // Adds quad r: two dims of a chunk of four slots.
-  __device__ __forceinline__ void add(int r, const Chunk* slots, int pair, const Pair<KV> (*weights)[2]) {
+  // Adds two dims of a quad of four slots: to four sums, the r-th of the lane.
+  __device__ __forceinline__ void add(int r, const Quad* slots, int pair, const Pair<KV> (*weights)[2]) {
     Pair<KV> a[4];
     SKV_UNROLL for (int i = 0; i < 4; i++)
       a[i] = pair_across<KV>(slots[i / 2 * 2], slots[i / 2 * 2 + 1], pair * 2 + i % 2);
@@ -342,7 +342,8 @@ SKV_INLINE void merge_splits(const Split<KV, D, H>& split, const StepScratch& sc
   }
 }
 
-// One function: its stages hand each other sums that live in registers.
+// One function: what it has under way, a page's keys and values, their logits and weights, fills the registers,
+// and all of it is alive across the loop.
 template <class P, class KV, int D, int H>
 __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>::wide && !P::shift_lane ? 3 : 1)
     decode_kernel(Step s, int max_rows) {
@@ -400,10 +401,10 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
       float w[4];  // of slots 4 t …: logits, then weights
       SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = 4 * t + i < read.slots ? x[i / 2][2 * n + i % 2] : -INFINITY;
       if (P::observes_decode && observed && n * kTileHeads + g < split.heads) {
-        Chunk chunk;
-        SKV_UNROLL for (int i = 0; i < 4; i++) chunk.word[i] = F32::encode(w + i);
+        Quad quad;
+        SKV_UNROLL for (int i = 0; i < 4; i++) quad.word[i] = F32::encode(w + i);
         const int64_t logits = scratch.logit(blockIdx.z, h.head, split.g0 + n * kTileHeads + g);
-        store_chunk(global((uint32_t*)s.logits), logits + p * SKV_PAGE + 4 * t, chunk);
+        store_quad(global((uint32_t*)s.logits), logits + p * SKV_PAGE + 4 * t, quad);
       }
       softmax.weigh(n, w, weights[n]);
     }

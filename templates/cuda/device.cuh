@@ -2,7 +2,7 @@
 //
 //   Global<T>, Shared<T>   arrays: plain pointers on the GPU, checked views in the emulation
 //   Arena                  hands a block's dynamic shared memory out, front to back, the same in every thread
-//   Chunk                  four words, 16 bytes, the unit of every wide access
+//   Quad                   four words, 16 bytes, the unit of every wide access
 //   prefetch               a hint: this word is read soon
 //   copy_async …           16 bytes from global to shared memory behind the threads' backs; zeros when not `valid`
 //   arrive_last            where blocks of a launch meet, without waiting
@@ -14,7 +14,7 @@
 
 #include "abi.h"
 
-struct alignas(16) Chunk {
+struct alignas(16) Quad {
   uint32_t word[4];
 };
 
@@ -53,20 +53,18 @@ struct Arena {
   }
 };
 
-SKV_DEVICE_ONLY Chunk load_chunk(const uint32_t* from, int64_t i) {
-  Chunk out;
+SKV_DEVICE_ONLY Quad load_quad(const uint32_t* from, int64_t i) {
+  Quad out;
   *(uint4*)&out = *(const uint4*)(from + i);
   return out;
 }
 // For what is read once: first to leave the caches.
-SKV_DEVICE_ONLY Chunk stream_chunk(const uint32_t* from, int64_t i) {
-  Chunk out;
+SKV_DEVICE_ONLY Quad stream_quad(const uint32_t* from, int64_t i) {
+  Quad out;
   *(uint4*)&out = __ldcs((const uint4*)(from + i));
   return out;
 }
-SKV_DEVICE_ONLY void store_chunk(uint32_t* to, int64_t i, const Chunk& chunk) {
-  *(uint4*)(to + i) = *(const uint4*)&chunk;
-}
+SKV_DEVICE_ONLY void store_quad(uint32_t* to, int64_t i, const Quad& quad) { *(uint4*)(to + i) = *(const uint4*)&quad; }
 
 // Calls a word's line into the second cache.
 SKV_DEVICE_ONLY void prefetch(const uint32_t* from, int64_t i) {

@@ -1,7 +1,6 @@
 // Pages on CUDA, and how a step's rows map onto them. All in 32-bit words.
 //
-//   page   keys   [16 slots][head_dim]   16-byte chunks of a slot lie together: neighbouring threads, neighbouring
-//   chunks
+//   page   keys   [16 slots][head_dim]   neighbouring threads read neighbouring quads of a slot
 //          values [16 slots][head_dim]
 //          lanes  [lane][16 slots] words: position, then what the plan lists, the states last
 #pragma once
@@ -46,14 +45,14 @@ struct Layout {
   static constexpr int row = D / KV::per_word;  // words of a slot's key or value
   static constexpr skv_page_layout at = skv_layout_of(D, 4 / KV::per_word, 0);
   static constexpr int keys = at.keys / 4, values = at.values / 4, lanes = at.lanes / 4;  // where they begin
-  static constexpr int half = values - keys;          // from a slot's key to its value
-  static constexpr int chunks = row / 4;              // 16-byte chunks of a slot's key or value
-  static constexpr int per_chunk = 4 * KV::per_word;  // elements of a chunk
+  static constexpr int half = values - keys;         // from a slot's key to its value
+  static constexpr int quads = row / 4;              // of a slot's key or value
+  static constexpr int per_quad = 4 * KV::per_word;  // elements of a quad
 };
 
 template <class KV>
-SKV_INLINE void decode_chunk(const Chunk& chunk, float* out) {
-  SKV_UNROLL for (int w = 0; w < 4; w++) KV::decode(chunk.word[w], out + w * KV::per_word);
+SKV_INLINE void decode_quad(const Quad& quad, float* out) {
+  SKV_UNROLL for (int w = 0; w < 4; w++) KV::decode(quad.word[w], out + w * KV::per_word);
 }
 
 // A step as kernels see it: skv_step and skv_shape by value, every pointer device memory.

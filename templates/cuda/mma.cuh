@@ -30,18 +30,18 @@ SKV_INLINE Pair<KV> pair_of(float x, float y) {
   return out;
 }
 
-// Elements 2 i and 2 i + 1 of a chunk.
+// Elements 2 i and 2 i + 1 of a quad.
 template <class KV>
-SKV_INLINE Pair<KV> pair_in(const Chunk& chunk, int i) {
+SKV_INLINE Pair<KV> pair_in(const Quad& quad, int i) {
   constexpr int words = 2 / KV::per_word;
   Pair<KV> out;
-  SKV_UNROLL for (int w = 0; w < words; w++) out.word[w] = chunk.word[i * words + w];
+  SKV_UNROLL for (int w = 0; w < words; w++) out.word[w] = quad.word[i * words + w];
   return out;
 }
 
-// Element e of two chunks.
+// Element e of two quads.
 template <class KV>
-SKV_INLINE Pair<KV> pair_across(const Chunk& a, const Chunk& b, int e) {
+SKV_INLINE Pair<KV> pair_across(const Quad& a, const Quad& b, int e) {
   const uint32_t x = a.word[e / KV::per_word], y = b.word[e / KV::per_word];
   Pair<KV> out;
   if (KV::per_word == 1) {

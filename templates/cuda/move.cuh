@@ -10,30 +10,30 @@
 #pragma once
 #include "select.cuh"
 
-constexpr int kMoveChunks = 8;  // a thread's, of a batch
+constexpr int kMoveQuads = 8;  // a thread's, of a batch
 
 template <class P, class KV, int D>
 struct Mover {
   using L = Layout<KV, D>;
-  static constexpr int chunks = 2 * L::chunks;  // of a slot
-  static constexpr int batch = smaller(64, kMoveChunks* kBlockThreads / chunks);
+  static constexpr int quads = 2 * L::quads;  // of a slot
+  static constexpr int batch = smaller(64, kMoveQuads* kBlockThreads / quads);
   static constexpr int words = ceil_div(batch * P::lanes, kBlockThreads);  // of lanes, a thread's
 
   // Moves `count` <= batch survivors: source(j) to dest0 + j.
   template <class Source>
   static __device__ __forceinline__ void move(const Head<KV, D>& h, int count, int dest0, Source source) {
-    Chunk chunk[kMoveChunks];
+    Quad quad[kMoveQuads];
     uint32_t word[words];
     // where the i-th thread's k-th piece lies
-    auto chunk_at = [&](int i, int slot) {
-      return i / L::chunks % 2 * L::half + slot % SKV_PAGE * L::row + i % L::chunks * 4;
+    auto quad_at = [&](int i, int slot) {
+      return i / L::quads % 2 * L::half + slot % SKV_PAGE * L::row + i % L::quads * 4;
     };
     auto lane_at = [&](int i, int slot) { return h.lanes + i * SKV_PAGE + slot % SKV_PAGE; };
-    SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
-      const int i = k * kBlockThreads + threadIdx.x, j = i / chunks;
+    SKV_UNROLL for (int k = 0; k < kMoveQuads; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / quads;
       if (j >= count) continue;
       const int from = source(j);
-      if (from != dest0 + j) chunk[k] = load_chunk(h.page(from / SKV_PAGE), chunk_at(i, from));
+      if (from != dest0 + j) quad[k] = load_quad(h.page(from / SKV_PAGE), quad_at(i, from));
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
@@ -42,9 +42,9 @@ struct Mover {
       word[k] = h.page(from / SKV_PAGE)[lane_at(i % P::lanes, from)];
     }
     __syncthreads();
-    SKV_UNROLL for (int k = 0; k < kMoveChunks; k++) {
-      const int i = k * kBlockThreads + threadIdx.x, j = i / chunks, to = dest0 + j;
-      if (j < count && source(j) != to) store_chunk(h.page(to / SKV_PAGE), chunk_at(i, to), chunk[k]);
+    SKV_UNROLL for (int k = 0; k < kMoveQuads; k++) {
+      const int i = k * kBlockThreads + threadIdx.x, j = i / quads, to = dest0 + j;
+      if (j < count && source(j) != to) store_quad(h.page(to / SKV_PAGE), quad_at(i, to), quad[k]);
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes, to = dest0 + j;
@@ -81,13 +81,13 @@ SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Selection<P>& c, con
 // Moves survivors down and sets the head's length.
 template <class P, class KV, int D>
 SKV_INLINE void move_survivors(const Head<KV, D>& h, const Selection<P>& c, const BlockMemory& m) {
-  int kept = 0, hole = c.live;  // the first slot that leaves
+  int staying = 0, hole = c.live;  // the first slot that leaves
   for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
     const bool stays = c.stays(slot);
-    kept += stays;
+    staying += stays;
     if (!stays && slot < hole) hole = slot;
   }
-  const int leaving = c.live - block_sum(m, kept);
+  const int leaving = c.live - block_sum(m, staying);
   if (leaving == 0) return;
   hole = (int)block_least(m, (uint64_t)hole);
   if (P::shift_lane) shift_survivors(h, c, m);

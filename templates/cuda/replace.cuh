@@ -24,9 +24,9 @@ SKV_INLINE void replace_slot(const Head<KV, D>& h, int hole, int32_t lost) {
   }
   if (hole == last) return;
   const Global<uint32_t> from = h.page(last / SKV_PAGE), to = h.page(hole / SKV_PAGE);
-  for (int i = threadIdx.x; i < 2 * L::chunks; i += kReplaceThreads) {
-    const int at = i / L::chunks * L::half + i % L::chunks * 4;
-    store_chunk(to, at + hole % SKV_PAGE * L::row, load_chunk(from, at + last % SKV_PAGE * L::row));
+  for (int i = threadIdx.x; i < 2 * L::quads; i += kReplaceThreads) {
+    const int at = i / L::quads * L::half + i % L::quads * 4;
+    store_quad(to, at + hole % SKV_PAGE * L::row, load_quad(from, at + last % SKV_PAGE * L::row));
   }
   for (int i = threadIdx.x; i < P::lanes; i += kReplaceThreads) {
     const int at = h.lanes + i * SKV_PAGE;

@@ -56,7 +56,7 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Selection<P>* c, const Bloc
     __syncthreads();
   }
   uint64_t least = ~(uint64_t)0;
-  int kept = 0;
+  int staying = 0;
   for (int base = 0; base < h.live; base += kBlockThreads) {
     const int slot = base + threadIdx.x;
     bool stays = false;
@@ -73,9 +73,9 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Selection<P>* c, const Bloc
     }
     const uint32_t word = __ballot_sync(kFull, stays);
     if (threadIdx.x % 32 == 0) c->flags[slot / 32] = word;
-    kept += stays;
+    staying += stays;
   }
-  c->candidates = h.live - block_sum(m, kept);  // and a barrier: scores and flags are there
+  c->candidates = h.live - block_sum(m, staying);  // and a barrier: scores and flags are there
   return least;
 }
 

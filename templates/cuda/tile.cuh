@@ -27,19 +27,19 @@ SKV_BOTH constexpr int tile_tokens(int rows, int group) { return group < rows ? 
 template <int count, class KV, int D>
 SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int from, int slot0, int end) {
   using L = Layout<KV, D>;
-  constexpr int lanes = L::chunks <= 8 ? 8 : L::chunks <= 16 ? 16 : L::chunks <= 32 ? 32 : 64;  // of a slot
-  constexpr int at_once = kTileThreads / lanes;                                                 // slots, of one page
-  static_assert(L::chunks <= 64 && at_once <= SKV_PAGE && count % SKV_PAGE == 0,
+  constexpr int lanes = L::quads <= 8 ? 8 : L::quads <= 16 ? 16 : L::quads <= 32 ? 32 : 64;  // of a slot
+  constexpr int at_once = kTileThreads / lanes;                                              // slots, of one page
+  static_assert(L::quads <= 64 && at_once <= SKV_PAGE && count % SKV_PAGE == 0,
                 "what is copied at once lies in one page");
-  const int chunk = threadIdx.x % lanes, mine = threadIdx.x / lanes;
+  const int quad = threadIdx.x % lanes, mine = threadIdx.x / lanes;
   int32_t number[count / SKV_PAGE];  // looked up together: a copy that is under way lets no look-up pass
   SKV_UNROLL for (int p = 0; p < count / SKV_PAGE; p++)
     number[p] = h.table[slot0 + p * SKV_PAGE < end ? slot0 / SKV_PAGE + p : 0];
-  if (chunk < L::chunks)
+  if (quad < L::quads)
     SKV_UNROLL for (int i = 0; i < count; i += at_once) {
       const bool there = slot0 + i + mine < end;
-      copy_async(tile, (i + mine) * TileShape<KV, D>::stride + chunk * 4, h.numbered(number[i / SKV_PAGE]),
-                 from + (i % SKV_PAGE + mine) * L::row + chunk * 4, there);
+      copy_async(tile, (i + mine) * TileShape<KV, D>::stride + quad * 4, h.numbered(number[i / SKV_PAGE]),
+                 from + (i % SKV_PAGE + mine) * L::row + quad * 4, there);
     }
 }
 

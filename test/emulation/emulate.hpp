@@ -72,21 +72,21 @@ struct Arena {
 };
 
 template <class View>
-Chunk load_chunk(const View& from, emulate::At at) {
+Quad load_quad(const View& from, emulate::At at) {
   if ((at.i + from.array().offset) % 4)
     emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name->c_str());
-  Chunk out;
+  Quad out;
   for (int w = 0; w < 4; w++) out.word[w] = from[emulate::At(at.i + w, at.place.file, at.place.line)];
   return out;
 }
 template <class View>
-Chunk stream_chunk(const View& from, emulate::At at) {
-  return load_chunk(from, at);
+Quad stream_quad(const View& from, emulate::At at) {
+  return load_quad(from, at);
 }
-inline void store_chunk(const emulate::View<uint32_t>& to, emulate::At at, const Chunk& chunk) {
+inline void store_quad(const emulate::View<uint32_t>& to, emulate::At at, const Quad& quad) {
   if ((at.i + to.array().offset) % 4)
     emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
-  for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = chunk.word[w];
+  for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = quad.word[w];
 }
 
 template <class View>
@@ -100,7 +100,7 @@ inline void copy_async(const emulate::View<uint32_t>& to, emulate::At at, const 
   emulate::Thread& t = emulate::current();
   t.copies.push_back({t.group, [=] {
                         const emulate::Place place = at.place;
-                        store_chunk(to, at, valid ? load_chunk(from, emulate::At(j, place.file, place.line)) : Chunk{});
+                        store_quad(to, at, valid ? load_quad(from, emulate::At(j, place.file, place.line)) : Quad{});
                       }});
 }
 inline void commit_async() { emulate::current().group++; }

@@ -196,7 +196,7 @@ const mistakes: Record<string, [string, RegExp]> = {
   out[threadIdx.x] = global((const float*)here)[0];`,
     /a pointer into no array that the host has named/,
   ],
-  misaligned: [`store_chunk(global((uint32_t*)io.out), threadIdx.x, Chunk{});`, /a wide store to out is not aligned/],
+  misaligned: [`store_quad(global((uint32_t*)io.out), threadIdx.x, Quad{});`, /a wide store to out is not aligned/],
 };
 const wrong = program(Object.fromEntries(Object.entries(mistakes).map(([name, [text]]) => [name, text])));
 

@@ -97,7 +97,10 @@ inline void note_write(Cell& c, const std::string& array, int64_t index, Place p
 struct At {  // an index, and the line that has it
   int64_t i;
   Place place;
-  At(int64_t i, const char* file = __builtin_FILE(), int line = __builtin_LINE()) : i(i), place{file, line} {}
+  At(int64_t i, const char* file = __builtin_FILE(), int line = __builtin_LINE()) : i(i) {
+    place.file = file;
+    place.line = line;
+  }
 };
 
 // What an array's view knows: enough to check an index and to name it.
