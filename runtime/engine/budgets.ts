@@ -2,6 +2,7 @@
 import type { Size } from '../../codegen/ir/nodes.ts';
 import { compactsLater } from '../../codegen/plan/advice.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
+import { TokenClass } from '../contract/records.ts';
 import { checkRatio, valuesOf } from './params.ts';
 import { RequestError } from './types.ts';
 
@@ -106,7 +107,7 @@ export class Budgets {
 
   /** Token classes that the window protects, as bits: how many slots they have depends on the text. */
   get classBits(): number {
-    return this.plan.window.classes.reduce((bits, name) => bits | (name === 'special' ? 1 : 2), 0);
+    return this.plan.window.classes.reduce((bits, name) => bits | TokenClass[name], 0);
   }
 
   /** What to say of a request whose window, `window` slots at its prompt's end, leaves its budget nothing to choose. */
