@@ -5,17 +5,17 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { Child } from './child.ts';
+import type { Child } from './child.ts';
 import { type Answer, startHelper } from './helper.ts';
 import { type Limits, limitRows, limitsOf, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, interleave, median, spread } from './measure.ts';
 import { BUDGET, type Job, floorOf, jobsOf, need, productsOf } from './need.ts';
 import type { SkvSetup, SkvWorked } from './peers/skv.ts';
+import { startSkv } from './peers/start.ts';
 import type { Plot } from './plot.ts';
 import { type Report, type Table, figure, percent } from './report.ts';
 import { mobyDick } from '../eval/text.ts';
@@ -171,10 +171,7 @@ async function startEngine(
     policy,
     params: policy === 'h2o' ? { budget: BUDGET, recent: 128 } : undefined,
   };
-  const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
-  const args = ['--import', 'tsx', script, JSON.stringify(setup)];
-  const child = Child.start(`skv with ${policy}`, process.execPath, args);
-  await child.hear();
+  const { child } = await startSkv(`skv with ${policy}`, setup);
   await child.ask({ prompts: [[0, 64]], count: 4 });
   return child;
 }

@@ -1,6 +1,8 @@
 /** A child process that answers each line it is sent with one line of JSON. Others rest while it works. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 
 const living = new Set<ChildProcess>();
 process.on('exit', () => {
@@ -47,6 +49,12 @@ export class Child {
 
   static start(name: string, command: string, args: string[], env: NodeJS.ProcessEnv = {}): Child {
     return new Child(name, endWithUs(spawn(command, args, { env: { ...process.env, ...env } })));
+  }
+
+  /** A TypeScript file of ours, with one argument: the loader is found from here, whatever the working folder is. */
+  static script(name: string, file: string, argument: object, env: NodeJS.ProcessEnv = {}): Child {
+    const loader = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href;
+    return Child.start(name, process.execPath, ['--import', loader, file, JSON.stringify(argument)], env);
   }
 
   get pid(): number {

@@ -4,15 +4,15 @@
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { LoadedModel } from '../runtime/model/types.ts';
-import { Child } from './child.ts';
+import type { Child } from './child.ts';
 import { machine } from './machine.ts';
 import { costs } from './costs.ts';
 import { type Spread, median, spread } from './measure.ts';
 import type { Work } from './peers/protocol.ts';
 import type { SkvReady, SkvSetup, SkvWorked } from './peers/skv.ts';
+import { startSkv } from './peers/start.ts';
 import type { Plot } from './plot.ts';
 import { type Cell, type Report, type Table, figure, percent, ranged } from './report.ts';
 import { startServer } from './server.ts';
@@ -49,14 +49,7 @@ async function start(
   more: Pick<SkvSetup, 'policy' | 'params'>,
   common: Omit<SkvSetup, 'policy' | 'params'>,
 ): Promise<Running> {
-  const script = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'skv.ts');
-  const child = Child.start(`skv with ${more.policy}`, process.execPath, [
-    '--import',
-    'tsx',
-    script,
-    JSON.stringify({ ...common, ...more }),
-  ]);
-  return { name: more.policy, child, ready: await child.hear<SkvReady>() };
+  return { name: more.policy, ...(await startSkv(`skv with ${more.policy}`, { ...common, ...more })) };
 }
 
 const single = (length: number, count: number): Work => ({ prompts: [[0, length]], count });

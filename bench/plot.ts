@@ -1,5 +1,6 @@
 /** SVG plots through Vega-Lite, without a browser. */
 import type { TopLevelSpec } from 'vega-lite';
+import { wants } from '../toolchain/errors.ts';
 
 export interface Plot {
   /** part of its file name */
@@ -61,7 +62,9 @@ function specOf(plot: Plot): TopLevelSpec {
 }
 
 export async function toSvg(plot: Plot): Promise<string> {
-  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
+  const [vega, { compile }] = await Promise.all([import('vega'), import('vega-lite')]).catch((error) => {
+    throw wants(['vega', 'vega-lite'], 'Drawing a plot', error);
+  });
   const view = new vega.View(vega.parse(compile(specOf(plot)).spec), { renderer: 'none', logLevel: vega.Error });
   try {
     return await view.toSVG();

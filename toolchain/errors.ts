@@ -21,3 +21,10 @@ export class UserError extends Error {
     return `skv: ${this.message}`;
   }
 }
+
+/** A package that only some commands use, and that skv does not bring with it: what to install. Other errors stay as they are. */
+export function wants(packages: readonly string[], purpose: string, error: unknown): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== 'MODULE_NOT_FOUND' && code !== 'ERR_MODULE_NOT_FOUND') return error;
+  return new UserError(`${purpose} needs ${packages.join(' and ')}: npm install ${packages.join(' ')}`);
+}

@@ -1,13 +1,15 @@
 /** The systems under test: what each is called, and how its process starts. */
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { UserError } from '../../toolchain/errors.ts';
 import { Child } from '../child.ts';
 import { compiled } from '../helper.ts';
 import { type Format, requantise } from '../requantise.ts';
 import type { Setup } from './protocol.ts';
 import type { SkvSetup } from './skv.ts';
+import { startSkv } from './start.ts';
 import { int8Model, openvinoPython } from './venv.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -51,7 +53,13 @@ async function ready(child: Child): Promise<Child> {
   return child;
 }
 
-const script = (file: string, setup: Setup): string[] => ['--import', 'tsx', join(here, file), JSON.stringify(setup)];
+/** A file of another system's driver: the package leaves them out. */
+function driver(file: string): string {
+  const path = join(here, file);
+  if (!existsSync(path))
+    throw new UserError('Other systems are measured from a clone of skv, which has their drivers.');
+  return path;
+}
 
 function skv(name: string, more: Pick<SkvSetup, 'policy' | 'ratio' | 'params'>): Subject {
   return {
@@ -59,10 +67,7 @@ function skv(name: string, more: Pick<SkvSetup, 'policy' | 'ratio' | 'params'>):
     maker: 'skv',
     evicts: more.policy !== 'none',
     pools: true,
-    start: (common) => {
-      const setup: SkvSetup = { ...base(common), ...more, pool: common.pool };
-      return ready(Child.start(name, process.execPath, script('skv.ts', setup)));
-    },
+    start: async (common) => (await startSkv(name, { ...base(common), ...more, pool: common.pool })).child,
   };
 }
 
@@ -76,12 +81,9 @@ function llama(format: Format | 'as it is', pinned: boolean, label: string): Sub
     maker: 'llama.cpp',
     matched: format === 'Q8_0' && pinned,
     start: async (common) => {
+      const source = driver('llama-preload.cpp');
       const model = format === 'as it is' ? common.model : requantise(common.model, format);
-      const preload = compiled(
-        'llama',
-        [join(here, 'llama-preload.cpp')],
-        ['-O2', '-std=c++17', '-shared', '-fPIC', '-ldl'],
-      );
+      const preload = compiled('llama', [source], ['-O2', '-std=c++17', '-shared', '-fPIC', '-ldl']);
       if (!clockFolder) {
         const made = (clockFolder = mkdtempSync(join(tmpdir(), 'skv-peer-')));
         process.on('exit', () => rmSync(made, { recursive: true, force: true }));
@@ -92,7 +94,7 @@ function llama(format: Format | 'as it is', pinned: boolean, label: string): Sub
         SKV_PEER_CLOCK: join(clockFolder, `clock-${clocks++}`),
         SKV_PEER_CPUS: pinned ? common.cores.join(',') : '',
       };
-      return ready(Child.start(name, process.execPath, script('llama.ts', { ...base(common), model }), env));
+      return ready(Child.script(name, driver('llama.ts'), { ...base(common), model }, env));
     },
   };
 }
@@ -108,11 +110,12 @@ function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', 
     evicts: evict !== null,
     pools: true,
     start: async (common, progress) => {
+      const genai = driver('genai.py');
       const python = await openvinoPython(progress);
       const model = weights === 'int8' ? await int8Model(common.model, python, progress) : common.model;
       const blocks = common.pool ? Math.floor(common.pool / (32 * common.bytesPerToken)) : 0;
       const setup = { ...base(common), model, kv, evict, blocks };
-      return ready(Child.start(name, python, [join(here, 'genai.py'), JSON.stringify(setup)]));
+      return ready(Child.start(name, python, [genai, JSON.stringify(setup)]));
     },
   };
 }

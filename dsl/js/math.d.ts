@@ -1,6 +1,6 @@
 /**
- * The language's mathematics, runnable on the host. Every operation rounds to f32, and `templates/shared/scalar.hpp` has the same
- * operations in the same order: a policy gives the same bits in JavaScript, in the interpreter and in generated code.
+ * The language's mathematics, runnable on the host. Every operation rounds to f32, and `templates/shared` has the same operations
+ * in the same order (`scalar.hpp`, `vector.hpp`): a policy gives the same bits in JavaScript, in the interpreter and in generated code.
  */
 import type { Vec } from './slot.js';
 /**

@@ -46,8 +46,8 @@ test('dsl/js is the dsl, printed', async () => {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   }
   assert.equal(readdirSync(folder).sort(), Object.keys(files).sort());
-  for (const [name, text] of Object.entries(files))
-    assert.is(readFileSync(join(folder, name), 'utf8'), text, `${name}: UPDATE=1 writes it`);
+  const stale = Object.keys(files).filter((name) => readFileSync(join(folder, name), 'utf8') !== files[name]);
+  assert.equal(stale, [], 'UPDATE=1 writes them');
 });
 
 test('it has the same values', async () => {
