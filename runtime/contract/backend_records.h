@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x7d809489u
+#define SKV_BACKEND_VERSION 0x1c0ec967u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -151,6 +151,7 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
   skv_role_shape shape = {0, 0, 0, 0};
   switch (role) {
     case SKV_T_EMBED:
+    case SKV_T_OUTPUT:
       shape.rows = m->vocab;
       shape.cols = m->width;
       break;
@@ -159,11 +160,8 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.cols = m->width;
       shape.norm = 1;
       break;
-    case SKV_T_OUTPUT:
-      shape.rows = m->vocab;
-      shape.cols = m->width;
-      break;
     case SKV_T_ATTN_NORM:
+    case SKV_T_FFN_NORM:
       shape.rows = 1;
       shape.cols = m->width;
       shape.per_layer = 1;
@@ -175,10 +173,6 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.per_layer = 1;
       break;
     case SKV_T_K:
-      shape.rows = m->kv_heads * m->head_dim;
-      shape.cols = m->width;
-      shape.per_layer = 1;
-      break;
     case SKV_T_V:
       shape.rows = m->kv_heads * m->head_dim;
       shape.cols = m->width;
@@ -189,17 +183,7 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.cols = m->heads * m->head_dim;
       shape.per_layer = 1;
       break;
-    case SKV_T_FFN_NORM:
-      shape.rows = 1;
-      shape.cols = m->width;
-      shape.per_layer = 1;
-      shape.norm = 1;
-      break;
     case SKV_T_GATE:
-      shape.rows = m->ffn;
-      shape.cols = m->width;
-      shape.per_layer = 1;
-      break;
     case SKV_T_UP:
       shape.rows = m->ffn;
       shape.cols = m->width;

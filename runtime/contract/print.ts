@@ -203,6 +203,17 @@ const weightSizes = (['elements', 'bytes'] as const).map((size) =>
 /** A role's shape as a function of the model's record; a role that is not there has no rows. */
 function roleShape(): string[] {
   const product = (of: RoleShape['rows']) => of.map((name) => `m->${snake(name)}`).join(' * ') || '1';
+  const cases = new Map<string, string[]>(); // roles of one shape share a case
+  for (const [role, { rows, cols, perLayer }] of Object.entries(roleShapes)) {
+    const body = [
+      `      shape.rows = ${product(rows)};`,
+      `      shape.cols = ${product(cols)};`,
+      ...(perLayer ? ['      shape.per_layer = 1;'] : []),
+      ...(rows.length === 0 ? ['      shape.norm = 1;'] : []),
+      '      break;',
+    ].join('\n');
+    cases.set(body, [...(cases.get(body) ?? []), role]);
+  }
   return [
     ...comment('What the tensor of a role is to the forward pass.'),
     'typedef struct skv_role_shape {',
@@ -217,14 +228,7 @@ function roleShape(): string[] {
     'static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {',
     '  skv_role_shape shape = {0, 0, 0, 0};',
     '  switch (role) {',
-    ...Object.entries(roleShapes).flatMap(([role, { rows, cols, perLayer }]) => [
-      `    case SKV_T_${upper(role)}:`,
-      `      shape.rows = ${product(rows)};`,
-      `      shape.cols = ${product(cols)};`,
-      ...(perLayer ? ['      shape.per_layer = 1;'] : []),
-      ...(rows.length === 0 ? ['      shape.norm = 1;'] : []),
-      '      break;',
-    ]),
+    ...[...cases].flatMap(([body, roles]) => [...roles.map((role) => `    case SKV_T_${upper(role)}:`), body]),
     '  }',
     '  return shape;',
     '}',
