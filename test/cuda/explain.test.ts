@@ -8,7 +8,8 @@ import type { KernelReport } from '../../cli/kernels.ts';
 import { skv } from '../cli/skv.ts';
 
 const wheels = await installWheels();
-const cuda = ['--target', 'cuda', '--arch', '80,90', '--cuda-path', wheels];
+const rest = ['--arch', '80,90', '--cuda-path', wheels];
+const cuda = ['--target', 'cuda', ...rest];
 
 test('explain: bytes and FLOPs by token, and each kernel’s registers, shared memory and occupancy', async () => {
   const { code, out, err } = await skv('explain', 'h2o', ...cuda, '--json');
@@ -51,7 +52,7 @@ test('explain without a compiler shows the passes and says what to run', async (
 });
 
 test('build: the same, as a table with what ptxas took; both targets in one call', async () => {
-  const { code, out, err } = await skv('build', 'h2o', ...cuda, '--target', 'cpu,cuda', '--report');
+  const { code, out, err } = await skv('build', 'h2o', '--target', 'cpu,cuda', ...rest, '--report');
   assert.is(code, 0, err);
   assert.match(out, /^h2o {2}cpu {2}.*policy\.so/m);
   assert.match(out, /^h2o {2}cuda {2}.*policy\.so {2}[\d.]+ MiB/m);
