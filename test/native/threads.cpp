@@ -25,7 +25,6 @@ static int64_t work(skv::Threads& threads, int sections) {
 int main(int, char** argv) {
   const std::vector<int> cpus = {atoi(argv[1]), atoi(argv[2])};
   skv::Threads threads(2, cpus);
-  threads.adopt_caller();
   for (int items = 0; items < 500; items++) {
     std::atomic<int64_t> sum{0};
     threads.each(items, [&](int32_t item, int32_t) { sum += item + 1; });
@@ -42,7 +41,6 @@ int main(int, char** argv) {
   int64_t done[2];
   auto run = [&](int64_t* items) {
     skv::Threads pool(2, cpus);
-    pool.adopt_caller();
     *items = work(pool, 500);
   };
   std::thread first(run, &done[0]), second(run, &done[1]);
