@@ -1,5 +1,5 @@
 /** An open-loop load: arrivals do not wait for answers, as users do not. */
-import { random } from '../eval/random.ts';
+import { random } from '../codegen/oracle/random.ts';
 
 /** Lengths of prompts or answers: fixed, uniform over a range, or log-normal around a median. */
 export type Lengths =

@@ -3,7 +3,7 @@
  * arXiv:2404.06654) in a real text, none of which is repeated: the beginning of the answer is given, so that a small model
  * is judged by what its cache holds and not by how it likes to answer.
  */
-import { random } from './random.ts';
+import { random } from '../codegen/oracle/random.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import { Engine } from '../runtime/engine/engine.ts';

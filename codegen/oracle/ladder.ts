@@ -4,6 +4,7 @@
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
 import type { HostPolicy } from './host.ts';
+import { random } from './random.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
 import type { Param, Policy } from '../ir/nodes.ts';
@@ -30,17 +31,6 @@ export interface Situation {
   readonly states: Float32Array;
 }
 
-/** A seeded generator of uniform numbers in [0, 1). */
-export function uniform(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x21f0aaad);
-    mixed = Math.imul(mixed ^ (mixed >>> 15), 0x735a2d97);
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 4294967296;
-  };
-}
-
 /** Numbers where arithmetic goes wrong first. */
 const EXTREMES = [0, -0, 1, -1, Number.NaN, Infinity, -Infinity, 1e-45, -1.17549435e-38, 3.4028235e38];
 
@@ -49,7 +39,7 @@ const EXTREMES = [0, -0, 1, -1, Number.NaN, Infinity, -Infinity, 1e-45, -1.17549
  * otherwise all are finite, as a model gives them.
  */
 export function situation(policy: Policy, seed: number, wild = false): Situation {
-  const next = uniform(seed);
+  const next = random(seed);
   const integer = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
   const slots = [1, 2, 15, 16, 17, 33, 50][integer(0, 6)];
   const dim = [16, 64, 80, 128][integer(0, 3)];
@@ -115,7 +105,7 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
 
 /** The situation with states that a sequence can have: `init`, then up to eight observed queries. */
 export function reached(policy: Policy, at: Situation, seed: number): Situation {
-  const next = uniform(~seed);
+  const next = random(~seed);
   const states = Float32Array.from(at.states, (_, i) => policy.states[Math.floor(i / at.slots)].init);
   let now: Situation = { ...at, states };
   for (let queries = Math.floor(next() * 9); queries > 0; queries--) {

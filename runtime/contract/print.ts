@@ -123,6 +123,27 @@ const withVersion = (
 
 const written = (name: string): string => readFileSync(join(here, name), 'utf8');
 
+/** The codes in words. */
+function errorText(): string[] {
+  const { prefix, entries } = c.errorCodes;
+  return [
+    '/* What a code means; codes of the device have words of their own. */',
+    'static inline const char* skv_error_text(int32_t code) {',
+    '  switch (code) {',
+    '    case 0:',
+    '      return "no error";',
+    ...Object.entries(entries).flatMap(([name, [, words]]) => [
+      `    case ${prefix}${upper(name)}:`,
+      `      return "${words}";`,
+    ]),
+    '    default:',
+    '      return "an unknown code";',
+    '  }',
+    '}',
+    '',
+  ];
+}
+
 function records(): string[] {
   return [
     ...head('SKV_RECORDS_H', 'Numbers and records that policies and the engine share.', [
@@ -138,6 +159,7 @@ function records(): string[] {
       define('MAX_LANES', c.MAX_LANES, 'lanes of a page'),
     ]),
     ...[c.kvTypes, c.tokenClasses, c.errorCodes].flatMap(enumOf),
+    ...errorText(),
     ...[c.row, c.hints, c.probe].flatMap(struct),
     '#endif',
     '',

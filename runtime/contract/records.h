@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x693cd342u
+#define SKV_ABI_VERSION 0x46a14333u
 
 #define SKV_PAGE 16       /* slots of a page */
 #define SKV_SEGMENT 256   /* consecutive slots that attention is evaluated for together; merged in order */
@@ -28,10 +28,29 @@ enum {
 
 /* What a policy's functions return: 0, or one of these. */
 enum {
-  SKV_E_SHAPE = 1,     /* the library holds no kernel for this head size, group, or type of keys and values */
-  SKV_E_HEADS = 2,     /* more KV heads than can decide together */
-  SKV_E_DEVICE = 1000, /* + cudaError_t: launches after an error of the device fail until the process ends */
+  /* no kernel for this head size, group or KV type in the library (on CUDA, build with --head-dim and --kv) */
+  SKV_E_SHAPE = 1,
+  /* more KV heads than can decide together */
+  SKV_E_HEADS = 2,
+  /* + cudaError_t: launches after an error of the device fail until the process ends */
+  SKV_E_DEVICE = 1000,
 };
+
+/* What a code means; codes of the device have words of their own. */
+static inline const char* skv_error_text(int32_t code) {
+  switch (code) {
+    case 0:
+      return "no error";
+    case SKV_E_SHAPE:
+      return "no kernel for this head size, group or KV type in the library (on CUDA, build with --head-dim and --kv)";
+    case SKV_E_HEADS:
+      return "more KV heads than can decide together";
+    case SKV_E_DEVICE:
+      return "+ cudaError_t: launches after an error of the device fail until the process ends";
+    default:
+      return "an unknown code";
+  }
+}
 
 /* One sequence's part of one step; written by the engine. */
 typedef struct skv_row {

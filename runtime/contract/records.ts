@@ -26,7 +26,7 @@ export const tokenClasses = enumeration('SKV_CLASS_', "Bits of a token's class."
 export const TokenClass: ValuesOf<typeof tokenClasses> = valuesOf(tokenClasses);
 
 export const errorCodes = enumeration('SKV_E_', "What a policy's functions return: 0, or one of these.", {
-  shape: [1, 'the library holds no kernel for this head size, group, or type of keys and values'],
+  shape: [1, 'no kernel for this head size, group or KV type in the library (on CUDA, build with --head-dim and --kv)'],
   heads: [2, 'more KV heads than can decide together'],
   device: [1000, '+ cudaError_t: launches after an error of the device fail until the process ends'],
 });

@@ -3,7 +3,6 @@
 #include "attend.hpp"
 #include "compact.hpp"
 #include "probe.hpp"
-#include "shared/errors.hpp"
 
 template <class P>
 struct Passes {

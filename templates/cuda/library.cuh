@@ -7,7 +7,6 @@
 #include "observe.cuh"
 #include "prefill.cuh"
 #include "probe.cuh"
-#include "shared/errors.hpp"
 
 template <class KV_, int D_>
 struct Variant {
@@ -173,5 +172,5 @@ static inline int32_t copy_pages(const skv_step* s, const int32_t* pairs, int32_
 }
 
 static inline const char* error_of(int32_t code) {
-  return code >= SKV_E_DEVICE ? device_error(code - SKV_E_DEVICE) : error_text(code);
+  return code >= SKV_E_DEVICE ? device_error(code - SKV_E_DEVICE) : skv_error_text(code);
 }

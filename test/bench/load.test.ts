@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert';
 import { parseMetrics } from '../../bench/client.ts';
 import { type LoadSpec, arrivals, draw, parseLengths } from '../../bench/load.ts';
 import { median } from '../../bench/measure.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type LoadResult, meets, percentiles, saturate } from '../../bench/runload.ts';
 
 const spec: LoadSpec = {

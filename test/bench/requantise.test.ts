@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { dequantise, fromF16, quantise, requantise, toF16 } from '../../bench/requantise.ts';
 import { readGguf } from '../../runtime/model/gguf.ts';
 import { loadModel } from '../../runtime/model/load.ts';

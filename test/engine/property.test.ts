@@ -8,23 +8,12 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Generation } from '../../runtime/engine/types.ts';
 import { tinyModel } from '../oracle/tiny.ts';
-import { outcome, policyNames, randomTokens, smallEngine, tokensOf } from './small.ts';
+import { budgetsOf, outcome, policyNames, randomTokens, smallEngine, tokensOf } from './small.ts';
 
 const model = tinyModel(11, { layers: 1, kvHeads: 2, group: 1, width: 32, ffn: 32, vocab: 64 });
 process.on('exit', () => model.remove());
 const { vocab } = model.shape;
-const budgets: Record<string, Record<string, number>> = {
-  none: {},
-  streaming: { budget: 20 },
-  h2o: { budget: 20, recent: 8 },
-  tova: { budget: 20 },
-  snapkv: { budget: 20, window: 4 },
-  pyramidkv: { budget: 20, window: 4 },
-  adakv: { budget: 20, window: 4 },
-  chunkkv: { budget: 26, window: 4 },
-  knorm: { budget: 20 },
-  keydiff: { budget: 20 },
-};
+const budgets = budgetsOf(20, 4);
 
 const alone = await smallEngine(model, { prefixCache: false });
 const { pageBytes } = alone.stats();

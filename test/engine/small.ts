@@ -4,21 +4,23 @@ import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions, Finished, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
 import type { Tiny } from '../oracle/tiny.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
-/** The shipped policies with budgets that small prompts exceed. */
-export const smallBudgets: Record<string, Record<string, number>> = {
+/** Parameters of every shipped policy for short prompts; windows count positions, as budgets do. */
+export const budgetsOf = (budget: number, window: number): Record<string, Record<string, number>> => ({
   none: {},
-  streaming: { budget: 40 },
-  h2o: { budget: 40, recent: 16 },
-  tova: { budget: 40 },
-  snapkv: { budget: 40, window: 8 },
-  pyramidkv: { budget: 40, window: 8 },
-  adakv: { budget: 40, window: 8 },
-  chunkkv: { budget: 50, window: 8 },
-  knorm: { budget: 40 },
-  keydiff: { budget: 40 },
-};
+  streaming: { budget },
+  h2o: { budget, recent: 2 * window },
+  tova: { budget },
+  snapkv: { budget, window },
+  pyramidkv: { budget, window },
+  adakv: { budget, window },
+  chunkkv: { budget: budget + 10, window }, // a chunk more: it keeps whole ones
+  knorm: { budget },
+  keydiff: { budget },
+});
+/** Budgets that small prompts exceed. */
+export const smallBudgets = budgetsOf(40, 8);
 export const policyNames = Object.keys(smallBudgets);
 let built: Promise<BuiltPolicy[]> | undefined;
 const allPolicies = () => (built ??= Promise.all(policyNames.map((name) => build(shipped(name)!))));

@@ -2,7 +2,7 @@
 import type { Plan } from '../../codegen/plan/types.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { normals } from '../kernels/dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import type { Read, Row, Shape, Step } from '../kernels/driver.ts';
 
 export interface Request {

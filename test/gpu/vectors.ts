@@ -9,7 +9,7 @@
 import { build, shipped } from '../../codegen/build.ts';
 import type { BuiltPolicy, KvType } from '../../codegen/plan/types.ts';
 import { attention, normals, rounded, scaled } from '../kernels/dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type Read, type Shape, type Step, answers, problem, solve } from '../kernels/driver.ts';
 import { type Request, type Rounding, script } from './script.ts';
 
@@ -35,7 +35,7 @@ interface Case {
   requests: Request[];
 }
 
-/** Small budgets, so that short prompts compact often. */
+/** Small budgets, so that short prompts compact often; each ends elsewhere in a page. */
 const params: Record<string, Record<string, number>> = {
   none: {},
   streaming: { budget: 24 },

@@ -12,7 +12,7 @@ import * as assert from 'uvu/assert';
 import { shipped } from '../../codegen/build.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import { normals } from './dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import { cpu, emulated } from './runners.ts';
 

@@ -7,7 +7,7 @@ import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { KvType } from '../../codegen/plan/types.ts';
 import { attention, normals, probabilities, rounded, scaled, weights } from './dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type LayerInput, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 

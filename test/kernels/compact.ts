@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attention, bf16, normals, scaled } from './dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
 

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { against, inputs } from './attention.ts';
 import type { KvType } from '../../codegen/plan/types.ts';
 import { normals, rounded } from './dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type Shape, type Step, drive } from './driver.ts';
 import { emulated } from './runners.ts';
 
@@ -121,7 +121,7 @@ test('a head size that the library does not hold is refused with what to do', ()
   const layers = [{ q: new Float32Array(4 * 96), k: new Float32Array(2 * 96), v: new Float32Array(2 * 96) }];
   assert.throws(
     () => drive(library, 1, other, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),
-    /holds no kernel for this head size, group, or type of keys and values \(on CUDA: build it with --head-dim and --kv\)/,
+    /no kernel for this head size, group or KV type in the library \(on CUDA, build with --head-dim and --kv\)/,
   );
 });
 

@@ -11,7 +11,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { normals } from './dense.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
 import { aarch64, avx2, hasAvx2, missing, plain } from './machines.ts';
 import { includes } from '../../codegen/back/shared/includes.ts';

@@ -18,7 +18,7 @@ const refused = async (on: Runner, policy: string, change: Partial<Shape>): Prom
   return 'runs';
 };
 
-const shapeless = /^driver ended with 3: code 1: the library holds no kernel for this head size, group, or type/;
+const shapeless = /^driver ended with 3: code 1: no kernel for this head size, group or KV type/;
 const crowded = 'driver ended with 3: code 2: more KV heads than can decide together';
 
 function cases(on: Runner, changes: Partial<Shape>[]): void {

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { builtins } from '../../codegen/ir/builtins.ts';
-import { uniform } from '../../codegen/oracle/ladder.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import * as math from '../../dsl/math.ts';
 import type { Vec } from '../../dsl/slot.ts';
 
@@ -19,7 +19,7 @@ function ulp(x: number): number {
 
 /** The largest error over f32 samples, in ulp of the true value. */
 function worst(fn: (x: number) => number, exact: (x: number) => number, sample: (u: number) => number): number {
-  const next = uniform(7);
+  const next = random(7);
   let most = 0;
   for (let i = 0; i < 200_000; i++) {
     const x = f(sample(next()));
@@ -46,7 +46,7 @@ test('sqrt is exact, sigmoid is within 4 ulp, tanh within 2e-7 of 1', () => {
       (u) => (u - 0.5) * 160,
     ) <= 4,
   );
-  const next = uniform(9);
+  const next = random(9);
   for (let i = 0; i < 200_000; i++) {
     const x = f((next() - 0.5) * 2 ** (next() * 12 - 6));
     assert.ok(Math.abs(math.tanh(x) - Math.tanh(x)) <= 2e-7, `tanh(${x})`);
@@ -54,7 +54,7 @@ test('sqrt is exact, sigmoid is within 4 ulp, tanh within 2e-7 of 1', () => {
 });
 
 test('the relative error of pow grows with the exponent it takes, as stated', () => {
-  const next = uniform(3);
+  const next = random(3);
   for (let i = 0; i < 200_000; i++) {
     const x = f(2 ** (next() * 20 - 10));
     const y = f((next() - 0.5) * 20);
@@ -110,7 +110,7 @@ test('the ends of the range', () => {
 const vector = (values: ArrayLike<number>) => Float32Array.from(values) as unknown as Vec;
 
 test('sums over vectors: 16 interleaved parts in index order, then a tree', () => {
-  const next = uniform(11);
+  const next = random(11);
   for (const dim of [16, 64, 80, 96, 128]) {
     const [a, b] = [0, 1].map(() => Float32Array.from({ length: dim }, () => (next() - 0.5) * 10 ** (next() * 6 - 3)));
     const parts = Array.from({ length: 16 }, () => 0);

@@ -1,5 +1,5 @@
 /** Random typed policies: source text that uses every form of the subset, from a seed. */
-import { uniform } from '../../codegen/oracle/ladder.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
 const NUMBERS = ['attn', 'pos', 'age', 'seen', 'live', 'length', 'layer', 'layers', 'head', 'heads'];
 const UNARY = ['exp', 'log', 'sigmoid', 'tanh', 'sqrt', 'abs', 'floor', 'ceil', 'sign'];
@@ -58,7 +58,7 @@ class Draw {
   readonly across: readonly string[];
 
   constructor(seed: number) {
-    this.next = uniform(seed);
+    this.next = random(seed);
     this.states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
     this.across = this.chance(0.5) ? ['level', ...(this.chance(0.5) ? ['anchor'] : [])] : [];
   }

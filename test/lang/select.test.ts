@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { build } from '../../codegen/build.ts';
 import { check } from '../../codegen/front/check.ts';
 import { score } from '../../codegen/ir/interpret.ts';
-import { uniform } from '../../codegen/oracle/ladder.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
 import { quickCompiler } from '../kernels/quick.ts';
 import { drive, type Shape, type Step } from '../kernels/driver.ts';
@@ -59,10 +59,10 @@ interface Case {
 }
 
 function randomCase(seed: number): Case {
-  const next = uniform(seed);
+  const next = random(seed);
   const integer = (low: number, high: number) => low + Math.floor(next() * (high - low + 1));
   const [kvHeads, length] = [integer(1, 3), [1, 5, 15, 16, 17, 40, 64, 100][integer(0, 7)]];
-  const random = () => Float32Array.from({ length: length * kvHeads * headDim }, () => next() - 0.5);
+  const vectors = () => Float32Array.from({ length: length * kvHeads * headDim }, () => next() - 0.5);
   const classes = Array.from({ length }, () => (next() < 0.2 ? integer(1, 3) : 0));
   const window: [number, number] = [integer(0, 3), integer(0, 6)];
   const [budget, prompt] = [integer(0, length + 2), integer(0, length)];
@@ -74,7 +74,7 @@ function randomCase(seed: number): Case {
     window,
     prompt,
     classes,
-    step: { rows: [row], layers: [{ q: random(), k: random(), v: random() }], budgets: [budget], classes },
+    step: { rows: [row], layers: [{ q: vectors(), k: vectors(), v: vectors() }], budgets: [budget], classes },
   };
 }
 

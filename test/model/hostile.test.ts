@@ -6,7 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
 import { ModelError } from '../../runtime/model/types.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { type GgufParts, ggufParts, storedFiles, vocab, writeGguf } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-hostile-'));

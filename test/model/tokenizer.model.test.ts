@@ -4,7 +4,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { mobyDick } from '../../eval/text.ts';
 import { loadModel } from '../../runtime/model/load.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
 const model = await loadModel('smollm2-135m');
 const llama = await getLlama({ build: 'never', gpu: false });

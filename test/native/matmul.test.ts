@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
 /** f32 accumulation over at most 1,536 inputs, relative to the sum of magnitudes. */
 const TOLERANCE = 2e-6;

@@ -16,7 +16,7 @@ import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { aarch64, missing } from '../kernels/machines.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const sources = ['cpu', 'loader'].map((room) => join(root, 'runtime/native', room));

@@ -10,7 +10,7 @@ import type { CompactionEvent } from '../../runtime/engine/types.ts';
 import { type Rule, run } from './forward.ts';
 import * as rules from './rules.ts';
 import { type Tiny, type TinyShape, tinyModel } from './tiny.ts';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 
 /** Scores that come from f32 attention on one side and from doubles on the other agree to about 1e-5 of their size. */
 const TIE = 2e-5;

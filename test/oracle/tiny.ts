@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { Activation, Norm, type RoleName, WeightType } from '../../runtime/contract/records.ts';
 import { countOf, shapeOf } from '../../runtime/contract/roles.ts';

@@ -2,7 +2,7 @@
 import { connect } from 'node:net';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { random } from '../../eval/random.ts';
+import { random } from '../../codegen/oracle/random.ts';
 import { serve, until } from './textual.ts';
 
 const running = await serve({ bodyLimit: 100_000 });

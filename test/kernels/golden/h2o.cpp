@@ -93,7 +93,7 @@ skv_policy table() {
   policy.append = Passes<Policy>::append;
   policy.attend = Passes<Policy>::attend;
   policy.compact = Passes<Policy>::compact;
-  policy.error = error_text;
+  policy.error = skv_error_text;
   return policy;
 }
 
