@@ -1,0 +1,29 @@
+/** The ladder's rung of CUDA: interpreter = CUDA's text, emulated, for a quarter of the random policies. */
+import { test } from 'uvu';
+import { emulateSource } from '../emulation/emulate.ts';
+import { plan } from '../../codegen/plan/plan.ts';
+import { render } from '../../codegen/back/render.ts';
+import { climb, COUNT, folder, randomPolicies, type Rung } from './ladder.ts';
+
+const policies = randomPolicies(Math.ceil(COUNT / 4));
+
+/** CUDA's text of many policies for the emulation: their expressions and probes only. */
+function emulated(batch: readonly Rung[]): Promise<string> {
+  let head = '';
+  const parts = batch.map(({ seed, simple }) => {
+    const text = render(simple, plan(simple, 'cuda', String(seed)))['policy.cu'];
+    const start = text.indexOf('namespace {');
+    head ||= text.slice(0, start);
+    const body = text
+      .slice(start)
+      .replaceAll('skv_policy_entry', `skv_policy_entry_${seed}`)
+      .replace('"cuda"', '"cpu"') // emulated, it takes the addon's arrays, as no library for a GPU could
+      .replace(/return BY_SHAPE\(.*?;/g, 'return (void)step, (void)exec, 0;');
+    return `namespace seed_${seed} {\n${body}}\n`;
+  });
+  return emulateSource(`${head}${parts.join('\n')}`, folder);
+}
+
+climb('CUDA', policies, Math.ceil(policies.length / 2), emulated);
+
+test.run();
