@@ -41,7 +41,7 @@ typedef struct skv_shape {
   int32_t max_rows, max_seqs;                /* most rows of a step; sequences that tables, lengths … have room for */
   int32_t pages;                             /* pages of the pool, the null page included */
   int32_t io_type;                           /* SKV_F32 … of q, k, v and out; the CPU runs SKV_F32 */
-  float scale;                               /* of logits: 1 / sqrt(head_dim) */
+  float scale;                               /* of logits: mostly 1 / sqrt(head_dim) */
   const float* inv_freq;    /* [device] [head_dim / 2] RoPE frequencies (radians per position), scaled */
   int32_t rope_interleaved; /* 1: RoPE rotates dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
 } skv_shape;

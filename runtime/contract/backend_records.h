@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x1d142de6u
+#define SKV_BACKEND_VERSION 0x7c77dacbu
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -119,24 +119,59 @@ static_assert(offsetof(skv_tensor, offset) == 24, "skv_tensor.offset");
 static_assert(offsetof(skv_tensor, bytes) == 32, "skv_tensor.bytes");
 static_assert(sizeof(skv_tensor) == 40, "skv_tensor");
 
+/* What a layer's attention sees and how its queries and keys are rotated. */
+typedef struct skv_layer {
+  int32_t window; /* positions that a query sees, its own included; 0: all before it */
+  int32_t rope;   /* which table of inv_freq */
+} skv_layer;
+static_assert(offsetof(skv_layer, window) == 0, "skv_layer.window");
+static_assert(offsetof(skv_layer, rope) == 4, "skv_layer.rope");
+static_assert(sizeof(skv_layer) == 8, "skv_layer");
+
 /* What the dense model needs to know. */
 typedef struct skv_model {
-  int32_t layers;           /* decoder layers */
-  int32_t width;            /* of the residual stream */
-  int32_t heads;            /* query heads */
-  int32_t kv_heads;         /* a divisor of heads */
-  int32_t head_dim;         /* of queries, keys and values */
-  int32_t ffn;              /* outputs of gate and up */
-  int32_t vocab;            /* tokens */
-  int32_t rope_interleaved; /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
-  int32_t norm;             /* SKV_NORM_…; a backend refuses what it does not have */
-  int32_t activation;       /* SKV_ACT_…, the same */
-  float norm_eps;           /* of the norms */
-  int32_t tensors;          /* entries of tensor */
-  int32_t files;            /* entries of file */
-  const float* inv_freq;    /* [head_dim / 2] radians per position, with RoPE scaling applied */
-  const skv_tensor* tensor; /* [tensors] */
-  const char* const* file;  /* [files] paths */
+  /* decoder layers */
+  int32_t layers;
+  /* of the residual stream */
+  int32_t width;
+  /* query heads */
+  int32_t heads;
+  /* a divisor of heads */
+  int32_t kv_heads;
+  /* of queries, keys and values */
+  int32_t head_dim;
+  /* outputs of gate and up */
+  int32_t ffn;
+  /* tokens */
+  int32_t vocab;
+  /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
+  int32_t rope_interleaved;
+  /* SKV_NORM_…; a backend refuses what it does not have */
+  int32_t norm;
+  /* SKV_ACT_…, the same */
+  int32_t activation;
+  /* of the norms */
+  float norm_eps;
+  /* of the products of queries and keys */
+  float attention_scale;
+  /* logits of attention become cap · tanh(logit / cap); 0: they stay */
+  float attention_cap;
+  /* the same of the logits of tokens */
+  float logit_cap;
+  /* tables of inv_freq */
+  int32_t ropes;
+  /* entries of tensor */
+  int32_t tensors;
+  /* entries of file */
+  int32_t files;
+  /* [ropes][head_dim / 2] radians per position, with RoPE scaling applied; zeros do not rotate */
+  const float* inv_freq;
+  /* [layers] */
+  const skv_layer* layer;
+  /* [tensors] */
+  const skv_tensor* tensor;
+  /* [files] paths */
+  const char* const* file;
 } skv_model;
 
 /* What the tensor of a role is to the forward pass. */

@@ -30,6 +30,12 @@ void each_number(skv_tensor& of, Fn&& fn) {
 }
 
 template <class Fn>
+void each_number(skv_layer& of, Fn&& fn) {
+  fn("window", of.window);
+  fn("rope", of.rope);
+}
+
+template <class Fn>
 void each_number(skv_model& of, Fn&& fn) {
   fn("layers", of.layers);
   fn("width", of.width);
@@ -42,6 +48,9 @@ void each_number(skv_model& of, Fn&& fn) {
   fn("norm", of.norm);
   fn("activation", of.activation);
   fn("normEps", of.norm_eps);
+  fn("attentionScale", of.attention_scale);
+  fn("attentionCap", of.attention_cap);
+  fn("logitCap", of.logit_cap);
 }
 
 template <class Fn>

@@ -48,7 +48,7 @@ const inC = (doc: string, names: readonly string[]): string =>
   names.reduce((text, name) => text.replaceAll(new RegExp(`\\b${name}\\b`, 'g'), snake(name)), doc);
 
 const allNames = [
-  ...[c.row, c.hints, c.probe, c.tensor, c.model, c.config, c.sampler, c.sampled].flatMap(
+  ...[c.row, c.hints, c.probe, c.tensor, c.layer, c.model, c.config, c.sampler, c.sampled].flatMap(
     ({ fields }) => [...fields] as Field[],
   ),
   ...c.buffers,
@@ -278,7 +278,7 @@ function backendRecords(): string[] {
     '  return NULL;',
     '}',
     '',
-    ...[c.tensor, c.model].flatMap(struct),
+    ...[c.tensor, c.layer, c.model].flatMap(struct),
     ...roleShape(),
     ...[c.config, c.sampler, c.sampled, c.stepCounts, sharedArrays].flatMap(struct),
     '#endif',
@@ -304,7 +304,7 @@ function fields(): string[] {
     'namespace skv {',
     '',
     '/* each_number(record, fn) calls fn(name, field) for each number that TypeScript gives. */',
-    ...[c.probe, c.tensor, c.model, c.config, c.stepCounts].flatMap(visit),
+    ...[c.probe, c.tensor, c.layer, c.model, c.config, c.stepCounts].flatMap(visit),
     '/* Calls fn(name, array, elements) for each shared array. */',
     'template <class Fn>',
     'void each_array(const skv_config& c, skv_buffers& of, Fn&& fn) {',

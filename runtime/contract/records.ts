@@ -158,6 +158,11 @@ export const Norm: ValuesOf<typeof norms> = valuesOf(norms);
 export const activations = enumeration('SKV_ACT_', "What the MLP's gate goes through.", { silu: [0] });
 export const Activation: ValuesOf<typeof activations> = valuesOf(activations);
 
+export const layer = record('skv_layer', "What a layer's attention sees and how its queries and keys are rotated.", [
+  { name: 'window', type: 'i32', doc: 'positions that a query sees, its own included; 0: all before it' },
+  { name: 'rope', type: 'i32', doc: 'which table of invFreq' },
+]);
+
 export const model = record('skv_model', 'What the dense model needs to know.', [
   { name: 'layers', type: 'i32', doc: 'decoder layers' },
   { name: 'width', type: 'i32', doc: 'of the residual stream' },
@@ -174,13 +179,18 @@ export const model = record('skv_model', 'What the dense model needs to know.', 
   { name: 'norm', type: 'i32', doc: 'SKV_NORM_…; a backend refuses what it does not have' },
   { name: 'activation', type: 'i32', doc: 'SKV_ACT_…, the same' },
   { name: 'normEps', type: 'f32', doc: 'of the norms' },
+  { name: 'attentionScale', type: 'f32', doc: 'of the products of queries and keys' },
+  { name: 'attentionCap', type: 'f32', doc: 'logits of attention become cap · tanh(logit / cap); 0: they stay' },
+  { name: 'logitCap', type: 'f32', doc: 'the same of the logits of tokens' },
+  { name: 'ropes', type: 'i32', filled: true, doc: 'tables of invFreq' },
   { name: 'tensors', type: 'i32', filled: true, doc: 'entries of tensor' },
   { name: 'files', type: 'i32', filled: true, doc: 'entries of file' },
   {
     name: 'invFreq',
     type: { c: 'const float*' },
-    doc: '[head_dim / 2] radians per position, with RoPE scaling applied',
+    doc: '[ropes][head_dim / 2] radians per position, with RoPE scaling applied; zeros do not rotate',
   },
+  { name: 'layer', type: { c: 'const skv_layer*' }, doc: '[layers]' },
   { name: 'tensor', type: { c: 'const skv_tensor*' }, doc: '[tensors]' },
   { name: 'file', type: { c: 'const char* const*' }, doc: '[files] paths' },
 ]);

@@ -2,7 +2,7 @@
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { NumbersOf } from '../contract/fields.ts';
-import type { Buffers, RoleName, StepCounts, config, model, probe, tensor } from '../contract/records.ts';
+import type { Buffers, RoleName, StepCounts, config, layer, model, probe, tensor } from '../contract/records.ts';
 import { BACKEND_VERSION } from '../contract/versions.ts';
 import { NativeBuildError, ensureNative } from './ensure.ts';
 
@@ -11,10 +11,15 @@ export interface TensorRef extends NumbersOf<typeof tensor> {
   role: RoleName;
 }
 
+/** What a layer's attention sees, and which table of `invFreq` rotates it. */
+export type LayerSpec = NumbersOf<typeof layer>;
+
 /** What the dense model needs to know; read from GGUF or safetensors by runtime/model. */
 export interface ModelSpec extends NumbersOf<typeof model> {
-  /** [headDim / 2], radians per position, scaling applied */
+  /** [tables][headDim / 2], radians per position, scaling applied; a table of zeros does not rotate */
   invFreq: Float32Array;
+  /** [layers] */
+  layer: readonly LayerSpec[];
   tensors: TensorRef[];
   files: string[];
 }

@@ -90,6 +90,10 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const spec = {
     ...dimensions,
     normEps: 1e-5,
+    attentionScale: 1 / Math.sqrt(headDim),
+    attentionCap: 0,
+    logitCap: 0,
+    layer: Array.from({ length: shape.layers }, () => ({ window: 0, rope: 0 })),
     ropeInterleaved: shape.ropeInterleaved,
     norm: Norm.rms,
     activation: Activation.silu,

@@ -34,6 +34,12 @@ std::vector<const char*> pointers(const std::vector<std::string>& strings) {
 void read_model(const Object& from, Config& to) {
   const auto freq = from.Get("invFreq").As<Napi::Float32Array>();
   to.inv_freq.assign(freq.Data(), freq.Data() + freq.ElementLength());
+  const Array layers = from.Get("layer").As<Array>();
+  for (uint32_t i = 0; i < layers.Length(); i++) {
+    skv_layer layer{};
+    read_numbers(layers.Get(i).As<Object>(), layer);
+    to.layers.push_back(layer);
+  }
   const Array tensors = from.Get("tensors").As<Array>();
   for (uint32_t i = 0; i < tensors.Length(); i++) {
     const Object each = tensors.Get(i).As<Object>();
@@ -48,13 +54,20 @@ void read_model(const Object& from, Config& to) {
   skv_model& model = to.values.model;
   read_numbers(from, model);
   model.inv_freq = to.inv_freq.data();
+  model.layer = to.layers.data();
   model.tensors = int32_t(to.tensors.size());
   model.tensor = to.tensors.data();
   model.files = int32_t(to.file_names.size());
   model.file = to.file_names.data();
-  if (model.kv_heads < 1 || model.heads % model.kv_heads || model.head_dim < 2 ||
-      int(to.inv_freq.size()) != model.head_dim / 2)
-    throw Error::New(from.Env(), "the model's heads, KV heads, head size and RoPE frequencies do not fit together");
+  const int half = model.head_dim / 2;
+  if (model.kv_heads < 1 || model.heads % model.kv_heads || half < 1 || to.inv_freq.empty() ||
+      to.inv_freq.size() % half || int(to.layers.size()) != model.layers)
+    throw Error::New(from.Env(),
+                     "the model's heads, KV heads, head size, layers and RoPE frequencies do not fit together");
+  model.ropes = int32_t(to.inv_freq.size()) / half;
+  for (const skv_layer& layer : to.layers)
+    if (layer.rope < 0 || layer.rope >= model.ropes || layer.window < 0)
+      throw Error::New(from.Env(), "a layer's window or table of RoPE frequencies is out of range");
 }
 
 }  // namespace

@@ -16,6 +16,7 @@ struct Config {
   std::vector<std::string> files, policies;
   std::vector<const char*> file_names, policy_names;
   std::vector<skv_tensor> tensors;
+  std::vector<skv_layer> layers;
   std::vector<float> inv_freq;
   std::vector<int32_t> cpus;
 };

@@ -28,6 +28,8 @@ skv_model checked(const skv_model& m) {
   if (m.norm != SKV_NORM_RMS) throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
   if (m.activation != SKV_ACT_SILU)
     throw std::runtime_error("this backend has no activation " + std::to_string(m.activation));
+  if (m.ropes > 1) throw std::runtime_error("this backend has one table of RoPE frequencies");
+  if (m.logit_cap != 0) throw std::runtime_error("this backend has no soft cap of logits");
   return m;
 }
 

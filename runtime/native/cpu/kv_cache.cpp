@@ -1,7 +1,6 @@
 #include "kv_cache.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <stdexcept>
 #include <string>
@@ -21,7 +20,17 @@ int lanes_of(const skv_config& c) {
   return lanes;
 }
 
+/* Refuses a model whose attention is none of the policies' kernels. A window that no sequence reaches is none. */
+void check_attention(const skv_config& c) {
+  if (c.model.attention_cap != 0) throw std::runtime_error("this backend has no soft cap of attention");
+  for (int l = 0; l < c.model.layers; l++)
+    if (c.model.layer[l].window && c.model.layer[l].window < c.table_stride * SKV_PAGE)
+      throw std::runtime_error("this backend has no sliding windows: layer " + std::to_string(l) + " has one of " +
+                               std::to_string(c.model.layer[l].window) + " positions");
+}
+
 skv_shape shape_of(const skv_config& c, const float* inv_freq) {
+  check_attention(c);
   const skv_model& m = c.model;
   skv_shape shape{};
   shape.layers = m.layers;
@@ -38,7 +47,7 @@ skv_shape shape_of(const skv_config& c, const float* inv_freq) {
   shape.max_seqs = c.max_seqs;
   shape.pages = c.pages;
   shape.io_type = SKV_F32;
-  shape.scale = 1.0f / std::sqrt(float(m.head_dim));
+  shape.scale = m.attention_scale;
   shape.inv_freq = inv_freq;
   shape.rope_interleaved = m.rope_interleaved;
   return shape;
