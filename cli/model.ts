@@ -12,11 +12,14 @@ import { UserError } from '../toolchain/errors.ts';
 
 export async function openModel(source: string): Promise<LoadedModel> {
   const line = progressLine(`fetching ${source}`);
+  let model: LoadedModel;
   try {
-    return await loadModel(source, { progress: ({ received, total }) => line.at(received, total) });
+    model = await loadModel(source, { progress: ({ received, total }) => line.at(received, total) });
   } finally {
     line.end();
   }
+  for (const each of model.notes) note(`skv: ${each}`);
+  return model;
 }
 
 /** Tokens of --text FILE, which must have `needed` of them. */

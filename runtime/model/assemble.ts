@@ -33,6 +33,8 @@ export interface AssembledModel {
   readonly spec: ModelSpec;
   readonly maxPosition: number;
   readonly architecture: string;
+  /** what a user should know of the file */
+  readonly notes?: readonly string[];
 }
 
 /** Missing tensors that an error names. */

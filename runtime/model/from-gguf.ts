@@ -5,17 +5,21 @@ import { weightName } from '../contract/weights.ts';
 import { type AssembledModel, type FoundTensor, assemble } from './assemble.ts';
 import type { ModelFacts } from './facts.ts';
 import { familyOf } from './families/index.ts';
-import type { Gguf } from './gguf.ts';
+import type { Gguf, GgufTensor, GgufValue } from './gguf.ts';
+import type { Rope, RopeScaling } from './rope.ts';
+import { Stated, refuseKeys, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
 
 /** Throws a ModelError that names the key or tensor at fault. */
 export function fromGguf(gguf: Gguf): AssembledModel {
   const architecture = gguf.metadata.get('general.architecture');
   const family = familyOf('gguf', architecture, gguf.file);
-  const facts = factsOf(gguf, String(architecture), embeddingRows(gguf, family.tensors));
-  const byName = new Map(gguf.tensors.map((tensor) => [tensor.name, tensor]));
+  const stated = new Stated(gguf.metadata);
+  const tensors = new Stated(new Map(gguf.tensors.map((tensor) => [tensor.name, tensor])));
+  const facts = factsOf({ gguf, stated, tensors }, String(architecture), embeddingRows(gguf, family.tensors));
+  refuseKeys(stated, String(architecture), gguf.file);
   const find = (name: string): FoundTensor | undefined => {
-    const tensor = byName.get(name);
+    const tensor = tensors.get(name);
     if (!tensor) return undefined;
     const [cols, rows = 1, ...rest] = tensor.dims;
     if (rest.some((dim) => dim !== 1))
@@ -34,6 +38,7 @@ export function fromGguf(gguf: Gguf): AssembledModel {
     };
   };
   const spec = assemble(family, facts, { format: 'gguf', where: gguf.file, find });
+  refuseTensors(tensors, family, 'gguf', gguf.file);
   return { spec, maxPosition: facts.maxPosition, architecture: String(architecture) };
 }
 
@@ -43,9 +48,20 @@ function embeddingRows(gguf: Gguf, tensors: readonly { role: string; names: { gg
   return gguf.tensors.find(({ name }) => name === embed)?.dims[1];
 }
 
-function factsOf(gguf: Gguf, architecture: string, vocab: number | undefined): ModelFacts {
-  const value = (key: string) => gguf.metadata.get(`${architecture}.${key}`);
-  const number = (key: string, fallback?: number): number => {
+/** A file, its keys and tensors by name. */
+interface Stating {
+  readonly gguf: Gguf;
+  readonly stated: Stated<GgufValue>;
+  readonly tensors: Stated<GgufTensor>;
+}
+
+/** A number below the architecture. Throws where it is missing and has no fallback. */
+type NumberOf = (key: string, fallback?: number) => number;
+
+function factsOf(from: Stating, architecture: string, vocab: number | undefined): ModelFacts {
+  const { gguf, stated } = from;
+  const value = (key: string) => stated.get(`${architecture}.${key}`);
+  const number: NumberOf = (key, fallback) => {
     const given = value(key) ?? fallback;
     if (typeof given !== 'number' && typeof given !== 'bigint')
       throw new ModelError(
@@ -57,9 +73,9 @@ function factsOf(gguf: Gguf, architecture: string, vocab: number | undefined): M
   const heads = number('attention.head_count');
   const width = number('embedding_length');
   const headDim = number('attention.key_length', width / heads);
-  const scaling = value('rope.scaling.type');
-  if (scaling !== undefined && scaling !== 'none' && scaling !== 'linear')
-    throw new ModelError(`${gguf.file}: RoPE scaling of type ${String(scaling)} is not supported.`);
+  const valueDim = number('attention.value_length', headDim);
+  if (valueDim !== headDim)
+    throw new ModelError(`${gguf.file}: keys of ${headDim} dimensions with values of ${valueDim} are not supported.`);
   return {
     layers: number('block_count'),
     width,
@@ -70,18 +86,33 @@ function factsOf(gguf: Gguf, architecture: string, vocab: number | undefined): M
     vocab: vocab ?? number('vocab_size', 0),
     normEps: number('attention.layer_norm_rms_epsilon'),
     maxPosition: number('context_length'),
-    rope: {
-      base: number('rope.freq_base', 10000),
-      dims: number('rope.dimension_count', headDim),
-      scaling: scaling === 'linear' ? { kind: 'linear', factor: number('rope.scaling.factor') } : undefined,
-      factors: ropeFactors(gguf, headDim / 2),
-    },
+    rope: ropeOf(from, value, number, headDim),
   };
 }
 
+function ropeOf(from: Stating, value: (key: string) => unknown, number: NumberOf, headDim: number): Rope {
+  return {
+    base: number('rope.freq_base', 10000),
+    dims: number('rope.dimension_count', headDim),
+    scaling: ropeScaling(from.gguf, value('rope.scaling.type'), number),
+    factors: ropeFactors(from, headDim / 2),
+  };
+}
+
+/** As llama.cpp has it: a factor without a type is linear, the older key counts where the newer is absent, 0 is no factor. */
+function ropeScaling(gguf: Gguf, type: unknown, number: NumberOf): RopeScaling | undefined {
+  const older = number('rope.scale_linear', 0);
+  const factor = number('rope.scaling.factor', older);
+  if (type !== undefined && type !== 'none' && type !== 'linear')
+    throw new ModelError(`${gguf.file}: RoPE scaling of type ${String(type)} is not supported.`);
+  if (type === 'none' || factor === 0 || factor === 1) return undefined;
+  if (!(factor > 0 && Number.isFinite(factor))) throw new ModelError(`${gguf.file}: RoPE's factor is ${factor}.`);
+  return { kind: 'linear', factor };
+}
+
 /** The tensor rope_freqs.weight, if there is one: divisors of the frequencies. */
-function ropeFactors(gguf: Gguf, expected: number): Float32Array | undefined {
-  const tensor = gguf.tensors.find(({ name }) => name === 'rope_freqs.weight');
+function ropeFactors({ gguf, tensors }: Stating, expected: number): Float32Array | undefined {
+  const tensor = tensors.get('rope_freqs.weight');
   if (!tensor) return undefined;
   const { type, offset, dims } = tensor;
   const [count] = dims;

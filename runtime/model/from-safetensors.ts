@@ -6,6 +6,7 @@ import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import type { RopeScaling } from './rope.ts';
 import type { StoredTensor } from './safetensors.ts';
+import { Stated, refuseSettings, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
 
 /** Types that tensors may be stored as, numbered as GGUF numbers them. */
@@ -20,9 +21,12 @@ export function fromSafetensors(
   const where = `${folder}/config.json`;
   const architecture = String(json.model_type ?? 'none');
   const family = familyOf('stored', architecture, where);
-  const facts = factsOf(family, json, where);
+  const stated = new Stated(new Map(Object.entries(json)));
+  stated.get('model_type');
+  const facts = factsOf(family, stated, where);
+  const unknown = refuseSettings(stated, architecture, where);
   const tied = family.tensors.filter(({ tiedTo }) => tiedTo && facts.tied).map(({ names }) => names.stored);
-  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  const byName = new Stated(new Map(tensors.map((tensor) => [tensor.name, tensor])));
   const find = (name: string): FoundTensor | undefined => {
     const tensor = byName.get(name);
     if (!tensor || tied.includes(name)) return undefined;
@@ -33,19 +37,29 @@ export function fromSafetensors(
     return { type: types[dtype] ?? -1, typeName: dtype, rows, cols, file, offset };
   };
   const spec = assemble(family, facts, { format: 'stored', where: folder, find });
-  return { spec, maxPosition: facts.maxPosition, architecture };
+  refuseTensors(byName, family, 'stored', folder);
+  const notes = unknown.length
+    ? [`${where}: ${unknown.join(', ')}: not known to skv; the forward pass goes on without.`]
+    : [];
+  return { spec, maxPosition: facts.maxPosition, architecture, notes };
 }
 
-function factsOf(family: Family, json: Record<string, unknown>, where: string): ModelFacts {
-  const number = (key: string, fallback?: number, from = json): number => {
-    const value = from[key] ?? fallback;
+/** Names of an activation in config.json. */
+const activations: Readonly<Record<Family['activation'], readonly string[]>> = { silu: ['silu', 'swish'] };
+
+function factsOf(family: Family, stated: Stated<unknown>, where: string): ModelFacts {
+  const number = (key: string, fallback?: number): number => {
+    const value = stated.get(key) ?? fallback;
     if (typeof value !== 'number')
       throw new ModelError(`${where}: ${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
     return value;
   };
-  const rope = ropeParameters(json, where);
+  const rope = ropeParameters(stated, where);
   for (const [key, what] of Object.entries(family.refused))
-    if (json[key] === true) throw new ModelError(`${where}: ${what} are not supported.`);
+    if (stated.get(key) === true) throw new ModelError(`${where}: ${what} are not supported.`);
+  const activation = stated.get('hidden_act') ?? stated.get('hidden_activation') ?? family.activation;
+  if (!activations[family.activation].includes(activation as string))
+    throw new ModelError(`${where}: the activation ${String(activation)} is not supported for ${family.name}.`);
   const heads = number('num_attention_heads');
   const width = number('hidden_size');
   const headDim = number('head_dim', width / heads);
@@ -59,29 +73,50 @@ function factsOf(family: Family, json: Record<string, unknown>, where: string): 
     vocab: number('vocab_size'),
     normEps: number('rms_norm_eps'),
     maxPosition: number('max_position_embeddings'),
-    rope: { base: number('rope_theta', 10000, rope), dims: headDim, scaling: ropeScaling(rope, where) },
-    tied: json.tie_word_embeddings === true,
+    rope: { ...ropeOf(rope, where), dims: headDim },
+    tied: stated.get('tie_word_embeddings') === true,
   };
 }
 
 /** RoPE's base and scaling: together in rope_parameters since transformers 5, apart before. */
-function ropeParameters(json: Record<string, unknown>, where: string): Record<string, unknown> {
-  const { rope_theta, rope_scaling, rope_parameters } = json;
-  const given = rope_parameters ?? rope_scaling ?? {};
+function ropeParameters(stated: Stated<unknown>, where: string): Stated<unknown> {
+  const [rope_theta, scaling, parameters] = ['rope_theta', 'rope_scaling', 'rope_parameters'].map((key) =>
+    stated.get(key),
+  );
+  const given = parameters ?? scaling ?? {};
   if (typeof given !== 'object' || Object.values(given).some((each) => each?.constructor === Object))
     throw new ModelError(
       `${where}: RoPE must have one set of parameters; one for each type of layer is not supported.`,
     );
-  return { rope_theta, ...given };
+  return new Stated(new Map(Object.entries({ ...(rope_theta === undefined ? {} : { rope_theta }), ...given })));
 }
 
-function ropeScaling(scaling: Record<string, unknown>, where: string): RopeScaling | undefined {
-  const kind = scaling.rope_type ?? scaling.type ?? (scaling.factor === undefined ? 'default' : undefined);
-  const number = (key: string): number => {
-    if (typeof scaling[key] !== 'number' || !((scaling[key] as number) > 0))
+/** Keys of RoPE's parameters that say nothing of its angles, or say it in another type of scaling. */
+const idleRope = ['finetuned', 'original_max_position_embeddings', 'partial_rotary_factor'];
+
+/** Throws for a type of scaling, or a key of it, that is not known. */
+function ropeOf(rope: Stated<unknown>, where: string): { base: number; scaling?: RopeScaling } {
+  const number = (key: string, fallback?: number): number => {
+    const value = rope.get(key) ?? fallback;
+    if (typeof value !== 'number' || !(value > 0))
       throw new ModelError(`${where}: RoPE's ${key} must be a positive number.`);
-    return scaling[key] as number;
+    return value;
   };
+  const [newer, older] = [rope.get('rope_type'), rope.get('type')];
+  const kind = newer ?? older ?? (rope.peek('factor') === undefined ? 'default' : 'without rope_type');
+  const found = { base: number('rope_theta', 10000), scaling: ropeScaling(String(kind), number, where) };
+  if (kind === 'default') rope.get('factor'); // which changes nothing there
+  if ((rope.get('partial_rotary_factor') ?? 1) !== 1)
+    throw new ModelError(`${where}: RoPE on a part of a head's dimensions is not supported.`);
+  const left = rope.left().filter(([key, value]) => value !== null && !idleRope.includes(key));
+  if (left.length)
+    throw new ModelError(
+      `${where}: RoPE scaling of type ${String(kind)} with ${left.map(([key]) => key).join(', ')} is not supported.`,
+    );
+  return found;
+}
+
+function ropeScaling(kind: string, number: (key: string) => number, where: string): RopeScaling | undefined {
   if (kind === 'default') return undefined;
   if (kind === 'linear') return { kind, factor: number('factor') };
   if (kind === 'llama3') {
@@ -96,5 +131,5 @@ function ropeScaling(scaling: Record<string, unknown>, where: string): RopeScali
       throw new ModelError(`${where}: RoPE's high_freq_factor must be larger than its low_freq_factor.`);
     return scaled;
   }
-  throw new ModelError(`${where}: RoPE scaling of type ${String(kind)} is not supported; supported: linear, llama3.`);
+  throw new ModelError(`${where}: RoPE scaling of type ${kind} is not supported; supported: linear, llama3.`);
 }

@@ -46,6 +46,7 @@ function assemble(
     architecture: model.architecture,
     spec: model.spec,
     maxPosition: model.maxPosition,
+    notes: model.notes ?? [],
     tokenizer,
     detokenizer: () => tokenizer.detokenizer(),
     hasChatTemplate: template !== undefined,

@@ -41,6 +41,8 @@ export interface LoadedModel {
   /** The prompt text of a conversation. Throws a ModelError when the model has no template. */
   chat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
   readonly hasChatTemplate: boolean;
+  /** what a user should know of the file: what it states and nothing here knows */
+  readonly notes: readonly string[];
 }
 
 /** A model file that cannot be used: what is wrong, where, and what to do. */

@@ -209,3 +209,20 @@ export function storedFiles(): Record<string, Buffer | string> {
     'tokenizer_config.json': JSON.stringify({ eos_token: '<|im_end|>', chat_template: '{{ messages[0].content }}' }),
   };
 }
+
+/** The same folder with more tensors, in F32. */
+export function storedWith(files: Record<string, Buffer | string>, more: Record<string, number[]>, dtype = 'F32') {
+  const old = files['model.safetensors'] as Buffer;
+  const length = Number(old.readBigUInt64LE());
+  const header = JSON.parse(old.subarray(8, 8 + length).toString()) as Record<string, unknown>;
+  const data = [old.subarray(8 + length)];
+  let at = data[0].length;
+  for (const [name, dims] of Object.entries(more)) {
+    const bytes = dims.reduce((a, b) => a * b, 1) * (dtype.endsWith('32') ? 4 : 1);
+    header[name] = { dtype, shape: dims, data_offsets: [at, at + bytes] };
+    data.push(Buffer.alloc(bytes, 1));
+    at += bytes;
+  }
+  const json = Buffer.from(JSON.stringify(header));
+  return { ...files, 'model.safetensors': Buffer.concat([u64(json.length), json, ...data]) } as typeof files;
+}

@@ -122,6 +122,7 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     detokenizer: unsupported,
     chat: unsupported,
     hasChatTemplate: false,
+    notes: [],
   };
   return { shape, invFreq, weights, loaded, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }

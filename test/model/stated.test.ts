@@ -1,0 +1,160 @@
+/** What a model's file states is obeyed or refused by name: keys, settings, RoPE old and new, tensors that nobody asks for. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { loadModel } from '../../runtime/model/load.ts';
+import { ModelError } from '../../runtime/model/types.ts';
+import { type GgufParts, ggufParts, storedFiles, storedWith, writeGguf } from './write.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'skv-stated-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+async function refused(load: Promise<unknown>, says: RegExp, label: string): Promise<void> {
+  const error = await load.then(
+    () => assert.unreachable(`${label}: accepted`),
+    (reason: Error) => reason,
+  );
+  assert.instance(error, ModelError, `${label}: ${(error as Error)?.stack}`);
+  assert.match((error as Error).message, says, label);
+}
+
+function gguf(change: (parts: GgufParts) => void) {
+  const parts = ggufParts();
+  change(parts);
+  const file = join(folder, 'model.gguf');
+  writeFileSync(file, writeGguf(parts));
+  return loadModel(file);
+}
+const keyed = (keys: GgufParts['metadata']) => gguf(({ metadata }) => void Object.assign(metadata, keys));
+
+function stored(config: Record<string, unknown>, tensors: Record<string, number[]> = {}) {
+  const at = mkdtempSync(join(folder, 'stored-'));
+  const files = storedWith(storedFiles(), tensors);
+  files['config.json'] = JSON.stringify({ ...JSON.parse(files['config.json'] as string), ...config });
+  for (const [name, bytes] of Object.entries(files)) writeFileSync(join(at, name), bytes);
+  return loadModel(at);
+}
+
+test('GGUF: a key below the architecture that nobody reads is refused, unless its value changes nothing', async () => {
+  for (const [key, value] of [
+    ['attention.clamp_kqv', 8],
+    ['attention.scale', 0.5],
+    ['attention.causal', false],
+    ['attention.max_alibi_bias', 8],
+    ['attention.key_length_mla', 64],
+    ['final_logit_softcapping', 30],
+    ['logit_scale', 0.25],
+    ['residual_scale', 0.5],
+    ['embedding_scale', 12],
+    ['use_parallel_residual', true],
+    ['rope.scaling.attn_factor', 1.5],
+    ['rope.scaling.yarn_ext_factor', 1],
+    ['a_key_of_next_year', 1],
+  ] as const)
+    await refused(keyed({ [`llama.${key}`]: value }), new RegExp(`llama\\.${key.replaceAll('.', '\\.')} = `), key);
+  await refused(keyed({ 'llama.attention.value_length': 16 }), /keys of 32 dimensions with values of 16/, 'values');
+  const { notes } = await keyed({
+    'llama.vocab_size': 13,
+    'llama.attention.causal': true,
+    'llama.attention.value_length': 32,
+    'llama.final_logit_softcapping': 0,
+    'llama.rope.scaling.attn_factor': 1,
+    'llama.rope.scaling.finetuned': true,
+    'llama.expert_count': 0,
+    'llama.expert_used_count': 0,
+    'general.size_label': 'tiny',
+    'quantize.imatrix.file': 'x.dat',
+    'llamafactory.something': 1,
+  });
+  assert.equal(notes, []);
+});
+
+test('GGUF: RoPE’s factor is linear without a type, also under its older name, and none where the type says none', async () => {
+  const angles = async (keys: GgufParts['metadata']) => (await keyed(keys)).spec.invFreq;
+  const [type, factor, older] = ['llama.rope.scaling.type', 'llama.rope.scaling.factor', 'llama.rope.scale_linear'];
+  const plain = await angles({});
+  const linear = await angles({ [type]: 'linear', [factor]: 4 });
+  assert.equal(
+    linear,
+    plain.map((each) => Math.fround(each / 4)),
+  );
+  assert.equal(await angles({ [factor]: 4 }), linear);
+  assert.equal(await angles({ [older]: 4 }), linear);
+  assert.equal(await angles({ [older]: 2, [factor]: 4 }), linear);
+  for (const none of [{ [type]: 'none', [factor]: 4 }, { [factor]: 0 }, { [type]: 'linear' }])
+    assert.equal(await angles(none), plain);
+  await refused(keyed({ [factor]: -4.5 }), /factor is/, 'negative');
+});
+
+test('GGUF: a tensor that the forward pass does not ask for is refused by name', async () => {
+  const extra = (name: string) => gguf(({ tensors }) => void tensors.push({ name, dims: [64], type: 0 }));
+  for (const name of ['blk.0.ffn_gate_inp.weight', 'blk.2.attn_norm.weight', 'position_embd.weight', 'x.y'])
+    await refused(extra(name), new RegExp(`does not use: ${name.replaceAll('.', '\\.')}\\.`), name);
+  await extra('blk.0.attn_rot_embd.weight');
+});
+
+test('config.json: settings that change the forward pass are obeyed or refused by name', async () => {
+  for (const [config, says] of [
+    [{ hidden_act: 'relu' }, /activation relu/],
+    [{ hidden_activation: 'gelu_pytorch_tanh' }, /gelu_pytorch_tanh/],
+    [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor = 0\.5/],
+    [{ sliding_window: 4096 }, /sliding_window = 4096/],
+    [{ use_sliding_window: true, sliding_window: 4096 }, /use_sliding_window = true, sliding_window = 4096/],
+    [{ layer_types: ['full_attention', 'sliding_attention'] }, /layer_types = /],
+    [{ no_rope_layers: [1, 0] }, /no_rope_layers = \[1,0\]/],
+    [{ final_logit_softcapping: 30 }, /final_logit_softcapping/],
+    [{ attention_multiplier: 0.1 }, /attention_multiplier/],
+    [{ num_local_experts: 8 }, /num_local_experts/],
+    [{ clip_qkv: 8 }, /clip_qkv/],
+    [{ mlp_bias: true }, /bias/],
+  ] as const)
+    await refused(stored(config), says, JSON.stringify(config));
+  const { notes } = await stored({
+    hidden_act: 'silu',
+    use_sliding_window: false,
+    sliding_window: 32768,
+    max_window_layers: 28,
+    layer_types: ['full_attention', 'full_attention'],
+    attention_dropout: 0,
+    torch_dtype: 'bfloat16',
+    transformers_version: '4.40.0',
+    _name_or_path: 'x',
+    pretraining_tp: 1,
+    use_cache: true,
+    bos_token_id: 1,
+    final_logit_softcapping: null,
+  });
+  assert.equal(notes, []);
+  assert.match((await stored({ next_years_key: 3 })).notes.join(), /config\.json: next_years_key: not known/);
+});
+
+test('config.json: a part of RoPE’s scaling that its type does not have is refused', async () => {
+  const linear = { rope_type: 'linear', factor: 2 };
+  const invFreq = async (scaling: Record<string, unknown>) => (await stored({ rope_scaling: scaling })).spec.invFreq;
+  const right = await invFreq(linear);
+  assert.equal(await invFreq({ type: 'linear', factor: 2 }), right);
+  assert.equal(await invFreq({ ...linear, type: 'linear', finetuned: true, attention_factor: null }), right);
+  for (const [scaling, says] of [
+    [{ ...linear, attention_factor: 1.2 }, /linear with attention_factor/],
+    [{ ...linear, mscale: 0.7 }, /linear with mscale/],
+    [{ ...linear, partial_rotary_factor: 0.5 }, /part of a head/],
+    [{ factor: 2 }, /without rope_type/],
+    [{ type: 'su', short_factor: [1], long_factor: [1] }, /type su/],
+    [{ rope_type: 'longrope', short_factor: [1], long_factor: [1] }, /longrope/],
+    [{ type: 'dynamic', factor: 2 }, /dynamic/],
+    [{ type: 'yarn', factor: 2 }, /yarn/],
+  ] as const)
+    await refused(stored({ rope_scaling: scaling }), says, JSON.stringify(scaling));
+});
+
+test('safetensors: tensors that nobody asks for are refused, buffers of other programs are not', async () => {
+  const bias = 'model.layers.0.self_attn.q_proj.bias';
+  await refused(stored({}, { [bias]: [64] }), new RegExp(`does not use: ${bias.replaceAll('.', '\\.')}`), bias);
+  await refused(stored({}, { 'score.weight': [2, 64] }), /score\.weight/, 'a classifier');
+  await stored({}, { 'model.layers.0.self_attn.rotary_emb.inv_freq': [16] });
+  await stored({}, { 'lm_head.weight': [13, 64] }); // tied: transformers leaves it out, too
+});
+
+test.run();
