@@ -177,6 +177,8 @@ export function requantise(path: string, format: Format, folder = join(cacheFold
   if (existsSync(target)) return target;
   mkdirSync(folder, { recursive: true });
   const gguf = readGguf(path);
+  if (Number(gguf.metadata.get('split.count') ?? 1) > 1)
+    throw new ModelError(`${path}: is one part of several; join them first (llama-gguf-split --merge).`);
   const u64 = (n: number) => {
     const bytes = Buffer.alloc(8);
     bytes.writeBigUInt64LE(BigInt(n));

@@ -26,16 +26,8 @@ export function fromGguf(gguf: Gguf): AssembledModel {
       throw new ModelError(
         `${gguf.file}: tensor ${name} has the shape ${tensor.dims.join(' × ')}, a matrix is expected.`,
       );
-    const { type, offset } = tensor;
-    return {
-      type,
-      typeName: weightName(type) ?? `type ${type}`,
-      rows,
-      cols,
-      file: gguf.file,
-      fileSize: gguf.size,
-      offset,
-    };
+    const { type, file, fileSize, offset } = tensor;
+    return { type, typeName: weightName(type) ?? `type ${type}`, rows, cols, file, fileSize, offset };
   };
   const spec = assemble(family, facts, { format: 'gguf', where: gguf.file, find });
   refuseTensors(tensors, family, 'gguf', gguf.file);
@@ -114,11 +106,11 @@ function ropeScaling(gguf: Gguf, type: unknown, number: NumberOf): RopeScaling |
 function ropeFactors({ gguf, tensors }: Stating, expected: number): Float32Array | undefined {
   const tensor = tensors.get('rope_freqs.weight');
   if (!tensor) return undefined;
-  const { type, offset, dims } = tensor;
+  const { type, file, fileSize, offset, dims } = tensor;
   const [count] = dims;
-  if (type !== WeightType.F32 || count !== expected || offset + count * 4 > gguf.size)
+  if (type !== WeightType.F32 || count !== expected || offset + count * 4 > fileSize)
     throw new ModelError(`${gguf.file}: rope_freqs.weight must be ${expected} numbers in F32.`);
-  const bytes = readRange(gguf.file, offset, count * 4);
+  const bytes = readRange(file, offset, count * 4);
   const factors = new Float32Array(bytes.buffer, bytes.byteOffset, count).slice();
   if (factors.some((factor) => !(factor > 0 && Number.isFinite(factor))))
     throw new ModelError(`${gguf.file}: rope_freqs.weight has a factor that is not positive.`);

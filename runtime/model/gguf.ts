@@ -12,6 +12,9 @@ export interface GgufTensor {
   /** fastest-varying dimension first, as the file has it */
   readonly dims: readonly number[];
   readonly type: number;
+  /** which of a split model's files has it, and how long that is */
+  readonly file: string;
+  readonly fileSize: number;
   /** from the start of the file */
   readonly offset: number;
 }
@@ -173,6 +176,7 @@ function parse(cursor: Cursor): Gguf {
     metadata.set(key, cursor.value(cursor.u32(`the type of ${key}`), key));
   }
 
+  const { file, size: fileSize } = cursor;
   const tensors: GgufTensor[] = [];
   const names = new Set<string>();
   for (let i = 0; i < tensorCount; i++) {
@@ -185,7 +189,7 @@ function parse(cursor: Cursor): Gguf {
     if (dims.some((dim) => dim === 0) || dims.reduce((product, dim) => product * dim, 1) > 2 ** 44)
       cursor.fail(`tensor ${name} has the shape ${dims.join(' × ')}`);
     const type = cursor.u32(`the type of ${name}`);
-    tensors.push({ name, dims, type, offset: cursor.count(`the offset of ${name}`, cursor.size) });
+    tensors.push({ name, dims, type, file, fileSize, offset: cursor.count(`the offset of ${name}`, fileSize) });
   }
 
   const alignment = Number(metadata.get('general.alignment') ?? 32);

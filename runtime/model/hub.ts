@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { listFiles } from '@huggingface/hub';
 import { fetchFile } from './download.ts';
+import { partsOf } from './split.ts';
 import { ModelError, type Progress } from './types.ts';
 
 const endpoint = (): string => process.env.HF_ENDPOINT ?? 'https://huggingface.co';
@@ -13,6 +14,12 @@ const hubCache = (): string =>
 /** Files of a safetensors model that are needed to run it. */
 const wanted =
   /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
+
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
+
+/** A GGUF file that holds a model: not the eyes of one, not a matrix of importances. */
+const isModel = (path: string): boolean => /\.gguf$/.test(path) && !/(^|[/_.-])(mmproj|imatrix)/i.test(path);
 
 interface Listed {
   path: string;
@@ -47,22 +54,41 @@ async function list(repo: string): Promise<{ files: Listed[]; commit: string }> 
   return { files, commit: sha ?? 'main' };
 }
 
-/** The snapshot that an earlier pull left, when it has what is asked. */
-function cached(folder: string, file: string | undefined): string | undefined {
+/** The snapshot that an earlier pull left, when it has what is asked: with all parts of a split model. */
+function cached(repo: string, folder: string, file: string | undefined): string | undefined {
   const ref = join(folder, 'refs', 'main');
   if (!existsSync(ref)) return undefined;
   const snapshot = join(folder, 'snapshots', readFileSync(ref, 'utf8').trim());
-  if (file) return existsSync(join(snapshot, file)) ? join(snapshot, file) : undefined;
+  const here = (name: string) => partsOf(name).every((part) => existsSync(join(snapshot, part)));
+  if (file) return here(file) ? join(snapshot, file) : undefined;
   if (!existsSync(snapshot)) return undefined;
-  const names = readdirSync(snapshot);
-  const gguf = names.find((name) => name.endsWith('.gguf'));
-  if (gguf) return join(snapshot, gguf);
-  return names.includes('config.json') &&
-    names.includes('tokenizer.json') &&
-    names.some((name) => name.endsWith('.safetensors'))
-    ? snapshot
-    : undefined;
+  const names = (readdirSync(snapshot, { recursive: true }) as string[]).sort();
+  const ggufs = firstsOf(names).filter(here);
+  if (ggufs.length > 1) throw severalOf(repo, ggufs);
+  if (ggufs.length) return join(snapshot, ggufs[0]);
+  const shards = names.includes(SINGLE) ? [SINGLE] : shardsOf(join(snapshot, INDEX));
+  const needed = ['config.json', 'tokenizer.json', ...shards];
+  return shards.length && needed.every((name) => names.includes(name)) ? snapshot : undefined;
 }
+
+/** Files that an index names; none where there is no index, or none that can be read. */
+function shardsOf(index: string): string[] {
+  try {
+    const { weight_map } = JSON.parse(readFileSync(index, 'utf8')) as { weight_map: Record<string, string> };
+    return Object.values(weight_map);
+  } catch {
+    return [];
+  }
+}
+
+/** GGUF models by their first file. */
+const firstsOf = (paths: readonly string[]): string[] =>
+  paths.filter((path) => isModel(path) && partsOf(path)[0] === path);
+
+const severalOf = (repo: string, paths: readonly string[]): ModelError =>
+  new ModelError(
+    `hf:${repo}: has several GGUF files; name one: ${paths.map((path) => `hf:${repo}:${path}`).join(', ')}`,
+  );
 
 /** Path of a file, or of the snapshot folder of a safetensors model. */
 export async function pullFromHub(
@@ -70,12 +96,12 @@ export async function pullFromHub(
   options: { progress?: Progress; offline?: boolean },
 ): Promise<string> {
   const folder = join(hubCache(), `models--${repo.replace('/', '--')}`);
-  const here = cached(folder, file);
+  const here = cached(repo, folder, file);
   if (here) return here;
   if (options.offline)
     throw new ModelError(`hf:${repo} is not in the cache; run: skv pull hf:${repo}${file ? `:${file}` : ''}`);
   const { files, commit } = await list(repo);
-  const chosen = file ? files.filter((each) => each.path === file) : choose(files, repo);
+  const chosen = file ? withParts(files, file) : choose(files, repo);
   if (chosen.length === 0)
     throw new ModelError(
       `hf:${repo}: has no file ${file}; it has ${
@@ -104,21 +130,25 @@ export async function pullFromHub(
   mkdirSync(dirname(ref), { recursive: true });
   writeFileSync(`${ref}.${process.pid}`, commit);
   renameSync(`${ref}.${process.pid}`, ref); // the last act: a snapshot under its ref is whole
-  return chosen.length === 1 && chosen[0].path.endsWith('.gguf')
-    ? join(snapshot, chosen[0].path)
-    : file
-      ? join(snapshot, file)
-      : snapshot;
+  if (file) return join(snapshot, file);
+  return chosen[0].path.endsWith('.gguf') ? join(snapshot, chosen[0].path) : snapshot;
 }
 
-/** Which files of a repository make the model: its safetensors, or its only GGUF file. */
+/** A file with all parts of its model. Throws a ModelError that names a part that the repository lacks. */
+function withParts(files: readonly Listed[], file: string): Listed[] {
+  const parts = partsOf(file).map((path) => files.find((each) => each.path === path));
+  const missing = partsOf(file).filter((_, i) => !parts[i]);
+  if (missing.length && parts.some((each) => each))
+    throw new ModelError(`${file}: the repository lacks other parts of this model: ${missing.join(', ')}.`);
+  return parts.filter((each) => each !== undefined);
+}
+
+/** Which files of a repository make the model: its safetensors, or its only GGUF model, which may have parts. */
 function choose(files: readonly Listed[], repo: string): Listed[] {
   const stored = files.filter((each) => wanted.test(each.path));
   if (stored.some((each) => each.path.endsWith('.safetensors'))) return stored;
-  const ggufs = files.filter((each) => each.path.endsWith('.gguf'));
-  if (ggufs.length === 1) return ggufs;
-  if (ggufs.length === 0) throw new ModelError(`hf:${repo}: has neither safetensors nor GGUF files.`);
-  throw new ModelError(
-    `hf:${repo}: has several GGUF files; name one: ${ggufs.map((each) => `hf:${repo}:${each.path}`).join(', ')}`,
-  );
+  const firsts = firstsOf(files.map((each) => each.path));
+  if (firsts.length === 1) return withParts(files, firsts[0]);
+  if (firsts.length === 0) throw new ModelError(`hf:${repo}: has neither safetensors nor GGUF files.`);
+  throw severalOf(repo, firsts);
 }

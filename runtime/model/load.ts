@@ -2,11 +2,11 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { Template } from '@huggingface/jinja';
-import { readGguf } from './gguf.ts';
 import { fromGguf } from './from-gguf.ts';
 import { fromSafetensors } from './from-safetensors.ts';
 import { piecesOf } from './pieces.ts';
 import { readSafetensorsFolder } from './safetensors.ts';
+import { nameOf, readGgufModel } from './split.ts';
 import { resolveModel } from './source.ts';
 import type { Progress } from './types.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
@@ -69,14 +69,14 @@ function assemble(
 }
 
 function loadGguf(source: string, path: string): LoadedModel {
-  const gguf = readGguf(path);
+  const gguf = readGgufModel(path);
   const model = fromGguf(gguf);
   const pieces = piecesOf(gguf);
   const eos = [pieces.eos, pieces.eot, ...turnEnds.map((text) => pieces.tokens.indexOf(text))].filter(
     (token) => token !== undefined && token >= 0,
   ) as number[];
   const template = gguf.metadata.get('tokenizer.chat_template');
-  const name = basename(path).replace(/\.gguf$/, '');
+  const name = nameOf(path);
   return assemble(
     source,
     name,

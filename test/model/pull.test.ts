@@ -13,7 +13,7 @@ import { knownModels, knownPackage } from '../../runtime/model/known.ts';
 import { type PackageSource, pullFromPackage } from '../../runtime/model/package.ts';
 import { resolveModel } from '../../runtime/model/source.ts';
 import { ModelError } from '../../runtime/model/types.ts';
-import { ggufParts, storedFiles, writeGguf } from './write.ts';
+import { ggufParts, splitGguf, storedFiles, writeGguf } from './write.ts';
 
 const model = writeGguf(ggufParts());
 const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
@@ -157,6 +157,29 @@ test('hub: what is not there', async () => {
   await refused(resolveModel('hf:ab/c'), /neither safetensors nor GGUF/);
   process.env.HF_ENDPOINT = 'http://127.0.0.1:9';
   await refused(resolveModel('hf:ab/c'), /cannot be reached/);
+});
+
+test('hub: a split model comes whole from the repository, from any of its parts, and never without one', async () => {
+  const parts = splitGguf(ggufParts(), 3);
+  const names = parts.map((_, i) => `Q4/m-0000${i + 1}-of-00003.gguf`);
+  const all = Object.fromEntries(names.map((name, i) => [name, parts[i]]));
+  hub.files = { ...all, 'mmproj-m.gguf': model };
+  assert.is(await resolveModel('hf:ab/c').then((path) => path.endsWith(names[0])), true);
+  assert.is(left().length, 3);
+  const { asked } = hub;
+  const second = await resolveModel(`hf:ab/c:${names[1]}`, { offline: true });
+  assert.is((await loadModel(second)).spec.files.length, 3);
+  assert.is(await resolveModel('hf:ab/c', { offline: true }).then((path) => path.endsWith(names[0])), true);
+  assert.is(hub.asked, asked);
+  process.env.HF_HUB_CACHE = join(home, 'split-hub');
+  delete hub.files[names[2]];
+  await refused(resolveModel(`hf:ab/c:${names[0]}`), /lacks other parts of this model: Q4\/m-00003-of-00003\.gguf/);
+  await refused(resolveModel('hf:ab/c'), /lacks other parts/);
+  hub.files = { ...all, 'n.gguf': model };
+  await refused(resolveModel('hf:ab/c'), /name one: hf:ab\/c:Q4\/m-00001-of-00003\.gguf, hf:ab\/c:n\.gguf$/);
+  await resolveModel('hf:ab/c:n.gguf');
+  assert.ok((await resolveModel('hf:ab/c:Q4/m-00002-of-00003.gguf')).endsWith('m-00002-of-00003.gguf'));
+  await refused(resolveModel('hf:ab/c', { offline: true }), /several GGUF files/);
 });
 
 test('hub: safetensors come with their chat template', async () => {

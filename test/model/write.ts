@@ -127,6 +127,22 @@ export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer
   return Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32), data]);
 }
 
+/** The same model as `count` files, as llama.cpp's splitter writes them: all metadata in the first, tensors in turn. */
+export function splitGguf({ metadata, tensors }: GgufParts, count: number): Buffer[] {
+  const each = Math.ceil(tensors.length / count);
+  return Array.from({ length: count }, (_, i) =>
+    writeGguf({
+      metadata: {
+        ...(i === 0 ? metadata : {}),
+        'split.no': i,
+        'split.count': count,
+        'split.tensors.count': tensors.length,
+      },
+      tensors: tensors.slice(i * each, (i + 1) * each),
+    }),
+  );
+}
+
 /** A safetensors model folder's files. */
 export function storedFiles(): Record<string, Buffer | string> {
   const { width, heads, kvHeads, headDim, ffn, layers } = shape;
