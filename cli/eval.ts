@@ -12,7 +12,9 @@ export function registerEval(
 ): void {
   const evaluate = program
     .command('eval')
-    .description('Judge policies on a text, next to the full cache: likelihood, hidden keys')
+    .description(
+      'Judge policies on a text, next to the full cache: likelihood, hidden keys, and what rounding costs a model',
+    )
     .addHelpText('after', '\nExample:\n  skv eval nll --text book.txt --policy h2o --ratio 0.2');
   const measure = (name: string, description: string, example: string) =>
     [model, ['--policy <policy>', 'name or file (repeatable)', collect, []] as const, param, ratio].reduce<Command>(
@@ -42,4 +44,15 @@ export function registerEval(
     .option('--seed <n>', 'of the numbers', '1')
     .option('--blind', 'ask when the prompt has been compressed, so that no policy sees the question')
     .action((options) => main(async () => (await import('./commands/eval.ts')).evaluateKeys(options)));
+  evaluate
+    .command('kl')
+    .description("What a model's rounding costs: divergence from its own weights with activations in f32")
+    .option(...(model as [string, string]))
+    .option('--text <file>', 'a text; default: Moby Dick')
+    .option('--tokens <n>', 'tokens of it', '1200')
+    .option('--beside <system>', 'llama.cpp: on the same file, which must be GGUF')
+    .option('--threads <n>', 'threads of each system')
+    .option('--json', 'the result as JSON')
+    .addHelpText('after', '\nExample:\n  skv eval kl --model smollm2-135m --beside llama.cpp')
+    .action((options) => main(async () => (await import('./commands/eval.ts')).evaluateKl(options)));
 }

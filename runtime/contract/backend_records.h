@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x7c77dacbu
+#define SKV_BACKEND_VERSION 0x4ab3bd58u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -246,6 +246,7 @@ typedef struct skv_config {
   int32_t max_tokens;        /* of a step */
   int32_t max_copies;        /* of a step */
   int32_t threads;           /* the one that calls included */
+  int32_t exact_activations; /* 1: quantised weights meet activations in f32, slowly; else in int8 */
   int32_t policies;          /* entries of policy */
   const char* const* policy; /* paths of policy libraries; skv_row.policy indexes them */
   const int32_t* cpu;        /* thread i is pinned to cpu[i], when not null */

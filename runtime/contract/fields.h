@@ -63,6 +63,7 @@ void each_number(skv_config& of, Fn&& fn) {
   fn("maxTokens", of.max_tokens);
   fn("maxCopies", of.max_copies);
   fn("threads", of.threads);
+  fn("exactActivations", of.exact_activations);
 }
 
 template <class Fn>

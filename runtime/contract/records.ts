@@ -207,6 +207,11 @@ export const config = record('skv_config', 'What an engine is opened with.', [
   { name: 'maxTokens', type: 'i32', doc: 'of a step' },
   { name: 'maxCopies', type: 'i32', doc: 'of a step' },
   { name: 'threads', type: 'i32', doc: 'the one that calls included' },
+  {
+    name: 'exactActivations',
+    type: 'flag',
+    doc: '1: quantised weights meet activations in f32, slowly; else in int8',
+  },
   { name: 'policies', type: 'i32', filled: true, doc: 'entries of policy' },
   { name: 'policy', type: { c: 'const char* const*' }, doc: 'paths of policy libraries; skv_row.policy indexes them' },
   { name: 'cpu', type: { c: 'const int32_t*' }, doc: 'thread i is pinned to cpu[i], when not null' },

@@ -117,6 +117,7 @@ export class Engine implements EngineApi {
         maxCopies: heads * stride,
         policies: policies.map((policy) => policy.library),
         threads,
+        exactActivations: options.activations === 'f32',
         cpus,
       },
       options.progress,
@@ -263,6 +264,7 @@ export class Engine implements EngineApi {
   /** Takes draw i: the token is reported, and may end the sequence. */
   private accept(sequence: Sequence, i: number): void {
     const event = this.batch.result(i);
+    sequence.request.onLogits?.(this.nativeEngine.logits(i));
     sequence.firstTokenAt ??= performance.now();
     sequence.generated++;
     this.generatedTokens++;

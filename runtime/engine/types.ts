@@ -10,6 +10,8 @@ export interface EngineOptions {
   /** keep this fraction of a sequence's length instead of each policy's budget (--sparse-kv-cache-ratio) */
   ratio?: number;
   kvType?: 'bf16' | 'f32';
+  /** what quantised weights are multiplied with; default int8. f32 is many times slower, and what int8 is judged by */
+  activations?: 'int8' | 'f32';
   /** bytes of the pool; default: a quarter of the memory that is free here, at most what maxSeqs full sequences need */
   kvCacheBytes?: number;
   /** most tokens in one step (--max-num-batched-tokens) */
@@ -64,6 +66,8 @@ export interface GenerateRequest {
   forced?: ArrayLike<number>;
   /** call back after every compaction with what was kept (skv trace) */
   onCompaction?: (event: CompactionEvent) => void;
+  /** call back with the raw logits [vocab] of every token that is drawn or fed, before penalties; at most 32 in a step */
+  onLogits?: (logits: Float32Array) => void;
 }
 
 export interface CompactionEvent {

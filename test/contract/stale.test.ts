@@ -57,6 +57,7 @@ const config = (backend: string): EngineConfig => ({
   maxCopies: 0,
   policies: [],
   threads: 1,
+  exactActivations: false,
   cpus: [],
 });
 

@@ -20,6 +20,7 @@ const config: EngineConfig = {
   maxCopies: 0,
   policies: [library],
   threads: 1,
+  exactActivations: false,
   cpus: [],
 };
 

@@ -37,8 +37,10 @@ int widest_input(const skv_model& m) { return std::max({m.width, m.heads * m.hea
 
 }  // namespace
 
-DenseModel::DenseModel(const skv_model& m, int max_tokens, AttentionIo& io, Threads& threads, const Progress& progress)
+DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, AttentionIo& io, Threads& threads,
+                       const Progress& progress)
     : model_(checked(m)),
+      exact_(exact),
       inv_freq_(m.inv_freq, m.inv_freq + m.head_dim / 2),
       io_(io),
       threads_(threads),
@@ -171,7 +173,7 @@ Activations DenseModel::add_and_norm(const TokenRange& range, bool add_h, const 
   for_tokens(range, [&](int32_t i, int32_t worker) {
     float* x = &x_[(range.first + i) * width];
     if (add_h) add(x, h + i * width, model_.width);
-    float* normed = weights_.plain_after_norm ? h + i * width : &normed_[worker * width];
+    float* normed = exact_ || weights_.plain_after_norm ? h + i * width : &normed_[worker * width];
     normalise(x, gain, normed);
     quantise(a, i, normed);
   });
@@ -209,6 +211,27 @@ void DenseModel::quantise(const Activations& to, int32_t i, const float* x) cons
   if (to.cols % kBlock == 0) isa_->quantise(to, i, x);
 }
 
+/* Row groups [group0, group1) of one matrix, all tokens of `a`. Exact: a group's weights as f32 first. */
+void DenseModel::product(const Output& out, const Activations& a, int tokens, int group0, int group1) const {
+  if (!exact_ || !quantised(out.w->format))
+    return isa_->product(*out.w, a, 0, tokens, group0, group1, out.to, out.stride);
+  Array<float> weights(size_t(out.w->cols) * kRows);
+  std::vector<float> row(out.w->cols);
+  for (int g = group0; g < group1; g++) {
+    const int first = g * kRows, rows = std::min(kRows, out.w->rows - first);
+    for (int r = 0; r < rows; r++) {
+      unpack_row(*out.w, first + r, row.data());
+      for (int c = 0; c < out.w->cols; c++) weights[size_t(c) * kRows + r] = row[c];
+    }
+    Matrix group;
+    group.format = Format::F32;
+    group.rows = rows;
+    group.cols = out.w->cols;
+    group.data = reinterpret_cast<uint8_t*>(weights.data());
+    isa_->product(group, a, 0, tokens, 0, 1, out.to + first, out.stride);
+  }
+}
+
 /* Products of several matrices with the same input: their row groups are dealt out as if they were one matrix. */
 void DenseModel::project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs) {
   int groups = 0;
@@ -223,7 +246,7 @@ void DenseModel::project(const TokenRange& range, const Activations& a, std::ini
     int base = 0; /* of the matrix, among all groups */
     for (const Output& out : outputs) {
       const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
-      if (g0 < g1) isa_->product(*out.w, a, 0, range.n, g0, g1, out.to, out.stride);
+      if (g0 < g1) product(out, a, range.n, g0, g1);
       base += out.w->groups();
     }
   };

@@ -25,8 +25,10 @@ namespace skv {
 
 class DenseModel {
  public:
-  /* Loads the weights. io and threads must outlive this. Throws std::runtime_error. */
-  DenseModel(const skv_model& model, int max_tokens, AttentionIo& io, Threads& threads, const Progress& progress);
+  /* Loads the weights. exact: quantised weights meet activations in f32, which is slow and what int8 is judged by.
+   * io and threads must outlive this. Throws std::runtime_error. */
+  DenseModel(const skv_model& model, int max_tokens, bool exact, AttentionIo& io, Threads& threads,
+             const Progress& progress);
 
   void embed(const int32_t* token, const int32_t* position, int tokens);
   void up_to_attention(int layer, int tokens);
@@ -67,8 +69,10 @@ class DenseModel {
   void rotate(size_t token);
   void quantise(const Activations& to, int32_t i, const float* x) const;
   void project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs);
+  void product(const Output& out, const Activations& a, int tokens, int group0, int group1) const;
 
   const skv_model model_;
+  const bool exact_;
   const std::vector<float> inv_freq_;
   AttentionIo& io_;
   Threads& threads_;

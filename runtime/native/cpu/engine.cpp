@@ -30,7 +30,7 @@ CpuEngine::CpuEngine(const skv_config& c, const Progress& progress)
       shared_(c),
       io_(c.model, c.max_tokens),
       cache_(c, shared_.arrays(), io_, threads_),
-      model_(c.model, c.max_tokens, io_, threads_, progress),
+      model_(c.model, c.max_tokens, c.exact_activations, io_, threads_, progress),
       logit_place_(c.max_tokens),
       last_rows_(c.max_rows),
       sampling_(c.threads),
