@@ -143,6 +143,11 @@ command(
   .option(...threads)
   .option(...cpu)
   .option('--api-key <key>', 'clients must send it (or set SKV_API_KEY)')
+  .option(
+    '--generation-config <use>',
+    'auto: temperature, top_p and the like of the model’s files where a request says nothing; none: without them',
+    'auto',
+  )
   .option('--served-model-name <name>', 'name in the API')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')
   .option('--max-body <size>', 'largest request body', '8MiB')

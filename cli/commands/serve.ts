@@ -1,4 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
+import { samplingText } from '../../runtime/model/generation.ts';
+import type { LoadedModel } from '../../runtime/model/types.ts';
 import { parseBytes, whole } from '../flags.ts';
 import { type EngineFlags, openEngine, openModel } from '../model.ts';
 import { bytes, note } from '../output.ts';
@@ -17,6 +19,7 @@ interface ServeFlags extends EngineFlags {
   shutdownTimeout: string;
   requestTimeout: string;
   logLevel?: string;
+  generationConfig: string;
 }
 
 function seconds(flag: string, text: string): number {
@@ -24,6 +27,16 @@ function seconds(flag: string, text: string): number {
   if (!(text.trim() && value >= 0 && value <= 2_000_000))
     throw new UserError(`--${flag} ${text}: seconds are needed, from 0 to 2000000.`);
   return value;
+}
+
+/** The model with its own defaults of sampling, which a line tells, or without. */
+function sampledAs(use: string, model: LoadedModel): LoadedModel {
+  if (use === 'none') return { ...model, sampling: {} };
+  if (use !== 'auto') throw new UserError(`--generation-config ${use}: auto and none are possible.`);
+  const defaults = samplingText(model.sampling);
+  if (defaults)
+    note(`skv: requests that say nothing are sampled as the model wants: ${defaults} (--generation-config none: not)`);
+  return model;
 }
 
 export async function serve(flags: ServeFlags): Promise<void> {
@@ -45,7 +58,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   if (!names.includes('none')) policies.push(await buildPolicy('none')); // a request may always ask for the full cache
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
-  const model = await openModel(flags.model);
+  const model = sampledAs(flags.generationConfig, await openModel(flags.model));
   const opening = openEngine(model, policies, flags);
   opening.catch(() => {}); // reported below
   // while the engine's threads pack the weights: the server's code and the tokenizer of chats

@@ -6,6 +6,7 @@ import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import type { RopeScaling } from './rope.ts';
 import type { StoredTensor } from './safetensors.ts';
+import { refuseMarks, refuseQuantised } from './quantised.ts';
 import { Stated, refuseSettings, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
 
@@ -16,15 +17,18 @@ const types: Readonly<Record<string, number>> = { F32: WeightType.F32, F16: Weig
 export function fromSafetensors(
   folder: string,
   json: Record<string, unknown>,
-  tensors: readonly StoredTensor[],
+  readTensors: () => StoredTensor[],
 ): AssembledModel {
   const where = `${folder}/config.json`;
   const architecture = String(json.model_type ?? 'none');
   const family = familyOf('stored', architecture, where);
   const stated = new Stated(new Map(Object.entries(json)));
   stated.get('model_type');
+  refuseQuantised((key) => stated.get(key), where);
   const facts = factsOf(family, stated, where);
   const unknown = refuseSettings(stated, architecture, where);
+  const tensors = readTensors();
+  refuseMarks(tensors);
   const tied = family.tensors.filter(({ tiedTo }) => tiedTo && facts.tied).map(({ names }) => names.stored);
   const byName = new Stated(new Map(tensors.map((tensor) => [tensor.name, tensor])));
   const find = (name: string): FoundTensor | undefined => {

@@ -5,10 +5,13 @@ import { Template } from '@huggingface/jinja';
 import { fromGguf } from './from-gguf.ts';
 import { fromSafetensors } from './from-safetensors.ts';
 import { piecesOf } from './pieces.ts';
-import { readSafetensorsFolder } from './safetensors.ts';
+import { insteadOf, readSafetensorsFolder } from './safetensors.ts';
 import { nameOf, readGgufModel } from './split.ts';
 import { resolveModel } from './source.ts';
 import type { Progress } from './types.ts';
+import type { AssembledModel } from './assemble.ts';
+import { endsOf, tokensOf } from './ends.ts';
+import { type Generation, generationOf, ggufGeneration } from './generation.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
 import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
 
@@ -18,22 +21,24 @@ export interface LoadOptions {
   offline?: boolean;
 }
 
-/** Tokens that end a turn in the families served here, if the vocabulary has them. */
-const turnEnds = ['<|im_end|>', '<|eot_id|>', '<|endoftext|>', '<|end_of_text|>', '</s>', '<|end|>'];
-
 /** Loads the header, tokenizer and template of a model; weights are mapped by the engine. Throws ModelError. */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const path = await resolveModel(source, options);
   return statSync(path).isDirectory() ? loadFolder(source, path) : loadGguf(source, path);
 }
 
-function assemble(
-  source: string,
-  name: string,
-  model: ReturnType<typeof fromGguf>,
-  pieces: TokenizerSource,
-  template: string | undefined,
-): LoadedModel {
+interface Parts {
+  source: string;
+  name: string;
+  model: AssembledModel;
+  pieces: TokenizerSource;
+  template: string | undefined;
+  /** what templates call eos_token, which need not be the first end */
+  eos: number | undefined;
+  generation: Generation;
+}
+
+function assemble({ source, name, model, pieces, template, eos, generation }: Parts): LoadedModel {
   if (model.spec.vocab < pieces.tokens.length)
     throw new ModelError(
       `${source}: the tokenizer has ${pieces.tokens.length} tokens, the embedding ${model.spec.vocab}.`,
@@ -46,7 +51,8 @@ function assemble(
     architecture: model.architecture,
     spec: model.spec,
     maxPosition: model.maxPosition,
-    notes: model.notes ?? [],
+    sampling: generation.sampling,
+    notes: [...(model.notes ?? []), ...generation.notes],
     tokenizer,
     detokenizer: () => tokenizer.detokenizer(),
     hasChatTemplate: template !== undefined,
@@ -59,7 +65,7 @@ function assemble(
           messages,
           add_generation_prompt: addGenerationPrompt,
           bos_token: special(pieces.bos),
-          eos_token: special(pieces.eosTokens[0]),
+          eos_token: special(eos),
         });
       } catch (error) {
         throw new ModelError(`${name}: the chat template refuses these messages: ${(error as Error).message}`);
@@ -72,18 +78,18 @@ function loadGguf(source: string, path: string): LoadedModel {
   const gguf = readGgufModel(path);
   const model = fromGguf(gguf);
   const pieces = piecesOf(gguf);
-  const eos = [pieces.eos, pieces.eot, ...turnEnds.map((text) => pieces.tokens.indexOf(text))].filter(
-    (token) => token !== undefined && token >= 0,
-  ) as number[];
+  const named = [pieces.eos, pieces.eot, pieces.eom].filter((token) => token !== undefined);
+  const eosTokens = endsOf(pieces, named);
   const template = gguf.metadata.get('tokenizer.chat_template');
-  const name = nameOf(path);
-  return assemble(
+  return assemble({
     source,
-    name,
+    name: nameOf(path),
     model,
-    { ...pieces, eosTokens: [...new Set(eos)] },
-    typeof template === 'string' ? template : undefined,
-  );
+    pieces: { ...pieces, eosTokens },
+    template: typeof template === 'string' ? template : undefined,
+    eos: eosTokens[0],
+    generation: ggufGeneration(gguf.metadata, gguf.file),
+  });
 }
 
 function readJson(path: string, needed: boolean): Record<string, unknown> {
@@ -119,14 +125,18 @@ function chatTemplate(folder: string, { chat_template: given }: Record<string, u
 }
 
 function loadFolder(source: string, folder: string): LoadedModel {
-  const config = readJson(join(folder, 'config.json'), true);
-  const model = fromSafetensors(folder, config, readSafetensorsFolder(folder));
+  const configFile = join(folder, 'config.json');
+  if (!existsSync(configFile)) throw new ModelError(`${folder}: has no config.json${insteadOf(folder)}.`);
+  const config = readJson(configFile, true);
+  const model = fromSafetensors(folder, config, () => readSafetensorsFolder(folder));
   const tokenizer = readJson(join(folder, 'tokenizer.json'), true);
   const tokenizerConfig = readJson(join(folder, 'tokenizer_config.json'), false);
   const bpe = tokenizer.model as { vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
   if (typeof bpe?.vocab !== 'object') throw new ModelError(`${folder}/tokenizer.json: has no vocabulary.`);
   const added = (tokenizer.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
-  const size = Math.max(...Object.values(bpe.vocab), ...added.map((token) => token.id)) + 1;
+  let size = 0; // a vocabulary is too long for the arguments of Math.max
+  for (const id of Object.values(bpe.vocab)) size = Math.max(size, id + 1);
+  for (const { id } of added) size = Math.max(size, id + 1);
   if (!Number.isInteger(size) || size > 1 << 21)
     throw new ModelError(`${folder}/tokenizer.json: token numbers up to ${size} make no sense.`);
   const tokens = Array.from({ length: size }, () => '');
@@ -140,8 +150,16 @@ function loadFolder(source: string, folder: string): LoadedModel {
     const text = typeof value === 'object' && value !== null ? (value as { content: unknown }).content : value;
     return typeof text === 'string' && text !== '' ? tokens.indexOf(text) : -1; // a token may be called undefined
   };
-  const eos = [config.eos_token_id].flat().filter((id): id is number => typeof id === 'number' && id < size);
-  const named = [tokenizerConfig.eos_token, ...turnEnds].map(idOf).filter((id) => id >= 0);
+  const generationFile = join(folder, 'generation_config.json');
+  const own = existsSync(generationFile); // older models have the same keys in config.json
+  const generation = own ? readJson(generationFile, true) : config;
+  const eos = idOf(tokenizerConfig.eos_token);
+  const named = [
+    ...tokensOf(config.eos_token_id, model.spec.vocab, `${configFile}: eos_token_id`),
+    ...tokensOf(generation.eos_token_id, model.spec.vocab, `${generationFile}: eos_token_id`),
+    ...(eos >= 0 ? [eos] : []),
+  ];
+  const eosTokens = endsOf({ tokens, kinds }, named);
   const first = firstToken(tokenizer.post_processor as PostProcessor | null);
   const bos = idOf(tokenizerConfig.bos_token ?? first);
   const pieces: TokenizerSource = {
@@ -151,9 +169,17 @@ function loadFolder(source: string, folder: string): LoadedModel {
     kinds,
     style: bpe.byte_fallback ? 'spm' : 'byte-level',
     bos: bos >= 0 ? bos : undefined,
-    eosTokens: [...new Set([...eos, ...named])],
+    eosTokens,
     addBos: (tokenizerConfig.add_bos_token ?? (bos >= 0 && idOf(first) === bos)) === true,
     spacePrefix: bpe.byte_fallback === true,
   };
-  return assemble(source, basename(folder), model, pieces, chatTemplate(folder, tokenizerConfig));
+  return assemble({
+    source,
+    name: basename(folder),
+    model,
+    pieces,
+    template: chatTemplate(folder, tokenizerConfig),
+    eos: eos >= 0 ? eos : eosTokens[0],
+    generation: generationOf(generation, own ? generationFile : configFile),
+  });
 }

@@ -36,6 +36,8 @@ export interface Pieces {
   bos?: number;
   eos?: number;
   eot?: number;
+  /** ends a message to a tool */
+  eom?: number;
   addBos: boolean;
   /** a space is put before the text (SPM) */
   spacePrefix: boolean;
@@ -62,11 +64,15 @@ export function piecesOf(gguf: Gguf): Pieces {
 
 const at = (gguf: Gguf, key: string): GgufValue | undefined => gguf.metadata.get(`tokenizer.ggml.${key}`);
 
+/** -1 without a sign: how converters write that there is no such token. */
+const NONE = 2 ** 32 - 1;
+
 /** Number of the token that a key names. */
 function tokenOf(gguf: Gguf, key: string, vocab: number): number | undefined {
   const value = at(gguf, `${key}_token_id`);
   if (value === undefined) return undefined;
   const id = Number(value);
+  if (id === -1 || id === NONE) return undefined;
   if (!Number.isInteger(id) || id < 0 || id >= vocab)
     throw new ModelError(
       `${gguf.file}: tokenizer.ggml.${key}_token_id is ${String(value)}, the vocabulary has ${vocab} tokens.`,
@@ -95,10 +101,10 @@ function vocabularyOf(gguf: Gguf) {
   tokens.forEach((text, id) => {
     if (!(text in vocab)) vocab[text] = id;
   });
-  const [bos, eos, eot] = ['bos', 'eos', 'eot'].map((key) => tokenOf(gguf, key, tokens.length));
+  const [bos, eos, eot, eom] = ['bos', 'eos', 'eot', 'eom'].map((key) => tokenOf(gguf, key, tokens.length));
   return {
     vocab,
-    base: { tokens, kinds, bos, eos, eot },
+    base: { tokens, kinds, bos, eos, eot, eom },
     common: { version: '1.0', truncation: null, padding: null, added_tokens: added, post_processor: null },
   };
 }

@@ -1,5 +1,5 @@
 /** A strict safetensors reader: the JSON header of one file, or of all files of an index. Tensor data stays in the files. */
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ModelError } from './types.ts';
 
@@ -15,19 +15,30 @@ export interface StoredTensor {
 }
 
 const MAX_HEADER = 100 << 20;
+/** Bits of an element. */
 const widths: Record<string, number> = {
-  F64: 8,
-  F32: 4,
-  F16: 2,
-  BF16: 2,
-  I64: 8,
-  I32: 4,
-  I16: 2,
-  I8: 1,
-  U8: 1,
-  BOOL: 1,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
+  F64: 64,
+  F32: 32,
+  F16: 16,
+  BF16: 16,
+  C64: 64,
+  I64: 64,
+  I32: 32,
+  I16: 16,
+  I8: 8,
+  U64: 64,
+  U32: 32,
+  U16: 16,
+  U8: 8,
+  BOOL: 8,
+  F8_E4M3: 8,
+  F8_E5M2: 8,
+  F8_E8M0: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2FNUZ: 8,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  F4: 4,
 };
 
 const isIndex = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -100,7 +111,7 @@ function entryOf(name: string, entry: unknown, bytes: number, fail: Fail) {
   const [from, to] = offsets as [number, number];
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (to < from || to > bytes) fail(`tensor ${name} lies at ${from} … ${to}, the data has ${bytes} bytes`);
-  if (!Number.isSafeInteger(count * width) || count * width !== to - from)
+  if (!Number.isSafeInteger(count * width) || count * width !== 8 * (to - from))
     fail(`tensor ${name} is ${dims.join(' × ')} ${String(dtype)}, but has ${to - from} bytes`);
   return { dtype: dtype as string, shape: dims, from, to };
 }
@@ -110,8 +121,7 @@ export function readSafetensorsFolder(folder: string): StoredTensor[] {
   const single = join(folder, 'model.safetensors');
   if (existsSync(single)) return readSafetensors(single);
   const index = join(folder, 'model.safetensors.index.json');
-  if (!existsSync(index))
-    throw new ModelError(`${folder}: has neither model.safetensors nor model.safetensors.index.json.`);
+  if (!existsSync(index)) throw new ModelError(`${folder}: has no model.safetensors${insteadOf(folder)}.`);
   let map: Record<string, string>;
   try {
     map = JSON.parse(readFileSync(index, 'utf8')).weight_map ?? {};
@@ -127,4 +137,18 @@ export function readSafetensorsFolder(folder: string): StoredTensor[] {
   for (const name of Object.keys(map))
     if (!present.has(name)) throw new ModelError(`${index}: promises tensor ${name}, which is in none of its files.`);
   return found;
+}
+
+/** What a folder without the files that are wanted has instead, and what to do. */
+export function insteadOf(folder: string): string {
+  const names = readdirSync(folder).sort();
+  const of = (pattern: RegExp) => names.filter((name) => pattern.test(name));
+  const [gguf] = of(/\.gguf$/);
+  if (gguf) return `, but GGUF files: give one of them as the model, such as ${join(folder, gguf)}`;
+  const [part] = of(/\.safetensors$/);
+  if (part)
+    return ` and no model.safetensors.index.json that says what ${part} is a part of; download the folder again`;
+  const [pickle] = of(/\.(bin|pth?|ckpt)$/);
+  if (pickle) return `, but ${pickle}: only safetensors and GGUF are read; save the model with safe_serialization`;
+  return ' and no model.safetensors.index.json';
 }

@@ -1,6 +1,7 @@
 /** What runtime/model gives the engine: a model's numbers, its tokenizer and its chat template. */
 import { UserError } from '../../toolchain/errors.ts';
 import type { ModelSpec } from '../native/index.ts';
+import type { SamplingDefaults } from './generation.ts';
 
 export interface Tokenizer {
   readonly vocab: number;
@@ -41,6 +42,8 @@ export interface LoadedModel {
   /** The prompt text of a conversation. Throws a ModelError when the model has no template. */
   chat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
   readonly hasChatTemplate: boolean;
+  /** what stands in where a request does not say how to sample */
+  readonly sampling: SamplingDefaults;
   /** what a user should know of the file: what it states and nothing here knows */
   readonly notes: readonly string[];
 }

@@ -68,7 +68,7 @@ export function generateRequest(
   logprobs: number | undefined,
   choice: number,
 ): GenerateRequest {
-  const { tokenizer } = engine.model;
+  const { tokenizer, sampling: own } = engine.model;
   const stopTokens = [...(body.ignore_eos ? [] : tokenizer.eos), ...(body.stop_token_ids ?? [])];
   const chosen = policyOf(body);
   return {
@@ -78,13 +78,13 @@ export function generateRequest(
     stopTokens,
     priority: body.priority ?? 0,
     sampling: {
-      temperature: body.temperature ?? 1,
-      topP: body.top_p ?? 1,
-      topK: Math.max(0, body.top_k ?? 0),
-      minP: body.min_p ?? 0,
+      temperature: body.temperature ?? own.temperature ?? 1,
+      topP: body.top_p ?? own.topP ?? 1,
+      topK: Math.max(0, body.top_k ?? own.topK ?? 0),
+      minP: body.min_p ?? own.minP ?? 0,
       presencePenalty: body.presence_penalty ?? 0,
       frequencyPenalty: body.frequency_penalty ?? 0,
-      repetitionPenalty: body.repetition_penalty ?? 1,
+      repetitionPenalty: body.repetition_penalty ?? own.repetitionPenalty ?? 1,
       logitBias: biasOf(body, tokenizer.vocab),
       seed: (body.seed ?? Math.floor(Math.random() * 2 ** 48)) + choice,
       logprobs,

@@ -7,7 +7,7 @@ import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
 import { ModelError } from '../../runtime/model/types.ts';
 import { random } from '../../codegen/oracle/random.ts';
-import { type GgufParts, ggufParts, storedFiles, vocab, writeGguf } from './write.ts';
+import { type GgufParts, ggufParts, storedFiles, storedWith, vocab, writeGguf } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-hostile-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -156,10 +156,15 @@ test('safetensors: the right folder loads', async () => {
   assert.is(model.spec.invFreq[0], 1, 'and leaves short ones');
 });
 
+/** Names and types that other programs' quantisation leaves. */
+const marked = (tensors: Record<string, number[]>, dtype: string) =>
+  loadStored((files) => Object.assign(files, storedWith(files, tensors, dtype)));
+const LAYER = 'model.layers.0.self_attn.q_proj';
+
 const stored: [string, () => Promise<unknown>, RegExp][] = [
-  ['no config', () => loadStored((files) => delete files['config.json']), /config.json: is missing/],
+  ['no config', () => loadStored((files) => delete files['config.json']), /has no config.json/],
   ['a config that is not JSON', () => loadStored((files) => (files['config.json'] = '{')), /not JSON/],
-  ['no weights', () => loadStored((files) => delete files['model.safetensors']), /neither/],
+  ['no weights', () => loadStored((files) => delete files['model.safetensors']), /has no model.safetensors/],
   ['no tokenizer', () => loadStored((files) => delete files['tokenizer.json']), /tokenizer.json: is missing/],
   ['another architecture', () => configured({ model_type: 'gpt_neox' }), /gpt_neox/],
   ['biases', () => configured({ attention_bias: true }), /biases/],
@@ -207,6 +212,51 @@ const stored: [string, () => Promise<unknown>, RegExp][] = [
   ['offsets backwards', () => headed((header) => (header['model.norm.weight'].data_offsets = [256, 0])), /lies at/],
   ['a size that is not the shape’s', () => headed((header) => (header['model.norm.weight'].shape = [63])), /but has/],
   ['overlapping tensors', () => headed((header) => (header['model.norm.weight'].data_offsets = [0, 256])), /overlap/],
+  ['GPTQ', () => configured({ quantization_config: { quant_method: 'gptq', bits: 4 } }), /GPTQ \(4 bits\).*GGUF.*bf16/],
+  ['AWQ', () => configured({ quantization_config: { quant_method: 'awq' } }), /with AWQ, which/],
+  ['bitsandbytes', () => configured({ quantization_config: { quant_method: 'bitsandbytes' } }), /with bitsandbytes/],
+  ['FP8', () => configured({ quantization_config: { quant_method: 'fp8', fmt: 'e4m3' } }), /with FP8/],
+  [
+    'compressed-tensors',
+    () => configured({ quantization_config: { quant_method: 'compressed-tensors' } }),
+    /compressed-tensors/,
+  ],
+  ['a method of next year', () => configured({ quantization_config: { quant_method: 'newq' } }), /with newq/],
+  ['MLX', () => configured({ quantization: { group_size: 64, bits: 4 } }), /with MLX \(4 bits\)/],
+  ['MLX by its marks', () => marked({ [`${LAYER}.extra.weight`]: [64, 8] }, 'U32'), /q_proj.*with MLX/],
+  ['GPTQ by its marks', () => marked({ [`${LAYER}.g_idx`]: [64] }, 'I32'), /g_idx.*with GPTQ/],
+  ['AWQ by its marks', () => marked({ [`${LAYER}.qweight`]: [64, 8] }, 'I32'), /GPTQ or AWQ/],
+  ['bitsandbytes by its marks', () => marked({ [`${LAYER}.weight.absmax`]: [64] }, 'F32'), /bitsandbytes/],
+  ['compressed-tensors by its marks', () => marked({ [`${LAYER}.weight_packed`]: [8] }, 'I32'), /compressed-tensors/],
+  ['FP8 by its marks', () => marked({ 'x.weight': [8, 8] }, 'F8_E4M3'), /x\.weight.*with FP8/],
+  [
+    'a folder of GGUF files',
+    () =>
+      loadStored((files) => {
+        for (const name of Object.keys(files)) delete files[name];
+        files['m.gguf'] = '';
+      }),
+    /has no config.json, but GGUF files: give one of them as the model, such as .*m\.gguf/,
+  ],
+  [
+    'pickled weights',
+    () =>
+      loadStored((files) => {
+        delete files['model.safetensors'];
+        files['pytorch_model.bin'] = '';
+      }),
+    /pytorch_model\.bin: only safetensors and GGUF are read/,
+  ],
+  [
+    'a vocabulary of Llama 3’s size for a small embedding',
+    () =>
+      loadStored((files) => {
+        const tokenizer = JSON.parse(files['tokenizer.json'] as string);
+        for (let id = vocab.length; id < 128_256; id++) tokenizer.model.vocab[`w${id}`] = id;
+        files['tokenizer.json'] = JSON.stringify(tokenizer);
+      }),
+    /the tokenizer has 128256 tokens, the embedding 13/,
+  ],
   [
     'a missing tensor',
     () => headed((header) => delete header['model.layers.1.mlp.up_proj.weight']),

@@ -123,6 +123,7 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     chat: unsupported,
     hasChatTemplate: false,
     notes: [],
+    sampling: {},
   };
   return { shape, invFreq, weights, loaded, remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
