@@ -3,16 +3,7 @@
  * said there stands in where a request says nothing; what has no counterpart here is told.
  */
 import type { GgufValue } from './gguf.ts';
-import { ModelError } from './types.ts';
-
-/** Where a request says nothing. */
-export interface SamplingDefaults {
-  readonly temperature?: number;
-  readonly topP?: number;
-  readonly topK?: number;
-  readonly minP?: number;
-  readonly repetitionPenalty?: number;
-}
+import { ModelError, type SamplingDefaults } from './types.ts';
 
 interface Setting {
   readonly to: keyof SamplingDefaults;

@@ -1,7 +1,6 @@
 /** What runtime/model gives the engine: a model's numbers, its tokenizer and its chat template. */
 import { UserError } from '../../toolchain/errors.ts';
 import type { ModelSpec } from '../native/index.ts';
-import type { SamplingDefaults } from './generation.ts';
 
 export interface Tokenizer {
   readonly vocab: number;
@@ -27,6 +26,15 @@ export interface ChatMessage {
   role: string;
   content: string;
   [extra: string]: unknown;
+}
+
+/** How a model wants to be sampled where a request says nothing. */
+export interface SamplingDefaults {
+  readonly temperature?: number;
+  readonly topP?: number;
+  readonly topK?: number;
+  readonly minP?: number;
+  readonly repetitionPenalty?: number;
 }
 
 export interface LoadedModel {
