@@ -35,7 +35,7 @@ test('a group that no tile holds is refused in words', async () => {
   const layers = [inputs(shape, 1, 1)];
   assert.throws(
     () => drive(library, 1, shape, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),
-    /no kernel for this head size, group, or type of keys and values/,
+    /no kernel for this head size, group or KV type/,
   );
 });
 
