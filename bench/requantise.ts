@@ -9,11 +9,16 @@ import { type GgufTensor, readGguf } from '../runtime/model/gguf.ts';
 import { cacheFolder } from '../toolchain/folders.mjs';
 import { ModelError } from '../runtime/model/types.ts';
 import { WeightType } from '../runtime/contract/records.ts';
-import { blockOf, weightName } from '../runtime/contract/weights.ts';
+import { type WeightName, blockOf, typeName, weightName } from '../runtime/contract/weights.ts';
 
 export type Format = 'F16' | 'Q4_0' | 'Q8_0';
 
 const BLOCK = 32;
+
+/** Types that dequantise() knows. */
+const readable: readonly number[] = ['F32', 'F16', 'BF16', 'Q4_0', 'Q4_1', 'Q8_0'].map(
+  (name) => WeightType[name as WeightName],
+);
 
 /** Bytes of 32 weights of a type that can be read. */
 const bytesOf = (type: number): number => (BLOCK / blockOf(type).elements) * blockOf(type).bytes;
@@ -149,8 +154,8 @@ function typeOf({ name, dims, type }: GgufTensor, format: Format): number {
 
 function convert(file: number, tensor: GgufTensor, to: number): Buffer {
   const count = tensor.dims.reduce((a, b) => a * b, 1);
-  if (weightName(tensor.type) === undefined)
-    throw new ModelError(`${tensor.name} has the weight type ${tensor.type}, which cannot be requantised.`);
+  if (!readable.includes(tensor.type))
+    throw new ModelError(`${tensor.name} is stored as ${typeName(tensor.type)}, which cannot be requantised.`);
   const from = bytesOf(tensor.type);
   if (to === tensor.type) {
     const same = Buffer.alloc((count / BLOCK) * from);

@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x4ab3bd58u
+#define SKV_BACKEND_VERSION 0xadd1b958u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -15,7 +15,16 @@ enum {
   SKV_W_F16 = 1,
   SKV_W_Q4_0 = 2,
   SKV_W_Q4_1 = 3,
+  SKV_W_Q5_0 = 6,
+  SKV_W_Q5_1 = 7,
   SKV_W_Q8_0 = 8,
+  SKV_W_Q2_K = 10,
+  SKV_W_Q3_K = 11,
+  SKV_W_Q4_K = 12,
+  SKV_W_Q5_K = 13,
+  SKV_W_Q6_K = 14,
+  SKV_W_IQ4_NL = 20,
+  SKV_W_IQ4_XS = 23,
   SKV_W_BF16 = 30,
 };
 
@@ -27,6 +36,15 @@ enum {
   SKV_ELEMENTS_Q8_0 = 32,
   SKV_ELEMENTS_Q4_0 = 32,
   SKV_ELEMENTS_Q4_1 = 32,
+  SKV_ELEMENTS_Q5_0 = 32,
+  SKV_ELEMENTS_Q5_1 = 32,
+  SKV_ELEMENTS_Q2_K = 256,
+  SKV_ELEMENTS_Q3_K = 256,
+  SKV_ELEMENTS_Q4_K = 256,
+  SKV_ELEMENTS_Q5_K = 256,
+  SKV_ELEMENTS_Q6_K = 256,
+  SKV_ELEMENTS_IQ4_NL = 32,
+  SKV_ELEMENTS_IQ4_XS = 256,
 };
 
 /* Bytes of a block of each type of weights, as files have it. */
@@ -37,6 +55,15 @@ enum {
   SKV_BYTES_Q8_0 = 34,
   SKV_BYTES_Q4_0 = 18,
   SKV_BYTES_Q4_1 = 20,
+  SKV_BYTES_Q5_0 = 22,
+  SKV_BYTES_Q5_1 = 24,
+  SKV_BYTES_Q2_K = 84,
+  SKV_BYTES_Q3_K = 110,
+  SKV_BYTES_Q4_K = 144,
+  SKV_BYTES_Q5_K = 176,
+  SKV_BYTES_Q6_K = 210,
+  SKV_BYTES_IQ4_NL = 18,
+  SKV_BYTES_IQ4_XS = 136,
 };
 
 /* What the norms of a model are. */

@@ -53,7 +53,7 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
       const found = origin.find(own);
       if (found) {
         if (!files.includes(found.file)) files.push(found.file);
-        tensors.push(checked(wanted, own, layer, found, facts, files.indexOf(found.file)));
+        tensors.push({ ...checked(wanted, own, found, facts, origin.format), layer, file: files.indexOf(found.file) });
       } else if (!wanted.tiedTo) missing.push(own);
       else if (facts.tied === false)
         throw new ModelError(`${origin.where}: ${own} is missing, and the model does not tie it to the embedding.`);
@@ -87,15 +87,20 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
   };
 }
 
+/** What to do about a type that cannot be read. */
+const wayOut: Readonly<Record<Format, string>> = {
+  gguf: `Take the same model as Q4_K_M or Q8_0, or convert its F16 or BF16 file with llama-quantize. Types that it reads: ${Object.keys(weightBlocks).join(', ')}.`,
+  stored: 'Take the same model in BF16, F16 or F32, or as a GGUF.',
+};
+
 /** The tensor of a role, if it has the family's shape, a type that can be read, and lies in its file. */
 function checked(
   { role }: FamilyTensor,
   name: string,
-  layer: number,
   found: FoundTensor,
   facts: ModelFacts,
-  file: number,
-): TensorRef {
+  format: Format,
+): Omit<TensorRef, 'layer' | 'file'> {
   const fail = (what: string): never => {
     throw new ModelError(`${found.file}: tensor ${name} ${what}`);
   };
@@ -103,13 +108,12 @@ function checked(
   const [rows, cols] = shapeOf(role, facts);
   if (found.rows !== rows || found.cols !== cols)
     fail(`is ${found.rows} × ${found.cols}, the model's numbers make it ${rows} × ${cols}.`);
-  if (weightName(type) === undefined)
-    fail(`is stored as ${typeName}; supported are ${Object.keys(weightBlocks).join(', ')}.`);
+  if (weightName(type) === undefined) fail(`is stored as ${typeName}, which skv does not read. ${wayOut[format]}`);
   const block = blockOf(type);
   if (cols % block.elements !== 0)
     fail(`has ${cols} columns, which ${typeName} cannot divide into blocks of ${block.elements}.`);
   const bytes = ((rows * cols) / block.elements) * block.bytes;
   if (fileSize !== undefined && offset + bytes > fileSize)
     fail(`needs ${bytes} bytes at ${offset}, the file has ${fileSize}. It is cut short; download it again.`);
-  return { role, layer, type, rows, cols, file, offset, bytes };
+  return { role, type, rows, cols, offset, bytes };
 }

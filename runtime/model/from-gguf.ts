@@ -1,7 +1,7 @@
 /** A GGUF file → ModelSpec: its metadata as numbers, its tensors by name. */
 import { closeSync, openSync, readSync } from 'node:fs';
 import { WeightType } from '../contract/records.ts';
-import { weightName } from '../contract/weights.ts';
+import { typeName } from '../contract/weights.ts';
 import { type AssembledModel, type FoundTensor, assemble } from './assemble.ts';
 import type { ModelFacts } from './facts.ts';
 import { familyOf } from './families/index.ts';
@@ -27,7 +27,7 @@ export function fromGguf(gguf: Gguf): AssembledModel {
         `${gguf.file}: tensor ${name} has the shape ${tensor.dims.join(' × ')}, a matrix is expected.`,
       );
     const { type, file, fileSize, offset } = tensor;
-    return { type, typeName: weightName(type) ?? `type ${type}`, rows, cols, file, fileSize, offset };
+    return { type, typeName: typeName(type), rows, cols, file, fileSize, offset };
   };
   const spec = assemble(family, facts, { format: 'gguf', where: gguf.file, find });
   refuseTensors(tensors, family, 'gguf', gguf.file);

@@ -88,4 +88,14 @@ test('a whole file keeps its metadata and vectors, and its matrices change their
   rmSync(folder, { recursive: true });
 });
 
+test('a file of another type is refused by its name', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'skv-requantise-'));
+  const source = join(folder, 'tiny.gguf');
+  const parts = ggufParts();
+  parts.tensors.find(({ name }) => name === 'blk.0.attn_v.weight')!.type = WeightType.Q5_1;
+  writeFileSync(source, writeGguf(parts));
+  assert.throws(() => requantise(source, 'Q8_0', folder), /attn_v.weight is stored as Q5_1, which cannot/);
+  rmSync(folder, { recursive: true });
+});
+
 test.run();

@@ -11,33 +11,17 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
-import { blockOf } from '../../runtime/contract/weights.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { aarch64, missing } from '../kernels/machines.ts';
+import { fileWeights, widthsOf } from './blocks.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const sources = ['cpu', 'loader'].map((room) => join(root, 'runtime/native', room));
 const folder = mkdtempSync(join(tmpdir(), 'skv-portable-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-
-/** Weights as a file has them: anything goes but scales that are not numbers. */
-function fileWeights(type: number, rows: number, cols: number, next: () => number): Uint8Array {
-  const halves = { [WeightType.Q4_0]: 1, [WeightType.Q4_1]: 2, [WeightType.Q8_0]: 1 }[type as 2] ?? 0;
-  const { elements, bytes: block } = blockOf(type);
-  const bytes = new Uint8Array(((rows * cols) / elements) * block).map(() => next() * 256);
-  const view = new DataView(bytes.buffer);
-  for (let at = 0; at < bytes.length; at += block)
-    for (let half = 0; half < halves; half++) view.setUint16(at + 2 * half, 0x2000 + next() * 0x800, true); // about 0.01
-  const width = type === WeightType.F32 ? 4 : 2;
-  if (halves === 0)
-    for (let at = 0; at < bytes.length; at += width)
-      if (type === WeightType.F32) view.setFloat32(at, next() - 0.5, true);
-      else view.setUint16(at, 0x3000 + next() * 0x800, true);
-  return bytes;
-}
 
 const lacking = missing(aarch64);
 (lacking ? test.skip : test)('aarch64: the backend compiles, and its products have this machine’s bits', async () => {
@@ -67,10 +51,11 @@ const lacking = missing(aarch64);
   const next = random(3);
   const input: Uint8Array[] = [];
   const expected: Float32Array[] = [];
-  for (const type of Object.values(WeightType))
+  for (const type of Object.values(WeightType)) {
+    const widths = widthsOf(type);
     for (const [rows, cols, tokens] of [
-      [17, 96, 1],
-      [48, 576, 5],
+      [17, widths[1], 1],
+      [48, widths.at(-1)!, 5],
     ]) {
       const weights = fileWeights(type, rows, cols, next);
       const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
@@ -78,6 +63,7 @@ const lacking = missing(aarch64);
       const [isa] = native().isas(cpuBackend());
       expected.push(native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
     }
+  }
   const [command, ...args] = [...aarch64.run, program];
   const { status, stdout, stderr } = spawnSync(command, args, { input: Buffer.concat(input), maxBuffer: 1 << 28 });
   assert.is(status, 0, stderr.toString());

@@ -81,6 +81,18 @@ Value test_matmul(const CallbackInfo& info) {
   return out;
 }
 
+Value test_unpack(const CallbackInfo& info) {
+  using Fn = const char* (*)(int32_t, int32_t, int32_t, const uint8_t*, float*);
+  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
+  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_test_unpack")) : nullptr;
+  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const int32_t rows = info[2].ToNumber(), cols = info[3].ToNumber();
+  auto out = Napi::Float32Array::New(info.Env(), size_t(rows) * cols);
+  const char* error = fn(info[1].ToNumber(), rows, cols, info[4].As<Napi::Uint8Array>().Data(), out.Data());
+  if (error) throw Error::New(info.Env(), error);
+  return out;
+}
+
 Value isas(const CallbackInfo& info) {
   using Fn = const char* (*)(int32_t);
   void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -100,6 +112,7 @@ Object init(Napi::Env env, Object exports) {
   exports.Set("probeNext", Napi::Function::New(env, probe<&skv_policy::probe_next>));
   exports.Set("probeScore", Napi::Function::New(env, probe<&skv_policy::probe_score>));
   exports.Set("testMatmul", Napi::Function::New(env, test_matmul));
+  exports.Set("testUnpack", Napi::Function::New(env, test_unpack));
   exports.Set("isas", Napi::Function::New(env, isas));
   return exports;
 }

@@ -110,10 +110,14 @@ void quantise_generic(const Activations& to, int token, const float* x) {
     to.scale[at] = quantise_pair(x + i * kPair, n, q);
     memset(q + n, 0, kPair - n);
     for (int b = 0; b < 2; b++) {
-      int32_t sum = 0;
-      for (int j = 0; j < kBlock; j++) sum += q[b * kBlock + j];
-      to.sum[at * 2 + b] = int16_t(sum);
-      to.offset[at * 2 + b] = -128 * sum;
+      int32_t half[2] = {0, 0};
+      for (int j = 0; j < kBlock; j++) half[j / 16] += q[b * kBlock + j];
+      for (int h = 0; h < 2; h++) {
+        to.half_sum[at * 4 + 2 * b + h] = int16_t(half[h]);
+        to.half_offset[at * 4 + 2 * b + h] = -kQ6Zero * half[h];
+      }
+      to.sum[at * 2 + b] = int16_t(half[0] + half[1]);
+      to.offset[at * 2 + b] = -kQ8Zero * (half[0] + half[1]);
     }
   }
 }

@@ -4,12 +4,13 @@
  * which thread runs them, or which instruction set. Integer dot products are exact, and every path adds them in f32
  * with the same fused multiply-adds in the same order. Of quantised weights, pair by pair:
  *
- *   part = float(m * sum_x, both blocks)      sum_x: int8 activations of a block, added up
- *   part = fma(float(dot), d, part)           dot: int8 dot product of a block; first one block, then the other
+ *   part = float(m * sum_x, all spans)        a span: inputs that share a scale of weights, a block or half of one
+ *                                             sum_x: its int8 activations, added up
+ *   part = fma(float(dot), d, part)           dot: int8 dot product of a span; one span after the other
  *   acc  = fma(part, d_x, acc)                d_x: scale of the pair's activations
  *   out  = acc * 2^e                          e: of the row
  *
- * Q8 has no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column. */
+ * Q6 and Q8 have no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column. */
 #ifndef SKV_MATMUL_H
 #define SKV_MATMUL_H
 #include "packed.h"
@@ -21,10 +22,12 @@ struct Activations {
   int cols = 0;
   const float* x = nullptr; /* [token][stride] */
   int stride = 0;
-  int8_t* q = nullptr;       /* [token][pairs_of(cols)][kPair] */
-  float* scale = nullptr;    /* [token][pair] */
-  int16_t* sum = nullptr;    /* [token][pair][2] sum of a block's q */
-  int32_t* offset = nullptr; /* [token][pair][2] -128 * sum: what the bias of Q8's bytes adds */
+  int8_t* q = nullptr;            /* [token][pairs_of(cols)][kPair] */
+  float* scale = nullptr;         /* [token][pair] */
+  int16_t* sum = nullptr;         /* [token][pair][2] sum of a block's q */
+  int16_t* half_sum = nullptr;    /* [token][pair][2][2] of half a block's */
+  int32_t* offset = nullptr;      /* [token][pair][2] -128 * sum: what the zero of Q8's bytes adds */
+  int32_t* half_offset = nullptr; /* [token][pair][2][2] -32 * half_sum: of Q6's */
 };
 
 /* Quantises a token, x [cols]: symmetric, scale = max|x| / 127 of a pair, round to nearest even. cols must be whole

@@ -6,7 +6,7 @@
  *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
  *   out   [token][out_stride] f32, rows of groups [group0, group1)
  *   bound by memory for few tokens; for many by arithmetic: no instruction adds four products of bytes to 32 bits, so
- *         bytes are widened (Q8) or added in pairs first (Q4)
+ *     bytes are widened (Q8) or added in pairs first (Q4)
  *
  * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX2. */
 #include "matmul.h"
@@ -28,70 +28,119 @@ inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
   return _mm256_add_epi32(acc, _mm256_madd_epi16(w_odd, x_odd));
 }
 
-/* The same for weights of at most 15, which cannot saturate: 2 * 15 * 127 fits 16 bits. */
-inline __m256i dot4_small(__m256i acc, __m256i w, int32_t x4) {
-  const __m256i pairs = _mm256_maddubs_epi16(w, _mm256_set1_epi32(x4));
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
 /* Eight f16 as f32. */
 inline __m256 halves(const void* at) { return _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(at))); }
 
 inline __m256i load(const void* at) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(at)); }
 
-/* Dot products of block b with a token's q [kBlock], rows 8h … 8h + 7. */
-inline __m256 q4_dot(const Q4Pair& pair, int b, const int8_t* q, int h) {
-  const int32_t* x = reinterpret_cast<const int32_t*>(q);
-  const __m256i low = _mm256_set1_epi8(15);
-  __m256i sum = _mm256_setzero_si256();
-  for (int j = 0; j < 4; j++) {
-    const __m256i both = load(pair.w[b][j][8 * h]);
-    sum = dot4_small(sum, _mm256_and_si256(both, low), x[j]);
-    sum = dot4_small(sum, _mm256_and_si256(_mm256_srli_epi16(both, 4), low), x[4 + j]);
-  }
-  return _mm256_cvtepi32_ps(sum);
+inline __m256i and_bits(__m256i a, int mask) { return _mm256_and_si256(a, _mm256_set1_epi8(char(mask))); }
+
+/* Vector j of block b, rows 8h … 8h + 7: bytes as packed, without the format's zero. */
+template <class Pair>
+inline __m256i nibbles(const Pair& pair, int b, int j, int h) {
+  const __m256i both = load(pair.w[b][j % 4][8 * h]);
+  return and_bits(j < 4 ? both : _mm256_srli_epi16(both, 4), 15);
+}
+/* Bits 2k and 2k + 1 of each byte, as its bits 0 and 1 times 2^up. */
+inline __m256i twos(__m256i bits, int k, int up) {
+  const int right = 2 * k - up;
+  return and_bits(right > 0 ? _mm256_srli_epi16(bits, right) : _mm256_slli_epi16(bits, -right), 3 << up);
+}
+inline __m256i vector_of(const Q4Pair& pair, int b, int j, int h) { return nibbles(pair, b, j, h); }
+inline __m256i vector_of(const Q5Pair& pair, int b, int j, int h) {
+  const __m256i bits = load(pair.high[b][8 * h]);
+  const __m256i fifth = and_bits(j > 4 ? _mm256_srli_epi16(bits, j - 4) : _mm256_slli_epi16(bits, 4 - j), 16);
+  return _mm256_or_si256(nibbles(pair, b, j, h), fifth);
+}
+inline __m256i vector_of(const Q2Pair& pair, int b, int j, int h) {
+  return twos(load(pair.w[b][j / 4][8 * h]), j % 4, 0);
+}
+inline __m256i vector_of(const Q6Pair& pair, int b, int j, int h) {
+  return _mm256_or_si256(nibbles(pair, b, j, h), twos(load(pair.high[b][j / 4][8 * h]), j % 4, 4));
 }
 
-/* The same for Q8; offset takes the bias of its bytes away. */
-inline __m256 q8_dot(const Q8Pair& pair, int b, const int8_t* q, int h, int32_t offset) {
-  const int32_t* x = reinterpret_cast<const int32_t*>(q);
-  __m256i sum = _mm256_set1_epi32(offset);
-  for (int j = 0; j < 8; j++) sum = dot4(sum, load(pair.w[b][j][8 * h]), x[j]);
-  return _mm256_cvtepi32_ps(sum);
-}
-
-/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs. */
-template <int T>
-inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, __m256 (*acc)[2]) {
-  const int pairs = pairs_of(w.cols);
-  for (int i = 0; i < pairs; i++, pair++)
-    for (int h = 0; h < 2; h++) {
-      const __m256i m = load(pair->m[8 * h]);
-      const __m256 d0 = halves(pair->d[0] + 8 * h), d1 = halves(pair->d[1] + 8 * h);
+/* dots [T] = what the zero of w adds, `offset` [T], plus the dot products of the span of block b that begins at input i
+ * with each token's q [kBlock], rows 8h … 8h + 7. Products of bytes are added in pairs to 16 bits, and as many of those
+ * as fit before they are widened; exact. */
+template <int T, class Pair>
+inline void span_dots(const Pair& pair, int b, int i, int h, const int8_t* const* q, const int32_t* offset,
+                      __m256i* dots) {
+  constexpr int kFit = 32767 / (2 * 127 * Pair::kMost);
+  static_assert(kFit >= 1, "two products must fit 16 bits");
+  for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
+  for (int j = i / 4, end = (i + Pair::kSpan) / 4; j < end; j += kFit) {
+    __m256i narrow[T];
+    for (int t = 0; t < T; t++) narrow[t] = _mm256_setzero_si256();
+    for (int k = j; k < j + kFit && k < end; k++) {
+      const __m256i w = vector_of(pair, b, k, h);
       for (int t = 0; t < T; t++) {
-        const size_t at = size_t(t0 + t) * pairs + i;
-        const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
-        __m256 part = _mm256_cvtepi32_ps(_mm256_madd_epi16(m, _mm256_set1_epi32(sums)));
-        part = _mm256_fmadd_ps(q4_dot(*pair, 0, a.q + at * kPair, h), d0, part);
-        part = _mm256_fmadd_ps(q4_dot(*pair, 1, a.q + at * kPair + kBlock, h), d1, part);
-        acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
+        const __m256i x = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(q[t])[k]);
+        narrow[t] = _mm256_add_epi16(narrow[t], _mm256_maddubs_epi16(w, x));
       }
     }
+    for (int t = 0; t < T; t++) dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(narrow[t], _mm256_set1_epi16(1)));
+  }
 }
 
+/* The same for Q8, whose products fill 16 bits. */
 template <int T>
-inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, int t0, __m256 (*acc)[2]) {
+inline void span_dots(const Q8Pair& pair, int b, int, int h, const int8_t* const* q, const int32_t* offset,
+                      __m256i* dots) {
+  for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
+  for (int j = 0; j < 8; j++)
+    for (int t = 0; t < T; t++)
+      dots[t] = dot4(dots[t], load(pair.w[b][j][8 * h]), reinterpret_cast<const int32_t*>(q[t])[j]);
+}
+
+/* What the zero of a span's w adds. */
+template <class Pair>
+inline int32_t offset_of(const Pair&, const Activations&, size_t, int, int) {
+  return 0;
+}
+inline int32_t offset_of(const Q6Pair&, const Activations& a, size_t at, int b, int i) {
+  return a.half_offset[at * 4 + 2 * b + i / 16];
+}
+inline int32_t offset_of(const Q8Pair&, const Activations& a, size_t at, int b, int) { return a.offset[at * 2 + b]; }
+
+/* What minima add to a pair's products, rows 8h … 8h + 7; `at`: token's pair. */
+template <class Pair>
+inline __m256 min_term(const Pair& pair, const Activations& a, size_t at, int h) {
+  const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
+  return _mm256_cvtepi32_ps(_mm256_madd_epi16(load(pair.m[8 * h]), _mm256_set1_epi32(sums)));
+}
+inline __m256 min_term(const Q2Pair& pair, const Activations& a, size_t at, int h) {
+  const int32_t* sums = reinterpret_cast<const int32_t*>(a.half_sum) + 2 * at;
+  const __m256i first = _mm256_madd_epi16(load(pair.m[0][8 * h]), _mm256_set1_epi32(sums[0]));
+  const __m256i second = _mm256_madd_epi16(load(pair.m[1][8 * h]), _mm256_set1_epi32(sums[1]));
+  return _mm256_cvtepi32_ps(_mm256_add_epi32(first, second));
+}
+inline __m256 min_term(const Q6Pair&, const Activations&, size_t, int) { return _mm256_setzero_ps(); }
+inline __m256 min_term(const Q8Pair&, const Activations&, size_t, int) { return _mm256_setzero_ps(); }
+
+/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs. */
+template <int T, class Pair>
+inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, __m256 (*acc)[2]) {
   const int pairs = pairs_of(w.cols);
-  for (int i = 0; i < pairs; i++, pair++)
+  for (int k = 0; k < pairs; k++, pair++)
     for (int h = 0; h < 2; h++) {
-      const __m256 d0 = halves(pair->d[0] + 8 * h), d1 = halves(pair->d[1] + 8 * h);
-      for (int t = 0; t < T; t++) {
-        const size_t at = size_t(t0 + t) * pairs + i;
-        const int32_t* offset = a.offset + at * 2;
-        __m256 part = _mm256_mul_ps(q8_dot(*pair, 0, a.q + at * kPair, h, offset[0]), d0);
-        part = _mm256_fmadd_ps(q8_dot(*pair, 1, a.q + at * kPair + kBlock, h, offset[1]), d1, part);
-        acc[t][h] = _mm256_fmadd_ps(part, _mm256_set1_ps(a.scale[at]), acc[t][h]);
-      }
+      __m256 part[T];
+      for (int t = 0; t < T; t++) part[t] = min_term(*pair, a, size_t(t0 + t) * pairs + k, h);
+      for (int b = 0; b < 2; b++)
+        for (int i = 0; i < kBlock; i += Pair::kSpan) {
+          const int8_t* q[T];
+          int32_t offset[T];
+          for (int t = 0; t < T; t++) {
+            const size_t at = size_t(t0 + t) * pairs + k;
+            q[t] = a.q + at * kPair + b * kBlock;
+            offset[t] = offset_of(*pair, a, at, b, i);
+          }
+          __m256i dots[T];
+          span_dots<T>(*pair, b, i, h, q, offset, dots);
+          const __m256 d = halves(scales_of(*pair, b, i) + 8 * h);
+          for (int t = 0; t < T; t++) part[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, part[t]);
+        }
+      for (int t = 0; t < T; t++)
+        acc[t][h] = _mm256_fmadd_ps(part[t], _mm256_set1_ps(a.scale[size_t(t0 + t) * pairs + k]), acc[t][h]);
     }
 }
 
@@ -124,13 +173,29 @@ template <int T>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   __m256 acc[T][2];
   for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-  if (w.format == Format::Q4)
-    q4_tile<T>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, acc);
-  else if (w.format == Format::Q8)
-    q8_tile<T>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, acc);
-  else
-    plain_tile<T>(w, a, group, t0, acc);
-  if (w.format == Format::Q4)
+  switch (w.format) {
+    case Format::Q4:
+      quantised_tile<T>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, acc);
+      break;
+    case Format::Q5:
+      quantised_tile<T>(w, a, reinterpret_cast<const Q5Pair*>(group), t0, acc);
+      break;
+    case Format::Q2:
+      quantised_tile<T>(w, a, reinterpret_cast<const Q2Pair*>(group), t0, acc);
+      break;
+    case Format::Q6:
+      quantised_tile<T>(w, a, reinterpret_cast<const Q6Pair*>(group), t0, acc);
+      break;
+    case Format::Q8:
+      quantised_tile<T>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, acc);
+      break;
+    case Format::F32:
+    case Format::F16:
+    case Format::BF16:
+      plain_tile<T>(w, a, group, t0, acc);
+      break;
+  }
+  if (has_minima(w.format))
     for (int t = 0; t < T; t++)
       for (int h = 0; h < 2; h++) acc[t][h] = _mm256_mul_ps(acc[t][h], power(w.exponents() + row + 8 * h));
   for (int t = 0; t < T; t++) {

@@ -19,47 +19,136 @@
 namespace skv {
 namespace {
 
-/* A block of a group's weights, unpacked. */
-struct Block {
-  __m512i w[8]; /* byte b of row r's dword j: input 4j + b */
-  __m512 d;     /* [row] */
-};
-
 /* Sixteen f16 as f32. */
 inline __m512 halves(const uint16_t* at) {
   return _mm512_cvtph_ps(_mm256_load_si256(reinterpret_cast<const __m256i*>(at)));
 }
 
-inline Block block_of(const Q4Pair& pair, int b) {
-  Block out;
+/* A block of a group's weights, unpacked. */
+template <int kSpans>
+struct Block {
+  __m512i w[8];     /* byte b of row r's dword j: input 4j + b */
+  __m512 d[kSpans]; /* [row] */
+};
+template <class Pair>
+using BlockOf = Block<kBlock / Pair::kSpan>;
+
+/* Nibbles of a block: w of Q4, its low four bits of Q5 and Q6. */
+inline void nibbles(const uint8_t (&packed)[4][kRows][4], __m512i* w) {
   const __m512i low = _mm512_set1_epi8(15);
   for (int j = 0; j < 4; j++) {
-    const __m512i pairs = _mm512_load_si512(pair.w[b][j]);
-    out.w[j] = _mm512_and_si512(pairs, low);
-    out.w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(pairs, 4), low);
+    const __m512i both = _mm512_load_si512(packed[j]);
+    w[j] = _mm512_and_si512(both, low);
+    w[4 + j] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
   }
-  out.d = halves(pair.d[b]);
+}
+
+/* w | bits at `mask` of `from` */
+inline __m512i with_bits(__m512i w, __m512i from, char mask) {
+  return _mm512_ternarylogic_epi32(w, from, _mm512_set1_epi8(mask), 0xf8);
+}
+
+inline void weights_of(const Q4Pair& pair, int b, __m512i* w) { nibbles(pair.w[b], w); }
+inline void weights_of(const Q5Pair& pair, int b, __m512i* w) {
+  nibbles(pair.w[b], w);
+  const __m512i bits = _mm512_load_si512(pair.high[b]);
+  for (int j = 0; j < 4; j++) w[j] = with_bits(w[j], _mm512_slli_epi16(bits, 4 - j), 16);
+  w[4] = with_bits(w[4], bits, 16);
+  for (int j = 5; j < 8; j++) w[j] = with_bits(w[j], _mm512_srli_epi16(bits, j - 4), 16);
+}
+inline void weights_of(const Q2Pair& pair, int b, __m512i* w) {
+  const __m512i low = _mm512_set1_epi8(3);
+  for (int j = 0; j < 2; j++) {
+    const __m512i bits = _mm512_load_si512(pair.w[b][j]);
+    for (int k = 0; k < 4; k++) w[4 * j + k] = _mm512_and_si512(_mm512_srli_epi16(bits, 2 * k), low);
+  }
+}
+inline void weights_of(const Q6Pair& pair, int b, __m512i* w) {
+  nibbles(pair.w[b], w);
+  for (int j = 0; j < 2; j++) {
+    const __m512i bits = _mm512_load_si512(pair.high[b][j]);
+    w[4 * j] = with_bits(w[4 * j], _mm512_slli_epi16(bits, 4), 48);
+    w[4 * j + 1] = with_bits(w[4 * j + 1], _mm512_slli_epi16(bits, 2), 48);
+    w[4 * j + 2] = with_bits(w[4 * j + 2], bits, 48);
+    w[4 * j + 3] = with_bits(w[4 * j + 3], _mm512_srli_epi16(bits, 2), 48);
+  }
+}
+inline void weights_of(const Q8Pair& pair, int b, __m512i* w) {
+  for (int j = 0; j < 8; j++) w[j] = _mm512_load_si512(pair.w[b][j]);
+}
+
+template <class Pair>
+inline BlockOf<Pair> block_of(const Pair& pair, int b) {
+  BlockOf<Pair> out;
+  weights_of(pair, b, out.w);
+  for (int s = 0; s < kBlock / Pair::kSpan; s++) out.d[s] = halves(scales_of(pair, b, s * Pair::kSpan));
   return out;
 }
 
-inline Block block_of(const Q8Pair& pair, int b) {
-  Block out;
-  for (int j = 0; j < 8; j++) out.w[j] = _mm512_load_si512(pair.w[b][j]);
-  out.d = halves(pair.d[b]);
-  return out;
-}
-
-/* Dot products of a block with a token's q [kBlock], plus `offset`, 16 rows. Four activations are broadcast at a time,
- * read as a dword. Two sums, so that one instruction need not wait for the one before. */
-inline __m512 dot(const Block& block, const int8_t* q, int32_t offset) {
+/* part += d * (dot product of each span of a block with a token's q [kBlock], plus what the zero of its w adds,
+ * `offset` [span]), 16 rows. Four activations are broadcast at a time, read as a dword. Two sums, so that one
+ * instruction need not wait for the one before. */
+template <int kSpans>
+inline __m512 add_dots(__m512 part, const Block<kSpans>& block, const int8_t* q, const int32_t* offset) {
   const int32_t* x = reinterpret_cast<const int32_t*>(q);
-  __m512i sum = _mm512_set1_epi32(offset), other = _mm512_setzero_si512();
-  for (int j = 0; j < 8; j += 2) {
-    sum = _mm512_dpbusd_epi32(sum, block.w[j], _mm512_set1_epi32(x[j]));
-    other = _mm512_dpbusd_epi32(other, block.w[j + 1], _mm512_set1_epi32(x[j + 1]));
+  for (int s = 0; s < kSpans; s++) {
+    __m512i sum = offset ? _mm512_set1_epi32(offset[s]) : _mm512_setzero_si512(), other = _mm512_setzero_si512();
+    for (int j = 8 / kSpans * s; j < 8 / kSpans * (s + 1); j += 2) {
+      sum = _mm512_dpbusd_epi32(sum, block.w[j], _mm512_set1_epi32(x[j]));
+      other = _mm512_dpbusd_epi32(other, block.w[j + 1], _mm512_set1_epi32(x[j + 1]));
+    }
+    part = _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, other)), block.d[s], part);
   }
-  return _mm512_cvtepi32_ps(_mm512_add_epi32(sum, other));
+  return part;
 }
+
+/* What the zero of w adds to the spans of block b: [span], null where there is no zero. `at`: token's pair. */
+template <class Pair>
+inline const int32_t* offsets_of(const Pair&, const Activations&, size_t, int) {
+  return nullptr;
+}
+inline const int32_t* offsets_of(const Q6Pair&, const Activations& a, size_t at, int b) {
+  return a.half_offset + at * 4 + 2 * b;
+}
+inline const int32_t* offsets_of(const Q8Pair&, const Activations& a, size_t at, int b) {
+  return a.offset + at * 2 + b;
+}
+
+/* Minima of a pair, and what they add to a token's products. */
+template <class Pair>
+struct Minima { /* none */
+  explicit Minima(const Pair&) {}
+  __m512 term(const Activations&, size_t) const { return _mm512_setzero_ps(); }
+};
+template <class Pair>
+struct BlockMinima {
+  __m512i m;
+  explicit BlockMinima(const Pair& pair) : m(_mm512_load_si512(pair.m)) {}
+  __m512 term(const Activations& a, size_t at) const {
+    const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
+    return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), m, _mm512_set1_epi32(sums)));
+  }
+};
+template <>
+struct Minima<Q4Pair> : BlockMinima<Q4Pair> {
+  using BlockMinima::BlockMinima;
+};
+template <>
+struct Minima<Q5Pair> : BlockMinima<Q5Pair> {
+  using BlockMinima::BlockMinima;
+};
+template <>
+struct Minima<Q2Pair> {
+  __m512i m[2];
+  explicit Minima(const Q2Pair& pair) {
+    for (int b = 0; b < 2; b++) m[b] = _mm512_load_si512(pair.m[b]);
+  }
+  __m512 term(const Activations& a, size_t at) const {
+    const int32_t* sums = reinterpret_cast<const int32_t*>(a.half_sum) + 2 * at;
+    const __m512i first = _mm512_dpwssd_epi32(_mm512_setzero_si512(), m[0], _mm512_set1_epi32(sums[0]));
+    return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(first, m[1], _mm512_set1_epi32(sums[1])));
+  }
+};
 
 /* Rows [row, row + 16) of a token, less those past the last. */
 inline void store(float* out, int row, int rows, __m512 value) {
@@ -80,53 +169,30 @@ inline void prefetch(const Pair* pair) {
 }
 
 /* A tile of tokens [t0, t0 + T); row: the first of the group; kFirst: its weights come from memory. */
-template <int T, bool kFirst>
-inline void q4_tile(const Matrix& w, const Activations& a, const Q4Pair* pair, int t0, float* out, int stride,
-                    int row) {
+template <int T, bool kFirst, class Pair>
+inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, float* out, int stride,
+                           int row) {
   const int pairs = pairs_of(w.cols);
   __m512 acc[T];
   for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
-  if (kFirst) _mm_prefetch(reinterpret_cast<const char*>(w.exponents() + row), _MM_HINT_T0);
-  const int8_t* q = a.q + size_t(t0) * pairs * kPair;
-  const float* scale = a.scale + size_t(t0) * pairs;
-  const int32_t* sums = reinterpret_cast<const int32_t*>(a.sum) + size_t(t0) * pairs;
-  for (int i = 0; i < pairs; i++, pair++, q += kPair) {
+  if (kFirst && has_minima(w.format)) _mm_prefetch(reinterpret_cast<const char*>(w.exponents() + row), _MM_HINT_T0);
+  for (int i = 0; i < pairs; i++, pair++) {
     if (kFirst) prefetch(pair);
-    const __m512i m = _mm512_load_si512(pair->m);
-    const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
+    const Minima<Pair> minima(*pair);
+    const BlockOf<Pair> b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
-      const size_t at = size_t(t) * pairs + i;
-      __m512 part = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), m, _mm512_set1_epi32(sums[at])));
-      part = _mm512_fmadd_ps(dot(b0, q + size_t(t) * pairs * kPair, 0), b0.d, part);
-      part = _mm512_fmadd_ps(dot(b1, q + size_t(t) * pairs * kPair + kBlock, 0), b1.d, part);
-      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(scale[at]), acc[t]);
+      const size_t at = size_t(t0 + t) * pairs + i;
+      const int8_t* q = a.q + at * kPair;
+      __m512 part = minima.term(a, at);
+      part = add_dots(part, b0, q, offsets_of(*pair, a, at, 0));
+      part = add_dots(part, b1, q + kBlock, offsets_of(*pair, a, at, 1));
+      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(a.scale[at]), acc[t]);
     }
   }
-  const __m512 e =
-      _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row))));
-  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_scalef_ps(acc[t], e));
-}
-
-template <int T, bool kFirst>
-inline void q8_tile(const Matrix& w, const Activations& a, const Q8Pair* pair, int t0, float* out, int stride,
-                    int row) {
-  const int pairs = pairs_of(w.cols);
-  __m512 acc[T];
-  for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
-  const int8_t* q = a.q + size_t(t0) * pairs * kPair;
-  const float* scale = a.scale + size_t(t0) * pairs;
-  const int32_t* offset = a.offset + size_t(t0) * pairs * 2;
-  for (int i = 0; i < pairs; i++, pair++, q += kPair) {
-    if (kFirst) prefetch(pair);
-    const Block b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) {
-      const size_t at = size_t(t) * pairs + i;
-      __m512 part = _mm512_mul_ps(dot(b0, q + size_t(t) * pairs * kPair, offset[2 * at]), b0.d);
-      part = _mm512_fmadd_ps(dot(b1, q + size_t(t) * pairs * kPair + kBlock, offset[2 * at + 1]), b1.d, part);
-      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(scale[at]), acc[t]);
-    }
+  if (has_minima(w.format)) {
+    const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
+    for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
   }
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
 }
@@ -157,9 +223,15 @@ template <int T, bool kFirst>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   switch (w.format) {
     case Format::Q4:
-      return q4_tile<T, kFirst>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, out, stride, row);
+      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, out, stride, row);
+    case Format::Q5:
+      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q5Pair*>(group), t0, out, stride, row);
+    case Format::Q2:
+      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q2Pair*>(group), t0, out, stride, row);
+    case Format::Q6:
+      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q6Pair*>(group), t0, out, stride, row);
     case Format::Q8:
-      return q8_tile<T, kFirst>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, out, stride, row);
+      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, out, stride, row);
     case Format::F16:
       return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
     case Format::BF16:
@@ -225,9 +297,13 @@ void quantise(const Activations& to, int token, const float* x) {
     }
     to.scale[at] = peak / 127.0f;
     for (int b = 0; b < 2; b++) {
-      const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(q[2 * b], q[2 * b + 1]));
-      to.sum[at * 2 + b] = int16_t(sum);
-      to.offset[at * 2 + b] = -128 * sum;
+      const int32_t half[2] = {_mm512_reduce_add_epi32(q[2 * b]), _mm512_reduce_add_epi32(q[2 * b + 1])};
+      for (int h = 0; h < 2; h++) {
+        to.half_sum[at * 4 + 2 * b + h] = int16_t(half[h]);
+        to.half_offset[at * 4 + 2 * b + h] = -kQ6Zero * half[h];
+      }
+      to.sum[at * 2 + b] = int16_t(half[0] + half[1]);
+      to.offset[at * 2 + b] = -kQ8Zero * (half[0] + half[1]);
     }
   }
 }

@@ -12,23 +12,19 @@ namespace skv {
 namespace {
 
 /* What a pair of blocks adds before its dot products: minima times sums of activations. */
-float min_term(const Q4Pair& pair, int r, const int16_t* sum) {
-  return float(pair.m[r][0] * sum[0] + pair.m[r][1] * sum[1]);
+template <class Pair>
+float min_term(const Pair& pair, int r, const int16_t* half_sum) {
+  int32_t sum = 0;
+  for (int b = 0; b < 2; b++)
+    for (int h = 0; h < 2; h++) sum += minimum_of(pair, b, r, 16 * h) * half_sum[2 * b + h];
+  return float(sum);
 }
-float min_term(const Q8Pair&, int, const int16_t*) { return 0; }
 
-/* int8 dot product of block b, row r of a group, with a token's q [kBlock]. */
-int32_t dot(const Q4Pair& pair, int b, int r, const int8_t* q) {
+/* int8 dot product of the span of block b that begins at input i, row r of a group, with a token's q [kBlock]. */
+template <class Pair>
+int32_t dot(const Pair& pair, int b, int r, int i, const int8_t* q) {
   int32_t sum = 0;
-  for (int i = 0; i < 16; i++) {
-    const uint8_t both = pair.w[b][i / 4][r][i % 4];
-    sum += (both & 15) * q[i] + (both >> 4) * q[16 + i];
-  }
-  return sum;
-}
-int32_t dot(const Q8Pair& pair, int b, int r, const int8_t* q) {
-  int32_t sum = 0;
-  for (int i = 0; i < kBlock; i++) sum += (pair.w[b][i / 4][r][i % 4] - 128) * q[i];
+  for (int end = i + Pair::kSpan; i < end; i++) sum += weight_of(pair, b, r, i) * q[i];
   return sum;
 }
 
@@ -36,12 +32,15 @@ template <class Pair>
 float quantised_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
   const int pairs = pairs_of(w.cols);
   float acc = 0;
-  for (int i = 0; i < pairs; i++) {
-    const Pair& pair = reinterpret_cast<const Pair*>(group)[i];
-    const size_t at = size_t(t) * pairs + i;
-    float part = min_term(pair, r, a.sum + at * 2);
+  for (int k = 0; k < pairs; k++) {
+    const Pair& pair = reinterpret_cast<const Pair*>(group)[k];
+    const size_t at = size_t(t) * pairs + k;
+    float part = min_term(pair, r, a.half_sum + at * 4);
     for (int b = 0; b < 2; b++)
-      part = std::fma(float(dot(pair, b, r, a.q + at * kPair + b * kBlock)), f16_to_f32(pair.d[b][r]), part);
+      for (int i = 0; i < kBlock; i += Pair::kSpan) {
+        const int32_t sum = dot(pair, b, r, i, a.q + at * kPair + b * kBlock);
+        part = std::fma(float(sum), f16_to_f32(scales_of(pair, b, i)[r]), part);
+      }
     acc = std::fma(part, a.scale[at], acc);
   }
   return acc;
@@ -55,8 +54,22 @@ float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int
 }
 
 float output(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t, int row) {
-  if (w.format == Format::Q4) return std::ldexp(quantised_row<Q4Pair>(w, a, group, r, t), w.exponents()[row]);
-  if (w.format == Format::Q8) return quantised_row<Q8Pair>(w, a, group, r, t);
+  switch (w.format) {
+    case Format::Q4:
+      return std::ldexp(quantised_row<Q4Pair>(w, a, group, r, t), w.exponents()[row]);
+    case Format::Q5:
+      return std::ldexp(quantised_row<Q5Pair>(w, a, group, r, t), w.exponents()[row]);
+    case Format::Q2:
+      return std::ldexp(quantised_row<Q2Pair>(w, a, group, r, t), w.exponents()[row]);
+    case Format::Q6:
+      return quantised_row<Q6Pair>(w, a, group, r, t);
+    case Format::Q8:
+      return quantised_row<Q8Pair>(w, a, group, r, t);
+    case Format::F32:
+    case Format::F16:
+    case Format::BF16:
+      break;
+  }
   return plain_row(w, a, group, r, t);
 }
 

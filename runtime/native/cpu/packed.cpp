@@ -3,33 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "backend.h"
+#include "weight_types.h"
 
 namespace skv {
 namespace {
-
-/* How a file stores a weight type: `bytes` for each `block` of a row's numbers; and what it is packed as. */
-struct WeightType {
-  int32_t type;
-  Format format;
-  int block, bytes;
-};
-constexpr WeightType kWeightTypes[] = {
-    {SKV_W_F32, Format::F32, SKV_ELEMENTS_F32, SKV_BYTES_F32},     /* plain */
-    {SKV_W_F16, Format::F16, SKV_ELEMENTS_F16, SKV_BYTES_F16},     /* plain */
-    {SKV_W_BF16, Format::BF16, SKV_ELEMENTS_BF16, SKV_BYTES_BF16}, /* plain */
-    {SKV_W_Q4_0, Format::Q4, SKV_ELEMENTS_Q4_0, SKV_BYTES_Q4_0},   /* d, 16 pairs of nibbles */
-    {SKV_W_Q4_1, Format::Q4, SKV_ELEMENTS_Q4_1, SKV_BYTES_Q4_1},   /* d, m, 16 pairs of nibbles */
-    {SKV_W_Q8_0, Format::Q8, SKV_ELEMENTS_Q8_0, SKV_BYTES_Q8_0},   /* d, 32 values */
-};
-static_assert(SKV_ELEMENTS_Q4_0 == kBlock && SKV_ELEMENTS_Q4_1 == kBlock && SKV_ELEMENTS_Q8_0 == kBlock,
-              "packed blocks are a file's blocks");
-
-const WeightType* find_type(int32_t type) {
-  for (const WeightType& each : kWeightTypes)
-    if (each.type == type) return &each;
-  return nullptr;
-}
 
 #if defined(__aarch64__) && !defined(__clang__)
 using Half = __fp16; /* _Float16 in C++ is newer there */
@@ -44,36 +21,99 @@ uint16_t f32_to_f16(float f) {
   return bits;
 }
 
-/* A row of Q4_0 or Q4_1. GGUF pairs input i with 16 + i, as the packed form does; Q4_0's m is -8 d. */
-void pack_q4(uint8_t* group, int r, const uint8_t* source, int blocks, bool has_min, int8_t* exponent) {
-  const int bytes = has_min ? SKV_BYTES_Q4_1 : SKV_BYTES_Q4_0;
-  auto scale = [&](int b) { return plain_at(Format::F16, source + b * bytes, 0); };
-  auto minimum = [&](int b) { return has_min ? plain_at(Format::F16, source + b * bytes, 1) : -8.0f * scale(b); };
+/* A block as every format packs it: d as f16 and m as whole numbers. */
+struct PackedBlock {
+  uint16_t d[2];
+  int16_t m[2];
+  uint8_t w[kBlock];
+};
+
+/* 2^e of a row: what takes the largest of its scales and minima to 15 bits. */
+int exponent_of(const WeightType& type, const uint8_t* row, int blocks) {
   float top = 0;
-  for (int b = 0; b < blocks; b++) top = std::max({top, std::fabs(scale(b)), std::fabs(minimum(b))});
+  FileBlock block;
+  for (int b = 0; b < blocks; b++) {
+    type.read(row, b, &block);
+    for (int h = 0; h < 2; h++) top = std::max({top, std::fabs(block.d[h]), std::fabs(block.m[h])});
+  }
   int e = 0;
   if (top > 0 && std::isfinite(top)) {
     std::frexp(top, &e);
     e -= 15;
   }
-  *exponent = int8_t(e);
-  const float units = std::ldexp(1.0f, -e);
-  for (int b = 0; b < blocks; b++) {
-    Q4Pair& pair = reinterpret_cast<Q4Pair*>(group)[b / 2];
-    const float m = minimum(b) * units, d = scale(b) * units;
-    /* what is not a number stays none */
-    pair.m[r][b % 2] = std::isfinite(m) ? int16_t(std::lrintf(m)) : int16_t(0);
-    pair.d[b % 2][r] = f32_to_f16(std::isfinite(m) ? d : NAN);
-    for (int j = 0; j < 4; j++) memcpy(pair.w[b % 2][j][r], source + (b + 1) * bytes - 16 + j * 4, 4);
-  }
+  return e;
 }
 
-/* A row of Q8_0. */
-void pack_q8(uint8_t* group, int r, const uint8_t* source, int blocks) {
-  for (int b = 0; b < blocks; b++, source += SKV_BYTES_Q8_0) {
-    Q8Pair& pair = reinterpret_cast<Q8Pair*>(group)[b / 2];
-    memcpy(&pair.d[b % 2][r], source, 2);
-    for (int i = 0; i < kBlock; i++) pair.w[b % 2][i / 4][r][i % 4] = uint8_t(int8_t(source[2 + i]) + 128);
+/* What is not a number stays none. */
+PackedBlock packed_block(const FileBlock& from, float units) {
+  PackedBlock out;
+  for (int h = 0; h < 2; h++) {
+    const float m = from.m[h] * units, d = from.d[h] * units;
+    const bool number = std::isfinite(m);
+    out.m[h] = number ? int16_t(std::min(std::lrintf(m), 32767L)) : int16_t(0);
+    out.d[h] = f32_to_f16(number ? d : NAN);
+  }
+  memcpy(out.w, from.w, kBlock);
+  return out;
+}
+
+/* Nibbles of a block, row r. */
+void put_nibbles(uint8_t (&to)[4][kRows][4], int r, const uint8_t* w) {
+  for (int j = 0; j < 4; j++)
+    for (int i = 0; i < 4; i++) to[j][r][i] = uint8_t((w[4 * j + i] & 15) | (w[16 + 4 * j + i] & 15) << 4);
+}
+
+/* Two bits of each weight, from bit `from` on. */
+void put_twos(uint8_t (&to)[2][kRows][4], int r, const uint8_t* w, int from) {
+  for (int j = 0; j < 2; j++)
+    for (int i = 0; i < 4; i++) {
+      int byte = 0;
+      for (int k = 0; k < 4; k++) byte |= ((w[16 * j + 4 * k + i] >> from) & 3) << (2 * k);
+      to[j][r][i] = uint8_t(byte);
+    }
+}
+
+/* Block b of a pair, row r. */
+void put(Q4Pair& pair, int b, int r, const PackedBlock& block) {
+  pair.m[r][b] = block.m[0];
+  pair.d[b][r] = block.d[0];
+  put_nibbles(pair.w[b], r, block.w);
+}
+void put(Q5Pair& pair, int b, int r, const PackedBlock& block) {
+  pair.m[r][b] = block.m[0];
+  pair.d[b][r] = block.d[0];
+  put_nibbles(pair.w[b], r, block.w);
+  for (int i = 0; i < 4; i++) {
+    int byte = 0;
+    for (int j = 0; j < 8; j++) byte |= (block.w[4 * j + i] >> 4) << j;
+    pair.high[b][r][i] = uint8_t(byte);
+  }
+}
+void put(Q2Pair& pair, int b, int r, const PackedBlock& block) {
+  for (int h = 0; h < 2; h++) {
+    pair.m[b][r][h] = block.m[h];
+    pair.d[b][h][r] = block.d[h];
+  }
+  put_twos(pair.w[b], r, block.w, 0);
+}
+void put(Q6Pair& pair, int b, int r, const PackedBlock& block) {
+  for (int h = 0; h < 2; h++) pair.d[b][h][r] = block.d[h];
+  put_nibbles(pair.w[b], r, block.w);
+  put_twos(pair.high[b], r, block.w, 4);
+}
+void put(Q8Pair& pair, int b, int r, const PackedBlock& block) {
+  pair.d[b][r] = block.d[0];
+  for (int j = 0; j < 8; j++) memcpy(pair.w[b][j][r], block.w + 4 * j, 4);
+}
+
+/* A row of blocks as pairs of its format. */
+template <class Pair>
+void pack_row(uint8_t* group, int r, const WeightType& type, const uint8_t* row, int blocks, float units) {
+  Pair* pairs = reinterpret_cast<Pair*>(group);
+  FileBlock block;
+  for (int b = 0; b < blocks; b++) {
+    type.read(row, b, &block);
+    put(pairs[b / 2], b % 2, r, packed_block(block, units));
   }
 }
 
@@ -82,13 +122,16 @@ void pack_plain(uint8_t* group, int r, const uint8_t* source, int cols, int byte
   for (size_t c = 0; c < size_t(cols); c++) memcpy(group + (c * kRows + r) * bytes, source + c * bytes, bytes);
 }
 
-float q4_at(const Q4Pair& pair, int b, int r, int i, float unit) {
-  const uint8_t both = pair.w[b][i % 16 / 4][r][i % 4];
-  return (f16_to_f32(pair.d[b][r]) * float(i < 16 ? both & 15 : both >> 4) + float(pair.m[r][b])) * unit;
-}
-
-float q8_at(const Q8Pair& pair, int b, int r, int i) {
-  return f16_to_f32(pair.d[b][r]) * float(pair.w[b][i / 4][r][i % 4] - 128);
+/* A row of pairs as f32. */
+template <class Pair>
+void unpack_pairs(const uint8_t* group, int r, int cols, float unit, float* out) {
+  const Pair* pairs = reinterpret_cast<const Pair*>(group);
+  for (int c = 0; c < cols; c++) {
+    const Pair& pair = pairs[c / kPair];
+    const int b = c % kPair / kBlock, i = c % kBlock;
+    const float d = f16_to_f32(scales_of(pair, b, i)[r]);
+    out[c] = (d * float(weight_of(pair, b, r, i)) + float(minimum_of(pair, b, r, i))) * unit;
+  }
 }
 
 }  // namespace
@@ -110,41 +153,80 @@ float f16_to_f32(uint16_t h) {
 }
 
 size_t Matrix::group_bytes() const {
-  const size_t bytes = format == Format::Q4    ? pairs_of(cols) * sizeof(Q4Pair)
-                       : format == Format::Q8  ? pairs_of(cols) * sizeof(Q8Pair)
-                       : format == Format::F32 ? size_t(cols) * kRows * 4
-                                               : size_t(cols) * kRows * 2;
+  const size_t pairs = pairs_of(cols);
+  size_t bytes = 0;
+  switch (format) {
+    case Format::F32:
+      bytes = size_t(cols) * kRows * 4;
+      break;
+    case Format::F16:
+    case Format::BF16:
+      bytes = size_t(cols) * kRows * 2;
+      break;
+    case Format::Q4:
+      bytes = pairs * sizeof(Q4Pair);
+      break;
+    case Format::Q5:
+      bytes = pairs * sizeof(Q5Pair);
+      break;
+    case Format::Q2:
+      bytes = pairs * sizeof(Q2Pair);
+      break;
+    case Format::Q6:
+      bytes = pairs * sizeof(Q6Pair);
+      break;
+    case Format::Q8:
+      bytes = pairs * sizeof(Q8Pair);
+      break;
+  }
   return (bytes + 63) / 64 * 64; /* every group starts on a cache line */
 }
 
 bool describe(int32_t type, int rows, int cols, Matrix* out) {
   if (source_bytes(type, rows, cols) == 0) return false;
-  out->format = find_type(type)->format;
+  out->format = find_weight_type(type)->format;
   out->rows = rows;
   out->cols = cols;
   return true;
 }
 
 size_t source_bytes(int32_t type, int64_t rows, int64_t cols) {
-  const WeightType* found = find_type(type);
-  if (!found || rows <= 0 || cols <= 0 || cols % found->block) return 0;
-  return size_t(rows * (cols / found->block) * found->bytes);
+  const WeightType* found = find_weight_type(type);
+  if (!found || rows <= 0 || cols <= 0 || cols % found->elements) return 0;
+  return size_t(rows * (cols / found->elements) * found->bytes);
 }
 
 void pack(const Matrix& to, int32_t type, const void* source, int group0, int group1) {
+  const WeightType& from = *find_weight_type(type);
   const size_t row_bytes = source_bytes(type, 1, to.cols);
   for (int g = group0; g < group1; g++) {
     uint8_t* group = to.group(g);
     memset(group, 0, to.group_bytes());
-    if (to.format == Format::Q4) memset(to.exponents() + g * kRows, 0, kRows);
+    if (has_minima(to.format)) memset(to.exponents() + g * kRows, 0, kRows);
     for (int r = 0; r < kRows && g * kRows + r < to.rows; r++) {
       const uint8_t* row = static_cast<const uint8_t*>(source) + row_bytes * (g * kRows + r);
+      const int blocks = to.cols / kBlock;
+      float units = 1;
+      if (has_minima(to.format)) {
+        const int e = exponent_of(from, row, blocks);
+        to.exponents()[g * kRows + r] = int8_t(e);
+        units = std::ldexp(1.0f, -e);
+      }
       switch (to.format) {
         case Format::Q4:
-          pack_q4(group, r, row, to.cols / kBlock, type == SKV_W_Q4_1, to.exponents() + g * kRows + r);
+          pack_row<Q4Pair>(group, r, from, row, blocks, units);
+          break;
+        case Format::Q5:
+          pack_row<Q5Pair>(group, r, from, row, blocks, units);
+          break;
+        case Format::Q2:
+          pack_row<Q2Pair>(group, r, from, row, blocks, units);
+          break;
+        case Format::Q6:
+          pack_row<Q6Pair>(group, r, from, row, blocks, units);
           break;
         case Format::Q8:
-          pack_q8(group, r, row, to.cols / kBlock);
+          pack_row<Q8Pair>(group, r, from, row, blocks, units);
           break;
         case Format::F32:
           pack_plain(group, r, row, to.cols, 4);
@@ -161,20 +243,27 @@ void pack(const Matrix& to, int32_t type, const void* source, int group0, int gr
 void unpack_row(const Matrix& from, int row, float* out) {
   const uint8_t* group = from.group(row / kRows);
   const int r = row % kRows;
-  const float unit = from.format == Format::Q4 ? std::ldexp(1.0f, from.exponents()[row]) : 1.0f;
-  for (int c = 0; c < from.cols; c++) {
-    const int block = c / kBlock, i = c % kBlock;
-    if (from.format == Format::Q4)
-      out[c] = q4_at(reinterpret_cast<const Q4Pair*>(group)[block / 2], block % 2, r, i, unit);
-    else if (from.format == Format::Q8)
-      out[c] = q8_at(reinterpret_cast<const Q8Pair*>(group)[block / 2], block % 2, r, i);
-    else
-      out[c] = plain_at(from.format, group, size_t(c) * kRows + r);
+  const float unit = has_minima(from.format) ? std::ldexp(1.0f, from.exponents()[row]) : 1.0f;
+  switch (from.format) {
+    case Format::Q4:
+      return unpack_pairs<Q4Pair>(group, r, from.cols, unit, out);
+    case Format::Q5:
+      return unpack_pairs<Q5Pair>(group, r, from.cols, unit, out);
+    case Format::Q2:
+      return unpack_pairs<Q2Pair>(group, r, from.cols, unit, out);
+    case Format::Q6:
+      return unpack_pairs<Q6Pair>(group, r, from.cols, unit, out);
+    case Format::Q8:
+      return unpack_pairs<Q8Pair>(group, r, from.cols, unit, out);
+    case Format::F32:
+    case Format::F16:
+    case Format::BF16:
+      for (int c = 0; c < from.cols; c++) out[c] = plain_at(from.format, group, size_t(c) * kRows + r);
   }
 }
 
 bool unpack_plain(int32_t type, const void* source, int n, float* out) {
-  const WeightType* found = find_type(type);
+  const WeightType* found = find_weight_type(type);
   if (!found || quantised(found->format)) return false;
   for (int i = 0; i < n; i++) out[i] = plain_at(found->format, static_cast<const uint8_t*>(source), i);
   return true;

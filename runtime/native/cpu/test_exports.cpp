@@ -1,5 +1,5 @@
-/* What tests ask of skv_cpu.so beside backend.h: one dense product on one instruction-set path. runtime/native/index.ts
- * has the other half. */
+/* What tests ask of skv_cpu.so beside backend.h: packed weights as numbers, one dense product on one instruction-set
+ * path. runtime/native/index.ts has the other half. */
 #include "activations.h"
 #include "matmul.h"
 #include "arena.h"
@@ -20,6 +20,18 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   const skv::Activations a = quantised.at(0, x, cols);
   if (skv::quantised(m.format)) skv::quantise_all(path->quantise, a, tokens);
   path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
+  return nullptr;
+}
+
+/* out[row][col]: what packed weights mean. Returns a message or null. */
+extern "C" __attribute__((visibility("default"))) const char* skv_test_unpack(int32_t type, int32_t rows, int32_t cols,
+                                                                              const uint8_t* weights, float* out) {
+  skv::Matrix m;
+  if (!skv::describe(type, rows, cols, &m)) return "this type or shape cannot be packed";
+  const skv::Arena arena(m.bytes() + skv::kPrefetchSlack);
+  m.data = arena.data();
+  skv::pack(m, type, weights, 0, m.groups());
+  for (int row = 0; row < rows; row++) skv::unpack_row(m, row, out + size_t(row) * cols);
   return nullptr;
 }
 
