@@ -1,7 +1,6 @@
 /** From a model's name to its numbers, tokenizer and chat template. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { Template } from '@huggingface/jinja';
 import { fromGguf } from './from-gguf.ts';
 import { fromSafetensors } from './from-safetensors.ts';
 import { piecesOf } from './pieces.ts';
@@ -12,6 +11,7 @@ import type { Progress } from './types.ts';
 import type { AssembledModel } from './assemble.ts';
 import { endsOf, tokensOf } from './ends.ts';
 import { type Generation, generationOf, ggufGeneration } from './generation.ts';
+import { compileTemplate } from './template.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
 import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
 
@@ -44,7 +44,7 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
       `${source}: the tokenizer has ${pieces.tokens.length} tokens, the embedding ${model.spec.vocab}.`,
     );
   const tokenizer = makeTokenizer(pieces);
-  let compiled: Template | undefined;
+  let render: ReturnType<typeof compileTemplate> | undefined;
   return {
     source,
     name,
@@ -56,12 +56,15 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
     tokenizer,
     detokenizer: () => tokenizer.detokenizer(),
     hasChatTemplate: template !== undefined,
-    chat(messages: readonly ChatMessage[], { addGenerationPrompt = true } = {}) {
+    chat(messages: readonly ChatMessage[], { addGenerationPrompt = true, variables = {} } = {}) {
       if (template === undefined) throw new ModelError(`${name} has no chat template; use /v1/completions.`);
       try {
-        compiled ??= new Template(template);
+        render ??= compileTemplate(template);
         const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens[token]);
-        return compiled.render({
+        return render({
+          tools: null, // as transformers passes what a request does not have
+          documents: null,
+          ...variables,
           messages,
           add_generation_prompt: addGenerationPrompt,
           bos_token: special(pieces.bos),

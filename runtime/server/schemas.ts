@@ -114,6 +114,14 @@ const message = z
   .loose();
 export type RequestMessage = z.infer<typeof message>;
 
+/** Variables of the chat template, vLLM's name; those that the server fills in are not among them. */
+const FILLED = ['messages', 'tools', 'documents', 'add_generation_prompt', 'bos_token', 'eos_token'];
+const templateVariables = record(z.unknown())
+  .refine((given) => !FILLED.some((name) => Object.hasOwn(given, name)), {
+    error: `cannot set ${FILLED.join(', ')}`,
+  })
+  .nullish();
+
 export const chatRequest = z
   .object({
     ...sampling,
@@ -122,6 +130,7 @@ export const chatRequest = z
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
     add_generation_prompt: z.boolean().nullish(),
+    chat_template_kwargs: templateVariables,
     tools: z.array(z.unknown()).nullish(),
     tool_choice: z.unknown().optional(),
     response_format: z.object({ type: z.string() }).loose().nullish(),
@@ -135,6 +144,7 @@ export const tokenizeRequest = z
     messages: z.array(message).min(1).nullish(),
     add_special_tokens: z.boolean().nullish(),
     add_generation_prompt: z.boolean().nullish(),
+    chat_template_kwargs: templateVariables,
     return_token_strs: z.boolean().nullish(),
   })
   .loose();
