@@ -44,7 +44,7 @@ function command(usage: string, description: string, example: string): Command {
 /** One of several things to show instead of everything; what the others and a ratio would change is not among it. */
 const only = (flags: string, description: string) =>
   new Option(flags, description).conflicts(
-    ['ir', 'plan', 'source', 'json', 'ratio'].filter((name) => `--${name}` !== flags),
+    ['ir', 'plan', 'source', 'json', 'ratio', 'model'].filter((name) => `--${name}` !== flags),
   );
 
 command('init [file]', 'Write a first policy file that compiles', 'skv init mine.ts && skv test mine.ts')
@@ -77,6 +77,7 @@ command(
   .option(...cudaPath)
   .option('--json', 'everything as JSON')
   .option(...ratio)
+  .option('--model <model>', 'sizes and costs with this model (default: those of SmolLM2-135M)')
   .action((policy, options) => main(async () => (await import('./commands/explain.ts')).explain(policy, options)));
 
 command(

@@ -25,6 +25,7 @@ struct Pool {
   skv_shape shape{};
   skv_page_layout layout{};
   std::vector<float> inv_freq;
+  std::vector<skv_layer_shape> layer_shapes;
   std::unique_ptr<Block> pages, scratch, logits;
   std::vector<int32_t> table, lengths, budgets, classes;
   std::vector<float> params, q, k, v, out, lse;
@@ -59,7 +60,10 @@ struct Pool {
     shape.max_seqs = s.seqs;
     shape.io_type = SKV_F32;
     shape.scale = 1 / std::sqrt(float(s.dim));
-    shape.inv_freq = inv_freq.data();
+    skv_layer_shape layer = {};
+    layer.inv_freq = inv_freq.data();
+    layer_shapes.assign(s.layers, layer);
+    shape.layer = layer_shapes.data();
   }
 
   /* Pages in random order, as an engine has them after a while, and inputs for max_tokens. */

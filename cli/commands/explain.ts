@@ -6,12 +6,15 @@ import { advice } from '../../codegen/plan/advice.ts';
 import { type Cost, costsOf } from '../../codegen/plan/cost.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import { slotBytes } from '../../runtime/contract/page.ts';
-import { KvType, kvBytes } from '../../runtime/contract/records.ts';
-import { Rules } from '../../runtime/engine/rules.ts';
+import { KvType, PAGE, kvBytes } from '../../runtime/contract/records.ts';
+import { pagesFor, Rules } from '../../runtime/engine/rules.ts';
+import { pagesGone, windowsOf } from '../../runtime/engine/windows.ts';
+import type { LoadedModel } from '../../runtime/model/types.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { CompileError } from '../../toolchain/process.ts';
 import { type KernelReport, report, table } from '../kernels.ts';
 import { parseRatio } from '../flags.ts';
+import { openModel } from '../model.ts';
 import { json, say } from '../output.ts';
 import { policyFile } from '../policies.ts';
 import { type TargetFlags, type TargetOptions, targetOptions } from '../targets.ts';
@@ -20,25 +23,51 @@ interface ExplainFlags extends TargetFlags {
   ir?: boolean;
   plan?: boolean;
   source?: boolean;
+  model?: string;
   ratio?: string;
   json?: boolean;
 }
 
-/** Logical tokens of the prompt that sizes and costs are shown for. */
+/** Logical tokens of the prompt that sizes and costs are shown for, where the model goes so far. */
 const LENGTH = 4096;
 
-/** The shape that costs are shown for: SmolLM2-135M with keys and values in bf16; as many layers as a table of factors has. */
-const shapeFor = ({ layers }: Plan) => ({
-  name: 'SmolLM2-135M, bf16',
-  d: 64,
-  g: 3,
-  b: kvBytes.bf16,
-  layers: layers.kind === 'table' ? layers.factors.length : 30,
-  kvHeads: 3,
-});
-type Shape = ReturnType<typeof shapeFor>;
+/** What sizes and costs are shown for. */
+interface Shape {
+  name: string;
+  d: number;
+  g: number;
+  b: number;
+  /** that a policy thins: those without a window */
+  layers: number;
+  kvHeads: number;
+  /** of every layer of the model, 0 where there is none */
+  windows: number[];
+  /** tokens of the prompt */
+  length: number;
+}
 
-/** How large the cache is after a prompt of LENGTH tokens, in slots of a head. */
+/** SmolLM2-135M with keys and values in bf16; as many layers as a table of factors has. */
+function usualShape({ layers: { kind, ...layers } }: Plan): Shape {
+  const windows = Array<number>(kind === 'table' && 'factors' in layers ? layers.factors.length : 30).fill(0);
+  const sizes = { d: 64, g: 3, b: kvBytes.bf16, layers: windows.length, kvHeads: 3 };
+  return { name: 'SmolLM2-135M, bf16', ...sizes, windows, length: LENGTH };
+}
+
+function shapeOf({ name, spec, maxPosition }: LoadedModel): Shape {
+  const windows = windowsOf(spec, maxPosition);
+  return {
+    name: `${name}, bf16`,
+    d: spec.headDim,
+    g: spec.heads / spec.kvHeads,
+    b: kvBytes.bf16,
+    layers: windows.filter((window) => window === 0).length,
+    kvHeads: spec.kvHeads,
+    windows,
+    length: Math.min(LENGTH, maxPosition),
+  };
+}
+
+/** How large the cache is after a prompt, in slots of a head of the layers that a policy thins. */
 interface CacheSize {
   length: number;
   /** null: it grows, or a threshold decides */
@@ -52,36 +81,49 @@ interface CacheSize {
   protected: number;
   /** what the layers' budgets are on average, as a part of the policy's */
   layersMean: number;
-  /** bytes of a slot over all layers and heads */
+  /** bytes of a slot over all these layers and heads */
   bytesPerToken: number;
+  /** layers with a window, by its length: how many there are, and their bytes whatever the policy */
+  windows: { window: number; layers: number; bytes: number }[];
   /** as expressions read them then */
   params: Record<string, number>;
 }
 
 function sizeOf(plan: Plan, ratio: number | undefined, shape: Shape): CacheSize {
-  const rules = new Rules(plan, {}, ratio, shape.layers);
-  const window = rules.protects(LENGTH, LENGTH);
+  const rules = new Rules(plan, {}, ratio, shape.windows);
+  const { length } = shape;
+  const window = rules.protects(length, length);
   const apart = rules.besides ? window : 0;
-  const budgets = new Int32Array(shape.layers);
-  rules.budgets(LENGTH, budgets, apart);
-  const mean = budgets.reduce((sum, budget) => sum + budget, 0) / shape.layers;
+  const budgets = new Int32Array(shape.windows.length);
+  rules.budgets(length, budgets, apart);
+  const mean = rules.layers.reduce((sum, layer) => sum + budgets[layer], 0) / Math.max(1, shape.layers);
   const bounded = 'budget' in plan.keep;
   // besides a whole prompt the budget fills while tokens are generated
   const kept = Math.max(Math.round(mean), window);
-  const steady = rules.besides ? kept : Math.min(LENGTH, kept);
-  const values = rules.params(LENGTH);
+  const steady = rules.besides ? kept : Math.min(length, kept);
+  const values = rules.params(length);
+  const bytesPerSlot = slotBytes({ headDim: shape.d, kvType: KvType.bf16, lanes: plan.lanes.length }) * shape.kvHeads;
   return {
-    length: LENGTH,
+    length,
     steady: bounded ? steady : null,
-    peak: rules.bounded ? steady + rules.between(LENGTH) : null,
-    promptPeak: rules.peaks(LENGTH, LENGTH).prompt,
-    every: plan.when.some(({ kind }) => kind === 'every') ? rules.everyAt(LENGTH) : null,
+    peak: rules.bounded ? steady + rules.between(length) : null,
+    promptPeak: rules.peaks(length, length).prompt,
+    every: plan.when.some(({ kind }) => kind === 'every') ? rules.everyAt(length) : null,
     protected: window,
-    layersMean: bounded ? (mean - apart) / rules.budget(LENGTH) : 1,
-    bytesPerToken:
-      slotBytes({ headDim: shape.d, kvType: KvType.bf16, lanes: plan.lanes.length }) * shape.layers * shape.kvHeads,
+    layersMean: bounded ? (mean - apart) / rules.budget(length) : 1,
+    bytesPerToken: bytesPerSlot * shape.layers,
+    windows: windowLayers(shape, bytesPerSlot),
     params: Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))])),
   };
+}
+
+function windowLayers({ windows, length }: Shape, bytesPerSlot: number): CacheSize['windows'] {
+  const lengths = [...new Set(windows)].filter((window) => window > 0).sort((a, b) => a - b);
+  return lengths.map((window) => {
+    const layers = windows.filter((each) => each === window).length;
+    const pages = pagesFor(length) - pagesGone(window, length);
+    return { window, layers, bytes: layers * pages * PAGE * bytesPerSlot };
+  });
 }
 
 /** Kernels of a CUDA build; in words why there are none. */
@@ -103,12 +145,16 @@ export async function explain(name: string, flags: ExplainFlags): Promise<void> 
   if (flags.ir) return say(irText(policy).trimEnd());
   if (flags.plan) return say(JSON.stringify(plan, null, 2));
   if (flags.source) return say(Object.values(sources).join('\n').trimEnd());
-  const shape = shapeFor(plan);
+  const shape = flags.model === undefined ? usualShape(plan) : shapeOf(await openModel(flags.model));
   const size = sizeOf(plan, parseRatio('ratio', flags.ratio), shape);
-  const costs = costsOf(plan, shape, { length: LENGTH, live: size.steady ?? LENGTH, moved: size.peak ?? LENGTH });
+  const costs = costsOf(plan, shape, {
+    length: shape.length,
+    live: size.steady ?? shape.length,
+    moved: size.peak ?? shape.length,
+  });
   const kernels = plan.target === 'cuda' ? await kernelsOf(file, options) : undefined;
   if (flags.json) return json({ plan, ir: irText(policy), sources, costs, kernels, shape, size, advice: advice(plan) });
-  say([...told(compiled), ...passes(plan, shape, costs), ...listed(kernels), ...sizes(plan, size)].join('\n'));
+  say([...told(compiled), ...passes(plan, shape, costs), ...listed(kernels), ...sizes(plan, size, shape)].join('\n'));
 }
 
 /** Name, the author's words, and what is read. */
@@ -130,6 +176,7 @@ const millions = (n: number): string => (n / 1e6).toFixed(n < 1e7 ? 2 : 1);
 
 /** What each pass costs. */
 function passes(plan: Plan, shape: Shape, costs: readonly Cost[]): string[] {
+  if (shape.layers === 0) return [];
   const { name, d, g, b } = shape;
   const lines = ['', `passes, per live slot and KV head (${name}: d ${d}, g ${g}, b ${b}, s ${plan.states.length})`];
   for (const pass of costs) {
@@ -152,13 +199,40 @@ function listed(kernels: KernelReport[] | string | undefined): string[] {
 }
 
 /** How large the cache becomes, with which parameters, and what the author should know. */
-function sizes(plan: Plan, size: CacheSize): string[] {
-  const { length, steady, peak, promptPeak, every, params, layersMean, bytesPerToken } = size;
-  const held = (slots: number) => `${slots} slots a head, ${((slots * bytesPerToken) / 1048576).toFixed(1)} MiB`;
-  const values = Object.entries(params).map(([name, value]) => `${name} ${value}`);
+function sizes(plan: Plan, size: CacheSize, shape: Shape): string[] {
+  const { length, bytesPerToken } = size;
   return [
     '',
-    `size, after a prompt of ${length} tokens (${bytesPerToken} bytes a slot over all layers and heads)`,
+    `size, after a prompt of ${length} tokens (${bytesPerToken} bytes a slot over ${whichLayers(shape)})`,
+    ...windowed(size, shape),
+    ...(shape.layers === 0 ? [] : policySizes(plan, size)),
+    ...advice(plan).flatMap((line) => ['', `note: ${line}`]),
+  ];
+}
+
+/** Layers that a policy thins. */
+function whichLayers({ layers, windows }: Shape): string {
+  if (layers === windows.length) return 'all layers and heads';
+  return layers === 0 ? 'no layer' : `the ${layers} layers without a window and their heads`;
+}
+
+/** What the model's own windows keep. */
+function windowed({ windows }: CacheSize, { windows: all, layers }: Shape): string[] {
+  const lines = windows.map(
+    (each) =>
+      `  windows   ${each.layers} of ${all.length} layers see the last ${each.window} positions, ${mib(each.bytes)}, whatever the policy`,
+  );
+  if (windows.length === 0) return [];
+  return [...lines, layers === 0 ? '  policy    has no layer to thin' : `  policy    thins the other ${layers} layers`];
+}
+
+const mib = (bytes: number): string => `${(bytes / 1048576).toFixed(1)} MiB`;
+
+function policySizes(plan: Plan, size: CacheSize): string[] {
+  const { steady, peak, promptPeak, every, params, layersMean, bytesPerToken } = size;
+  const held = (slots: number) => `${slots} slots a head, ${mib(slots * bytesPerToken)}`;
+  const values = Object.entries(params).map(([name, value]) => `${name} ${value}`);
+  return [
     ...(values.length ? [`  params    ${values.join(', ')}`] : []),
     ...layered(plan, layersMean),
     ...(every === null ? [] : [`  compacts every ${every} generated tokens`]),
@@ -171,7 +245,6 @@ function sizes(plan: Plan, size: CacheSize): string[] {
           `  steady    ${held(steady)}`,
           `  peak      ${peak === null ? 'grows with what is generated' : `${held(peak)}, while generating`}`,
         ]),
-    ...advice(plan).flatMap((line) => ['', `note: ${line}`]),
   ];
 }
 

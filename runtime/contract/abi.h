@@ -29,6 +29,15 @@ extern "C" {
  * budgets and parameters on the device, so a captured graph of a step's launches can be replayed for other rows: what
  * the launches themselves depend on is the shape and the hints, and nothing else. No function waits for the device. */
 
+/* What layers differ in. */
+typedef struct skv_layer_shape {
+  /* A query sees the keys of as many positions, its own included; 0: of all. Such a layer has nothing to choose: slots
+   * lie by position, whole pages leave at the front, nothing is observed, and budgets say SKV_KEEP_ALL. Slot 0 has
+   * position pos0 + tokens - live, a multiple of SKV_PAGE; no page before a row's first query sees any more is left. */
+  int32_t window;
+  const float* inv_freq; /* [device] [head_dim / 2] RoPE frequencies (radians per position), scaled; null: no RoPE */
+} skv_layer_shape;
+
 /* What stays the same for the life of an engine. Strides are in elements of the named array. */
 typedef struct skv_shape {
   int32_t layers, kv_heads, group, head_dim; /* query heads = kv_heads * group; query head h reads KV head h / group */
@@ -42,8 +51,9 @@ typedef struct skv_shape {
   int32_t pages;                             /* pages of the pool, the null page included */
   int32_t io_type;                           /* SKV_F32 … of q, k, v and out; the CPU runs SKV_F32 */
   float scale;                               /* of logits: mostly 1 / sqrt(head_dim) */
-  const float* inv_freq;    /* [device] [head_dim / 2] RoPE frequencies (radians per position), scaled */
-  int32_t rope_interleaved; /* 1: RoPE rotates dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
+  float soft_cap;                            /* logits x become soft_cap * tanh(x / soft_cap); 0: they stay */
+  int32_t rope_interleaved;                  /* 1: RoPE rotates dims (2i, 2i + 1); 0: (i, i + head_dim / 2) */
+  const skv_layer_shape* layer;              /* [layers] */
 } skv_shape;
 
 /* A step, as a policy sees it while layer `layer` runs. Token arrays hold the tokens of all rows of the step; a policy

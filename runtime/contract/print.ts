@@ -157,6 +157,11 @@ function records(): string[] {
       define('SEGMENT', c.SEGMENT, 'consecutive slots that attention is evaluated for together; merged in order'),
       define('MAX_PARAMS', c.MAX_PARAMS, 'declared parameters of a policy'),
       define('MAX_LANES', c.MAX_LANES, 'lanes of a page'),
+      define(
+        'KEEP_ALL',
+        c.KEEP_ALL,
+        'a budget that no number of slots exceeds: of a layer that its policy does not thin',
+      ),
     ]),
     ...[c.kvTypes, c.tokenClasses, c.errorCodes].flatMap(enumOf),
     ...errorText(),

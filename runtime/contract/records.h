@@ -6,12 +6,18 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x46a14333u
+#define SKV_ABI_VERSION 0x9f492784u
 
-#define SKV_PAGE 16       /* slots of a page */
-#define SKV_SEGMENT 256   /* consecutive slots that attention is evaluated for together; merged in order */
-#define SKV_MAX_PARAMS 16 /* declared parameters of a policy */
-#define SKV_MAX_LANES 16  /* lanes of a page */
+/* slots of a page */
+#define SKV_PAGE 16
+/* consecutive slots that attention is evaluated for together; merged in order */
+#define SKV_SEGMENT 256
+/* declared parameters of a policy */
+#define SKV_MAX_PARAMS 16
+/* lanes of a page */
+#define SKV_MAX_LANES 16
+/* a budget that no number of slots exceeds: of a layer that its policy does not thin */
+#define SKV_KEEP_ALL 1073741824
 
 /* Type of keys and values in a page. */
 enum {

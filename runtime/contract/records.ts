@@ -15,6 +15,8 @@ export const SEGMENT = 256;
 export const MAX_PARAMS = 16;
 /** lanes of a page */
 export const MAX_LANES = 16;
+/** a budget that no number of slots exceeds: of a layer that its policy does not thin */
+export const KEEP_ALL = 1 << 30;
 
 export const kvTypes = enumeration('SKV_', 'Type of keys and values in a page.', { bf16: [0], f32: [1], f16: [2] });
 export const KvType: ValuesOf<typeof kvTypes> = valuesOf(kvTypes);

@@ -8,6 +8,8 @@ import { type GenerateRequest, RequestError } from './types.ts';
 /** What of an engine decides. */
 interface Offer {
   readonly spec: ModelSpec;
+  /** of its layers, as far as they concern the engine */
+  readonly windows: readonly number[];
   readonly policies: readonly BuiltPolicy[];
   readonly maxModelLen: number;
   /** of the server; a request may have its own */
@@ -33,7 +35,7 @@ export function checkRequest(request: GenerateRequest, offer: Offer): Admitted {
     );
   const { plan } = policies[index];
   const given = request.params ?? {};
-  const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, offer.ratio), spec.layers);
+  const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, offer.ratio), offer.windows);
   checkTokens(request, spec.vocab);
   const maxTokens = (request.forced?.length ?? 0) || request.maxTokens;
   if (!Number.isInteger(maxTokens) || maxTokens < 1)

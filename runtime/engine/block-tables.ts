@@ -4,19 +4,27 @@ import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
 import type { Sequence } from './sequence.ts';
+import { pagesGone } from './windows.ts';
 
 export class BlockTables {
   /** page pairs (from, to) to copy before the next step */
   copies = 0;
+  /** heads that a policy thins: those of layers without a window */
+  readonly ownHeads: number;
+  private readonly heads: number;
 
   constructor(
     private readonly buffers: Buffers,
     private readonly pool: BlockPool,
     private readonly prefix: PrefixCache,
-    private readonly heads: number,
+    /** [layer · kv_head] of its layer, 0 where there is none */
+    private readonly windows: readonly number[],
     private readonly stride: number,
     private readonly maxCopies: number,
-  ) {}
+  ) {
+    this.heads = windows.length;
+    this.ownHeads = windows.filter((window) => window === 0).length;
+  }
 
   private at(sequence: Sequence, head: number): number {
     return (sequence.slot * this.heads + head) * this.stride;
@@ -66,6 +74,7 @@ export class BlockTables {
   /** Gives the sequence pages of its own from page `from` on: what others or the prefix cache hold is copied, or, when no page is free, forgotten by the cache. False when neither is possible. */
   makeWritable(sequence: Sequence, from: number): boolean {
     for (let head = 0; head < this.heads; head++) {
+      if (this.windows[head]) continue; // no policy writes there
       const table = this.at(sequence, head);
       for (let p = from; p < Math.min(sequence.shared, sequence.held[head]); p++) {
         const old = this.buffers.table[table + p];
@@ -92,28 +101,55 @@ export class BlockTables {
     return true;
   }
 
-  /** Takes over the pages of a cached prefix (already retained). */
+  /** Shares the pages of a cached prefix; of window layers, those that the next token sees. */
   adopt(sequence: Sequence, blocks: readonly Int32Array[]): void {
-    blocks.forEach((pages, p) => {
-      for (let head = 0; head < this.heads; head++) this.buffers.table[this.at(sequence, head) + p] = pages[head];
-    });
-    sequence.held.fill(blocks.length);
-    for (let head = 0; head < this.heads; head++)
-      this.buffers.length[sequence.slot * this.heads + head] = blocks.length * PAGE;
+    for (let head = 0; head < this.heads; head++) {
+      const gone = this.windows[head] && pagesGone(this.windows[head], blocks.length * PAGE);
+      const table = this.at(sequence, head) - gone;
+      for (let p = gone; p < blocks.length; p++) {
+        this.buffers.table[table + p] = blocks[p][head];
+        this.pool.retain(blocks[p][head]);
+      }
+      sequence.gone[head] = gone;
+      sequence.held[head] = blocks.length - gone;
+      this.buffers.length[sequence.slot * this.heads + head] = sequence.held[head] * PAGE;
+    }
     sequence.shared = blocks.length;
   }
 
-  /** The p-th page of every head. */
+  /** The page of every head that holds the p-th 16 positions, while slots lie by position; 0 where it is gone. */
   pagesAt(sequence: Sequence, p: number): Int32Array {
-    return Int32Array.from({ length: this.heads }, (_, head) => this.buffers.table[this.at(sequence, head) + p]);
+    return Int32Array.from({ length: this.heads }, (_, head) => {
+      const at = p - sequence.gone[head];
+      return at < 0 ? 0 : this.buffers.table[this.at(sequence, head) + at];
+    });
   }
 
-  /** Gives back the pages behind the live slots and room for `tokens` more, the last first; returns how many slots are live. */
+  /** Gives back the pages of window layers that the token at position `pos`, the next one, does not see. */
+  leaveWindows(sequence: Sequence, pos: number): void {
+    const { table, length } = this.buffers;
+    for (let head = 0; head < this.heads; head++) {
+      const leave = this.windows[head] && pagesGone(this.windows[head], pos) - sequence.gone[head];
+      if (leave === 0) continue;
+      const at = this.at(sequence, head);
+      for (let p = 0; p < leave; p++) this.pool.release(table[at + p]);
+      table.copyWithin(at, at + leave, at + sequence.held[head]);
+      table.fill(0, at + sequence.held[head] - leave, at + sequence.held[head]);
+      sequence.gone[head] += leave;
+      sequence.held[head] -= leave;
+      length[sequence.slot * this.heads + head] -= leave * PAGE;
+    }
+  }
+
+  /**
+   * Gives back the pages behind the live slots and room for `tokens` more, the last first; returns how many slots of the
+   * policy's heads are live.
+   */
   trim(sequence: Sequence, tokens = 0): number {
     let live = 0;
     for (let head = this.heads - 1; head >= 0; head--) {
       const length = this.length(sequence, head);
-      live += length;
+      if (this.windows[head] === 0) live += length;
       const table = this.at(sequence, head);
       while (sequence.held[head] > pagesFor(length + tokens)) {
         const p = --sequence.held[head];
@@ -130,10 +166,10 @@ export class BlockTables {
     this.trim(sequence);
   }
 
-  /** Live slots of all heads. */
+  /** Live slots of the policy's heads. */
   slots(sequence: Sequence): number {
     let total = 0;
-    for (let head = 0; head < this.heads; head++) total += this.length(sequence, head);
+    for (let head = 0; head < this.heads; head++) if (this.windows[head] === 0) total += this.length(sequence, head);
     return total;
   }
 
@@ -156,7 +192,9 @@ export class BlockTables {
         throw new Error(`sequence ${sequence.id} has ${length} slots in ${sequence.held[head]} pages`);
       for (let p = 0; p < sequence.held[head]; p++) {
         const page = this.buffers.table[this.at(sequence, head) + p];
-        if (p >= sequence.shared && this.pool.count(page) !== 1)
+        // pages of window layers stay shared, for nothing writes them
+        const shared = this.windows[head] ? sequence.registered - sequence.gone[head] : sequence.shared;
+        if (p >= shared && this.pool.count(page) !== 1)
           throw new Error(`page ${page} of sequence ${sequence.id} is shared and counts as its own`);
       }
     }

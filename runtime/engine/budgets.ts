@@ -2,7 +2,7 @@
 import type { Size } from '../../codegen/ir/nodes.ts';
 import { compactsLater } from '../../codegen/plan/advice.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
-import { TokenClass } from '../contract/records.ts';
+import { KEEP_ALL, TokenClass } from '../contract/records.ts';
 import { checkRatio, valuesOf } from './params.ts';
 import { RequestError } from './types.ts';
 
@@ -40,16 +40,22 @@ export class Budgets {
   private readonly last: Amount;
   /** [declared parameters] as expressions read them; `params` keeps it current */
   private readonly read: Float32Array;
+  /** layers that the policy thins: those without a window of their own */
+  readonly layers: readonly number[];
 
-  /** `ratio` stands in for the budget. Throws RequestError for what the policy, or a model of so many layers, cannot do. */
+  /**
+   * `ratio` stands in for the budget; `windows` has the model's windows by layer, 0 where there is none. Throws RequestError
+   * for what the policy, or a model of so many layers, cannot do.
+   */
   constructor(
     readonly plan: Plan,
     given: Readonly<Record<string, number>>,
     protected readonly ratio: number | undefined,
-    private readonly layers: number,
+    readonly windows: readonly number[],
   ) {
     checkRatio(plan, given, ratio);
-    checkLayers(plan, layers);
+    checkLayers(plan, windows.length);
+    this.layers = windows.flatMap((window, layer) => (window ? [] : [layer]));
     this.values = valuesOf(plan, given);
     this.read = Float32Array.from(plan.params, (param) => this.values.get(param.name)!);
     this.keeps = 'budget' in plan.keep ? this.amount(plan.keep.budget) : undefined;
@@ -121,15 +127,18 @@ export class Budgets {
 
   /**
    * Slots of one KV head to keep at a logical length by layer, protected ones included. `apart`: how many are protected,
-   * where the budget counts the others alone. PyramidKV: an arithmetic progression around the budget.
+   * where the budget counts the others alone. PyramidKV: an arithmetic progression around the budget. Layers with a window
+   * keep what it shows.
    */
   budgets(length: number, out: Int32Array, apart = 0): void {
     const budget = this.budget(length);
+    const { layers } = this;
     const shape = this.plan.layers;
+    out.fill(KEEP_ALL, 0, this.windows.length);
     if (shape.kind === 'table')
-      for (let l = 0; l < this.layers; l++) out[l] = apart + Math.max(1, Math.round(budget * shape.factors[l]));
-    else if (shape.kind === 'uniform' || this.layers === 1 || length - apart <= budget)
-      out.fill(apart + budget, 0, this.layers);
+      for (const l of layers) out[l] = apart + Math.max(1, Math.round(budget * shape.factors[l]));
+    else if (shape.kind === 'uniform' || layers.length === 1 || length - apart <= budget)
+      for (const l of layers) out[l] = apart + budget;
     else {
       const { first, last } = this.window(length);
       const window = this.besides ? apart : Math.min(first + last, length);
@@ -140,8 +149,8 @@ export class Budgets {
         high = length - window;
         low = 2 * capacity - high;
       }
-      const step = Math.floor((high - low) / (this.layers - 1));
-      for (let l = 0; l < this.layers; l++) out[l] = window + high - l * step;
+      const step = Math.floor((high - low) / (layers.length - 1));
+      layers.forEach((l, i) => (out[l] = window + high - i * step));
     }
   }
 

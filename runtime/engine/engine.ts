@@ -65,12 +65,14 @@ export class Engine implements EngineApi {
   /** what the prefix cache mixes into its hashes, by policy */
   private readonly salts: string[];
   private readonly pageBytes: number;
+  /** of each layer, 0 where there is none */
+  private readonly windows: readonly number[];
 
   private constructor(options: EngineOptions, nativeEngine: NativeEngine, sizes: Sizes) {
     const { model, policies } = options;
     const { spec } = model;
     const { buffers } = nativeEngine;
-    const { heads, maxSeqs, maxTokens, stride } = sizes;
+    const { windows, maxSeqs, maxTokens, stride } = sizes;
     this.options = options;
     this.nativeEngine = nativeEngine;
     this.policies = [...policies];
@@ -79,8 +81,10 @@ export class Engine implements EngineApi {
     this.salts = policies.map(saltOf);
     this.counters = policies.map(() => ({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 }));
     this.pool = new BlockPool(sizes.pages);
-    this.prefix = new PrefixCache(this.pool, PAGE);
-    this.tables = new BlockTables(buffers, this.pool, this.prefix, heads, stride, heads * stride);
+    const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
+    this.windows = windows;
+    this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
+    this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, stride, headWindows.length * stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const usePrefix = options.prefixCache !== false;
     this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, usePrefix);
@@ -102,12 +106,12 @@ export class Engine implements EngineApi {
     checkPolicies(options);
     checkBuilds(policies);
     const sizes = sizesOf(options);
-    const { heads, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
+    const { heads, windows, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
     const { threads, cpus } = threadsOf(options);
     const nativeEngine = await native().open(
       {
         backend: cpuBackend(),
-        model: model.spec,
+        model: { ...model.spec, layer: model.spec.layer.map((each, l) => ({ ...each, window: windows[l] })) },
         kvType,
         pages,
         tableStride: stride,
@@ -143,6 +147,7 @@ export class Engine implements EngineApi {
     const { spec } = this.model;
     const { index, rules, maxTokens } = checkRequest(request, {
       spec,
+      windows: this.windows,
       policies: this.policies,
       maxModelLen: this.maxModelLen,
       ratio: this.options.ratio,
@@ -231,6 +236,7 @@ export class Engine implements EngineApi {
       if (observe[1] > observe[0]) sequence.cacheable = false;
       if (compacts) this.compacted(sequence, slots);
       else this.scheduler.register(sequence, sequence.computed);
+      this.tables.leaveWindows(sequence, sequence.computed);
     }
     for (let i = 0; i < this.batch.draws.length; i++) {
       const { sequence } = this.batch.draws[i];
@@ -239,7 +245,7 @@ export class Engine implements EngineApi {
     }
   }
 
-  /** `before`: slots of all heads when the compaction began. */
+  /** `before`: slots of the policy's heads when the compaction began. */
   private compacted(sequence: Sequence, before: number): void {
     const counters = this.counters[sequence.policy];
     const live = this.tables.trim(sequence, 1); // the next token's page would be taken again at once
@@ -251,9 +257,11 @@ export class Engine implements EngineApi {
     if (!sequence.request.onCompaction) return;
     const { layers, kvHeads } = this.model.spec;
     const kept = Array.from({ length: layers }, (_, layer) =>
-      Array.from({ length: kvHeads }, (_, head) =>
-        [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b),
-      ),
+      Array.from({ length: kvHeads }, (_, head) => {
+        const positions = [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b);
+        const window = this.windows[layer];
+        return window ? positions.filter((pos) => pos > sequence.computed - window) : positions;
+      }),
     );
     const { plan } = sequence.rules;
     const values = sequence.rules.params(sequence.computed);

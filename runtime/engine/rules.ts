@@ -12,11 +12,16 @@ export class Rules extends Budgets {
   /** tokens between compactions; 0: not by their number, -1: as many as the ratio says */
   private readonly everyN: number;
 
-  constructor(plan: Plan, given: Readonly<Record<string, number>>, ratio: number | undefined, layers: number) {
-    super(plan, given, ratio, layers);
+  constructor(
+    plan: Plan,
+    given: Readonly<Record<string, number>>,
+    ratio: number | undefined,
+    windows: readonly number[],
+  ) {
+    super(plan, given, ratio, windows);
     const trigger = <K extends string>(kind: K) =>
       plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
-    this.evicts = plan.keep.kind !== 'all';
+    this.evicts = plan.keep.kind !== 'all' && this.layers.length > 0;
     this.chunk = trigger('promptChunk')?.n ?? 0;
     this.endOnly = trigger('promptEnd') !== undefined;
     const every = trigger('every')?.n ?? 0;
@@ -70,7 +75,7 @@ export class Rules extends Budgets {
 
   /** Whether what is held stays below a bound while tokens are generated, however many. */
   get bounded(): boolean {
-    return isBounded(this.plan);
+    return this.layers.length === 0 || isBounded(this.plan);
   }
 
   /** Whether the prompt's own cache stays bounded while it is read. */
@@ -83,7 +88,7 @@ export class Rules extends Budgets {
     return Math.max(1, this.slack + 1, this.everyN !== 0 ? this.everyAt(length) : 0);
   }
 
-  /** Most slots of a head, on average over a layer's heads: while the prompt is read, and until `length` tokens are known. */
+  /** Most slots of a head of a layer without a window, on average over its heads: while the prompt is read, and until `length` tokens are known. */
   peaks(prompt: number, length: number): { prompt: number; decode: number } {
     if (!this.evicts || this.plan.keep.kind === 'above' || this.classBits) return { prompt, decode: length };
     const window = this.protects(prompt, length);

@@ -12,6 +12,7 @@ import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
 import type { Sequence } from './sequence.ts';
 import type { BlockTables } from './block-tables.ts';
+import { windowPages } from './windows.ts';
 
 export interface Scheduled {
   readonly sequence: Sequence;
@@ -20,7 +21,7 @@ export interface Scheduled {
   readonly compacts: boolean;
   /** observed logical positions [from, to) */
   readonly observe: readonly [number, number];
-  /** slots of all heads once the tokens are appended; counted when the step compacts */
+  /** slots of the policy's heads once the tokens are appended; counted when the step compacts */
   readonly slots: number;
 }
 
@@ -89,20 +90,25 @@ export class Scheduler {
     const { known, prompt, request, rules } = sequence;
     const held = sequence.slot < 0 ? 0 : this.tables.pages(sequence);
     const length = rules.bounded ? Math.max(known, prompt + request.maxTokens) : known;
-    return Math.max(held, this.pages(sequence, length, sequence.computed < prompt));
+    return Math.max(held, this.pages(sequence, length, sequence.computed < prompt, known - sequence.computed));
   }
 
   /** Pages a sequence needs when nothing else runs; more than the pool means that it can never run. */
   peak(sequence: Sequence): number {
-    return this.pages(sequence, sequence.prompt + sequence.request.maxTokens, true);
+    const length = sequence.prompt + sequence.request.maxTokens;
+    return this.pages(sequence, length, true, length);
   }
 
-  /** Most pages until `length` tokens are known; `reading`: the prompt is still to be read. */
-  private pages({ rules, prompt, heads }: Sequence, length: number, reading: boolean): number {
+  /** Most pages until `length` tokens are known; `reading`: the prompt is still to be read; `most` tokens may be fed at once. */
+  private pages({ rules, prompt }: Sequence, length: number, reading: boolean, most: number): number {
+    const { kvHeads, maxTokens } = this.limits;
+    const chunk = Math.max(1, Math.min(maxTokens, most));
     const peaks = rules.peaks(prompt, length);
     // ragged heads share a layer's slots, each with a last page of its own
     const slack = rules.plan.heads.kind === 'pooled' ? 1 : 0;
-    return Math.max(reading ? pagesFor(peaks.prompt) : 0, pagesFor(peaks.decode) + slack) * heads;
+    const own = Math.max(reading ? pagesFor(peaks.prompt) : 0, pagesFor(peaks.decode) + slack);
+    const pages = rules.windows.reduce((sum, window) => sum + (window ? windowPages(window, length, chunk) : own), 0);
+    return pages * kvHeads;
   }
 
   /** Chooses the rows of the next step and allocates their pages. Sequences it had to preempt wait again. */
@@ -191,7 +197,7 @@ export class Scheduler {
       tokens,
       compacts,
       observe,
-      slots: compacts ? this.tables.slots(sequence) + tokens * sequence.heads : 0,
+      slots: compacts ? this.tables.slots(sequence) + tokens * this.tables.ownHeads : 0,
     };
   }
 
@@ -210,6 +216,7 @@ export class Scheduler {
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {
     const { observe } = sequence.rules.plan;
+    if (sequence.rules.layers.length === 0) return [from, from];
     if (from >= sequence.prompt) return observe.decode ? [from, to] : [from, from];
     if (observe.prompt === 'none') return [from, from];
     const first =

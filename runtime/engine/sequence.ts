@@ -15,7 +15,9 @@ export class Sequence {
   slot = -1;
   /** pages in the table of each (layer, KV head) */
   readonly held: Int32Array;
-  /** leading pages of each head that may be shared or hashed: they are copied before they are written */
+  /** pages that have left each of them at the front: window layers' */
+  readonly gone: Int32Array;
+  /** leading pages of each head that may be shared or hashed: they are copied before they are written; window layers' never are */
   shared = 0;
   /** pages of this sequence that stand in the prefix cache, and the hash of the last */
   registered = 0;
@@ -55,6 +57,7 @@ export class Sequence {
     this.tokens.set(forced, this.prompt);
     this.known = this.prompt + forced.length;
     this.held = new Int32Array(heads);
+    this.gone = new Int32Array(heads);
     this.stops = new Set(request.stopTokens ?? []);
     const seed = BigInt.asUintN(64, BigInt(Math.trunc(request.sampling?.seed ?? id)));
     this.seed = [Number(BigInt.asIntN(32, seed)), Number(BigInt.asIntN(32, seed >> 32n))];
@@ -114,6 +117,7 @@ export class Sequence {
   reset(): void {
     this.computed = 0;
     this.held.fill(0);
+    this.gone.fill(0);
     this.shared = 0;
     this.registered = 0;
     this.lastHash = '';

@@ -2,7 +2,7 @@
 import { freemem } from 'node:os';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { pageLayout } from '../contract/page.ts';
-import { KvType } from '../contract/records.ts';
+import { KvType, SEGMENT } from '../contract/records.ts';
 import { native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
@@ -10,6 +10,7 @@ import { checkLayers } from './budgets.ts';
 import { budgetOf } from './params.ts';
 import { pagesFor } from './rules.ts';
 import { type EngineOptions, RequestError } from './types.ts';
+import { windowPages, windowsOf } from './windows.ts';
 
 /** Threads and what they are pinned to. Throws a UserError for processors that are not ours. */
 export function threadsOf(options: EngineOptions): ThreadsChoice {
@@ -43,6 +44,8 @@ export function storedAs(policies: EngineOptions['policies'], asked: EngineOptio
 export interface Sizes {
   /** KV heads of all layers */
   heads: number;
+  /** of each layer, 0 where there is none */
+  windows: readonly number[];
   maxModelLen: number;
   maxSeqs: number;
   /** of a step */
@@ -65,16 +68,23 @@ export function sizesOf(options: EngineOptions): Sizes {
   const kvType = KvType[storedAs(policies, options.kvType)];
   const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));
   const { bytes: pageBytes } = pageLayout({ headDim: spec.headDim, kvType, lanes });
-  const stride = pagesFor(maxModelLen) + 2;
-  const wanted =
-    options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * heads * stride * pageBytes);
+  const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
+  const windows = windowsOf(spec, maxModelLen);
+  // a policy without a limit of length needs room for what a step adds to a window, and for the segment where it begins
+  const widest = Math.max(...windows);
+  const inWindow = widest ? windowPages(widest, Number.POSITIVE_INFINITY, maxTokens) + pagesFor(SEGMENT) : 0;
+  const stride = Math.max(pagesFor(maxModelLen), inWindow) + 2;
+  const most = windows.reduce(
+    (sum, window) => sum + spec.kvHeads * (window ? windowPages(window, maxModelLen, maxTokens) : stride),
+    0,
+  );
+  const wanted = options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * most * pageBytes);
   const pages = Math.floor(wanted / pageBytes) + 1;
   if (pages - 1 < 2 * heads)
     throw new RequestError(
       `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
     );
-  const maxTokens = Math.max(options.maxBatchedTokens ?? 512, 1);
-  return { heads, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
+  return { heads, windows, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
 }
 
 /** Throws for a policy that the model cannot have, and for a ratio that concerns none. */

@@ -10,6 +10,11 @@
 #include "decode.hpp"
 #include "prefill.hpp"
 
+// Whether a policy sees queries of a row in a layer.
+SKV_INLINE bool observed(const skv_row* row, const skv_layer_shape& layer) {
+  return row->observe1 > row->observe0 && layer.window == 0;
+}
+
 // Which rows are split, and where each row's items start. A row is split when it has one token; it gets the next of
 // kSplitRows places, or -1 when they are taken. A split is long enough that prefetching pays, short enough that the
 // threads end together.
@@ -31,14 +36,14 @@ struct Schedule {
       int most = 0;
       const bool split = row->tokens == 1 && places < kSplitRows;
       for (int h = 0; h < s->kv_heads; h++) {
-        const int slots = *Head<KV>(step, row, layer, h).length;
-        most = std::max(most, slots);
-        if (split) all += segments_of(slots);
+        const int segments = Head<KV>(step, row, layer, h).segments();
+        most = std::max(most, segments);
+        if (split) all += segments;
       }
       if (split) place[r] = places++;
       all_split &= split;
-      if (P::observes && row->observe1 > row->observe0) width[r] = observed_width<KV>(s, most);
-      start[r + 1] = split ? segments_of(most) : (row->tokens + width[r] - 1) / width[r];
+      if (P::observes && observed(row, s->layer[layer])) width[r] = observed_width<KV>(s, most);
+      start[r + 1] = split ? most : (row->tokens + width[r] - 1) / width[r];
     }
     run = std::clamp(all / (6 * workers), 1, 8);
     for (int r = 0; r < step->rows; r++) {
@@ -52,7 +57,7 @@ struct Schedule {
   Split<KV> split_of(const skv_step* step, int layer, int item) const {
     const int r = row_of(item), heads = step->shape->kv_heads, segment0 = (item - start[r]) / heads * run;
     const Head<KV> h(step, step->row + r, layer, (item - start[r]) % heads);
-    return {h, place[r], segment0, std::min(segment0 + run, segments_of(*h.length))};
+    return {h, place[r], segment0, std::min(segment0 + run, h.segments())};
   }
 };
 
@@ -68,7 +73,7 @@ void begin_counts(const skv_step* step, int layer, const Schedule& plan, const S
     shared.heads_remaining[r] = heads;
     for (int h = 0; h < heads; h++)
       shared.remaining[r * heads + h] =
-          plan.place[r] >= 0 ? segments_of(*Head<KV>(step, row, layer, h).length) : row->observe0 - row->pos0;
+          plan.place[r] >= 0 ? Head<KV>(step, row, layer, h).segments() : row->observe0 - row->pos0;
   }
 }
 
@@ -94,7 +99,7 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
     // the last tiles see the most slots and go first; not so where each waits for the one before it
     const int index = (item - plan.start[r]) / heads;
     const Head<KV> h(step, step->row + r, layer, (item - plan.start[r]) % heads);
-    const bool waits = P::observes && h.row->observe1 > h.row->observe0;
+    const bool waits = P::observes && observed(h.row, step->shape->layer[layer]);
     const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
     const int t0 = (waits ? index : tiles - 1 - index) * width;
     uint8_t* rest = scratch.take<uint8_t>(0);  // what tile_scratch adds for a policy that observes

@@ -44,6 +44,7 @@ void move_survivors(const Head<KV>& h, const Selection& c) {
 template <class P, class KV>
 void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
   const int n = head1 - head0, budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
+  if (budget == SKV_KEEP_ALL) return;
   if constexpr (replaces<P>())  // nothing leaves, or attend has done it, or one slot leaves
     if (*Head<KV>(step, row, layer, head0).length <= budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
   Selection unit[kMostHeads];

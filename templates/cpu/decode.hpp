@@ -17,9 +17,10 @@ template <class KV>
 struct Split {
   Head<KV> h;
   int place, segment0, segment1;  // place: which of the step's split rows
-  int last() const { return ((segment1 < segments_of(*h.length) ? segment1 * SKV_SEGMENT : *h.length) - 1) / SKV_PAGE; }
+  // The page behind a segment's last.
+  int page1(int seg) const { return seg + 1 < h.segments() ? h.first_page(seg + 1) : pages_of(*h.length); }
   PageCursor<KV> cursor(int seg, const PageCursor<KV>* next = nullptr) const {
-    return {h, seg * kSegmentPages, last(), next};
+    return {h, h.first_page(seg), page1(segment1 - 1) - 1, next};
   }
 };
 
@@ -36,9 +37,9 @@ template <class P, class KV>
 SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, const Tile<KV>& tile,
                          const Probabilities<KV>* probabilities) {
   const Head<KV>& h = split.h;
-  const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
+  const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   clear(tile.total, g, h.dim);
-  for (int seg = 0; seg < segments; seg++) merge(tile.total, scratch.partials(split.place, h.head, seg), 0, g, h.dim);
+  for (int seg = 0; seg < segments; seg++) merge(tile.total, scratch.partials(split.place, h.head, seg), {0, g}, h.dim);
   for (int i = 0; i < g; i++) normalise(tile.total, i, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
   if constexpr (P::observes)
     if (probabilities) {
@@ -47,7 +48,8 @@ SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, con
     }
   if constexpr (replaces<P>()) {
     const bool alone = P::heads == Heads::own;
-    if (h.row->compact && (alone || scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
+    if (h.row->compact && !h.window &&
+        (alone || scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
       replace<P, KV>(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
   }
 }
@@ -57,16 +59,16 @@ template <class P, class KV>
 void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const StepScratch& scratch,
                   const Tile<KV>& tile) {
   const Head<KV>& h = split.h;
-  const int g = h.shape->group, segments = segments_of(*h.length), r = int(h.row - h.step->row);
+  const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   prefetch_first(split);
   load_queries(h, 0, 1, tile);
-  const bool observes = P::observes && h.row->observe1 > h.row->observe0;
+  const bool observes = P::observes && !h.window && h.row->observe1 > h.row->observe0;
   const Probabilities<KV> probabilities = scratch.probabilities<KV>(split.place, h.head);
   const Probabilities<KV>* observed = observes ? &probabilities : nullptr;
   for (int seg = split.segment0; seg < split.segment1; seg++) {
     if (seg == segments - 1) store<P>(h, *h.length - 1, *h.length);
     const Partials partials = scratch.partials(split.place, h.head, seg);
-    attend_segment<P, KV, true>(h, split.cursor(seg, next), g, tile, partials, observed);
+    attend_segment<P, KV, true>(h, split.cursor(seg, next), split.page1(seg), g, tile, partials, observed);
   }
   const int done = split.segment1 - split.segment0;
   if (scratch.remaining[r * scratch.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) == done)

@@ -123,7 +123,10 @@ struct F32 {
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 };
 
+constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kPagePairs = SKV_PAGE / 2;
+
 SKV_INLINE int pages_of(int slots) { return (slots + SKV_PAGE - 1) / SKV_PAGE; }
+SKV_INLINE int segments_of(int slots) { return (slots + SKV_SEGMENT - 1) / SKV_SEGMENT; }
 
 // One KV head of one layer of one row: its pages and counts.
 template <class KV>
@@ -136,14 +139,30 @@ struct Head {
   const int32_t* table;  // [page] of this head
   int32_t* length;       // live slots, this step's tokens included once append has run
   int dim;
+  int window;  // of the layer, skv_layer_shape.window: 0 where a query sees all slots
 
   Head(const skv_step* s, const skv_row* r, int l, int h)
-      : step(s), shape(s->shape), row(r), layer(l), head(h), dim(s->shape->head_dim) {
+      : step(s),
+        shape(s->shape),
+        row(r),
+        layer(l),
+        head(h),
+        dim(s->shape->head_dim),
+        window(s->shape->layer[l].window) {
     const int64_t index = ((int64_t)r->seq * shape->layers + l) * shape->kv_heads + h;
     table = s->tables + index * shape->table_stride;
     length = s->lengths + index;
   }
+  const float* inv_freq() const { return shape->layer[layer].inv_freq; }
   skv_page_layout layout() const { return skv_layout_of(dim, sizeof(Word), shape->lanes); }
+  // Segments, once append has run. A window layer loses pages at its front, and its segments stay where they were:
+  // `lost_pages` of the first are gone.
+  int lost_pages() const { return window ? (row->pos0 + row->tokens - *length) / SKV_PAGE % kSegmentPages : 0; }
+  int segments() const { return segments_of(lost_pages() * SKV_PAGE + *length); }
+  int segment_of(int slot) const { return (lost_pages() * SKV_PAGE + slot) / SKV_SEGMENT; }
+  int first_page(int segment) const { return segment ? segment * kSegmentPages - lost_pages() : 0; }
+  // The first slot that a query sees which sees none from slot `visible` on.
+  int first_slot(int visible) const { return window && visible > window ? visible - window : 0; }
   // Page p of the table: its keys, its values, a lane [16 slots].
   uint8_t* page(int p) const { return step->pool + (int64_t)table[p] * shape->page_bytes; }
   Word* keys(int p) const { return (Word*)(page(p) + layout().keys); }

@@ -10,10 +10,11 @@
 #include "observe.hpp"
 #include "tile.hpp"
 
-// Tokens of an observed tile when `slots` are live: what they leave is at most kObservedBytes, or they are one token.
+// Tokens of an observed tile when a head has so many segments: what they leave is at most kObservedBytes, or they are
+// one token.
 template <class KV>
-SKV_INLINE int observed_width(const skv_shape* s, int slots) {
-  const int64_t token = segments_of(slots) * Probabilities<KV>::bytes(s->group);
+SKV_INLINE int observed_width(const skv_shape* s, int segments) {
+  const int64_t token = segments * Probabilities<KV>::bytes(s->group);
   return (int)std::clamp<int64_t>(kObservedBytes / token, 1, kTileRows / s->group);
 }
 
@@ -30,16 +31,18 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
   if (h.row->tokens == 1) store<P>(h, *h.length - 1, *h.length);
   const int rows = load_queries(h, t0, t1, tile), g = h.shape->group;
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
-  const bool observes = P::observes && first < last;
+  const bool observes = P::observes && !h.window && first < last;
   const Probabilities<KV> probabilities = {rest, rows}, *observed = observes ? &probabilities : nullptr;
   clear(tile.total, rows, h.dim);
-  const int most = tile.visible[rows - 1], segments = segments_of(most);
+  const int most = tile.visible[rows - 1], segments = h.segment_of(most - 1) + 1;
   const bool prefetches = rows > kBlockRows;  // for a single block it would not pay
-  for (int seg = 0; seg < segments; seg++) {
-    const PageCursor<KV> cursor = {h, seg * kSegmentPages, (most - 1) / SKV_PAGE};
-    const int from = prefetches ? attend_segment<P, KV, true>(h, cursor, rows, tile, tile.segment, observed)
-                                : attend_segment<P, KV, false>(h, cursor, rows, tile, tile.segment, observed);
-    merge(tile.total, tile.segment, from, rows, h.dim);
+  for (int seg = h.segment_of(tile.from[0]); seg < segments; seg++) {
+    const PageCursor<KV> cursor = {h, h.first_page(seg), (most - 1) / SKV_PAGE};
+    const int page1 = h.first_page(seg + 1);
+    const RowRange sees = prefetches
+                              ? attend_segment<P, KV, true>(h, cursor, page1, rows, tile, tile.segment, observed)
+                              : attend_segment<P, KV, false>(h, cursor, page1, rows, tile, tile.segment, observed);
+    merge(tile.total, tile.segment, sees, h.dim);
   }
   float lse[kTileRows];
   for (int r = 0; r < rows; r++) {

@@ -13,8 +13,6 @@
 
 #include "rotate.hpp"
 
-constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kPagePairs = SKV_PAGE / 2;
-
 // Where a tile stands in its head's pages, and what it reads next, in halves of pages: the keys of a segment's pages,
 // their values, the next segment's keys …
 template <class KV>
@@ -31,6 +29,8 @@ struct PageCursor {
     return h.page(p) + (j / kSegmentPages % 2 ? h.layout().values : h.layout().keys);
   }
   const uint8_t* ahead(int j) const { return half(j + kDistance); }
+  // The same, when the tile sees nothing before a page.
+  PageCursor from_page(int page) const { return {h, page > page0 ? page : page0, last, next}; }
 };
 
 SKV_INLINE void prefetch(const uint8_t* at) { __builtin_prefetch(at, 0, 2); }
@@ -90,10 +90,10 @@ SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename
   in_blocks(block);
 }
 
-// Whether a live slot of page p is shifted.
+// Whether a live slot of page p is shifted, and the shift rotates its key.
 template <class P, class KV>
 SKV_INLINE bool is_shifted(const Head<KV>& h, int p) {
-  if (!P::shift_lane) return false;
+  if (!P::shift_lane || !h.inv_freq()) return false;
   int32_t any = 0;
   for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < *h.length; s++) any |= h.lane(p, P::shift_lane)[s];
   return any != 0;

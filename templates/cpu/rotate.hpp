@@ -54,7 +54,7 @@ SKV_INLINE void page_angles(const Head<KV>& h, int p, const int32_t* shift, floa
       memcpy(cosine[s], cosine[s - 1], half * sizeof(float));
       memcpy(sine[s], sine[s - 1], half * sizeof(float));
     } else {
-      angles.at(slot, h.shape->inv_freq, half, cosine[s], sine[s]);
+      angles.at(slot, h.inv_freq(), half, cosine[s], sine[s]);
     }
   }
 }

@@ -16,8 +16,6 @@ constexpr int kTileRows = 48;            // most query rows (tokens x group) of 
 constexpr int kSplitRows = 64;           // most rows of a step that are split
 constexpr int kObservedBytes = 1 << 19;  // of probabilities that a tile leaves: they stay in the second-level cache
 
-SKV_INLINE int segments_of(int slots) { return (slots + SKV_SEGMENT - 1) / SKV_SEGMENT; }
-
 // Attention of query rows over some slots: the largest logit, the sum of exponentials relative to it, and the values
 // that these weigh.
 struct Partials {

@@ -16,13 +16,14 @@ constexpr int kBlockRows = 24;  // rows that go from logits to weighted values t
 template <class KV>
 struct Tile {
   typename KV::Pair* q;        // [kTileRows][dim / 2] scaled queries
-  int* visible;                // [kTileRows] slots that each row sees; they rise from row to row
+  int *from, *visible;         // [kTileRows] a row sees slots [from, visible); both rise from row to row
   float* logits;               // [kBlockRows][SKV_SEGMENT]
   typename KV::Pair* p;        // [kSegmentPages][kBlockRows][kPagePairs] their exponentials
   typename KV::Word* rotated;  // a page's keys
   Partials total, segment;     // of all segments so far, and of one
   Tile(Scratch* scratch, int dim) {
     q = scratch->take<typename KV::Pair>(kTileRows * dim / 2);
+    from = scratch->take<int>(kTileRows);
     visible = scratch->take<int>(kTileRows);
     logits = scratch->take<float>(kBlockRows * SKV_SEGMENT);
     p = scratch->take<typename KV::Pair>(kSegmentPages * kBlockRows * kPagePairs);
@@ -35,11 +36,11 @@ struct Tile {
   }
   // Bytes, of the widest type.
   static int64_t bytes(int dim) {
-    return 4 * ((int64_t)kTileRows * (3 * dim + 5) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 11 * 64;
+    return 4 * ((int64_t)kTileRows * (3 * dim + 6) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 12 * 64;
   }
 };
 
-// Fills q and visible for tokens [t0, t1), row (t - t0) * group + g; returns the number of rows.
+// Fills q, from and visible for tokens [t0, t1), row (t - t0) * group + g; returns the number of rows.
 template <class KV>
 int load_queries(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
   const int g = h.shape->group, half = h.dim / 2, before = *h.length - h.row->tokens;
@@ -50,12 +51,33 @@ int load_queries(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
       const float* from = h.query(t) + i * h.dim;
       for (int d = 0; d < h.dim; d += 16) KV::pack(*(const f32x16u*)(from + d) * scale, tile.q + r * half + d / 2);
       tile.visible[r] = before + t + 1;
+      tile.from[r] = h.first_slot(before + t + 1);
     }
   return (t1 - t0) * g;
 }
 
-// A row's largest logit; slots from `visible` on are made to count nothing.
-SKV_INLINE float max_logit(float* x, int visible, int pages) {
+// tanh(x): odd powers where 1 - e^-2x would cancel, and elsewhere that.
+SKV_INLINE f32x16 tanh16(f32x16 x) {
+  const f32x16 size = x < splat(0) ? -x : x, square = x * x, e = exp16(splat(-2.0f) * size);
+  f32x16 p = splat(2.18694885e-2f);
+  p = fma(p, square, splat(-5.39682540e-2f));
+  p = fma(p, square, splat(1.33333333e-1f));
+  p = fma(p, square, splat(-3.33333333e-1f));
+  const f32x16 small = fma(p * square, x, x), large = (splat(1.0f) - e) / (splat(1.0f) + e);
+  return size < splat(0.25f) ? small : x < splat(0) ? -large : large;
+}
+
+// Logits x of whole pages become cap * tanh(x / cap).
+SKV_INLINE void cap_logits(float* x, int pages, float cap) {
+  for (int i = 0; i < pages; i++) {
+    auto& at = *(f32x16*)(x + i * SKV_PAGE);
+    at = splat(cap) * tanh16(at * splat(1.0f / cap));
+  }
+}
+
+// A row's largest logit; slots outside [from, visible) are made to count nothing.
+SKV_INLINE float max_logit(float* x, int from, int visible, int pages) {
+  for (int s = 0; s < from; s++) x[s] = -INFINITY;
   for (int s = visible; s < pages * SKV_PAGE; s++) x[s] = -INFINITY;
   f32x16 max = splat(-INFINITY), other = max;
   for (int i = 0; i < pages; i++) {
@@ -67,52 +89,62 @@ SKV_INLINE float max_logit(float* x, int visible, int pages) {
 
 // exp(logit - max) of a row's logits x, as pairs of each page, `pitch` pairs apart; returns their sum.
 template <class KV>
-SKV_INLINE float exponentials(const float* x, float max, int visible, int pages, typename KV::Pair* p, int pitch) {
+SKV_INLINE float exponentials(const float* x, float max, int from, int visible, int pages, typename KV::Pair* p,
+                              int pitch) {
   f32x16 sum = splat(0);
   const f32x16 largest = splat(max);
   for (int i = 0; i < pages; i++) {
     const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);
     f32x16 e = exp16(at - largest);
-    if ((i + 1) * SKV_PAGE > visible) e = at > splat(-INFINITY) ? e : splat(0);
+    if (((i + 1) * SKV_PAGE > visible) | (i * SKV_PAGE < from)) e = at > splat(-INFINITY) ? e : splat(0);
     sum += e;
     KV::pack(e, p + (int64_t)i * pitch);
   }
   return sum_of(sum);
 }
 
-// One segment for the tile's first `rows` rows. Leaves partials of rows from the returned one on (earlier ones see
-// nothing of it), and the exponentials in `observed` unless it is null. With kPrefetch the first block prefetches the
-// pages that follow.
+// Rows [first, end) of a tile.
+struct RowRange {
+  int first, end;
+};
+
+// One segment for the tile's first `rows` rows: its pages from cursor.page0 up to page1. Leaves partials of the rows
+// that are returned (earlier ones see nothing of it, later ones nothing any more), and the exponentials in `observed`
+// unless it is null. With kPrefetch the first block prefetches the pages that follow.
 template <class P, class KV, bool kPrefetch>
-int attend_segment(const Head<KV>& h, const PageCursor<KV>& cursor, int rows, const Tile<KV>& tile,
-                   const Partials& partials, const Probabilities<KV>* observed) {
-  const int slot0 = cursor.page0 * SKV_PAGE;
-  int first = 0;
-  while (first < rows && tile.visible[first] <= slot0) first++;
-  for (int r0 = first; r0 < rows; r0 += kBlockRows) {
-    const int n = std::min(rows - r0, kBlockRows);
-    const int most = tile.visible[r0 + n - 1] - slot0, slots = most < SKV_SEGMENT ? most : SKV_SEGMENT;
+RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int page1, int rows, const Tile<KV>& tile,
+                        const Partials& partials, const Probabilities<KV>* observed) {
+  RowRange sees = {0, rows};
+  while (sees.first < rows && tile.visible[sees.first] <= segment.page0 * SKV_PAGE) sees.first++;
+  while (sees.end > sees.first && tile.from[sees.end - 1] >= page1 * SKV_PAGE) sees.end--;
+  for (int r0 = sees.first; r0 < sees.end; r0 += kBlockRows) {
+    const int n = std::min(sees.end - r0, kBlockRows);
+    const PageCursor<KV> cursor = segment.from_page(tile.from[r0] / SKV_PAGE);
+    const int slot0 = cursor.page0 * SKV_PAGE, slots = std::min(tile.visible[r0 + n - 1], page1 * SKV_PAGE) - slot0;
     const int pages = pages_of(slots), pitch = (observed ? observed->rows : kBlockRows) * kPagePairs;
     const auto* q = tile.q + r0 * h.dim / 2;
-    const bool ahead = kPrefetch && r0 == first;
+    const bool ahead = kPrefetch && r0 == sees.first;
     ahead ? segment_logits<P, KV, kPrefetch>(h, cursor, pages, q, n, tile.logits, tile.rotated)
           : segment_logits<P, KV, false>(h, cursor, pages, q, n, tile.logits, tile.rotated);
-    int visible[kBlockRows];  // of the segment's slots
+    int from[kBlockRows], visible[kBlockRows];  // of these slots
     for (int i = 0; i < n; i++) {
+      float* x = tile.logits + i * SKV_SEGMENT;
+      from[i] = tile.from[r0 + i] - slot0;
       visible[i] = std::min(tile.visible[r0 + i] - slot0, slots);
-      partials.max[r0 + i] = max_logit(tile.logits + i * SKV_SEGMENT, visible[i], pages);
+      if (h.shape->soft_cap > 0) cap_logits(x, pages, h.shape->soft_cap);
+      partials.max[r0 + i] = max_logit(x, from[i], visible[i], pages);
     }
     auto* p = observed ? observed->pairs(cursor.page0, r0) : tile.p;
     for (int i = 0, r = r0; i < n; i++, r++) {
       const float* x = tile.logits + i * SKV_SEGMENT;
-      partials.sum[r] = exponentials<KV>(x, partials.max[r], visible[i], pages, p + i * kPagePairs, pitch);
+      partials.sum[r] = exponentials<KV>(x, partials.max[r], from[i], visible[i], pages, p + i * kPagePairs, pitch);
       if (observed) *observed->factor(cursor.page0 / kSegmentPages, r) = partials.max[r];
     }
     float* out = partials.out + r0 * h.dim;
     ahead ? segment_values<KV, kPrefetch>(h, cursor, slots, n, p, pitch, out, h.dim)
           : segment_values<KV, false>(h, cursor, slots, n, p, pitch, out, h.dim);
   }
-  return first;
+  return sees;
 }
 
 // Partials of no slots.
@@ -122,15 +154,16 @@ SKV_INLINE void clear(const Partials& total, int rows, int dim) {
   std::fill_n(total.out, rows * dim, 0.0f);
 }
 
-// Adds a segment's partials of rows [first, rows), 16 rows at a time; of others in between, anything may be read.
-SKV_INLINE void merge(const Partials& total, const Partials& segment, int first, int rows, int dim) {
-  for (int r0 = first / 16 * 16; r0 < rows; r0 += 16) {
+// Adds a segment's partials of some rows, 16 rows at a time; of others in between, anything may be read.
+SKV_INLINE void merge(const Partials& total, const Partials& segment, RowRange rows, int dim) {
+  for (int r0 = rows.first / 16 * 16; r0 < rows.end; r0 += 16) {
     const auto old = *(f32x16u*)(total.max + r0), sum = *(f32x16u*)(total.sum + r0);
     const f32x16 next = *(f32x16u*)(segment.max + r0), max = larger(next, old);
     const f32x16 a = exp16(old - max), b = exp16(next - max);
-    *(f32x16u*)(total.max + r0) = first_of(first - r0, old, max);
-    *(f32x16u*)(total.sum + r0) = first_of(first - r0, sum, sum * a + *(f32x16u*)(segment.sum + r0) * b);
-    for (int r = std::max(first, r0); r < std::min(rows, r0 + 16); r++)
+    const i32x16 adds = first_lanes(rows.end - r0) & ~first_lanes(rows.first - r0);
+    *(f32x16u*)(total.max + r0) = adds ? max : old;
+    *(f32x16u*)(total.sum + r0) = adds ? sum * a + *(f32x16u*)(segment.sum + r0) * b : sum;
+    for (int r = std::max(rows.first, r0); r < std::min(rows.end, r0 + 16); r++)
       for (int d = 0; d < dim; d++)
         total.out[r * dim + d] = total.out[r * dim + d] * a[r - r0] + segment.out[r * dim + d] * b[r - r0];
   }

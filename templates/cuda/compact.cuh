@@ -188,9 +188,10 @@ template <class P>
 SKV_INLINE bool has_work(const Step& s, int item, int units, int together) {
   const skv_row row = load_row(s, item / (s.layers * units));
   if (row.policy != s.self || !row.compact) return false;
-  if (P::keep != Keep::topK || P::heads == Heads::pooled) return true;
   const int64_t layer = (int64_t)row.seq * s.layers + item / units % s.layers;
   const int budget = global(s.budgets)[layer];
+  if (budget == SKV_KEEP_ALL) return false;
+  if (P::keep != Keep::topK || P::heads == Heads::pooled) return true;
   bool exceeds = false;
   for (int i = 0; i < together; i++)
     exceeds |= global((const int32_t*)s.lengths)[layer * s.kv_heads + item % units * together + i] > budget;

@@ -360,7 +360,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
   const DecodeMemory<KV, D, H> memory(arena);
   const StepScratch scratch(s, D, max_rows);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const bool observed = P::observes_decode && row.observe1 > row.observe0;
+  const bool observed = P::observes_decode && !s.window && row.observe1 > row.observe0;
   int32_t number = 0;  // of the next page: looked up a page ahead
   const int page0 = split.first / SKV_PAGE + warp, end = split.end;
   if (page0 * SKV_PAGE < end) {
@@ -382,7 +382,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
     read.t = t;
     if ((p + kDecodeWarps) * SKV_PAGE < end) number = h.table[p + kDecodeWarps];
     int shift[2] = {0, 0};
-    if (P::shift_lane)
+    if (P::shift_lane && s.inv_freq)
       SKV_UNROLL for (int i = 0; i < 2; i++)
         if (W::slot_of(g, i) < read.slots)
           shift[i] = (int)page[h.lanes + P::shift_lane * SKV_PAGE + W::slot_of(g, i)];
@@ -397,9 +397,14 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
       read.multiply_keys(x, memory.queries, c0);
     }
     Pair<KV> weights[H][2];
+    const int from = s.window ? h.live - s.window - p * SKV_PAGE : 0;  // of the page, that the token sees
     SKV_UNROLL for (int n = 0; n < H; n++) {
       float w[4];  // of slots 4 t …: logits, then weights
-      SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = 4 * t + i < read.slots ? x[i / 2][2 * n + i % 2] : -INFINITY;
+      SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = x[i / 2][2 * n + i % 2];
+      if (s.soft_cap > 0)
+        SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = capped(w[i], s.soft_cap);
+      SKV_UNROLL for (int i = 0; i < 4; i++)
+        if (4 * t + i < from || 4 * t + i >= read.slots) w[i] = -INFINITY;
       if (P::observes_decode && observed && n * kTileHeads + g < split.heads) {
         Quad quad;
         SKV_UNROLL for (int i = 0; i < 4; i++) quad.word[i] = F32::encode(w + i);

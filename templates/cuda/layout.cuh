@@ -58,8 +58,9 @@ SKV_INLINE void decode_quad(const Quad& quad, float* out) {
 // A step as kernels see it: skv_step and skv_shape by value, every pointer device memory.
 struct Step {
   int layers, kv_heads, group, page_words, table_stride, io_type, max_slots, rope_interleaved, self, layer, rows;
-  float scale;
-  const float* inv_freq;   // [head_dim / 2]
+  int window;              // of the layer, skv_layer_shape.window
+  float scale, soft_cap;
+  const float* inv_freq;   // [head_dim / 2] of the layer, or null
   const skv_row* row;      // [rows]
   uint32_t* pool;          // [page][page_words]
   const int32_t* tables;   // [seq][layer][kv_head][table_stride]
@@ -72,6 +73,12 @@ struct Step {
   uint32_t* out;
   float *lse, *logits;  // [token][kv_head][group]; scratch.cuh
 };
+
+// cap * tanh(x / cap)
+SKV_INLINE float capped(float x, float cap) {
+  const float e = exp2_fast(fabsf(x) * (-2.0f * kLog2e / cap));
+  return copysignf(cap * (1.0f - e) / (1.0f + e), x);
+}
 
 // Elements i and i + 1 of q, k or v; i is even. Loads come before the type decides, so that several are under way at once.
 SKV_INLINE void load_pair(const Step& s, Global<const uint32_t> from, int64_t i, float* out) {

@@ -29,7 +29,9 @@ static inline Step step_of(const skv_step* s, int32_t layer) {
   out.layer = layer;
   out.rows = s->rows;
   out.scale = h.scale;
-  out.inv_freq = h.inv_freq;
+  out.soft_cap = h.soft_cap;
+  out.window = h.layer[layer].window;
+  out.inv_freq = h.layer[layer].inv_freq;
   out.row = s->row;
   out.pool = (uint32_t*)s->pool;
   out.tables = s->tables;
@@ -51,7 +53,8 @@ static inline void expose_step(const skv_step* s, int64_t floats) {
   const skv_shape& h = *s->shape;
   const int64_t heads = (int64_t)h.max_seqs * h.layers * h.kv_heads, io = h.io_type == SKV_F32 ? 4 : 2;
   const int64_t kv = (int64_t)h.max_tokens * h.kv_heads * h.head_dim * io;
-  expose(h.inv_freq, h.head_dim / 2 * 4, "inv_freq");
+  for (int l = 0; l < h.layers; l++)
+    if (h.layer[l].inv_freq) expose(h.layer[l].inv_freq, h.head_dim / 2 * 4, "inv_freq");
   expose(s->row, (int64_t)s->rows * sizeof(skv_row), "row");
   expose(s->pool, (int64_t)h.pages * h.page_bytes, "pool");
   expose(s->tables, heads * h.table_stride * 4, "tables");
@@ -115,6 +118,7 @@ template <class P, class V>
 int32_t observe_rows(const skv_step* s, int32_t layer, const skv_exec* exec) {
   const Step step = step_of(s, layer);
   int32_t code = 0;
+  if (step.window) return 0;  // its slots have no worth
   if constexpr (P::observes_decode)
     if (s->hints.decode_rows > 0) {
       const int slots = kAccumulateThreads / next_lanes<P>();

@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
   commit_async();
   wait_async<0>();
   __syncthreads();
-  if (P::shift_lane) rotate_slots<P>(h, keys, slot0, slots, end);
+  if (P::shift_lane && s.inv_freq) rotate_slots<P>(h, keys, slot0, slots, end);
 
   const int warp = threadIdx.x / 32;
   const int row0 = warp % 2 * 32, slot1 = warp / 2 * (slots / 2);  // a warp's half of the rows and of the slots
@@ -89,6 +89,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
     __syncthreads();
     float x[2][N / 2][4];
     logits_of<KV, D, 2, N / 2>(x, queries, row0, keys + slot1 * T::stride);
+    cap_logits<2>(s, x);
     __syncthreads();  // everybody has read the queries
     store_logits(logits, x, row0, slot1, wide);
     __syncthreads();

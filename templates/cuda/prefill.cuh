@@ -104,6 +104,31 @@ SKV_INLINE void mask_causal(float (*x)[PrefillSoftmax<KV, D>::N][4], const LaneR
     }
 }
 
+// Logits of slots that a token does not see any more, in a layer with a window.
+template <class KV, int D>
+SKV_INLINE void mask_window(float (*x)[PrefillSoftmax<KV, D>::N][4], const LaneRows<KV, D>& rows, int before, int slot0,
+                            int window) {
+  using Softmax = PrefillSoftmax<KV, D>;
+  const int t = threadIdx.x % 4;
+  SKV_UNROLL for (int m = 0; m < Softmax::M; m++)
+    SKV_UNROLL for (int i = 0; i < 2; i++) {
+      const int from = before + rows.token_of(m, i) + 1 - window - slot0;  // of this tile
+      SKV_UNROLL for (int n = 0; n < Softmax::N; n++)
+        SKV_UNROLL for (int e = 0; e < 2; e++)
+          if (n * 8 + 2 * t + e < from) x[m][n][2 * i + e] = -INFINITY;
+    }
+}
+
+// Where the tile begins with the first slot that token t0 sees. Tiles lie by position, or a row's bits would depend on
+// the pages that its window has left: the first may begin before slot 0, by whole pages.
+template <class KV, int D>
+SKV_INLINE int first_tile(const Head<KV, D>& h, int before, int t0) {
+  constexpr int slots = TileShape<KV, D>::slots;
+  if (h.s.window == 0) return 0;
+  const int gone = h.row.pos0 + h.row.tokens - h.live, from = max(before + t0 + 1 - h.s.window, 0);
+  return (gone + from) / slots * slots - gone;
+}
+
 template <class KV, int D>
 SKV_INLINE void store_rows(const Head<KV, D>& h, const LaneRows<KV, D>& rows, const PrefillSoftmax<KV, D>& softmax) {
   const int t = threadIdx.x % 4;
@@ -137,7 +162,8 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
   const Shared<uint32_t> queries = arena.take<uint32_t>(T::rows * T::stride, "queries");
   const Shared<uint32_t> keys = arena.take<uint32_t>(T::slots * T::stride, "keys");
   const Shared<uint32_t> values = arena.take<uint32_t>(T::slots * T::stride, "values");
-  fetch_slots<T::slots>(h, keys, 0, 0, end);
+  int slot0 = first_tile(h, before, t0);
+  fetch_slots<T::slots>(h, keys, 0, slot0, end);
   commit_async();
   load_queries(h, queries, T::rows, t0, t1);
 
@@ -145,18 +171,19 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
   const LaneRows<KV, D> rows = {t0, t1, row0 + g, s.group};
   Softmax softmax;
   softmax.clear();
-  int slot0 = 0;
   do {  // there is one tile at least
     wait_async<0>();
     __syncthreads();  // the keys are here, and everybody has read the last tile's values
     fetch_slots<T::slots>(h, values, h.values, slot0, end);
     commit_async();
-    if (P::shift_lane) {
+    if (P::shift_lane && s.inv_freq && !s.window) {
       rotate_slots<P>(h, keys, slot0, T::slots, end);
       __syncthreads();
     }
     float x[Softmax::M][Softmax::N][4];
     logits_of<KV, D, Softmax::M, Softmax::N>(x, queries, row0, keys);
+    cap_logits<Softmax::M>(s, x);
+    if (s.window && slot0 < before + t1 - s.window) mask_window(x, rows, before, slot0, s.window);
     if (slot0 + T::slots > before + t0 + 1) mask_causal(x, rows, before, slot0);  // the causal edge, or the end
     Pair<KV> weights[Softmax::M][Softmax::N / 2][4];
     softmax.weigh(x, weights);

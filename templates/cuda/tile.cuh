@@ -23,7 +23,7 @@ struct TileShape {
 SKV_BOTH constexpr int tile_tokens(int rows, int group) { return group < rows ? rows / group : 1; }
 
 // Starts to copy keys (from = 0) or values (from = h.values) of `count` slots from slot0 on, a multiple of a page;
-// slots from `end` on are 0.
+// slots from `end` on are 0, those before the first are any that are there.
 template <int count, class KV, int D>
 SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int from, int slot0, int end) {
   using L = Layout<KV, D>;
@@ -34,7 +34,7 @@ SKV_INLINE void fetch_slots(const Head<KV, D>& h, Shared<uint32_t> tile, int fro
   const int quad = threadIdx.x % lanes, mine = threadIdx.x / lanes;
   int32_t number[count / SKV_PAGE];  // looked up together: a copy that is under way lets no look-up pass
   SKV_UNROLL for (int p = 0; p < count / SKV_PAGE; p++)
-    number[p] = h.table[slot0 + p * SKV_PAGE < end ? slot0 / SKV_PAGE + p : 0];
+    number[p] = h.table[slot0 + p * SKV_PAGE < end ? max(slot0 / SKV_PAGE + p, 0) : 0];
   if (quad < L::quads)
     SKV_UNROLL for (int i = 0; i < count; i += at_once) {
       const bool there = slot0 + i + mine < end;
@@ -82,6 +82,15 @@ SKV_INLINE void load_queries(const Head<KV, D>& h, Shared<uint32_t> tile, int ro
     tile[r * TileShape<KV, D>::stride + word] = KV::encode(x);
     tile[r * TileShape<KV, D>::stride + word + 1] = KV::encode(x + KV::per_word);
   }
+}
+
+// Logits x that a model caps, when it does.
+template <int M, int N>
+SKV_INLINE void cap_logits(const Step& s, float (*x)[N][4]) {
+  if (s.soft_cap > 0)
+    SKV_UNROLL for (int m = 0; m < M; m++)
+      SKV_UNROLL for (int n = 0; n < N; n++)
+        SKV_UNROLL for (int i = 0; i < 4; i++) x[m][n][i] = capped(x[m][n][i], s.soft_cap);
 }
 
 // Raw logits of a warp's M x 16 rows from row0 on and the first 8 N slots of `keys`.

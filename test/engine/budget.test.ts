@@ -143,10 +143,16 @@ test('a budget besides the prompt keeps what is generated; one that counts it ke
 });
 
 test('peaks count what is protected: who would not fit waits, and nobody is preempted', async () => {
-  const rules = new Rules(built.get('prompt')!.plan, {}, undefined, 2);
+  const rules = new Rules(built.get('prompt')!.plan, {}, undefined, [0, 0]);
   assert.equal(rules.peaks(40, 100), { prompt: 40, decode: 40 + 3 + 12 + 1 });
-  assert.equal(new Rules(built.get('swallowed')!.plan, {}, undefined, 2).peaks(40, 100), { prompt: 40, decode: 41 });
-  assert.equal(new Rules(built.get('classes')!.plan, {}, undefined, 2).peaks(40, 100), { prompt: 40, decode: 100 });
+  assert.equal(new Rules(built.get('swallowed')!.plan, {}, undefined, [0, 0]).peaks(40, 100), {
+    prompt: 40,
+    decode: 41,
+  });
+  assert.equal(new Rules(built.get('classes')!.plan, {}, undefined, [0, 0]).peaks(40, 100), {
+    prompt: 40,
+    decode: 100,
+  });
   // a pool for one and a half: the second waits until the first has ended, it is not let in to be preempted
   const { bytes: page } = pageLayout({ headDim: 64, kvType: KvType.f32, lanes: 4 });
   const bytes = page * 4 * Math.ceil(56 / PAGE) * 1.5;

@@ -10,7 +10,7 @@ import type { Generation } from '../../runtime/engine/types.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { budgetsOf, outcome, policyNames, randomTokens, smallEngine, tokensOf } from './small.ts';
 
-const model = tinyModel(11, { layers: 1, kvHeads: 2, group: 1, width: 32, ffn: 32, vocab: 64 });
+const model = tinyModel(11, { layers: 2, kvHeads: 2, group: 1, width: 32, ffn: 32, vocab: 64, windows: [0, 20] });
 process.on('exit', () => model.remove());
 const { vocab } = model.shape;
 const budgets = budgetsOf(20, 4);
@@ -58,7 +58,7 @@ test('random lives', async () => {
       fc.integer({ min: 1, max: 6 }),
       async (script, columns, maxBatchedTokens, maxSeqs) => {
         const engine = await smallEngine(model, {
-          kvCacheBytes: columns * model.shape.kvHeads * pageBytes,
+          kvCacheBytes: columns * model.shape.layers * model.shape.kvHeads * pageBytes,
           maxBatchedTokens,
           maxSeqs,
           check: true,

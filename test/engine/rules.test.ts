@@ -14,7 +14,7 @@ const shared: Plan = {
   window: { ...plan.window, first: { tokens: 0 }, last: { tokens: 0 } },
 };
 const budget = (given: Record<string, number>, length: number): number =>
-  new Rules(shared, given, undefined, 1).budget(length);
+  new Rules(shared, given, undefined, [0]).budget(length);
 
 test('a fraction grows with the sequence', () => {
   assert.is(budget({}, 1000), 200);
@@ -28,13 +28,13 @@ test('a fraction is one slot at least, 0 too', () => {
 });
 
 test('tokens are what was asked for, whatever the length', () => {
-  const rules = new Rules(plan, { budget: 300 }, undefined, 1);
+  const rules = new Rules(plan, { budget: 300 }, undefined, [0]);
   assert.is(rules.budget(10), 300);
   assert.is(rules.budget(10_000), 300);
 });
 
 test('a threshold is asked once so many tokens have come: it has no budget to be over', () => {
-  const above = (when: Plan['when']) => new Rules({ ...plan, keep: { kind: 'above' }, when }, {}, undefined, 1);
+  const above = (when: Plan['when']) => new Rules({ ...plan, keep: { kind: 'above' }, when }, {}, undefined, [0]);
   const always = above([{ kind: 'over', slack: 0 }]);
   assert.is(always.compacts(100, 100, 0), true, 'at the end of the prompt');
   assert.is(always.compacts(101, 100, 0), true);
@@ -52,17 +52,17 @@ test('observed queries may be a share of the prompt', () => {
     params: [{ name: 'share', kind: 'fraction', default: 0.1, min: 0, max: 1 }, ...plan.params],
     observe: { prompt: { last: { param: 'share' } }, decode: false },
   };
-  assert.is(new Rules(observing, {}, undefined, 1).observeLast(500), 50);
+  assert.is(new Rules(observing, {}, undefined, [0]).observeLast(500), 50);
 });
 
 test('tokens of a step are whole where heads hold different numbers of slots', () => {
-  const rules = new Rules({ ...plan, when: [{ kind: 'over', slack: 4 }] }, {}, undefined, 1);
+  const rules = new Rules({ ...plan, when: [{ kind: 'over', slack: 4 }] }, {}, undefined, [0]);
   assert.is(rules.until(100, 50, 0.5), 4);
 });
 
 test('peaks: to the end where there is a bound, else with what is known', () => {
   const peaks = (when: Plan['when'], layers: Plan['layers'] = { kind: 'uniform' }) =>
-    new Rules({ ...plan, when, layers }, { budget: 300 }, undefined, 2).peaks(1000, 5000);
+    new Rules({ ...plan, when, layers }, { budget: 300 }, undefined, [0, 0]).peaks(1000, 5000);
   assert.equal(peaks([{ kind: 'over', slack: 0 }]), { prompt: 1000, decode: 301 });
   assert.equal(peaks([{ kind: 'promptEnd' }]), { prompt: 1000, decode: 300 + 4000 });
   assert.equal(
@@ -77,7 +77,7 @@ test('peaks: to the end where there is a bound, else with what is known', () => 
 
 test('a window with a whole prompt counts in peaks, besides its budget or in it', () => {
   const peaks = (more: Partial<Plan>) =>
-    new Rules({ ...plan, when: [{ kind: 'over', slack: 0 }], ...more }, { budget: 300 }, undefined, 2).peaks(
+    new Rules({ ...plan, when: [{ kind: 'over', slack: 0 }], ...more }, { budget: 300 }, undefined, [0, 0]).peaks(
       1000,
       5000,
     );
@@ -94,13 +94,13 @@ test('a window with a whole prompt counts in peaks, besides its budget or in it'
 
 test('a ratio moves the parameters that expressions read, not those that observe counts', () => {
   const { plan: h2o } = h2oAndSnapkv[0];
-  const ratio = new Rules(h2o, {}, 0.05, 2);
+  const ratio = new Rules(h2o, {}, 0.05, [0, 0]);
   assert.equal([...ratio.paramsAt(4000, 4000)], [200, 100]);
   assert.equal([...ratio.paramsAt(300, 4000)], [200, 100], 'while the prompt is read, those of its end');
   assert.equal([...ratio.paramsAt(6000, 4000)], [300, 150]);
-  assert.equal([...new Rules(h2o, {}, undefined, 2).paramsAt(4000, 4000)], [512, 256]);
+  assert.equal([...new Rules(h2o, {}, undefined, [0, 0]).paramsAt(4000, 4000)], [512, 256]);
   const { plan: snapkv } = h2oAndSnapkv[1];
-  assert.equal([...new Rules(snapkv, {}, 0.005, 2).paramsAt(4000, 4000)], [20, 32]);
+  assert.equal([...new Rules(snapkv, {}, 0.005, [0, 0]).paramsAt(4000, 4000)], [20, 32]);
 });
 
 test.run();

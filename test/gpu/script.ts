@@ -32,7 +32,7 @@ export function script(
   round: Rounding,
 ): (Step | Read)[] {
   const next = random(seed);
-  const rules = new Rules(plan, params, undefined, shape.layers);
+  const rules = new Rules(plan, params, undefined, Array<number>(shape.layers).fill(0));
   const states = requests.map((request) => ({
     ...request,
     computed: 0,

@@ -20,6 +20,12 @@ for (const [i, headDim] of [64, 80, 96, 128, 256].entries())
       observedCuts: [[600], [1, 3, 60], [13], [100, 27]],
       observedTolerance: { f32: 2e-5, bf16: 2e-5, f16: 2e-5 },
       observes: 'probabilities',
+      windows:
+        headDim === 128
+          ? []
+          : [[headDim, 1 + i, (['bf16', 'f32', 'f16'] as const)[i % 3], [40, 17, 64, 0, 33][i], i % 2 ? 3 : 0]],
+      windowLength: 150,
+      windowCuts: [[1], [7], [16], [63, 1, 26], [150]],
     },
   );
 

@@ -27,6 +27,16 @@ attentionCases(cpu, {
   observedCuts: [[600], [1], [13], [256, 1, 33], [100, 90]],
   observedTolerance: { f32: 2e-5, bf16: 2e-5 },
   observes: 'weights',
+  windows: [
+    [64, 3, 'bf16', 1, 0],
+    [64, 1, 'f32', 16, 0],
+    [80, 4, 'bf16', 100, 3],
+    [64, 7, 'f32', 300, 0],
+    [128, 2, 'f32', 255, 5],
+    [64, 2, 'bf16', 600, 2],
+  ],
+  windowLength: 560,
+  windowCuts: [[600], [1], [7], [16], [250, 1, 1, 1, 64], [257], [300, 11]],
 });
 
 test('a group that no tile holds is refused in words', async () => {

@@ -27,6 +27,10 @@ export interface Sizes {
   observedTolerance: Partial<Record<KvType, number>>;
   /** what is observed: probabilities, or the weights of the values, which are rounded to the values' type */
   observes: 'probabilities' | 'weights';
+  /** windows, each with a soft cap or 0: head size, group, type, window, cap; of `windowLength` tokens, cut every way */
+  windows: [number, number, KvType, number, number][];
+  windowLength: number;
+  windowCuts: number[][];
 }
 
 export const shapeOf = (headDim: number, group: number, kvType: Shape['kvType'], kvHeads = 2): Shape => ({
@@ -100,10 +104,10 @@ const ROUNDING: Record<KvType, number> = { f32: 0, bf16: 2 ** -8, f16: 2 ** -11 
 
 /**
  * Holds one query's output and log-sum-exp against plain loops over the first `live` slots of k and v [token][KV head][dim],
- * as the pages store them; q [token][query head][dim].
+ * as the pages store them, or the last ones of these that the window shows; q [token][query head][dim].
  */
 export function against(
-  { kvHeads, group, headDim, kvType }: Shape,
+  { kvHeads, group, headDim, kvType, window = 0, softCap }: Shape,
   { q, k, v }: LayerInput,
   { out, lse }: { out: Float32Array; lse: Float32Array },
   {
@@ -117,11 +121,16 @@ export function against(
   const rows = (x: Float32Array) =>
     Array.from({ length: live }, (_, t) =>
       x.subarray((t * kvHeads + head) * headDim, (t * kvHeads + head + 1) * headDim),
-    );
+    ).slice(-window);
   const [keys, values] = [rows(k), rows(v)];
   for (let g = 0; g < group; g++) {
     const query = (token * kvHeads + head) * group + g;
-    const expected = attention(scaled(q.subarray(query * headDim, (query + 1) * headDim), kvType), keys, values);
+    const expected = attention(
+      scaled(q.subarray(query * headDim, (query + 1) * headDim), kvType),
+      keys,
+      values,
+      softCap,
+    );
     assert.ok(
       Math.abs(expected.lse - lse[query]) < tolerance,
       `${label}: log-sum-exp ${lse[query]}, expected ${expected.lse}`,
@@ -184,6 +193,34 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
       }
     }
   });
+
+  for (const [headDim, group, kvType, window, softCap] of sizes.windows)
+    test(`a window of ${window}, soft cap ${softCap}: head size ${headDim}, ${kvType}, cut every way`, async () => {
+      const none = await runner.policy('none');
+      const shape: Shape = { ...shapeOf(headDim, group, kvType), window, softCap };
+      const length = sizes.windowLength;
+      const all = inputs(shape, length, headDim + group + window);
+      if (softCap) all.q.forEach((x, i) => (all.q[i] = 4 * x)); // logits beyond the cap
+      const stored = (x: Float32Array) => x.map(rounded[kvType]);
+      const held = { q: all.q, k: stored(all.k), v: stored(all.v) };
+      let whole: Float32Array | undefined;
+      for (const chunks of sizes.windowCuts) {
+        const { steps: answers } = driven(none.library, 1, shape, steps(shape, all, length, chunks), { workers: 3 });
+        const found = { out: joined(answers, 'out'), lse: joined(answers, 'lse') };
+        whole ??= found.out;
+        assert.ok(sameBits(whole, found.out), `chunks ${chunks}`);
+        if (whole !== found.out) continue;
+        for (const token of new Set([0, 1, window - 1, window, window + 17, length >> 1, length - 1]))
+          for (let head = 0; head < shape.kvHeads && token < length; head++)
+            against(shape, held, found, {
+              token,
+              head,
+              live: token + 1,
+              tolerance: sizes.tolerance[kvType]! * (softCap ? 10 : 1),
+              label: `token ${token}`,
+            });
+      }
+    });
 
   test('the same bits beside a stranger in the step', async () => {
     const none = await runner.policy('none');

@@ -37,11 +37,12 @@ export function scaled(q: ArrayLike<number>, kvType: KvType): Float32Array {
 export function probabilities(
   q: ArrayLike<number>,
   keys: ArrayLike<number>[],
+  softCap = 0,
 ): { p: number[]; logits: number[]; lse: number } {
   const logits = keys.map((key) => {
     let sum = 0;
     for (let d = 0; d < q.length; d++) sum += q[d] * key[d];
-    return sum;
+    return softCap ? softCap * Math.tanh(sum / softCap) : sum;
   });
   const top = Math.max(...logits);
   const total = logits.reduce((sum, x) => sum + Math.exp(x - top), 0);
@@ -67,8 +68,9 @@ export function attention(
   q: ArrayLike<number>,
   keys: ArrayLike<number>[],
   values: ArrayLike<number>[],
+  softCap = 0,
 ): { out: Float64Array; spread: Float64Array; lse: number } {
-  const { p, lse } = probabilities(q, keys);
+  const { p, lse } = probabilities(q, keys, softCap);
   const [out, spread] = [new Float64Array(q.length), new Float64Array(q.length)];
   values.forEach((value, s) => {
     for (let d = 0; d < out.length; d++) {

@@ -58,7 +58,8 @@ class Driver {
     order.threaded = repeat_ > 1;
     shape_.max_rows = std::max(8, shape_.max_seqs);
     shape_ = complete(policy, shape_);
-    shape_.inv_freq = problem.inv_freq.data();
+    layers_ = layers_of(shape_, problem.window, problem.inv_freq.data());
+    shape_.layer = layers_.data();
     step_.abi_version = SKV_ABI_VERSION;
     step_.size = sizeof step_;
     step_.shape = &shape_;
@@ -82,6 +83,7 @@ class Driver {
     step_.budgets = step.budgets.data();
     step_.classes = step.classes.data();
     step_.params = step.params.data();
+    for (const skv_row& row : step.rows) leave_window(row);
     for (int layer = 0; layer < shape_.layers; layer++)
       run_layer(layer, step, LayerInput(words, shape_, step.tokens()));
     order.backwards = order.workers > 1;
@@ -119,6 +121,18 @@ class Driver {
   }
 
  private:
+  // Pages that a row's first query does not see any more go to the ends of their tables.
+  void leave_window(const skv_row& row) {
+    for (int layer = 0; layer < shape_.layers; layer++)
+      for (int h = 0; h < shape_.kv_heads && layers_[layer].window; h++) {
+        const int head = (row.seq * shape_.layers + layer) * shape_.kv_heads + h;
+        const int first = std::max(0, row.pos0 + 1 - layers_[layer].window), gone = row.pos0 - lengths_[head];
+        const int pages = (first - gone) / SKV_PAGE;
+        auto table = table_.begin() + (ptrdiff_t)head * shape_.table_stride;
+        std::rotate(table, table + pages, table + shape_.table_stride);
+        lengths_[head] -= pages * SKV_PAGE;
+      }
+  }
   // Ends the program. Every pass must refuse a shape as `accepts` does.
   [[noreturn]] void refuse(int32_t refused) {
     const int32_t codes[] = {policy_->append(&step_, 0, &exec_), policy_->attend(&step_, 0, &exec_),
@@ -191,6 +205,7 @@ class Driver {
   int repeat_;
   skv_step step_ = {};
   skv_exec exec_ = {};
+  std::vector<skv_layer_shape> layers_;
   std::vector<int32_t> table_, lengths_;  // [head][page], [head]: heads by seq, layer, KV head
 };
 

@@ -23,6 +23,10 @@ export interface Shape {
   interleaved: boolean;
   seqs: number;
   invFreq: Float32Array;
+  /** of every layer: positions that a query sees, its own included; default all */
+  window?: number;
+  /** logits x become softCap · tanh(x / softCap); default: they stay */
+  softCap?: number;
 }
 
 /** skv_row's words; the rest are 0. `token0` follows from the order of the rows. */
@@ -165,7 +169,9 @@ export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Opti
     shape.maxSlots,
     Number(shape.interleaved),
   );
-  write.words(seqs, options.workers ?? 1, options.repeat ?? 1, ops.length);
+  write.words(seqs, shape.window ?? 0);
+  write.array(Float32Array.of(shape.softCap ?? 0));
+  write.words(options.workers ?? 1, options.repeat ?? 1, ops.length);
   write.array(shape.invFreq);
   for (const op of ops) {
     if ('from' in op) {

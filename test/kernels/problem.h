@@ -1,7 +1,9 @@
 // A problem for one policy library: what test/kernels/driver.ts writes, as driver.cpp and the GPU's driver read it, and
 // what an engine would know besides: sizes, tables, hints.
 //
-//   i32 kv_type io_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs workers repeat ops
+//   i32 kv_type io_type layers kv_heads group head_dim max_tokens max_slots interleaved seqs window
+//   f32 soft_cap
+//   i32 workers repeat ops
 //   f32 inv_freq [head_dim / 2]
 //   then the ops, each an i32 and its words:
 //
@@ -121,6 +123,7 @@ enum Op { kStep = 1, kRead = 2, kCopy = 3 };
 // What stands before the ops.
 struct Problem {
   skv_shape shape = {};  // what complete() needs
+  int window;            // of every layer
   int workers, repeat, ops;
   std::vector<float> inv_freq;
 
@@ -135,6 +138,8 @@ struct Problem {
     shape.max_slots = words->word();
     shape.rope_interleaved = words->word();
     shape.max_seqs = words->word();
+    window = words->word();
+    shape.soft_cap = words->one<float>();
     workers = words->word();
     repeat = words->word();
     ops = words->word();
@@ -193,6 +198,14 @@ inline skv_shape complete(const skv_policy* policy, skv_shape s) {
   if (s.max_rows == 0) s.max_rows = s.max_seqs;
   s.scale = 1 / std::sqrt((float)s.head_dim);
   return s;
+}
+
+// What layers are, when all are alike; what it points at lives as long as the answer is used.
+inline std::vector<skv_layer_shape> layers_of(const skv_shape& s, int window, const float* inv_freq) {
+  skv_layer_shape layer = {};
+  layer.window = window;
+  layer.inv_freq = inv_freq;
+  return std::vector<skv_layer_shape>(s.layers, layer);
 }
 
 // Tables of every head: pages in a scattered order, none twice, not the null page.

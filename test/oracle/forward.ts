@@ -25,7 +25,7 @@ export interface Rule {
   cachePositions?: boolean;
   /** One query's probabilities: p[entry][query head of the group], for one layer and KV head. */
   observe?(entries: Entry[], p: number[][], at: { layer: number; head: number; pos: number; prompt: number }): void;
-  /** What stays after the token at position `length - 1`, or undefined when this is no moment to compact. */
+  /** What stays after the token at position `length - 1`, of the layers without a window; undefined: this is no moment to compact. */
   keep?(cache: Cache, at: { length: number; prompt: number; generated: number }): Kept | undefined;
 }
 
@@ -57,11 +57,12 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
     const scale = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + 1e-5);
     return x.map((v, i) => v * scale * gain[i]);
   };
-  const rotate = (x: Float64Array, pos: number) => {
+  const { windows, attentionScale = 1 / Math.sqrt(headDim), attentionCap } = model.shape;
+  const rotate = (x: Float64Array, pos: number, layer: number) => {
     const out = new Float64Array(headDim);
     for (let i = 0; i < headDim / 2; i++) {
       const [a, b] = ropeInterleaved ? [2 * i, 2 * i + 1] : [i, i + headDim / 2];
-      const angle = pos * model.invFreq[i];
+      const angle = pos * model.invFreq[layer][i];
       out[a] = x[a] * Math.cos(angle) - x[b] * Math.sin(angle);
       out[b] = x[a] * Math.sin(angle) + x[b] * Math.cos(angle);
     }
@@ -80,22 +81,26 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
       const v = product(weight('v', layer), h, kvHeads * headDim);
       const attended = new Float64Array(kvHeads * group * headDim);
       for (let head = 0; head < kvHeads; head++) {
+        const window = windows?.[layer];
+        if (window) cache[layer][head] = cache[layer][head].filter((entry) => entry.pos > pos - window);
         const entries = cache[layer][head];
         const rawKey = k.slice(head * headDim, (head + 1) * headDim);
         entries.push({
           pos,
           rawKey,
-          key: rotate(rawKey, pos),
+          key: rotate(rawKey, pos, layer),
           value: v.slice(head * headDim, (head + 1) * headDim),
           mass: 0,
         });
         const p: number[][] = entries.map(() => []);
+        const positions = rule.cachePositions && !window;
         for (let g = 0; g < group; g++) {
           const at = (head * group + g) * headDim;
-          const query = rotate(q.slice(at, at + headDim), rule.cachePositions ? entries.length - 1 : pos);
+          const query = rotate(q.slice(at, at + headDim), positions ? entries.length - 1 : pos, layer);
           const scores = entries.map((entry, rank) => {
-            const key = rule.cachePositions ? rotate(entry.rawKey, rank) : entry.key;
-            return query.reduce((sum, value, d) => sum + value * key[d], 0) / Math.sqrt(headDim);
+            const key = positions ? rotate(entry.rawKey, rank, layer) : entry.key;
+            const logit = attentionScale * query.reduce((sum, value, d) => sum + value * key[d], 0);
+            return attentionCap ? attentionCap * Math.tanh(logit / attentionCap) : logit;
           });
           const top = Math.max(...scores);
           const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
@@ -104,7 +109,7 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
             for (let d = 0; d < headDim; d++) attended[at + d] += p[j][g] * entries[j].value[d];
           });
         }
-        rule.observe?.(entries, p, { layer, head, pos, prompt });
+        if (!window) rule.observe?.(entries, p, { layer, head, pos, prompt });
       }
       const o = product(weight('o', layer), attended, width);
       x = x.map((value, i) => value + o[i]);
@@ -120,11 +125,15 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
     }
     logits.push(product(weight('embed'), norm(x, weight('outputNorm')), vocab));
     const length = pos + 1;
-    const kept =
-      length < prompt
-        ? rule.keep?.(cache, { length, prompt, generated: -1 })
-        : rule.keep?.(cache, { length, prompt, generated: length - prompt });
-    if (!kept) continue;
+    const thinned = cache.filter((_, layer) => !windows?.[layer]);
+    const decided = rule.keep?.(thinned, { length, prompt, generated: length < prompt ? -1 : length - prompt });
+    if (!decided) continue;
+    const kept = cache.map((heads, layer) => {
+      const window = windows?.[layer];
+      if (!window) return decided[thinned.indexOf(heads)];
+      const seen = (entries: Entry[]) => entries.map((entry) => entry.pos).filter((each) => each > length - window);
+      return heads.map((entries) => ({ positions: seen(entries), margin: new Map<number, number>() }));
+    });
     compactions.push({ at: length, kept });
     kept.forEach((heads, layer) =>
       heads.forEach(({ positions }, head) => {

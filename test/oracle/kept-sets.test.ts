@@ -139,7 +139,7 @@ const CHUNKS = [1, 5, 13, 16, 17];
 const shapes: Partial<TinyShape>[] = [
   { kvHeads: 1, group: 1, headDim: 64 },
   { kvHeads: 2, group: 3, headDim: 80, ropeInterleaved: false },
-  { kvHeads: 3, group: 2, headDim: 96, layers: 3 },
+  { kvHeads: 3, group: 2, headDim: 96, layers: 3, windows: [20, 0, 0], attentionCap: 8 },
   { kvHeads: 2, group: 4, headDim: 128 },
 ];
 
@@ -153,7 +153,12 @@ for (const [i, shape] of shapes.entries()) {
         const tokens = tokensFor(prompt * 7 + i, prompt + 21, model.shape.vocab);
         for (const each of cases) {
           const label = `${each.policy}, seed ${100 + i}, prompt ${prompt}`;
-          const expected = run(model, each.rule(model.shape.layers), tokens, prompt).compactions;
+          const expected = run(
+            model,
+            each.rule(model.shape.layers - (model.shape.windows?.filter(Boolean).length ?? 0)),
+            tokens,
+            prompt,
+          ).compactions;
           for (const engine of [whole, cut[(i + k) % CHUNKS.length]])
             compare(label, expected, await compactions(engine, each, tokens, prompt), tokens.length - 1);
         }

@@ -21,6 +21,14 @@ export interface TinyShape {
   vocab: number;
   ropeInterleaved: boolean;
   maxPosition: number;
+  /** positions that a query of each layer sees, its own included; 0: all; default of every layer */
+  windows?: readonly number[];
+  /** base of each layer's RoPE, 0: no RoPE; default 10000 everywhere */
+  ropeBases?: readonly number[];
+  /** of the products of queries and keys; default 1 / sqrt(headDim) */
+  attentionScale?: number;
+  /** logits of attention become cap · tanh(logit / cap); default: they stay */
+  attentionCap?: number;
 }
 
 export const defaultShape: TinyShape = {
@@ -37,7 +45,8 @@ export const defaultShape: TinyShape = {
 
 export interface Tiny {
   shape: TinyShape;
-  invFreq: Float32Array;
+  /** [layer][headDim / 2], zeros where a layer has no RoPE */
+  invFreq: Float32Array[];
   /** [role][layer] → row-major matrix [rows = outputs][cols = inputs] */
   weights: Map<RoleName, Float32Array[]>;
   /** the same model for the engine; its file lives until `remove` */
@@ -86,18 +95,22 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const directory = mkdtempSync(join(tmpdir(), 'skv-tiny-'));
   const file = join(directory, 'weights.bin');
   writeFileSync(file, Buffer.concat(chunks.map((matrix) => Buffer.from(matrix.buffer))));
-  const invFreq = Float32Array.from({ length: headDim / 2 }, (_, i) => 10000 ** ((-2 * i) / headDim));
+  const bases = shape.ropeBases ?? Array<number>(shape.layers).fill(10000);
+  const tables = [...new Set(bases)].map((base) =>
+    Float32Array.from({ length: headDim / 2 }, (_, i) => (base ? base ** ((-2 * i) / headDim) : 0)),
+  );
+  const layer = bases.map((base, l) => ({ window: shape.windows?.[l] ?? 0, rope: [...new Set(bases)].indexOf(base) }));
   const spec = {
     ...dimensions,
     normEps: 1e-5,
-    attentionScale: 1 / Math.sqrt(headDim),
-    attentionCap: 0,
+    attentionScale: shape.attentionScale ?? 1 / Math.sqrt(headDim),
+    attentionCap: shape.attentionCap ?? 0,
     logitCap: 0,
-    layer: Array.from({ length: shape.layers }, () => ({ window: 0, rope: 0 })),
+    layer,
     ropeInterleaved: shape.ropeInterleaved,
     norm: Norm.rms,
     activation: Activation.silu,
-    invFreq,
+    invFreq: Float32Array.from(tables.flatMap((table) => [...table])),
     tensors,
     files: [file],
   };
@@ -125,5 +138,11 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     notes: [],
     sampling: {},
   };
-  return { shape, invFreq, weights, loaded, remove: () => rmSync(directory, { recursive: true, force: true }) };
+  return {
+    shape,
+    invFreq: layer.map(({ rope }) => tables[rope]),
+    weights,
+    loaded,
+    remove: () => rmSync(directory, { recursive: true, force: true }),
+  };
 }

@@ -20,17 +20,19 @@ int lanes_of(const skv_config& c) {
   return lanes;
 }
 
-/* Refuses a model whose attention is none of the policies' kernels. A window that no sequence reaches is none. */
-void check_attention(const skv_config& c) {
-  if (c.model.attention_cap != 0) throw std::runtime_error("this backend has no soft cap of attention");
-  for (int l = 0; l < c.model.layers; l++)
-    if (c.model.layer[l].window && c.model.layer[l].window < c.table_stride * SKV_PAGE)
-      throw std::runtime_error("this backend has no sliding windows: layer " + std::to_string(l) + " has one of " +
-                               std::to_string(c.model.layer[l].window) + " positions");
+/* What kernels need to know of each layer. A table of zeros rotates nothing. */
+std::vector<skv_layer_shape> layers_of(const skv_model& m, const float* inv_freq) {
+  const int half = m.head_dim / 2;
+  std::vector<skv_layer_shape> layers(m.layers);
+  for (int l = 0; l < m.layers; l++) {
+    const float* table = inv_freq + size_t(m.layer[l].rope) * half;
+    layers[l].window = m.layer[l].window;
+    layers[l].inv_freq = std::any_of(table, table + half, [](float f) { return f != 0; }) ? table : nullptr;
+  }
+  return layers;
 }
 
-skv_shape shape_of(const skv_config& c, const float* inv_freq) {
-  check_attention(c);
+skv_shape shape_of(const skv_config& c, const std::vector<skv_layer_shape>& layers) {
   const skv_model& m = c.model;
   skv_shape shape{};
   shape.layers = m.layers;
@@ -48,9 +50,16 @@ skv_shape shape_of(const skv_config& c, const float* inv_freq) {
   shape.pages = c.pages;
   shape.io_type = SKV_F32;
   shape.scale = m.attention_scale;
-  shape.inv_freq = inv_freq;
+  shape.soft_cap = m.attention_cap;
   shape.rope_interleaved = m.rope_interleaved;
+  shape.layer = layers.data();
   return shape;
+}
+
+/* Slots of a window layer before the token at position `pos`: whole pages that it does not see are gone. */
+int window_slots(int window, int pos) {
+  const int first = std::max(0, pos + 1 - window);
+  return pos - first / SKV_PAGE * SKV_PAGE;
 }
 
 void run_parallel(void* self, int32_t items, int32_t near, void (*run)(void*, int32_t, int32_t), void* arg) {
@@ -60,8 +69,9 @@ void run_parallel(void* self, int32_t items, int32_t near, void (*run)(void*, in
 }  // namespace
 
 KvCache::KvCache(const skv_config& c, const skv_buffers& buffers, AttentionIo& io, Threads& threads)
-    : inv_freq_(c.model.inv_freq, c.model.inv_freq + c.model.head_dim / 2),
-      shape_(shape_of(c, inv_freq_.data())),
+    : inv_freq_(c.model.inv_freq, c.model.inv_freq + size_t(c.model.ropes) * (c.model.head_dim / 2)),
+      layers_(layers_of(c.model, inv_freq_.data())),
+      shape_(shape_of(c, layers_)),
       buffers_(buffers),
       io_(io),
       threads_(threads),
@@ -109,6 +119,8 @@ void KvCache::check(int r) const {
   for (size_t head = head0; head < head0 + heads; head++) {
     const int length = buffers_.length[head];
     if (length < 0 || length > shape_.max_slots - row.tokens) fail("length of row " + std::to_string(r));
+    const int window = layers_[(head - head0) / shape_.kv_heads].window;
+    if (window && length != window_slots(window, row.pos0)) fail("window of row " + std::to_string(r));
     const int32_t* table = buffers_.table + head * shape_.table_stride;
     const int pages = (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE;
     for (int p = 0; p < pages; p++)

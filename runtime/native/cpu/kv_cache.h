@@ -44,7 +44,8 @@ class KvCache {
   template <class Uses, class Fn>
   void for_policies(Uses&& uses, const char* failed, Fn&& fn);
 
-  const std::vector<float> inv_freq_;
+  const std::vector<float> inv_freq_;         /* [table][head_dim / 2] */
+  const std::vector<skv_layer_shape> layers_; /* [layer] */
   const skv_shape shape_;
   const skv_buffers& buffers_;
   AttentionIo& io_;

@@ -108,6 +108,7 @@ Verdict run(const skv_policy* policy, const std::string& path) {
   const int problem_bytes = words.word();
   Words answer = words.at(words.position() + problem_bytes);
   const Problem problem(&words);
+  if (problem.window) throw std::runtime_error("no table loses pages here: vectors have no windows");
   Harness harness(policy, problem.shape, problem.inv_freq);
   Verdict verdict;
   for (int ops = problem.ops; ops > 0; ops--) {

@@ -44,7 +44,8 @@ Harness::Harness(const skv_policy* policy, skv_shape shape, const std::vector<fl
   const size_t kv = (size_t)s.max_tokens * s.kv_heads * s.head_dim * io;
   inv_freq_ = device::Array<float>(inv_freq.size());
   inv_freq_.set(inv_freq);
-  shape_.inv_freq = inv_freq_.data();
+  layers_ = layers_of(s, 0, inv_freq_.data());
+  shape_.layer = layers_.data();
   table_ = scattered_tables(s);
   tables_ = device::Array<int32_t>(table_.size());
   tables_.set(table_);

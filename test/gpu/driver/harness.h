@@ -57,6 +57,7 @@ class Harness {
 
   const skv_policy* policy_;
   skv_shape shape_;
+  std::vector<skv_layer_shape> layers_;
   skv_step step_{};
   skv_exec exec_{};
   std::vector<int32_t> table_, host_lengths_;
