@@ -3,6 +3,7 @@
  * length and offset is checked before it is believed.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { POINTER, isPointer } from './pointer.ts';
 import { ModelError } from './types.ts';
 
 export type GgufValue = number | bigint | boolean | string | GgufValue[] | Int32Array | Float32Array;
@@ -51,6 +52,7 @@ class Cursor {
   ) {}
 
   fail(what: string): never {
+    if (isPointer(this.file)) throw new ModelError(`${this.file}: ${POINTER}.`);
     throw new ModelError(
       `${this.file}: ${what} (at byte ${this.at} of ${this.size}). The file is damaged or not a GGUF model; download it again.`,
     );

@@ -13,7 +13,7 @@ const hubCache = (): string =>
 
 /** Files of a safetensors model that are needed to run it. */
 const wanted =
-  /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.jinja|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
+  /^(config\.json|tokenizer\.json|tokenizer_config\.json|chat_template\.(jinja|json)|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json)$/;
 
 const SINGLE = 'model.safetensors';
 const INDEX = 'model.safetensors.index.json';

@@ -11,6 +11,8 @@ import type { Progress } from './types.ts';
 import type { AssembledModel } from './assemble.ts';
 import { endsOf, tokensOf } from './ends.ts';
 import { type Generation, generationOf, ggufGeneration } from './generation.ts';
+import { readJson } from './json.ts';
+import { storedTokenizer } from './stored-tokenizer.ts';
 import { compileTemplate } from './template.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
 import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
@@ -77,8 +79,18 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
   };
 }
 
+/** What a GGUF file may be instead of a model, by general.type. */
+const kinds: Readonly<Record<string, string>> = {
+  adapter: 'an adapter (merge it into its base model)',
+  mmproj: 'the eyes or ears of another model',
+  imatrix: 'a matrix of importances',
+  vocab: 'a vocabulary',
+};
+
 function loadGguf(source: string, path: string): LoadedModel {
   const gguf = readGgufModel(path);
+  const kind = gguf.metadata.get('general.type') ?? 'model';
+  if (kind !== 'model') throw new ModelError(`${path}: holds ${kinds[String(kind)] ?? String(kind)}, not a model.`);
   const model = fromGguf(gguf);
   const pieces = piecesOf(gguf);
   const named = [pieces.eos, pieces.eot, pieces.eom].filter((token) => token !== undefined);
@@ -95,34 +107,11 @@ function loadGguf(source: string, path: string): LoadedModel {
   });
 }
 
-function readJson(path: string, needed: boolean): Record<string, unknown> {
-  if (!existsSync(path) && !needed) return {};
-  try {
-    const value = JSON.parse(readFileSync(path, 'utf8'));
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
-  } catch (error) {
-    throw new ModelError(`${path}: ${existsSync(path) ? `is not JSON (${(error as Error).message})` : 'is missing'}.`);
-  }
-  throw new ModelError(`${path}: is not a JSON object.`);
-}
-
-interface PostProcessor {
-  /** of a Sequence */
-  processors?: (PostProcessor | null)[];
-  /** of TemplateProcessing: what surrounds one text */
-  single?: { SpecialToken?: { id: unknown } }[];
-}
-
-/** The special token that tokenizer.json puts before a text: often nothing else says that there is one. */
-function firstToken(processor: PostProcessor | null | undefined): unknown {
-  const all = [processor, processor?.processors].flat();
-  return all.map((each) => each?.single?.[0]?.SpecialToken?.id).find((token) => token !== undefined);
-}
-
 /** In newer models a file of its own, in older ones in tokenizer_config.json, alone or in a list of named ones. */
-function chatTemplate(folder: string, { chat_template: given }: Record<string, unknown>): string | undefined {
+function chatTemplate(folder: string, config: Record<string, unknown>): string | undefined {
   const file = join(folder, 'chat_template.jinja');
   if (existsSync(file)) return readFileSync(file, 'utf8');
+  const given = config.chat_template ?? readJson(join(folder, 'chat_template.json'), false).chat_template; // of processors
   const template = Array.isArray(given) ? given.find((each) => each?.name === 'default')?.template : given;
   return typeof template === 'string' ? template : undefined;
 }
@@ -132,57 +121,23 @@ function loadFolder(source: string, folder: string): LoadedModel {
   if (!existsSync(configFile)) throw new ModelError(`${folder}: has no config.json${insteadOf(folder)}.`);
   const config = readJson(configFile, true);
   const model = fromSafetensors(folder, config, () => readSafetensorsFolder(folder));
-  const tokenizer = readJson(join(folder, 'tokenizer.json'), true);
-  const tokenizerConfig = readJson(join(folder, 'tokenizer_config.json'), false);
-  const bpe = tokenizer.model as { vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
-  if (typeof bpe?.vocab !== 'object') throw new ModelError(`${folder}/tokenizer.json: has no vocabulary.`);
-  const added = (tokenizer.added_tokens ?? []) as { id: number; content: string; special: boolean }[];
-  let size = 0; // a vocabulary is too long for the arguments of Math.max
-  for (const id of Object.values(bpe.vocab)) size = Math.max(size, id + 1);
-  for (const { id } of added) size = Math.max(size, id + 1);
-  if (!Number.isInteger(size) || size > 1 << 21)
-    throw new ModelError(`${folder}/tokenizer.json: token numbers up to ${size} make no sense.`);
-  const tokens = Array.from({ length: size }, () => '');
-  for (const [text, id] of Object.entries(bpe.vocab)) tokens[id] = text;
-  const kinds = new Uint8Array(size);
-  for (const { id, content, special } of added) {
-    tokens[id] = content;
-    kinds[id] = special ? 1 : 2;
-  }
-  const idOf = (value: unknown): number => {
-    const text = typeof value === 'object' && value !== null ? (value as { content: unknown }).content : value;
-    return typeof text === 'string' && text !== '' ? tokens.indexOf(text) : -1; // a token may be called undefined
-  };
+  const { eos, ...stored } = storedTokenizer(folder);
   const generationFile = join(folder, 'generation_config.json');
   const own = existsSync(generationFile); // older models have the same keys in config.json
   const generation = own ? readJson(generationFile, true) : config;
-  const eos = idOf(tokenizerConfig.eos_token);
   const named = [
     ...tokensOf(config.eos_token_id, model.spec.vocab, `${configFile}: eos_token_id`),
     ...tokensOf(generation.eos_token_id, model.spec.vocab, `${generationFile}: eos_token_id`),
-    ...(eos >= 0 ? [eos] : []),
+    ...(eos === undefined ? [] : [eos]),
   ];
-  const eosTokens = endsOf({ tokens, kinds }, named);
-  const first = firstToken(tokenizer.post_processor as PostProcessor | null);
-  const bos = idOf(tokenizerConfig.bos_token ?? first);
-  const pieces: TokenizerSource = {
-    tokenizer,
-    config: tokenizerConfig,
-    tokens,
-    kinds,
-    style: bpe.byte_fallback ? 'spm' : 'byte-level',
-    bos: bos >= 0 ? bos : undefined,
-    eosTokens,
-    addBos: (tokenizerConfig.add_bos_token ?? (bos >= 0 && idOf(first) === bos)) === true,
-    spacePrefix: bpe.byte_fallback === true,
-  };
+  const pieces = { ...stored, eosTokens: endsOf(stored, named) };
   return assemble({
     source,
     name: basename(folder),
     model,
     pieces,
-    template: chatTemplate(folder, tokenizerConfig),
-    eos: eos >= 0 ? eos : eosTokens[0],
+    template: chatTemplate(folder, stored.config),
+    eos: eos ?? pieces.eosTokens[0],
     generation: generationOf(generation, own ? generationFile : configFile),
   });
 }

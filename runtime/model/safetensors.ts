@@ -1,6 +1,7 @@
 /** A strict safetensors reader: the JSON header of one file, or of all files of an index. Tensor data stays in the files. */
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { POINTER, isPointer } from './pointer.ts';
 import { ModelError } from './types.ts';
 
 export interface StoredTensor {
@@ -14,6 +15,8 @@ export interface StoredTensor {
   readonly bytes: number;
 }
 
+const SINGLE = 'model.safetensors';
+const INDEX = 'model.safetensors.index.json';
 const MAX_HEADER = 100 << 20;
 /** Bits of an element. */
 const widths: Record<string, number> = {
@@ -49,6 +52,7 @@ type Fail = (what: string) => never;
 /** The tensors of one file. Throws ModelError with the tensor or section at fault. */
 export function readSafetensors(file: string): StoredTensor[] {
   const fail: Fail = (what) => {
+    if (isPointer(file)) throw new ModelError(`${file}: ${POINTER}.`);
     throw new ModelError(`${file}: ${what}. The file is damaged or not safetensors; download it again.`);
   };
   const { header, data, bytes } = readHeader(file, fail);
@@ -62,7 +66,16 @@ export function readSafetensors(file: string): StoredTensor[] {
   for (let i = 1; i < sorted.length; i++)
     if (sorted[i].offset < sorted[i - 1].offset + sorted[i - 1].bytes)
       fail(`tensors ${sorted[i - 1].name} and ${sorted[i].name} overlap`);
-  return tensors;
+  return [...tensors, ...twins(tensors, header.__metadata__)];
+}
+
+/** Tensors that were left out since another one is the same: safetensors notes them as `name: the other`. */
+function twins(tensors: readonly StoredTensor[], notes: unknown): StoredTensor[] {
+  const here = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  return Object.entries(notes ?? {}).flatMap(([name, other]) => {
+    const twin = here.get(other as string);
+    return twin && !here.has(name) ? [{ ...twin, name }] : [];
+  });
 }
 
 /** The JSON header, where the data begins in the file, and how many bytes it has. */
@@ -116,27 +129,46 @@ function entryOf(name: string, entry: unknown, bytes: number, fail: Fail) {
   return { dtype: dtype as string, shape: dims, from, to };
 }
 
-/** The tensors of a model folder: model.safetensors, or the files its index names. */
+/** The tensors of a model folder: of model.safetensors, or of the files its index names. */
 export function readSafetensorsFolder(folder: string): StoredTensor[] {
-  const single = join(folder, 'model.safetensors');
-  if (existsSync(single)) return readSafetensors(single);
-  const index = join(folder, 'model.safetensors.index.json');
-  if (!existsSync(index)) throw new ModelError(`${folder}: has no model.safetensors${insteadOf(folder)}.`);
-  let map: Record<string, string>;
-  try {
-    map = JSON.parse(readFileSync(index, 'utf8')).weight_map ?? {};
-  } catch {
-    throw new ModelError(`${index}: is not JSON. Download it again.`);
+  const [single, index] = [SINGLE, INDEX].map((name) => join(folder, name));
+  if (!existsSync(index)) {
+    if (existsSync(single)) return readSafetensors(single);
+    throw new ModelError(`${folder}: has no ${SINGLE}${insteadOf(folder)}.`);
   }
-  const files = new Set(Object.values(map));
-  for (const name of files)
+  const map = weightMap(index);
+  const files = [...new Set(map.values())];
+  if (existsSync(single) && !files.includes(SINGLE))
+    throw new ModelError(
+      `${folder}: has ${SINGLE} and an index of other files, which need not be the same weights. Move one of the two away.`,
+    );
+  const missing = files.filter((name) => !existsSync(join(folder, name)));
+  if (missing.length)
+    throw new ModelError(
+      `${index}: ${missing.length} of its ${files.length} files are missing: ${missing.slice(0, 8).join(', ')}. Download them.`,
+    );
+  // A file may hold a tensor that the index gives to another one: an older copy, which nobody reads.
+  const stored = files.flatMap((name) => readSafetensors(join(folder, name)));
+  const found = stored.filter(({ name, file }) => (map.get(name) ?? basename(file)) === basename(file));
+  const present = new Set(found.map(({ name }) => name));
+  for (const [name, file] of map)
+    if (!present.has(name))
+      throw new ModelError(`${index}: promises tensor ${name} in ${file}, which does not have it.`);
+  return found;
+}
+
+/** Which file has a tensor, by an index. */
+function weightMap(index: string): Map<string, string> {
+  let map: Map<string, unknown>;
+  try {
+    map = new Map(Object.entries(JSON.parse(readFileSync(index, 'utf8')).weight_map ?? {}));
+  } catch {
+    throw new ModelError(`${index}: ${isPointer(index) ? POINTER : 'is not JSON. Download it again'}.`);
+  }
+  for (const name of map.values())
     if (typeof name !== 'string' || name !== basename(name))
       throw new ModelError(`${index}: names the file ${String(name)}, which is not inside the folder.`);
-  const found = [...files].flatMap((name) => readSafetensors(join(folder, name)));
-  const present = new Set(found.map((tensor) => tensor.name));
-  for (const name of Object.keys(map))
-    if (!present.has(name)) throw new ModelError(`${index}: promises tensor ${name}, which is in none of its files.`);
-  return found;
+  return map as Map<string, string>;
 }
 
 /** What a folder without the files that are wanted has instead, and what to do. */
@@ -145,10 +177,13 @@ export function insteadOf(folder: string): string {
   const of = (pattern: RegExp) => names.filter((name) => pattern.test(name));
   const [gguf] = of(/\.gguf$/);
   if (gguf) return `, but GGUF files: give one of them as the model, such as ${join(folder, gguf)}`;
+  if (names.includes('adapter_config.json'))
+    return ', but an adapter: merge it into its base model (merge_and_unload) and save that';
+  const [own] = of(/^consolidated.*\.safetensors$/);
+  if (own) return `, but ${own}, Mistral's own format: use the folder in transformers' format`;
   const [part] = of(/\.safetensors$/);
-  if (part)
-    return ` and no model.safetensors.index.json that says what ${part} is a part of; download the folder again`;
+  if (part) return `, and nothing that says what ${part} is a part of; download the folder again`;
   const [pickle] = of(/\.(bin|pth?|ckpt)$/);
   if (pickle) return `, but ${pickle}: only safetensors and GGUF are read; save the model with safe_serialization`;
-  return ' and no model.safetensors.index.json';
+  return ` and no ${INDEX}`;
 }
