@@ -115,18 +115,16 @@ export class PrefixCache {
   }
 
   /**
-   * Frees pages of the least recently used prefix: all, where nobody runs with it and none continues it, else those of window
-   * layers that nobody sees; false when there are none.
+   * Frees the pages of the least recently used prefix that nobody runs with; where all are in use, those of its window layers
+   * that nobody sees. False when there are none.
    */
   evict(): boolean {
     for (const entry of this.entries.values()) {
-      if (entry.children > 0 || entry.pages.some((page) => this.pool.count(page) > 1)) {
-        if (this.widest && this.giveWindows(entry)) return true;
-        continue;
-      }
+      if (entry.children > 0 || entry.pages.some((page) => this.pool.count(page) > 1)) continue;
       this.remove(entry);
       return true;
     }
+    if (this.widest) for (const entry of this.entries.values()) if (this.giveWindows(entry)) return true;
     return false;
   }
 

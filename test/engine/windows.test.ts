@@ -5,6 +5,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Rule, run } from '../oracle/forward.ts';
+import { BlockPool } from '../../runtime/engine/blocks.ts';
+import { PrefixCache } from '../../runtime/engine/prefix.ts';
 import * as rules from '../oracle/rules.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, policyNames, randomTokens, smallBudgets, smallEngine } from './small.ts';
@@ -111,6 +113,56 @@ test('a model of windows alone needs a window of pages, and no more is asked for
   }
   await engine.close();
   small.remove();
+});
+
+test('a prefix in use gives its window pages when memory is short, and is taken as far as it can be gone on from', () => {
+  // heads: one without a window, one of 32 positions; a prompt of six pages whose sequence still runs
+  const pool = new BlockPool(40);
+  const prefix = new PrefixCache(pool, 16, [0, 32]);
+  const tokens = Int32Array.from({ length: 96 }, (_, i) => i);
+  const hashes = prefix.hashes('salt', tokens, 0, '', 6);
+  const register = () =>
+    hashes.map((hash, i) => {
+      const pages = [pool.allocate(), pool.allocate()];
+      prefix.register(hash, hashes[i - 1] ?? 'salt', Int32Array.from(pages));
+      return pages;
+    });
+  const first = register();
+  const taken = () => prefix.lookUp(hashes).length;
+  assert.is(taken(), 6);
+  // the sequence has left the window: it sees the last two pages, and holds all of the other head
+  first.forEach(([, page], i) => i < 4 && pool.release(page));
+  const gives = [0, 1, 2, 3].map(() => [prefix.evict(), pool.free]);
+  assert.equal(
+    gives,
+    [1, 2, 3, 4].map((n) => [true, 27 + n]),
+  );
+  assert.not(prefix.evict(), 'the rest is in use');
+  assert.is(taken(), 6, 'the next token sees positions from 65 on, which are there');
+  assert.is(prefix.lookUp(hashes.slice(0, 5)).length, 0, 'after five pages it would see positions from 49 on');
+  // whoever computes the pages again brings back what was given away
+  first.flat().forEach((page, i) => (i % 2 === 0 || i > 8) && pool.release(page));
+  const again = register();
+  again.flat().forEach((page) => pool.release(page));
+  assert.is(prefix.lookUp(hashes.slice(0, 5)).length, 5);
+  pool.check(prefix.held());
+  prefix.clear();
+  assert.is(pool.used, 0);
+});
+
+test('after a prefix hit: the tokens of a sequence that read its prompt, at every length', async () => {
+  const engine = await smallEngine(model, { maxBatchedTokens: 64 });
+  const plain = await smallEngine(model, { maxBatchedTokens: 512, prefixCache: false });
+  for (const policy of ['none', 'snapkv', 'tova'])
+    for (const length of [100, 48, 140, 33]) {
+      const request = { prompt: TOKENS.subarray(0, length), maxTokens: 12, policy, params: smallBudgets[policy] };
+      const [hit, read] = [await outcome(engine, request), await outcome(plain, request)];
+      assert.equal(hit.tokens, read.tokens, `${policy}, ${length} tokens`);
+      if (policy === 'none' && length === 48) assert.is(hit.finished.cachedTokens, 32);
+      if (policy === 'none' && length === 140) assert.is(hit.finished.cachedTokens, 96);
+    }
+  await engine.close();
+  await plain.close();
 });
 
 test.run();

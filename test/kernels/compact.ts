@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attention, bf16, normals, scaled } from './dense.ts';
+import { KEEP_ALL } from '../../runtime/contract/records.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
@@ -127,6 +128,42 @@ export default definePolicy({
     );
     assert.equal([...reads[2].lanes[0]].includes(0), false);
     assert.equal([...reads[3].lanes[0]].includes(0), true);
+  });
+
+  test('of a layer with a window nothing is observed, and nothing leaves by a policy', async () => {
+    const shape = base('bf16', { window: 30 });
+    const above = await written(
+      'above',
+      "import { above, definePolicy, over } from 'skv';\nexport default definePolicy({ name: 'above', score: (slot) => slot.pos, keep: above(1000), when: over(0) });",
+    );
+    const policies = await Promise.all(['h2o', 'adakv', 'streaming', 'knorm'].map((name) => runner.policy(name)));
+    for (const { library, plan } of [...policies, above]) {
+      const row = { compact: true, observe: [40, 60] as [number, number], prompt: 60, observeLast: 20 };
+      const ops = [
+        chunk(shape, 3, 0, 60, row, KEEP_ALL),
+        ...heads(shape),
+        chunk(shape, 4, 60, 61, { ...row, observe: [60, 61] }, KEEP_ALL),
+        ...heads(shape),
+      ];
+      const { reads } = run(library, plan.lanes.length, shape, ops);
+      // the page of positions 16 … 31 is the first that position 60 sees
+      for (const [i, from, to] of [
+        [0, 0, 60],
+        [2, 16, 61],
+      ])
+        for (const read of reads.slice(i, i + 2)) {
+          assert.equal(
+            [...read.lanes[0]],
+            Array.from({ length: to - from }, (_, s) => from + s),
+            plan.name,
+          );
+          for (let state = 1; state <= plan.states.length; state++)
+            assert.ok(
+              floats(read.lanes.at(-state)!).every((mass) => mass === 0),
+              `${plan.name}: states as they began`,
+            );
+        }
+    }
   });
 
   test('h2o keeps the heaviest and the window, in order, with everything they carry', async () => {
