@@ -5,13 +5,46 @@ export interface Rope {
   /** dimensions of a head that are rotated */
   readonly dims: number;
   readonly scaling?: RopeScaling;
-  /** [headDim / 2] divisors of the frequencies (GGUF's rope_freqs) */
+  /** [headDim / 2] divisors of the frequencies (GGUF's rope_freqs, LongRoPE's short or long factors) */
   readonly factors?: Float32Array;
+  /** of what is rotated, queries and keys: YaRN's and LongRoPE's attention factor; 1 where absent */
+  readonly scale?: number;
 }
 
 export type RopeScaling =
   | { kind: 'linear'; factor: number }
-  | { kind: 'llama3'; factor: number; low: number; high: number; original: number };
+  | { kind: 'llama3'; factor: number; low: number; high: number; original: number }
+  | Yarn;
+
+/** YaRN (Peng et al. 2023): short wavelengths stay, long ones are slowed, those between are mixed. */
+export interface Yarn {
+  readonly kind: 'yarn';
+  readonly factor: number;
+  /** positions that the model was trained with */
+  readonly original: number;
+  /** rotations within them from which on a dimension stays, and up to which it is slowed */
+  readonly betaFast: number;
+  readonly betaSlow: number;
+  /** the borders are whole dimensions */
+  readonly truncate: boolean;
+}
+
+/** How much of dimension pair i is slowed, 0 … 1. */
+function slowed(i: number, headDim: number, base: number, yarn: Yarn): number {
+  const pairOf = (rotations: number) =>
+    (headDim * Math.log(yarn.original / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
+  const [fast, slow] = [pairOf(yarn.betaFast), pairOf(yarn.betaSlow)];
+  const low = Math.max(0, yarn.truncate ? Math.floor(fast) : fast);
+  const high = Math.min(headDim - 1, yarn.truncate ? Math.ceil(slow) : slow);
+  return Math.min(1, Math.max(0, (i - low) / Math.max(0.001, high - low)));
+}
+
+/** YaRN's attention factor where a file gives none: the logits' temperature for a context that is `factor` times as long. */
+export const yarnScale = (factor: number, weight = 1): number => (factor > 1 ? 1 + 0.1 * weight * Math.log(factor) : 1);
+
+/** LongRoPE's (Ding et al. 2024). */
+export const longRopeScale = (factor: number, original: number): number =>
+  factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(original)) : 1;
 
 /** [headDim / 2] radians per position. Llama 3 slows long wavelengths and leaves short ones. */
 export function ropeFrequencies(headDim: number, { base, scaling, factors }: Rope): Float32Array {
@@ -19,6 +52,10 @@ export function ropeFrequencies(headDim: number, { base, scaling, factors }: Rop
     const plain = base ** ((-2 * i) / headDim) / (factors?.[i] ?? 1);
     if (!scaling) return plain;
     if (scaling.kind === 'linear') return plain / scaling.factor;
+    if (scaling.kind === 'yarn') {
+      const slow = slowed(i, headDim, base, scaling);
+      return (slow * plain) / scaling.factor + (1 - slow) * plain;
+    }
     const { factor, low, high, original } = scaling;
     const wavelength = (2 * Math.PI) / plain;
     if (wavelength < original / high) return plain;

@@ -35,6 +35,7 @@ const only =
   (...values: unknown[]): Neutral =>
   (value) =>
     Array.isArray(value) && value.every((each) => values.includes(each));
+const asHidden: Neutral = (value, of) => value === of('hidden_size');
 const noWindow: Neutral = (_, of) => of('use_sliding_window') === false;
 
 /** Keys below GGUF's architecture that may be left over. */
@@ -77,6 +78,11 @@ const neutralKeys: Readonly<Record<string, Neutral>> = {
 const neutralSettings: Readonly<Record<string, Neutral>> = {
   hidden_act: [],
   hidden_activation: [],
+  activation: ['swiglu', 'silu'], // Falcon 3, beside hidden_act
+  word_embed_proj_dim: asHidden,
+  _remove_final_layer_norm: [false],
+  layer_norm_elementwise_affine: [true],
+  use_mrope: [false],
   partial_rotary_factor: [1],
   rotary_pct: [1],
   rope_interleaved: [false],
@@ -125,11 +131,11 @@ const neutralSettings: Readonly<Record<string, Neutral>> = {
 
 /** Keys of config.json that say nothing of the forward pass. Others than these and those above are told, not refused. */
 const silentSettings: readonly RegExp[] = [
-  /^(_.*|architectures|auto_map|license|model_name|name|version)$/, // what it is, whose code made it
+  /^(_.*|architectures|auto_map|license|model_name|name|version|is_llama_config)$/, // what it is, whose code made it
   /^(torch_dtype|dtype|transformers.*|unsloth.*|torchscript|use_bfloat16|use_cache|cache_implementation)$/,
-  /^(.*attn_implementation|use_flash_attn.*|pretraining_tp|gradient_checkpointing|chunk_size_feed_forward)$/, // how to compute it
+  /^(.*attn_implementation|use_flash_attn.*|pretraining_tp|gradient_checkpointing|chunk_size_feed_forward|max_seq(uence)?_len(gth)?)$/, // how to compute it
   /_token_id$|^(tokenizer_class|prefix|vocab_file)$/, // read beside the tokenizer
-  /dropout|^(initializer|.*_loss_|.*_loss$|mup_)|_init(_|$)|^(problem_type|id2label|label2id|finetuning_task|task_specific_params)$/, // training
+  /drop(out)?(_|$)|^(initializer|.*_loss_|.*_loss$|mup_|init_std$)|_init(_|$)|^(problem_type|id2label|label2id|finetuning_task|task_specific_params)$/, // training
   /^(output_.*|return_dict.*|is_decoder|is_encoder_decoder|add_cross_attention|cross_attention_hidden_size|tie_encoder_decoder|pruned_heads|tf_legacy_loss)$/,
   // how to sample, as older transformers wrote it here
   /^((max|min)_length|do_sample|early_stopping|num_beam.*|diversity_penalty|temperature|top_[kp]|typical_p|.*(repetition|length)_penalty|.*no_repeat_ngram_size|bad_words_ids|num_return_sequences|remove_invalid_values|(begin_)?suppress_tokens)$/,

@@ -130,6 +130,34 @@ test('config.json: settings that change the forward pass are obeyed or refused b
   assert.match((await stored({ next_years_key: 3 })).notes.join(), /config\.json: next_years_key: not known/);
 });
 
+/** Of published models of Llama's shape: what they state besides the numbers that are read anyway. */
+const published: Record<string, Record<string, unknown>> = {
+  'Llama 3.2': {
+    attention_bias: false,
+    attention_dropout: 0,
+    initializer_range: 0.02,
+    mlp_bias: false,
+    pretraining_tp: 1,
+  },
+  SmolLM2: {
+    is_llama_config: true,
+    rope_interleaved: false,
+    'transformers.js_config': { dtype: 'q4' },
+    pad_token_id: 2,
+  },
+  'Falcon 3': { activation: 'swiglu', hidden_act: 'silu', attention_bias: false },
+  'Vicuna 1.5': { _name_or_path: 'x', max_sequence_length: 4096, pad_token_id: 0, rope_scaling: null },
+  fine_tuned: { unsloth_fixed: true, unsloth_version: '2024.9', _attn_implementation_autoset: true, auto_map: {} },
+  'transformers 5': {
+    dtype: 'float32',
+    layer_types: ['full_attention', 'full_attention'],
+    transformers_version: '5.0',
+  },
+};
+test('config.json: what published models state is neither refused nor told', async () => {
+  for (const [name, config] of Object.entries(published)) assert.equal((await stored(config)).notes, [], name);
+});
+
 test('config.json: a part of RoPE’s scaling that its type does not have is refused', async () => {
   const linear = { rope_type: 'linear', factor: 2 };
   const invFreq = async (scaling: Record<string, unknown>) => (await stored({ rope_scaling: scaling })).spec.invFreq;
