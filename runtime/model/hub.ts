@@ -60,9 +60,10 @@ function cached(repo: string, folder: string, file: string | undefined): string 
   if (!existsSync(ref)) return undefined;
   const snapshot = join(folder, 'snapshots', readFileSync(ref, 'utf8').trim());
   const here = (name: string) => partsOf(name).every((part) => existsSync(join(snapshot, part)));
-  if (file) return here(file) ? join(snapshot, file) : undefined;
   if (!existsSync(snapshot)) return undefined;
   const names = (readdirSync(snapshot, { recursive: true }) as string[]).sort();
+  const own = file && fileOf(names, file);
+  if (own) return here(own) ? join(snapshot, own) : undefined;
   const ggufs = firstsOf(names).filter(here);
   if (ggufs.length > 1) throw severalOf(repo, ggufs);
   if (ggufs.length) return join(snapshot, ggufs[0]);
@@ -85,6 +86,14 @@ function shardsOf(index: string): string[] {
 const firstsOf = (paths: readonly string[]): string[] =>
   paths.filter((path) => isModel(path) && partsOf(path)[0] === path);
 
+/** The file that is meant by its path, or by its quantisation alone (Q4_K_M), where one model of the repository has it. */
+function fileOf(paths: readonly string[], asked: string): string {
+  if (paths.includes(asked) || !/^[\w-]+$/.test(asked)) return asked;
+  const quantised = new RegExp(`(^|[-._/])${asked}(-\\d{5}-of-\\d{5})?\\.gguf$`, 'i');
+  const found = firstsOf(paths).filter((path) => quantised.test(path));
+  return found.length === 1 ? found[0] : asked;
+}
+
 const severalOf = (repo: string, paths: readonly string[]): ModelError =>
   new ModelError(
     `hf:${repo}: has several GGUF files; name one: ${paths.map((path) => `hf:${repo}:${path}`).join(', ')}`,
@@ -101,14 +110,13 @@ export async function pullFromHub(
   if (options.offline)
     throw new ModelError(`hf:${repo} is not in the cache; run: skv pull hf:${repo}${file ? `:${file}` : ''}`);
   const { files, commit } = await list(repo);
-  const chosen = file ? withParts(files, file) : choose(files, repo);
+  const paths = files.map((each) => each.path);
+  const own = file && fileOf(paths, file);
+  const chosen = own ? withParts(files, own) : choose(files, repo);
   if (chosen.length === 0)
     throw new ModelError(
       `hf:${repo}: has no file ${file}; it has ${
-        files
-          .map((each) => each.path)
-          .filter((path) => /\.(gguf|safetensors)$/.test(path))
-          .join(', ') || 'no model files'
+        paths.filter((path) => /\.(gguf|safetensors)$/.test(path)).join(', ') || 'no model files'
       }.`,
     );
   const snapshot = join(folder, 'snapshots', commit);
@@ -130,7 +138,7 @@ export async function pullFromHub(
   mkdirSync(dirname(ref), { recursive: true });
   writeFileSync(`${ref}.${process.pid}`, commit);
   renameSync(`${ref}.${process.pid}`, ref); // the last act: a snapshot under its ref is whole
-  if (file) return join(snapshot, file);
+  if (own) return join(snapshot, own);
   return chosen[0].path.endsWith('.gguf') ? join(snapshot, chosen[0].path) : snapshot;
 }
 

@@ -182,6 +182,15 @@ test('hub: a split model comes whole from the repository, from any of its parts,
   await refused(resolveModel('hf:ab/c', { offline: true }), /several GGUF files/);
 });
 
+test('hub: a quantisation names the file that has it', async () => {
+  hub.files = { 'M-Q4_K_M.gguf': model, 'M-Q4_K_S.gguf': model, 'a/m.q8_0.gguf': model, 'b/n.Q8_0.gguf': model };
+  const path = await resolveModel('hf:ab/c:Q4_K_M');
+  assert.ok(path.endsWith('M-Q4_K_M.gguf'));
+  assert.is(await resolveModel('hf:ab/c:q4_k_m', { offline: true }), path);
+  await refused(resolveModel('hf:ab/c:Q8_0'), /no file Q8_0; it has M-Q4_K_M\.gguf/); // two have it
+  await refused(resolveModel('hf:ab/c:K_M.gguf'), /no file K_M\.gguf/);
+});
+
 test('hub: safetensors come with their chat template', async () => {
   for (const [name, bytes] of Object.entries(storedFiles()))
     hub.files[name] = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
