@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x2d60e0b5u
+#define SKV_BACKEND_VERSION 0xfd20aea9u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -68,31 +68,51 @@ enum {
 
 /* What the norms of a model are. */
 enum {
-  SKV_NORM_RMS = 0, /* x / sqrt(mean(x²) + eps) · weight */
+  SKV_NORM_RMS = 0,          /* x / sqrt(mean(x²) + eps) · weight */
+  SKV_NORM_RMS_PLUS_ONE = 1, /* the same with 1 + weight */
+  SKV_NORM_LAYER = 2,        /* (x − mean(x)) / sqrt(variance(x) + eps) · weight + bias */
 };
 
 /* What the MLP's gate goes through. */
 enum {
-  SKV_ACT_SILU = 0,
+  SKV_ACT_SILU = 0,      /* x / (1 + e^−x) */
+  SKV_ACT_GELU = 1,      /* x · Φ(x), with the normal distribution */
+  SKV_ACT_GELU_TANH = 2, /* the same by its approximation with tanh */
+  SKV_ACT_RELU = 3,      /* max(x, 0) */
 };
 
 /* What a weight tensor is to the forward pass. */
 enum {
   SKV_T_EMBED = 0,
   SKV_T_OUTPUT_NORM = 1,
-  SKV_T_OUTPUT = 2, /* absent: tied to embed */
+  SKV_T_OUTPUT = 2,          /* absent: tied to embed */
   SKV_T_ATTN_NORM = 3,
   SKV_T_Q = 4,
   SKV_T_K = 5,
   SKV_T_V = 6,
   SKV_T_O = 7,
   SKV_T_FFN_NORM = 8,
-  SKV_T_GATE = 9,
+  SKV_T_GATE = 9,            /* absent: the MLP is not gated, and up goes through the activation */
   SKV_T_UP = 10,
   SKV_T_DOWN = 11,
+  SKV_T_Q_BIAS = 12,
+  SKV_T_K_BIAS = 13,
+  SKV_T_V_BIAS = 14,
+  SKV_T_O_BIAS = 15,
+  SKV_T_GATE_BIAS = 16,
+  SKV_T_UP_BIAS = 17,
+  SKV_T_DOWN_BIAS = 18,
+  SKV_T_Q_NORM = 19,         /* of each query head, before it is rotated */
+  SKV_T_K_NORM = 20,         /* of each key */
+  SKV_T_ATTN_POST_NORM = 21, /* of attention's output, before it is added to the residual stream */
+  SKV_T_FFN_POST_NORM = 22,  /* of the MLP's */
+  SKV_T_ATTN_NORM_BIAS = 23,
+  SKV_T_FFN_NORM_BIAS = 24,
+  SKV_T_OUTPUT_NORM_BIAS = 25,
+  SKV_T_POSITIONS = 26,      /* added to the embedding of the token at each position */
 };
 
-#define SKV_T_COUNT 12
+#define SKV_T_COUNT 27
 
 /* What TypeScript calls a role; null: there is none. */
 static inline const char* skv_role_name(int32_t role) {
@@ -121,6 +141,36 @@ static inline const char* skv_role_name(int32_t role) {
       return "up";
     case SKV_T_DOWN:
       return "down";
+    case SKV_T_Q_BIAS:
+      return "qBias";
+    case SKV_T_K_BIAS:
+      return "kBias";
+    case SKV_T_V_BIAS:
+      return "vBias";
+    case SKV_T_O_BIAS:
+      return "oBias";
+    case SKV_T_GATE_BIAS:
+      return "gateBias";
+    case SKV_T_UP_BIAS:
+      return "upBias";
+    case SKV_T_DOWN_BIAS:
+      return "downBias";
+    case SKV_T_Q_NORM:
+      return "qNorm";
+    case SKV_T_K_NORM:
+      return "kNorm";
+    case SKV_T_ATTN_POST_NORM:
+      return "attnPostNorm";
+    case SKV_T_FFN_POST_NORM:
+      return "ffnPostNorm";
+    case SKV_T_ATTN_NORM_BIAS:
+      return "attnNormBias";
+    case SKV_T_FFN_NORM_BIAS:
+      return "ffnNormBias";
+    case SKV_T_OUTPUT_NORM_BIAS:
+      return "outputNormBias";
+    case SKV_T_POSITIONS:
+      return "positions";
   }
   return NULL;
 }
@@ -130,8 +180,8 @@ typedef struct skv_tensor {
   int32_t role;   /* SKV_T_… */
   int32_t layer;  /* 0 for tensors outside layers */
   int32_t type;   /* SKV_W_… */
-  int32_t rows;   /* of norms 1 */
-  int32_t cols;   /* inputs, or the size of a norm */
+  int32_t rows;   /* of norms and biases 1 */
+  int32_t cols;   /* inputs, or the size of a norm or bias */
   int32_t file;   /* index into files */
   int64_t offset; /* within that file, */
   int64_t bytes;  /* checked by the reader, checked again against the mapping */
@@ -171,6 +221,8 @@ typedef struct skv_model {
   int32_t ffn;
   /* tokens */
   int32_t vocab;
+  /* rows of the learned positions; 0: there are none */
+  int32_t positions;
   /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
   int32_t rope_interleaved;
   /* SKV_NORM_…; a backend refuses what it does not have */
@@ -185,6 +237,14 @@ typedef struct skv_model {
   float attention_cap;
   /* the same of the logits of tokens */
   float logit_cap;
+  /* of the embedding */
+  float embed_scale;
+  /* of what attention and MLP add to the residual stream */
+  float residual_scale;
+  /* of the logits of tokens, before their cap */
+  float logit_scale;
+  /* of what is rotated, queries and keys */
+  float rope_scale;
   /* tables of inv_freq */
   int32_t ropes;
   /* entries of tensor */
@@ -204,16 +264,18 @@ typedef struct skv_model {
 /* What the tensor of a role is to the forward pass. */
 typedef struct skv_role_shape {
   int32_t rows;      /* outputs; 0: there is no such role */
-  int32_t cols;      /* inputs, or the size of a norm */
+  int32_t cols;      /* inputs, or the size of a norm or bias */
   int32_t per_layer; /* 1: every layer has one */
+  int32_t optional;  /* 1: the forward pass does without it; then no layer has one */
   int32_t norm;      /* 1: the weight of a norm, in one row */
+  int32_t bias;      /* 1: of a norm or a matrix, in one row */
 } skv_role_shape;
 
+/* One function: a case for each shape there is. */
 static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
-  skv_role_shape shape = {0, 0, 0, 0};
+  skv_role_shape shape = {0};
   switch (role) {
     case SKV_T_EMBED:
-    case SKV_T_OUTPUT:
       shape.rows = m->vocab;
       shape.cols = m->width;
       break;
@@ -221,6 +283,11 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.rows = 1;
       shape.cols = m->width;
       shape.norm = 1;
+      break;
+    case SKV_T_OUTPUT:
+      shape.rows = m->vocab;
+      shape.cols = m->width;
+      shape.optional = 1;
       break;
     case SKV_T_ATTN_NORM:
     case SKV_T_FFN_NORM:
@@ -246,6 +313,11 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.per_layer = 1;
       break;
     case SKV_T_GATE:
+      shape.rows = m->ffn;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      break;
     case SKV_T_UP:
       shape.rows = m->ffn;
       shape.cols = m->width;
@@ -255,6 +327,66 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
       shape.rows = m->width;
       shape.cols = m->ffn;
       shape.per_layer = 1;
+      break;
+    case SKV_T_Q_BIAS:
+      shape.rows = 1;
+      shape.cols = m->heads * m->head_dim;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.bias = 1;
+      break;
+    case SKV_T_K_BIAS:
+    case SKV_T_V_BIAS:
+      shape.rows = 1;
+      shape.cols = m->kv_heads * m->head_dim;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.bias = 1;
+      break;
+    case SKV_T_O_BIAS:
+    case SKV_T_DOWN_BIAS:
+    case SKV_T_ATTN_NORM_BIAS:
+    case SKV_T_FFN_NORM_BIAS:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.bias = 1;
+      break;
+    case SKV_T_GATE_BIAS:
+    case SKV_T_UP_BIAS:
+      shape.rows = 1;
+      shape.cols = m->ffn;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.bias = 1;
+      break;
+    case SKV_T_Q_NORM:
+    case SKV_T_K_NORM:
+      shape.rows = 1;
+      shape.cols = m->head_dim;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.norm = 1;
+      break;
+    case SKV_T_ATTN_POST_NORM:
+    case SKV_T_FFN_POST_NORM:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.per_layer = 1;
+      shape.optional = 1;
+      shape.norm = 1;
+      break;
+    case SKV_T_OUTPUT_NORM_BIAS:
+      shape.rows = 1;
+      shape.cols = m->width;
+      shape.optional = 1;
+      shape.bias = 1;
+      break;
+    case SKV_T_POSITIONS:
+      shape.rows = m->positions;
+      shape.cols = m->width;
+      shape.optional = 1;
       break;
   }
   return shape;

@@ -44,6 +44,7 @@ void each_number(skv_model& of, Fn&& fn) {
   fn("headDim", of.head_dim);
   fn("ffn", of.ffn);
   fn("vocab", of.vocab);
+  fn("positions", of.positions);
   fn("ropeInterleaved", of.rope_interleaved);
   fn("norm", of.norm);
   fn("activation", of.activation);
@@ -51,6 +52,10 @@ void each_number(skv_model& of, Fn&& fn) {
   fn("attentionScale", of.attention_scale);
   fn("attentionCap", of.attention_cap);
   fn("logitCap", of.logit_cap);
+  fn("embedScale", of.embed_scale);
+  fn("residualScale", of.residual_scale);
+  fn("logitScale", of.logit_scale);
+  fn("ropeScale", of.rope_scale);
 }
 
 template <class Fn>

@@ -231,12 +231,13 @@ const weightSizes = (['elements', 'bytes'] as const).map((size) =>
 function roleShape(): string[] {
   const product = (of: RoleShape['rows']) => of.map((name) => `m->${snake(name)}`).join(' * ') || '1';
   const cases = new Map<string, string[]>(); // roles of one shape share a case
-  for (const [role, { rows, cols, perLayer }] of Object.entries(roleShapes)) {
+  for (const [role, { kind, rows, cols, perLayer, optional }] of Object.entries(roleShapes)) {
     const body = [
       `      shape.rows = ${product(rows)};`,
       `      shape.cols = ${product(cols)};`,
       ...(perLayer ? ['      shape.per_layer = 1;'] : []),
-      ...(rows.length === 0 ? ['      shape.norm = 1;'] : []),
+      ...(optional ? ['      shape.optional = 1;'] : []),
+      ...(kind === 'matrix' ? [] : [`      shape.${kind} = 1;`]),
       '      break;',
     ].join('\n');
     cases.set(body, [...(cases.get(body) ?? []), role]);
@@ -246,14 +247,17 @@ function roleShape(): string[] {
     'typedef struct skv_role_shape {',
     ...aligned([
       ['int32_t rows;', 'outputs; 0: there is no such role'],
-      ['int32_t cols;', 'inputs, or the size of a norm'],
+      ['int32_t cols;', 'inputs, or the size of a norm or bias'],
       ['int32_t per_layer;', '1: every layer has one'],
+      ['int32_t optional;', '1: the forward pass does without it; then no layer has one'],
       ['int32_t norm;', '1: the weight of a norm, in one row'],
+      ['int32_t bias;', '1: of a norm or a matrix, in one row'],
     ]),
     '} skv_role_shape;',
     '',
+    ...comment('One function: a case for each shape there is.'),
     'static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {',
-    '  skv_role_shape shape = {0, 0, 0, 0};',
+    '  skv_role_shape shape = {0};',
     '  switch (role) {',
     ...[...cases].flatMap(([body, roles]) => [...roles.map((role) => `    case SKV_T_${upper(role)}:`), body]),
     '  }',

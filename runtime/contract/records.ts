@@ -139,9 +139,24 @@ export const roles = enumeration('SKV_T_', 'What a weight tensor is to the forwa
   v: [6],
   o: [7],
   ffnNorm: [8],
-  gate: [9],
+  gate: [9, 'absent: the MLP is not gated, and up goes through the activation'],
   up: [10],
   down: [11],
+  qBias: [12],
+  kBias: [13],
+  vBias: [14],
+  oBias: [15],
+  gateBias: [16],
+  upBias: [17],
+  downBias: [18],
+  qNorm: [19, 'of each query head, before it is rotated'],
+  kNorm: [20, 'of each key'],
+  attnPostNorm: [21, "of attention's output, before it is added to the residual stream"],
+  ffnPostNorm: [22, "of the MLP's"],
+  attnNormBias: [23],
+  ffnNormBias: [24],
+  outputNormBias: [25],
+  positions: [26, 'added to the embedding of the token at each position'],
 });
 export const Role: ValuesOf<typeof roles> = valuesOf(roles);
 export type RoleName = keyof typeof Role;
@@ -153,8 +168,8 @@ export const tensor = record(
     { name: 'role', type: 'i32', filled: true, doc: 'SKV_T_…' },
     { name: 'layer', type: 'i32', doc: '0 for tensors outside layers' },
     { name: 'type', type: 'i32', doc: 'SKV_W_…' },
-    { name: 'rows', type: 'i32', doc: 'of norms 1' },
-    { name: 'cols', type: 'i32', doc: 'inputs, or the size of a norm' },
+    { name: 'rows', type: 'i32', doc: 'of norms and biases 1' },
+    { name: 'cols', type: 'i32', doc: 'inputs, or the size of a norm or bias' },
     { name: 'file', type: 'i32', doc: 'index into files' },
     { name: 'offset', type: 'i64', doc: 'within that file,' },
     { name: 'bytes', type: 'i64', doc: 'checked by the reader, checked again against the mapping' },
@@ -163,10 +178,17 @@ export const tensor = record(
 
 export const norms = enumeration('SKV_NORM_', 'What the norms of a model are.', {
   rms: [0, 'x / sqrt(mean(x²) + eps) · weight'],
+  rmsPlusOne: [1, 'the same with 1 + weight'],
+  layer: [2, '(x − mean(x)) / sqrt(variance(x) + eps) · weight + bias'],
 });
 export const Norm: ValuesOf<typeof norms> = valuesOf(norms);
 
-export const activations = enumeration('SKV_ACT_', "What the MLP's gate goes through.", { silu: [0] });
+export const activations = enumeration('SKV_ACT_', "What the MLP's gate goes through.", {
+  silu: [0, 'x / (1 + e^−x)'],
+  gelu: [1, 'x · Φ(x), with the normal distribution'],
+  geluTanh: [2, 'the same by its approximation with tanh'],
+  relu: [3, 'max(x, 0)'],
+});
 export const Activation: ValuesOf<typeof activations> = valuesOf(activations);
 
 export const layer = record('skv_layer', "What a layer's attention sees and how its queries and keys are rotated.", [
@@ -182,6 +204,7 @@ export const model = record('skv_model', 'What the dense model needs to know.', 
   { name: 'headDim', type: 'i32', doc: 'of queries, keys and values' },
   { name: 'ffn', type: 'i32', doc: 'outputs of gate and up' },
   { name: 'vocab', type: 'i32', doc: 'tokens' },
+  { name: 'positions', type: 'i32', doc: 'rows of the learned positions; 0: there are none' },
   {
     name: 'ropeInterleaved',
     type: 'flag',
@@ -193,6 +216,10 @@ export const model = record('skv_model', 'What the dense model needs to know.', 
   { name: 'attentionScale', type: 'f32', doc: 'of the products of queries and keys' },
   { name: 'attentionCap', type: 'f32', doc: 'logits of attention become cap · tanh(logit / cap); 0: they stay' },
   { name: 'logitCap', type: 'f32', doc: 'the same of the logits of tokens' },
+  { name: 'embedScale', type: 'f32', doc: 'of the embedding' },
+  { name: 'residualScale', type: 'f32', doc: 'of what attention and MLP add to the residual stream' },
+  { name: 'logitScale', type: 'f32', doc: 'of the logits of tokens, before their cap' },
+  { name: 'ropeScale', type: 'f32', doc: 'of what is rotated, queries and keys' },
   { name: 'ropes', type: 'i32', filled: true, doc: 'tables of invFreq' },
   { name: 'tensors', type: 'i32', filled: true, doc: 'entries of tensor' },
   { name: 'files', type: 'i32', filled: true, doc: 'entries of file' },

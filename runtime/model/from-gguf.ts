@@ -4,8 +4,11 @@ import { WeightType } from '../contract/records.ts';
 import { typeName } from '../contract/weights.ts';
 import { type AssembledModel, type FoundTensor, assemble } from './assemble.ts';
 import type { ModelFacts } from './facts.ts';
+import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import type { Gguf, GgufTensor, GgufValue } from './gguf.ts';
+import { type Listed, layersOf } from './layers.ts';
+import { type ReadNumber, scalesOf, sizesOf } from './numbers.ts';
 import type { Rope, RopeScaling } from './rope.ts';
 import { Stated, refuseKeys, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
@@ -16,7 +19,7 @@ export function fromGguf(gguf: Gguf): AssembledModel {
   const family = familyOf('gguf', architecture, gguf.file);
   const stated = new Stated(gguf.metadata);
   const tensors = new Stated(new Map(gguf.tensors.map((tensor) => [tensor.name, tensor])));
-  const facts = factsOf({ gguf, stated, tensors }, String(architecture), embeddingRows(gguf, family.tensors));
+  const facts = factsOf(family, { gguf, stated, tensors }, String(architecture));
   refuseKeys(stated, String(architecture), gguf.file);
   const find = (name: string): FoundTensor | undefined => {
     const tensor = tensors.get(name);
@@ -35,7 +38,7 @@ export function fromGguf(gguf: Gguf): AssembledModel {
 }
 
 /** The vocabulary's size is not always among the metadata, but the embedding has a row for each token. */
-function embeddingRows(gguf: Gguf, tensors: readonly { role: string; names: { gguf: string } }[]): number | undefined {
+function embeddingRows(gguf: Gguf, tensors: readonly { role: string; names: { gguf?: string } }[]): number | undefined {
   const embed = tensors.find(({ role }) => role === 'embed')?.names.gguf;
   return gguf.tensors.find(({ name }) => name === embed)?.dims[1];
 }
@@ -47,40 +50,61 @@ interface Stating {
   readonly tensors: Stated<GgufTensor>;
 }
 
-/** A number below the architecture. Throws where it is missing and has no fallback. */
-type NumberOf = (key: string, fallback?: number) => number;
-
-function factsOf(from: Stating, architecture: string, vocab: number | undefined): ModelFacts {
+function factsOf(family: Family, from: Stating, architecture: string): ModelFacts {
   const { gguf, stated } = from;
   const value = (key: string) => stated.get(`${architecture}.${key}`);
-  const number: NumberOf = (key, fallback) => {
-    const given = value(key) ?? fallback;
-    if (typeof given !== 'number' && typeof given !== 'bigint')
-      throw new ModelError(
-        `${gguf.file}: metadata ${architecture}.${key} is ${given === undefined ? 'missing' : 'not a number'}.`,
-      );
-    return Number(given);
+  const read: ReadNumber = (keys, fallback) => {
+    for (const key of keys) {
+      const given = value(key);
+      if (typeof given === 'number' || typeof given === 'bigint') return Number(given);
+      if (given !== undefined) throw new ModelError(`${gguf.file}: metadata ${architecture}.${key} is not a number.`);
+    }
+    if (fallback !== undefined) return fallback;
+    throw new ModelError(`${gguf.file}: metadata ${architecture}.${keys[0]} is missing.`);
   };
-  if (number('expert_count', 0) > 0) throw new ModelError(`${gguf.file}: mixtures of experts are not supported.`);
-  const heads = number('attention.head_count');
-  const width = number('embedding_length');
-  const headDim = number('attention.key_length', width / heads);
-  const valueDim = number('attention.value_length', headDim);
+  const size = sizesOf('gguf', read);
+  if (read(['expert_count'], 0) > 0) throw new ModelError(`${gguf.file}: mixtures of experts are not supported.`);
+  const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
+  const headDim = size('headDim', width / heads);
+  const valueDim = size('valueDim', headDim);
   if (valueDim !== headDim)
     throw new ModelError(`${gguf.file}: keys of ${headDim} dimensions with values of ${valueDim} are not supported.`);
+  const window = family.windows ? size('window', family.window ?? 0) : 0;
+  const rope = ropeOf(from, value, (key, fallback) => read([key], fallback), headDim);
   return {
-    layers: number('block_count'),
+    layers,
     width,
     heads,
-    kvHeads: number('attention.head_count_kv', heads),
+    kvHeads: size('kvHeads', heads),
     headDim,
-    ffn: number('feed_forward_length'),
-    vocab: vocab ?? number('vocab_size', 0),
-    normEps: number('attention.layer_norm_rms_epsilon'),
-    maxPosition: number('context_length'),
-    rope: ropeOf(from, value, number, headDim),
+    ffn: size('ffn'),
+    vocab: embeddingRows(gguf, family.tensors) ?? size('vocab', 0),
+    positions: family.positionsFrom === undefined ? 0 : size('maxPosition'),
+    normEps: size('normEps', family.normEps),
+    maxPosition: size('maxPosition'),
+    activation: family.activation,
+    ...scalesOf(family, 'gguf', read, { layers, width, heads, headDim }),
+    rope,
+    windowRope:
+      family.windowBase === undefined ? undefined : { base: size('windowBase', family.windowBase), dims: rope.dims },
+    window,
+    layer: layersOf(family, layers, window, listedLayers(value, layers, gguf.file)),
+    flags: new Map(),
   };
 }
+
+/** Which layers have a window, where the file lists them or has a rule of its own. */
+function listedLayers(value: (key: string) => unknown, layers: number, where: string): Listed {
+  const pattern = value('attention.sliding_window_pattern');
+  if (typeof pattern === 'number' || pattern === undefined) return { fullEvery: pattern };
+  const windowed = Array.isArray(pattern) ? pattern.map((each) => each === true || each === 1) : [];
+  if (windowed.length !== layers)
+    throw new ModelError(`${where}: attention.sliding_window_pattern must have an entry for each of ${layers} layers.`);
+  return { windowed };
+}
+
+/** A number below the architecture. Throws where it is missing and has no fallback. */
+type NumberOf = (key: string, fallback?: number) => number;
 
 function ropeOf(from: Stating, value: (key: string) => unknown, number: NumberOf, headDim: number): Rope {
   return {

@@ -4,6 +4,8 @@ import { type AssembledModel, type FoundTensor, assemble } from './assemble.ts';
 import type { ModelFacts } from './facts.ts';
 import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
+import { type Listed, layersOf } from './layers.ts';
+import { type ReadNumber, type SizeOf, scalesOf, sizesOf } from './numbers.ts';
 import type { RopeScaling } from './rope.ts';
 import type { StoredTensor } from './safetensors.ts';
 import { refuseMarks, refuseQuantised } from './quantised.ts';
@@ -49,57 +51,145 @@ export function fromSafetensors(
 }
 
 /** Names of an activation in config.json. */
-const activations: Readonly<Record<Family['activation'], readonly string[]>> = { silu: ['silu', 'swish'] };
+const activations: Readonly<Record<Family['activation'], readonly string[]>> = {
+  silu: ['silu', 'swish'],
+  gelu: ['gelu'],
+  geluTanh: ['gelu_pytorch_tanh', 'gelu_new', 'gelu_fast'],
+  relu: ['relu'],
+};
+const activationKeys = ['hidden_activation', 'hidden_act', 'activation_function'];
+
+function activationOf(family: Family, stated: Stated<unknown>, where: string): Family['activation'] {
+  const given = activationKeys.map((key) => stated.get(key)).find((each) => each !== undefined && each !== null);
+  if (given === undefined) return family.activation;
+  const found = Object.entries(activations).find(([, names]) => names.includes(given as string));
+  if (found) return found[0] as Family['activation'];
+  throw new ModelError(
+    `${where}: the activation ${String(given)} is not supported; supported: ${Object.values(activations).flat().join(', ')}.`,
+  );
+}
+
+/** Settings that all models of the family share, and those that say whether tensors are there. */
+function flagsOf(family: Family, stated: Stated<unknown>, where: string): Map<string, boolean> {
+  for (const [key, [value, meaning]] of Object.entries(family.fixed ?? {}))
+    if ((stated.get(key) ?? value) !== value) throw new ModelError(`${where}: ${key}: ${meaning} is not supported.`);
+  const keys = family.tensors.flatMap(({ flag }) => flag ?? []);
+  const given = keys.map((key) => [key, stated.get(key)] as const);
+  return new Map(given.filter((each): each is [string, boolean] => typeof each[1] === 'boolean'));
+}
 
 function factsOf(family: Family, stated: Stated<unknown>, where: string): ModelFacts {
-  const number = (key: string, fallback?: number): number => {
-    const value = stated.get(key) ?? fallback;
-    if (typeof value !== 'number')
-      throw new ModelError(`${where}: ${key} is ${value === undefined ? 'missing' : 'not a number'}.`);
-    return value;
+  const read: ReadNumber = (keys, fallback) => {
+    for (const key of keys) {
+      const given = stated.get(key);
+      if (given === null && fallback !== undefined) return 0;
+      if (typeof given === 'number') return given;
+      if (given !== undefined) throw new ModelError(`${where}: ${key} is not a number.`);
+    }
+    if (fallback !== undefined) return fallback;
+    throw new ModelError(`${where}: ${keys[0]} is missing.`);
   };
-  const rope = ropeParameters(stated, where);
-  for (const [key, what] of Object.entries(family.refused))
-    if (stated.get(key) === true) throw new ModelError(`${where}: ${what} are not supported.`);
-  const activation = stated.get('hidden_act') ?? stated.get('hidden_activation') ?? family.activation;
-  if (!activations[family.activation].includes(activation as string))
-    throw new ModelError(`${where}: the activation ${String(activation)} is not supported for ${family.name}.`);
-  const heads = number('num_attention_heads');
-  const width = number('hidden_size');
-  const headDim = number('head_dim', width / heads);
+  const size = sizesOf('stored', read);
+  const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
+  const headDim = size('headDim', width / heads) || width / heads;
+  const window = family.windows ? windowOf(family, stated, size) : 0;
+  const { all, windows } = ropesOf(family, stated, size, where);
   return {
-    layers: number('num_hidden_layers'),
+    layers,
     width,
     heads,
-    kvHeads: number('num_key_value_heads', heads),
+    kvHeads: size('kvHeads', heads) || heads,
     headDim,
-    ffn: number('intermediate_size'),
-    vocab: number('vocab_size'),
-    normEps: number('rms_norm_eps'),
-    maxPosition: number('max_position_embeddings'),
-    rope: { ...ropeOf(rope, where), dims: headDim },
-    tied: stated.get('tie_word_embeddings') === true,
+    ffn: size('ffn'),
+    vocab: size('vocab'),
+    positions: family.positionsFrom === undefined ? 0 : size('maxPosition'),
+    normEps: size('normEps', family.normEps),
+    maxPosition: size('maxPosition'),
+    activation: activationOf(family, stated, where),
+    ...scalesOf(family, 'stored', read, { layers, width, heads, headDim }),
+    rope: { ...all, dims: headDim },
+    windowRope: windows && { ...windows, dims: headDim },
+    window,
+    layer: layersOf(family, layers, window, listedLayers(family, stated, layers, where)),
+    flags: flagsOf(family, stated, where),
+    tied: (stated.get('tie_word_embeddings') ?? family.tied) === true,
   };
 }
 
-/** RoPE's base and scaling: together in rope_parameters since transformers 5, apart before. */
-function ropeParameters(stated: Stated<unknown>, where: string): Stated<unknown> {
+function windowOf(family: Family, stated: Stated<unknown>, size: SizeOf): number {
+  const used = family.windows === 'counted' ? (stated.get('use_sliding_window') ?? false) : true;
+  return used === true ? size('window', family.window ?? 0) : 0;
+}
+
+/** Which layers have a window or are not rotated, where config.json lists them or has a rule of its own. */
+function listedLayers(family: Family, stated: Stated<unknown>, layers: number, where: string): Listed {
+  const list = (key: string, values: readonly [no: unknown, yes: unknown]): boolean[] | undefined => {
+    const given = stated.get(key);
+    if (given === undefined || given === null) return undefined;
+    if (!Array.isArray(given) || given.length !== layers || !given.every((each) => values.includes(each)))
+      throw new ModelError(`${where}: ${key} must have ${values.join(' or ')} for each of ${layers} layers.`);
+    return given.map((each) => each === values[1]);
+  };
+  const count = (key: string): number | undefined => {
+    const given = stated.get(key);
+    return typeof given === 'number' ? given : undefined;
+  };
+  const windows =
+    family.windows === undefined
+      ? {}
+      : {
+          windowed: list('layer_types', ['full_attention', 'sliding_attention']),
+          fullEvery: count('sliding_window_pattern') ?? count('_sliding_window_pattern'),
+          firstWindowed: family.windows === 'counted' ? count('max_window_layers') : undefined,
+        };
+  if (family.unrotatedEvery === undefined) return windows;
+  const rotations = { rotated: list('no_rope_layers', [0, 1]), unrotatedEvery: count('no_rope_layer_interval') };
+  return { ...windows, ...rotations };
+}
+
+/** A set of RoPE's parameters. */
+type RopeOf = { base: number; scaling?: RopeScaling };
+
+/**
+ * RoPE's base and scaling: together in rope_parameters since transformers 5, there also one set for each type of layer;
+ * apart before, with the base of layers with windows in a key of its own.
+ */
+function ropesOf(
+  family: Family,
+  stated: Stated<unknown>,
+  size: SizeOf,
+  where: string,
+): { all: RopeOf; windows?: RopeOf } {
   const [rope_theta, scaling, parameters] = ['rope_theta', 'rope_scaling', 'rope_parameters'].map((key) =>
     stated.get(key),
   );
-  const given = parameters ?? scaling ?? {};
-  if (typeof given !== 'object' || Object.values(given).some((each) => each?.constructor === Object))
+  const given = (parameters ?? scaling ?? {}) as Record<string, unknown>;
+  const isSet = (each: unknown): each is Record<string, unknown> => each?.constructor === Object;
+  const read = (set: Record<string, unknown>) => ropeOf(new Stated(new Map(Object.entries(set))), where);
+  const hasBase = rope_theta !== undefined && rope_theta !== null;
+  if (isSet(given) && !Object.values(given).some(isSet)) {
+    const all = read({ ...(hasBase ? { rope_theta } : {}), ...given });
+    if (family.windowBase === undefined) return { all };
+    return { all, windows: { base: size('windowBase', family.windowBase) } };
+  }
+  const { full_attention, sliding_attention, ...others } = given;
+  if (
+    family.windowBase === undefined ||
+    !isSet(full_attention) ||
+    !isSet(sliding_attention) ||
+    Object.keys(others).length
+  )
     throw new ModelError(
-      `${where}: RoPE must have one set of parameters; one for each type of layer is not supported.`,
+      `${where}: RoPE must have one set of parameters; one for each type of layer is not supported for ${family.name}.`,
     );
-  return new Stated(new Map(Object.entries({ ...(rope_theta === undefined ? {} : { rope_theta }), ...given })));
+  return { all: read(full_attention), windows: read(sliding_attention) };
 }
 
 /** Keys of RoPE's parameters that say nothing of its angles, or say it in another type of scaling. */
 const idleRope = ['finetuned', 'original_max_position_embeddings', 'partial_rotary_factor'];
 
 /** Throws for a type of scaling, or a key of it, that is not known. */
-function ropeOf(rope: Stated<unknown>, where: string): { base: number; scaling?: RopeScaling } {
+function ropeOf(rope: Stated<unknown>, where: string): RopeOf {
   const number = (key: string, fallback?: number): number => {
     const value = rope.get(key) ?? fallback;
     if (typeof value !== 'number' || !(value > 0))

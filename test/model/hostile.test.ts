@@ -169,7 +169,11 @@ const stored: [string, () => Promise<unknown>, RegExp][] = [
   ['no weights', () => loadStored((files) => delete files['model.safetensors']), /has no model.safetensors/],
   ['no tokenizer', () => loadStored((files) => delete files['tokenizer.json']), /tokenizer.json: is missing/],
   ['another architecture', () => configured({ model_type: 'gpt_neox' }), /gpt_neox/],
-  ['biases', () => configured({ attention_bias: true }), /biases/],
+  [
+    'biases that are not there',
+    () => configured({ attention_bias: true }),
+    /missing: model\.layers\.0\.self_attn\.q_proj\.bias/,
+  ],
   ['a width as text', () => configured({ hidden_size: '64' }), /not a number/],
   ['another width', () => configured({ hidden_size: 128 }), /./],
   ['unknown scaling', () => configured({ rope_scaling: { type: 'yarn' } }), /yarn/],

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { Activation } from '../../runtime/contract/records.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { ModelError } from '../../runtime/model/types.ts';
 import { type GgufParts, ggufParts, storedFiles, storedWith, writeGguf } from './write.ts';
@@ -97,8 +98,8 @@ test('GGUF: a tensor that the forward pass does not ask for is refused by name',
 
 test('config.json: settings that change the forward pass are obeyed or refused by name', async () => {
   for (const [config, says] of [
-    [{ hidden_act: 'relu' }, /activation relu/],
-    [{ hidden_activation: 'gelu_pytorch_tanh' }, /gelu_pytorch_tanh/],
+    [{ hidden_act: 'xielu' }, /activation xielu/],
+    [{ hidden_activation: 'gelu_10' }, /gelu_10/],
     [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor = 0\.5/],
     [{ sliding_window: 4096 }, /sliding_window = 4096/],
     [{ use_sliding_window: true, sliding_window: 4096 }, /use_sliding_window = true, sliding_window = 4096/],
@@ -111,6 +112,13 @@ test('config.json: settings that change the forward pass are obeyed or refused b
     [{ mlp_bias: true }, /bias/],
   ] as const)
     await refused(stored(config), says, JSON.stringify(config));
+  for (const [key, name, activation] of [
+    ['hidden_act', 'relu', Activation.relu],
+    ['hidden_act', 'gelu', Activation.gelu],
+    ['hidden_activation', 'gelu_pytorch_tanh', Activation.geluTanh],
+    ['hidden_act', 'silu', Activation.silu],
+  ] as const)
+    assert.is((await stored({ [key]: name })).spec.activation, activation, name);
   const { notes } = await stored({
     hidden_act: 'silu',
     use_sliding_window: false,
@@ -179,7 +187,14 @@ test('config.json: a part of RoPE’s scaling that its type does not have is ref
 
 test('safetensors: tensors that nobody asks for are refused, buffers of other programs are not', async () => {
   const bias = 'model.layers.0.self_attn.q_proj.bias';
-  await refused(stored({}, { [bias]: [64] }), new RegExp(`does not use: ${bias.replaceAll('.', '\\.')}`), bias);
+  const other = bias.replace('0', '1');
+  await refused(stored({}, { [bias]: [64] }), /missing: model\.layers\.1\.self_attn\.q_proj\.bias/, 'one layer’s');
+  await refused(stored({ attention_bias: false }, { [bias]: [64], [other]: [64] }), /attention_bias = false/, 'a flag');
+  await refused(
+    stored({}, { 'model.layers.0.self_attn.q_proj.scale': [1] }),
+    /does not use: .*q_proj\.scale/,
+    'a scale',
+  );
   await refused(stored({}, { 'score.weight': [2, 64] }), /score\.weight/, 'a classifier');
   await stored({}, { 'model.layers.0.self_attn.rotary_emb.inv_freq': [16] });
   await stored({}, { 'lm_head.weight': [13, 64] }); // tied: transformers leaves it out, too

@@ -61,7 +61,7 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const { width, ffn, vocab, kvHeads, group, headDim } = shape;
   const heads = kvHeads * group;
   // Queries and keys are drawn large, so that attention is peaked and policies have something to choose.
-  const dimensions = { layers: shape.layers, width, heads, kvHeads, headDim, ffn, vocab };
+  const dimensions = { layers: shape.layers, width, heads, kvHeads, headDim, ffn, vocab, positions: 0 };
   const spreads: [RoleName, number][] = [
     ['embed', 0.7],
     ['outputNorm', 0],
@@ -107,6 +107,10 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     attentionCap: shape.attentionCap ?? 0,
     logitCap: 0,
     layer,
+    embedScale: 1,
+    residualScale: 1,
+    logitScale: 1,
+    ropeScale: 1,
     ropeInterleaved: shape.ropeInterleaved,
     norm: Norm.rms,
     activation: Activation.silu,

@@ -25,12 +25,17 @@ const Isa* required_isa() {
 
 /* Refuses a model whose family asks for what normalise() and activate() do not have. */
 skv_model checked(const skv_model& m) {
-  if (m.norm != SKV_NORM_RMS) throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
-  if (m.activation != SKV_ACT_SILU)
+  if (m.norm < SKV_NORM_RMS || m.norm > SKV_NORM_LAYER)
+    throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
+  if (m.activation < SKV_ACT_SILU || m.activation > SKV_ACT_RELU)
     throw std::runtime_error("this backend has no activation " + std::to_string(m.activation));
-  if (m.ropes > 1) throw std::runtime_error("this backend has one table of RoPE frequencies");
-  if (m.logit_cap != 0) throw std::runtime_error("this backend has no soft cap of logits");
   return m;
+}
+
+std::vector<int32_t> ropes_of(const skv_model& m) {
+  std::vector<int32_t> ropes;
+  for (int l = 0; l < m.layers; l++) ropes.push_back(m.layer[l].rope);
+  return ropes;
 }
 
 int widest_input(const skv_model& m) { return std::max({m.width, m.heads * m.head_dim, m.ffn}); }
@@ -41,14 +46,15 @@ DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, Attention
                        const Progress& progress)
     : model_(checked(m)),
       exact_(exact),
-      inv_freq_(m.inv_freq, m.inv_freq + m.head_dim / 2),
+      inv_freq_(m.inv_freq, m.inv_freq + m.ropes * (m.head_dim / 2)),
+      rope_(ropes_of(m)),
       io_(io),
       threads_(threads),
       isa_(required_isa()),
       weights_(m, threads, progress),
       x_(size_t(max_tokens) * m.width),
-      cos_(size_t(max_tokens) * m.head_dim / 2),
-      sin_(size_t(max_tokens) * m.head_dim / 2),
+      cos_(size_t(max_tokens) * inv_freq_.size()),
+      sin_(size_t(max_tokens) * inv_freq_.size()),
       normed_(size_t(threads.count()) * m.width),
       output_in_(size_t(SKV_KEPT_LOGITS) * m.width),
       h_(size_t(scratch_rows(threads)) * m.width),
@@ -80,16 +86,24 @@ void DenseModel::for_tokens(const TokenRange& range, Fn&& fn) {
   for (int32_t i = 0; i < range.n; i++) fn(i, range.worker);
 }
 
-/* The residual stream, and the rotation of each token's position. Not each_own: after a pause between steps workers are
- * still waking. */
+/* The residual stream, and the rotation of each token's position, which a frequency of 0 leaves alone. Not each_own:
+ * after a pause between steps workers are still waking. */
 void DenseModel::embed(const int32_t* token, const int32_t* position, int tokens) {
-  const int half = model_.head_dim / 2;
-  threads_.each(tokens, [&](int32_t t, int32_t) {
-    unpack_row(weights_.embed, token[t], &x_[size_t(t) * model_.width]);
-    for (int i = 0; i < half; i++) {
-      const double angle = double(position[t]) * double(inv_freq_[i]);
-      cos_[size_t(t) * half + i] = float(std::cos(angle));
-      sin_[size_t(t) * half + i] = float(std::sin(angle));
+  const int width = model_.width;
+  const size_t frequencies = inv_freq_.size();
+  threads_.each(tokens, [&](int32_t t, int32_t worker) {
+    float* x = &x_[size_t(t) * width];
+    unpack_row(weights_.embed, token[t], x);
+    if (model_.embed_scale != 1) scale(x, model_.embed_scale, width);
+    if (model_.positions) {
+      float* at = &normed_[size_t(worker) * width];
+      unpack_row(weights_.positions, position[t], at);
+      add(x, at, 1, width);
+    }
+    for (size_t i = 0; i < frequencies; i++) {
+      const double angle = double(position[t]) * double(inv_freq_[i]), scale = inv_freq_[i] ? model_.rope_scale : 1;
+      cos_[t * frequencies + i] = float(std::cos(angle) * scale);
+      sin_[t * frequencies + i] = float(std::sin(angle) * scale);
     }
   });
 }
@@ -114,7 +128,10 @@ void DenseModel::gather(const int32_t* place, int tokens) {
 void DenseModel::after_last_attention(int tokens) {
   for_ranges(tokens, [&](const TokenRange& range) {
     after_attention(model_.layers - 1, range);
-    add_residual(range);
+    const size_t width = model_.width;
+    float* h = &h_[range.scratch_row() * width];
+    const NormWeights& post = weights_.layer.back().ffn_post_norm;
+    for_tokens(range, [&](int32_t i, int32_t) { add_residual(&x_[(range.first + i) * width], h + i * width, post); });
   });
 }
 
@@ -124,10 +141,18 @@ void DenseModel::logits(const int32_t* place, int n, float* out) {
   const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width);
   for (int i = 0; i < n; i++) {
     float* normed = &output_in_[i * width];
-    normalise(&x_[place[i] * width], weights_.output_norm, normed);
+    normalise(&x_[place[i] * width], weights_.output_norm, normed, model_.width);
+    if (model_.logit_scale != 1) scale(normed, model_.logit_scale, model_.width);
     quantise(a, i, normed);
   }
   project(range, a, {{&weights_.output, out, model_.vocab}});
+  if (model_.logit_cap == 0) return;
+  constexpr int kPiece = 8192;
+  const int pieces = (model_.vocab + kPiece - 1) / kPiece;
+  threads_.each(n * pieces, [&](int32_t i, int32_t) {
+    const int first = i % pieces * kPiece;
+    soft_cap(out + size_t(i / pieces) * model_.vocab + first, model_.logit_cap, std::min(kPiece, model_.vocab - first));
+  });
 }
 
 /* From the residual stream to q, k and v of a layer. */
@@ -135,10 +160,11 @@ void DenseModel::before_attention(int l, const TokenRange& range) {
   const Layer& layer = weights_.layer[l];
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
   const size_t first = range.first;
-  const Activations normed = add_and_norm(range, l > 0, layer.attn_norm);
+  const Activations normed =
+      add_and_norm(range, l > 0 ? &weights_.layer[l - 1].ffn_post_norm : nullptr, layer.attn_norm);
   project(range, normed,
           {{&layer.q, &io_.q[first * q], q}, {&layer.k, &io_.k[first * kv], kv}, {&layer.v, &io_.v[first * kv], kv}});
-  for_tokens(range, [&](int32_t i, int32_t) { rotate(first + i); });
+  for_tokens(range, [&](int32_t i, int32_t) { finish_heads(l, first + i); });
 }
 
 /* From attention's output to h, which is still to be added to the residual stream. */
@@ -153,57 +179,81 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
   for_tokens(range, [&](int32_t i, int32_t) { quantise(attended, i, out + i * q); });
   project(range, attended, {{&layer.o, h, int(width)}});
 
-  const Activations normed = add_and_norm(range, true, layer.ffn_norm);
-  project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
+  const bool is_gated = layer.gate.w.data;
+  const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm);
+  if (is_gated)
+    project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
+  else
+    project(range, normed, {{&layer.up, gate, int(ffn)}});
 
   const Activations gated = quantised_.at(row, gate, int(ffn));
   for_tokens(range, [&](int32_t i, int32_t) {
-    activate(gate + i * ffn, up + i * ffn);
+    activate(gate + i * ffn, is_gated ? up + i * ffn : nullptr);
     quantise(gated, i, gate + i * ffn);
   });
   project(range, gated, {{&layer.down, h, int(width)}});
 }
 
-/* x += h, which the last product left, if `add`; then x's norm, ready for products. The norm goes to h where they read
- * it as f32, else to a place that stays in the worker's cache. */
-Activations DenseModel::add_and_norm(const TokenRange& range, bool add_h, const float* gain) {
+/* x += h, which the last product left, after its norm `post`, unless that is null; then x's norm, ready for products.
+ * It goes to h where they read it as f32, else to a place that stays in the worker's cache. */
+Activations DenseModel::add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm) {
   const size_t width = model_.width;
   float* h = &h_[range.scratch_row() * width];
   const Activations a = quantised_.at(range.scratch_row(), h, model_.width);
   for_tokens(range, [&](int32_t i, int32_t worker) {
     float* x = &x_[(range.first + i) * width];
-    if (add_h) add(x, h + i * width, model_.width);
+    if (post) add_residual(x, h + i * width, *post);
     float* normed = exact_ || weights_.plain_after_norm ? h + i * width : &normed_[worker * width];
-    normalise(x, gain, normed);
+    normalise(x, norm, normed, model_.width);
     quantise(a, i, normed);
   });
   return a;
 }
 
-void DenseModel::add_residual(const TokenRange& range) {
-  const size_t width = model_.width;
-  const float* h = &h_[range.scratch_row() * width];
-  for_tokens(range, [&](int32_t i, int32_t) { add(&x_[(range.first + i) * width], h + i * width, model_.width); });
+/* x += h, after its norm where the model has one. */
+void DenseModel::add_residual(float* x, float* h, const NormWeights& post) const {
+  if (post.gain) normalise(h, post, h, model_.width);
+  add(x, h, model_.residual_scale, model_.width);
 }
 
-/* What families differ in: the norm, the MLP's activation, the rotation. Each obeys the model's record. */
+/* What families differ in: norms, the MLP's activation, the rotation. Each obeys the model's record. */
 
-/* x [width], SKV_NORM_RMS. */
-void DenseModel::normalise(const float* x, const float* gain, float* out) const {
-  rms_norm(x, gain, model_.norm_eps, model_.width, out);
+/* x [n], as model_.norm has it; may be done in place. */
+void DenseModel::normalise(const float* x, const NormWeights& norm, float* out, int n) const {
+  if (model_.norm == SKV_NORM_LAYER)
+    layer_norm(x, norm.gain, norm.bias, model_.norm_eps, n, out);
+  else
+    rms_norm(x, norm.gain, model_.norm_eps, n, out);
 }
 
-/* gate [ffn] = activation(gate) * up, SKV_ACT_SILU. */
-void DenseModel::activate(float* gate, const float* up) const { silu_multiply(gate, up, model_.ffn); }
+/* gate [ffn] = activation(gate) * up; up is null where the MLP is not gated. */
+void DenseModel::activate(float* gate, const float* up) const {
+  switch (model_.activation) {
+    case SKV_ACT_SILU:
+      return silu(gate, up, model_.ffn);
+    case SKV_ACT_GELU:
+      return gelu(gate, up, model_.ffn);
+    case SKV_ACT_GELU_TANH:
+      return gelu_tanh(gate, up, model_.ffn);
+    case SKV_ACT_RELU:
+      return relu(gate, up, model_.ffn);
+  }
+}
 
-/* A token's queries and keys, by its position: pairs as rope_interleaved says. */
-void DenseModel::rotate(size_t token) {
+/* A token's queries and keys: their norms, where the model has them, then the rotation of its position. */
+void DenseModel::finish_heads(int l, size_t token) {
+  const Layer& layer = weights_.layer[l];
   const int dim = model_.head_dim;
-  const float *c = &cos_[token * dim / 2], *s = &sin_[token * dim / 2];
-  for (int h = 0; h < model_.heads; h++)
-    rope(&io_.q[(token * model_.heads + h) * dim], c, s, dim, model_.rope_interleaved);
-  for (int h = 0; h < model_.kv_heads; h++)
-    rope(&io_.k[(token * model_.kv_heads + h) * dim], c, s, dim, model_.rope_interleaved);
+  const size_t at = token * inv_freq_.size() + size_t(rope_[l]) * (dim / 2);
+  auto finish = [&](float* heads, int n, const NormWeights& norm) {
+    for (int h = 0; h < n; h++) {
+      float* head = heads + h * dim;
+      if (norm.gain) normalise(head, norm, head, dim);
+      rope(head, &cos_[at], &sin_[at], dim, model_.rope_interleaved);
+    }
+  };
+  finish(&io_.q[token * model_.heads * dim], model_.heads, layer.q_norm);
+  finish(&io_.k[token * model_.kv_heads * dim], model_.kv_heads, layer.k_norm);
 }
 
 /* One token's activations x. Those that are not whole blocks have no quantised weights to meet. */
@@ -211,43 +261,55 @@ void DenseModel::quantise(const Activations& to, int32_t i, const float* x) cons
   if (to.cols % kBlock == 0) isa_->quantise(to, i, x);
 }
 
-/* Row groups [group0, group1) of one matrix, all tokens of `a`. Exact: a group's weights as f32 first. */
+/* Row groups [group0, group1) of one matrix, all tokens of `a`, and their biases. */
 void DenseModel::product(const Output& out, const Activations& a, int tokens, int group0, int group1) const {
-  if (!exact_ || !quantised(out.w->format))
-    return isa_->product(*out.w, a, 0, tokens, group0, group1, out.to, out.stride);
-  Array<float> weights(size_t(out.w->cols) * kRows);
-  std::vector<float> row(out.w->cols);
+  const Matrix& w = out.from->w;
+  if (exact_ && quantised(w.format))
+    exact_product(out, a, tokens, group0, group1);
+  else
+    isa_->product(w, a, 0, tokens, group0, group1, out.to, out.stride);
+  if (!out.from->bias) return;
+  const int row0 = group0 * kRows, rows = std::min(w.rows, group1 * kRows) - row0;
+  for (int i = 0; i < tokens; i++) add(out.to + size_t(i) * out.stride + row0, out.from->bias + row0, 1, rows);
+}
+
+/* With activations in f32: a group's weights as f32 first. */
+void DenseModel::exact_product(const Output& out, const Activations& a, int tokens, int group0, int group1) const {
+  const Matrix& w = out.from->w;
+  Array<float> weights(size_t(w.cols) * kRows);
+  std::vector<float> row(w.cols);
   for (int g = group0; g < group1; g++) {
-    const int first = g * kRows, rows = std::min(kRows, out.w->rows - first);
+    const int first = g * kRows, rows = std::min(kRows, w.rows - first);
     for (int r = 0; r < rows; r++) {
-      unpack_row(*out.w, first + r, row.data());
-      for (int c = 0; c < out.w->cols; c++) weights[size_t(c) * kRows + r] = row[c];
+      unpack_row(w, first + r, row.data());
+      for (int c = 0; c < w.cols; c++) weights[size_t(c) * kRows + r] = row[c];
     }
     Matrix group;
     group.format = Format::F32;
     group.rows = rows;
-    group.cols = out.w->cols;
+    group.cols = w.cols;
     group.data = reinterpret_cast<uint8_t*>(weights.data());
     isa_->product(group, a, 0, tokens, 0, 1, out.to + first, out.stride);
   }
 }
 
-/* Products of several matrices with the same input: their row groups are dealt out as if they were one matrix. */
+/* Products of several matrices with the same input, and their biases: their row groups are dealt out as if they were
+ * one matrix. */
 void DenseModel::project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs) {
   int groups = 0;
   size_t bytes = 0;
   for (const Output& out : outputs) {
-    groups += out.w->groups();
-    bytes += out.w->bytes();
+    groups += out.from->w.groups();
+    bytes += out.from->w.bytes();
   }
   const int size = range.one_worker ? groups : piece_groups(groups, bytes, threads_.count());
   auto run = [&](int32_t piece, int32_t) {
     const int first = piece * size, last = std::min(groups, first + size);
     int base = 0; /* of the matrix, among all groups */
     for (const Output& out : outputs) {
-      const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.w->groups());
+      const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.from->w.groups());
       if (g0 < g1) product(out, a, range.n, g0, g1);
-      base += out.w->groups();
+      base += out.from->w.groups();
     }
   };
   if (range.one_worker) return run(0, 0);

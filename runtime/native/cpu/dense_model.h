@@ -52,7 +52,7 @@ class DenseModel {
     size_t scratch_row() const;
   };
   struct Output { /* of a projection: to[token * stride + row] */
-    const Matrix* w;
+    const Linear* from;
     float* to;
     int stride;
   };
@@ -62,25 +62,27 @@ class DenseModel {
   void for_tokens(const TokenRange& range, Fn&& fn);
   void before_attention(int layer, const TokenRange& range);
   void after_attention(int layer, const TokenRange& range);
-  Activations add_and_norm(const TokenRange& range, bool add, const float* gain);
-  void add_residual(const TokenRange& range);
-  void normalise(const float* x, const float* gain, float* out) const;
+  Activations add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm);
+  void add_residual(float* x, float* h, const NormWeights& post) const;
+  void normalise(const float* x, const NormWeights& norm, float* out, int n) const;
   void activate(float* gate, const float* up) const;
-  void rotate(size_t token);
+  void finish_heads(int layer, size_t token);
   void quantise(const Activations& to, int32_t i, const float* x) const;
   void project(const TokenRange& range, const Activations& a, std::initializer_list<Output> outputs);
   void product(const Output& out, const Activations& a, int tokens, int group0, int group1) const;
+  void exact_product(const Output& out, const Activations& a, int tokens, int group0, int group1) const;
 
   const skv_model model_;
   const bool exact_;
-  const std::vector<float> inv_freq_;
+  const std::vector<float> inv_freq_; /* [ropes][head_dim / 2] */
+  const std::vector<int32_t> rope_;   /* [layer] which of them */
   AttentionIo& io_;
   Threads& threads_;
   const Isa* const isa_;
   const Weights weights_;
 
   Array<float> x_;         /* [max_tokens][width] the residual stream */
-  Array<float> cos_, sin_; /* [max_tokens][head_dim / 2] of each token's position */
+  Array<float> cos_, sin_; /* [max_tokens][ropes][head_dim / 2] of each token's position */
   Array<float> normed_;    /* [worker][width] a norm's output, where products read only its quantised form */
   Array<float> output_in_; /* [SKV_KEPT_LOGITS][width] input of the last product */
   /* Scratch between two products, by TokenRange::scratch_row: */

@@ -43,27 +43,89 @@ inline __attribute__((always_inline)) float exponential(float x) {
   return out;
 }
 
-}  // namespace
-
-SKV_CLONES void rms_norm(const float* x, const float* gain, float eps, int n, float* out) {
+/* The sum of fn(x[i]). */
+template <class Fn>
+inline __attribute__((always_inline)) float sum_of(const float* x, int n, Fn fn) {
   float lanes[kLanes] = {0};
   int i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; l++) lanes[l] += x[i + l] * x[i + l];
-  for (; i < n; i++) lanes[i % kLanes] += x[i] * x[i];
+    for (int l = 0; l < kLanes; l++) lanes[l] += fn(x[i + l]);
+  for (; i < n; i++) lanes[i % kLanes] += fn(x[i]);
   float sum = 0;
   for (float lane : lanes) sum += lane;
-  const float scale = 1.0f / std::sqrt(sum / float(n) + eps);
-  for (i = 0; i < n; i++) out[i] = x[i] * scale * gain[i];
+  return sum;
 }
 
-SKV_CLONES void add(float* x, const float* y, int n) {
-  for (int i = 0; i < n; i++) x[i] += y[i];
+/* What the gate of an MLP goes through. */
+struct Silu {
+  static inline __attribute__((always_inline)) float of(float x) { return x / (1.0f + exponential(-x)); }
+};
+/* (1 + tanh(u)) / 2 = 1 / (1 + e^-2u) */
+struct GeluTanh {
+  static inline __attribute__((always_inline)) float of(float x) {
+    const float u = 0.79788456080286536f * (x + 0.044715f * x * x * x);
+    return x / (1.0f + exponential(-2.0f * u));
+  }
+};
+/* erf within 1.5e-7: Abramowitz and Stegun, 7.1.26. */
+struct Gelu {
+  static inline __attribute__((always_inline)) float of(float x) {
+    const float z = x < 0 ? -x * 0.70710678118654752f : x * 0.70710678118654752f;
+    const float t = 1.0f / (1.0f + 0.3275911f * z);
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    const float tail = p * t * exponential(-z * z); /* 1 - erf(z) */
+    return x * (x < 0 ? 0.5f * tail : 1.0f - 0.5f * tail);
+  }
+};
+struct Relu {
+  static inline __attribute__((always_inline)) float of(float x) { return x > 0 ? x : 0.0f; }
+};
+
+template <class Activation>
+inline __attribute__((always_inline)) void gated(float* gate, const float* up, int n) {
+  if (up)
+    for (int i = 0; i < n; i++) gate[i] = Activation::of(gate[i]) * up[i];
+  else
+    for (int i = 0; i < n; i++) gate[i] = Activation::of(gate[i]);
 }
 
-SKV_CLONES void silu_multiply(float* gate, const float* up, int n) {
-  for (int i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + exponential(-gate[i])) * up[i];
+}  // namespace
+
+SKV_CLONES void rms_norm(const float* x, const float* gain, float eps, int n, float* out) {
+  const float squares = sum_of(x, n, [](float v) __attribute__((always_inline)) { return v * v; });
+  const float scale = 1.0f / std::sqrt(squares / float(n) + eps);
+  for (int i = 0; i < n; i++) out[i] = x[i] * scale * gain[i];
 }
+
+SKV_CLONES void layer_norm(const float* x, const float* gain, const float* bias, float eps, int n, float* out) {
+  const float mean = sum_of(x, n, [](float v) __attribute__((always_inline)) { return v; }) / float(n);
+  const float squares =
+      sum_of(x, n, [mean](float v) __attribute__((always_inline)) { return (v - mean) * (v - mean); });
+  const float scale = 1.0f / std::sqrt(squares / float(n) + eps);
+  for (int i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gain[i] + (bias ? bias[i] : 0.0f);
+}
+
+SKV_CLONES void add(float* x, const float* y, float scale, int n) {
+  for (int i = 0; i < n; i++) x[i] += y[i] * scale;
+}
+
+SKV_CLONES void scale(float* x, float scale, int n) {
+  for (int i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* tanh(y) = 1 - 2 / (1 + e^2y) */
+SKV_CLONES void soft_cap(float* x, float cap, int n) {
+  for (int i = 0; i < n; i++) x[i] = cap * (1.0f - 2.0f / (1.0f + exponential(2.0f * x[i] / cap)));
+}
+
+SKV_CLONES void silu(float* gate, const float* up, int n) { gated<Silu>(gate, up, n); }
+SKV_CLONES void gelu(float* gate, const float* up, int n) { gated<Gelu>(gate, up, n); }
+SKV_CLONES void gelu_tanh(float* gate, const float* up, int n) { gated<GeluTanh>(gate, up, n); }
+SKV_CLONES void relu(float* gate, const float* up, int n) { gated<Relu>(gate, up, n); }
 
 SKV_CLONES void rope(float* head, const float* cosine, const float* sine, int dim, bool interleaved) {
   const int half = dim / 2;

@@ -10,10 +10,19 @@ namespace skv {
 
 /* out[i] = x[i] * gain[i] / sqrt(mean(x^2) + eps); x, gain and out are [n]. */
 void rms_norm(const float* x, const float* gain, float eps, int n, float* out);
-/* x[i] += y[i] */
-void add(float* x, const float* y, int n);
-/* gate[i] = silu(gate[i]) * up[i], silu(x) = x / (1 + e^-x) */
-void silu_multiply(float* gate, const float* up, int n);
+/* out[i] = (x[i] - mean) * gain[i] / sqrt(variance + eps) + bias[i]; a null bias is 0. */
+void layer_norm(const float* x, const float* gain, const float* bias, float eps, int n, float* out);
+/* x[i] += y[i] * scale */
+void add(float* x, const float* y, float scale, int n);
+/* x[i] *= scale */
+void scale(float* x, float scale, int n);
+/* x[i] = cap * tanh(x[i] / cap) */
+void soft_cap(float* x, float cap, int n);
+/* gate[i] = f(gate[i]) * up[i]; without the product where up is null. */
+void silu(float* gate, const float* up, int n);      /* x / (1 + e^-x) */
+void gelu(float* gate, const float* up, int n);      /* x * (1 + erf(x / sqrt 2)) / 2 */
+void gelu_tanh(float* gate, const float* up, int n); /* x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) / 2 */
+void relu(float* gate, const float* up, int n);      /* max(x, 0) */
 /* Rotates one head of `dim` in place; cosines and sines are [dim / 2]. Pairs (2i, 2i + 1) or (i, i + dim / 2). */
 void rope(float* head, const float* cosine, const float* sine, int dim, bool interleaved);
 

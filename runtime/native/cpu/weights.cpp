@@ -25,13 +25,17 @@ class Loader {
     for (int i = 0; i < m.tensors; i++) add(m.tensor[i]);
     for (int role = 0; role < SKV_T_COUNT; role++)
       for (int l = 0; l < count_of(role); l++)
-        if (role != SKV_T_OUTPUT && !has(role, l)) /* tied to embed where it is absent */
+        if (!has(role, l) && (has(role, 0) || !skv_shape_of(&m, role).optional))
           throw std::runtime_error("tensor " + name_of(m, role, l) + " is missing");
   }
   size_t bytes() const { return bytes_; }
   bool has(int role, int layer) const { return tensors_.count({role, layer}) != 0; }
-  const Matrix& matrix(int role, int layer) const { return tensors_.at({role, layer}).packed; }
-  const float* norm(int role, int layer) const { return reinterpret_cast<const float*>(matrix(role, layer).data); }
+  /* Without data where the model has none. */
+  Matrix matrix(int role, int layer) const { return has(role, layer) ? tensors_.at({role, layer}).packed : Matrix{}; }
+  const float* vector(int role, int layer) const { return reinterpret_cast<const float*>(matrix(role, layer).data); }
+  Linear linear(int role, int bias, int layer) const { return {matrix(role, layer), vector(bias, layer)}; }
+  NormWeights norm(int role, int layer) const { return {vector(role, layer), nullptr}; }
+  NormWeights norm(int role, int bias, int layer) const { return {vector(role, layer), vector(bias, layer)}; }
 
   /* Fills [to, to + bytes()). */
   void pack_all(uint8_t* to, Threads& threads, const Progress& progress);
@@ -39,7 +43,7 @@ class Loader {
  private:
   struct Tensor {
     const skv_tensor* source;
-    bool is_norm;
+    skv_role_shape shape;
     Matrix packed;
     size_t offset; /* in the arena */
   };
@@ -83,11 +87,11 @@ void Loader::add(const skv_tensor& t) {
   check(t);
   Tensor tensor;
   tensor.source = &t;
-  tensor.is_norm = skv_shape_of(&model_, t.role).norm;
+  tensor.shape = skv_shape_of(&model_, t.role);
   tensor.offset = bytes_;
   if (!describe(t.type, t.rows, t.cols, &tensor.packed)) refuse(t, "cannot pack");
-  if (tensor.is_norm) {
-    if (quantised(tensor.packed.format)) refuse(t, "a norm must be F32, F16 or BF16");
+  if (tensor.shape.norm || tensor.shape.bias) {
+    if (quantised(tensor.packed.format)) refuse(t, "a norm or bias must be F32, F16 or BF16");
     bytes_ += whole_lines(size_t(t.cols) * sizeof(float));
   } else {
     bytes_ += tensor.packed.bytes();
@@ -100,8 +104,12 @@ void Loader::pack_slice(const Slice& slice) const {
   const Mapping& file = *files_[t.file];
   const uint8_t* source = file.at(size_t(t.offset));
   const Matrix& packed = slice.tensor->packed;
-  if (slice.tensor->is_norm) {
-    unpack_plain(t.type, source, t.cols, reinterpret_cast<float*>(packed.data));
+  const skv_role_shape& shape = slice.tensor->shape;
+  if (shape.norm || shape.bias) {
+    float* to = reinterpret_cast<float*>(packed.data);
+    unpack_plain(t.type, source, t.cols, to);
+    if (shape.norm && model_.norm == SKV_NORM_RMS_PLUS_ONE)
+      for (int i = 0; i < t.cols; i++) to[i] += 1.0f;
     return;
   }
   pack(packed, t.type, source, slice.group0, slice.group1);
@@ -115,7 +123,7 @@ void Loader::pack_all(uint8_t* to, Threads& threads, const Progress& progress) {
   std::vector<Slice> slices;
   for (auto& [key, tensor] : tensors_) {
     tensor.packed.data = to + tensor.offset;
-    const int groups = tensor.packed.groups(); /* one of a norm */
+    const int groups = tensor.packed.groups(); /* one of a norm or bias */
     for (int g = 0; g < groups; g += kSliceGroups) slices.push_back({&tensor, g, std::min(groups, g + kSliceGroups)});
   }
   std::atomic<int> done{0};
@@ -133,22 +141,27 @@ Weights::Weights(const skv_model& m, Threads& threads, const Progress& progress)
   arena_ = std::make_unique<Arena>(loader.bytes() + kPrefetchSlack);
   loader.pack_all(arena_->data(), threads, progress);
   embed = loader.matrix(SKV_T_EMBED, 0);
-  output = loader.has(SKV_T_OUTPUT, 0) ? loader.matrix(SKV_T_OUTPUT, 0) : embed;
-  output_norm = loader.norm(SKV_T_OUTPUT_NORM, 0);
+  positions = loader.matrix(SKV_T_POSITIONS, 0);
+  output.w = loader.has(SKV_T_OUTPUT, 0) ? loader.matrix(SKV_T_OUTPUT, 0) : embed;
+  output_norm = loader.norm(SKV_T_OUTPUT_NORM, SKV_T_OUTPUT_NORM_BIAS, 0);
   for (int l = 0; l < m.layers; l++) {
     Layer each;
-    each.attn_norm = loader.norm(SKV_T_ATTN_NORM, l);
-    each.q = loader.matrix(SKV_T_Q, l);
-    each.k = loader.matrix(SKV_T_K, l);
-    each.v = loader.matrix(SKV_T_V, l);
-    each.o = loader.matrix(SKV_T_O, l);
-    each.ffn_norm = loader.norm(SKV_T_FFN_NORM, l);
-    each.gate = loader.matrix(SKV_T_GATE, l);
-    each.up = loader.matrix(SKV_T_UP, l);
-    each.down = loader.matrix(SKV_T_DOWN, l);
+    each.attn_norm = loader.norm(SKV_T_ATTN_NORM, SKV_T_ATTN_NORM_BIAS, l);
+    each.q = loader.linear(SKV_T_Q, SKV_T_Q_BIAS, l);
+    each.k = loader.linear(SKV_T_K, SKV_T_K_BIAS, l);
+    each.v = loader.linear(SKV_T_V, SKV_T_V_BIAS, l);
+    each.q_norm = loader.norm(SKV_T_Q_NORM, l);
+    each.k_norm = loader.norm(SKV_T_K_NORM, l);
+    each.o = loader.linear(SKV_T_O, SKV_T_O_BIAS, l);
+    each.attn_post_norm = loader.norm(SKV_T_ATTN_POST_NORM, l);
+    each.ffn_norm = loader.norm(SKV_T_FFN_NORM, SKV_T_FFN_NORM_BIAS, l);
+    each.gate = loader.linear(SKV_T_GATE, SKV_T_GATE_BIAS, l);
+    each.up = loader.linear(SKV_T_UP, SKV_T_UP_BIAS, l);
+    each.down = loader.linear(SKV_T_DOWN, SKV_T_DOWN_BIAS, l);
+    each.ffn_post_norm = loader.norm(SKV_T_FFN_POST_NORM, l);
     layer.push_back(each);
-    for (const Matrix* w : {&each.q, &each.k, &each.v, &each.gate, &each.up})
-      plain_after_norm = plain_after_norm || !quantised(w->format);
+    for (const Linear* of : {&each.q, &each.k, &each.v, &each.gate, &each.up})
+      plain_after_norm = plain_after_norm || (of->w.data && !quantised(of->w.format));
   }
 }
 

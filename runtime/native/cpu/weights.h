@@ -19,12 +19,27 @@ struct Progress {
   }
 };
 
-/* Norms are [width] f32. */
+/* A matrix and its bias [rows], null where the model has none. No data: the model has no such matrix. */
+struct Linear {
+  Matrix w;
+  const float* bias = nullptr;
+};
+
+/* Weight and bias of a norm, f32 of its size; 1 is added where the model's norm says so. No gain: there is no norm. */
+struct NormWeights {
+  const float* gain = nullptr;
+  const float* bias = nullptr;
+};
+
 struct Layer {
-  const float* attn_norm;
-  Matrix q, k, v, o;
-  const float* ffn_norm;
-  Matrix gate, up, down;
+  NormWeights attn_norm;
+  Linear q, k, v;
+  NormWeights q_norm, k_norm; /* [head_dim] */
+  Linear o;
+  NormWeights attn_post_norm;
+  NormWeights ffn_norm;
+  Linear gate, up, down;
+  NormWeights ffn_post_norm;
 };
 
 class Weights {
@@ -32,8 +47,10 @@ class Weights {
   /* Throws std::runtime_error naming the tensor or file at fault. */
   Weights(const skv_model& model, Threads& threads, const Progress& progress);
 
-  Matrix embed, output; /* [vocab][width]; one and the same data when tied */
-  const float* output_norm;
+  Matrix embed;     /* [vocab][width] */
+  Matrix positions; /* [positions][width], where there are learned ones */
+  Linear output;    /* [vocab][width]; the embedding's data when tied */
+  NormWeights output_norm;
   std::vector<Layer> layer;
   /* Whether products that follow a norm read its output as f32, beside int8 or alone. */
   bool plain_after_norm = false;

@@ -1,0 +1,40 @@
+/**
+ * Gemma 2 and 3: norms before and after attention and MLP, whose weights lack 1 in safetensors; a gated MLP with gelu; an
+ * embedding scaled by the root of the width and tied to the output. Most layers have a window: every other one of Gemma 2,
+ * five of six of Gemma 3. Gemma 2 caps logits, Gemma 3 has norms of queries and keys and another RoPE base in windows.
+ */
+import type { Family } from './family.ts';
+import { attention, ends, fourNorms, headNorms, mlp, someBiases } from './tensors.ts';
+
+const gemma = {
+  norm: { gguf: 'rms', stored: 'rmsPlusOne' },
+  activation: 'geluTanh',
+  ropePairs: { gguf: 'halves', stored: 'halves' },
+  scales: ['queryScalar', 'attentionCap', 'logitCap'],
+  embedByWidth: true,
+  tied: true,
+  fixed: { use_bidirectional_attention: [false, 'attention to later tokens'] },
+} as const satisfies Partial<Family>;
+
+const tensors = [...ends, ...fourNorms, ...attention, ...mlp, ...someBiases];
+
+export const gemma2: Family = {
+  ...gemma,
+  name: 'gemma2',
+  architectures: { gguf: ['gemma2'], stored: ['gemma2'] },
+  windows: { fullEvery: 2 },
+  window: 4096,
+  scaleDefaults: { attentionCap: 50, logitCap: 30 },
+  scaleByWidthAt: 46,
+  tensors,
+};
+
+export const gemma3: Family = {
+  ...gemma,
+  name: 'gemma3',
+  architectures: { gguf: ['gemma3'], stored: ['gemma3_text'] },
+  windows: { fullEvery: 6 },
+  windowBase: 10000,
+  scaleByWidthAt: 62,
+  tensors: [...tensors, ...headNorms],
+};
