@@ -58,7 +58,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
   if (!names.includes('none')) policies.push(await buildPolicy('none')); // a request may always ask for the full cache
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
-  const model = sampledAs(flags.generationConfig, await openModel(flags.model));
+  const model = sampledAs(
+    flags.generationConfig,
+    await openModel(flags.model, whole('max-model-len', flags.maxModelLen)),
+  );
   const opening = openEngine(model, policies, flags);
   opening.catch(() => {}); // reported below
   // while the engine's threads pack the weights: the server's code and the tokenizer of chats

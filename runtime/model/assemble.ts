@@ -63,7 +63,7 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
     embedScale: facts.embedScale,
     residualScale: facts.residualScale,
     logitScale: facts.logitScale,
-    ropeScale: 1,
+    ropeScale: facts.rope.scale ?? 1,
     ropeInterleaved: family.ropePairs[origin.format] === 'interleaved',
     ...rotations(facts),
     ...tensorsOf(family, facts, origin),

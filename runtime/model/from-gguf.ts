@@ -9,17 +9,17 @@ import { familyOf } from './families/index.ts';
 import type { Gguf, GgufTensor, GgufValue } from './gguf.ts';
 import { type Listed, layersOf } from './layers.ts';
 import { type ReadNumber, scalesOf, sizesOf } from './numbers.ts';
-import type { Rope, RopeScaling } from './rope.ts';
+import { ggufRope } from './rope-gguf.ts';
 import { Stated, refuseKeys, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
 
-/** Throws a ModelError that names the key or tensor at fault. */
-export function fromGguf(gguf: Gguf): AssembledModel {
+/** `context`: tokens that will be served at most. Throws a ModelError that names the key or tensor at fault. */
+export function fromGguf(gguf: Gguf, context = Infinity): AssembledModel {
   const architecture = gguf.metadata.get('general.architecture');
   const family = familyOf('gguf', architecture, gguf.file);
   const stated = new Stated(gguf.metadata);
   const tensors = new Stated(new Map(gguf.tensors.map((tensor) => [tensor.name, tensor])));
-  const facts = factsOf(family, { gguf, stated, tensors }, String(architecture));
+  const facts = factsOf(family, { gguf, stated, tensors, context }, String(architecture));
   refuseKeys(stated, String(architecture), gguf.file);
   const find = (name: string): FoundTensor | undefined => {
     const tensor = tensors.get(name);
@@ -48,6 +48,7 @@ interface Stating {
   readonly gguf: Gguf;
   readonly stated: Stated<GgufValue>;
   readonly tensors: Stated<GgufTensor>;
+  readonly context: number;
 }
 
 function factsOf(family: Family, from: Stating, architecture: string): ModelFacts {
@@ -55,7 +56,7 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
   const value = (key: string) => stated.get(`${architecture}.${key}`);
   const read: ReadNumber = (keys, fallback) => {
     for (const key of keys) {
-      const given = value(key);
+      const given = everywhere(value(key), `${gguf.file}: metadata ${architecture}.${key}`);
       if (typeof given === 'number' || typeof given === 'bigint') return Number(given);
       if (given !== undefined) throw new ModelError(`${gguf.file}: metadata ${architecture}.${key} is not a number.`);
     }
@@ -70,7 +71,16 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
   if (valueDim !== headDim)
     throw new ModelError(`${gguf.file}: keys of ${headDim} dimensions with values of ${valueDim} are not supported.`);
   const window = family.windows ? size('window', family.window ?? 0) : 0;
-  const rope = ropeOf(from, value, (key, fallback) => read([key], fallback), headDim);
+  const positions = size('maxPosition');
+  const rope = ggufRope({
+    value,
+    number: (key, fallback) => read([key], fallback),
+    factors: (name) => ropeFactors(from, name, headDim / 2),
+    headDim,
+    positions,
+    context: Math.min(positions, from.context),
+    where: gguf.file,
+  });
   return {
     layers,
     width,
@@ -79,9 +89,9 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
     headDim,
     ffn: size('ffn'),
     vocab: embeddingRows(gguf, family.tensors) ?? size('vocab', 0),
-    positions: family.positionsFrom === undefined ? 0 : size('maxPosition'),
+    positions: family.positionsFrom === undefined ? 0 : positions,
     normEps: size('normEps', family.normEps),
-    maxPosition: size('maxPosition'),
+    maxPosition: positions,
     activation: family.activation,
     ...scalesOf(family, 'gguf', read, { layers, width, heads, headDim }),
     rope,
@@ -103,41 +113,26 @@ function listedLayers(value: (key: string) => unknown, layers: number, where: st
   return { windowed };
 }
 
-/** A number below the architecture. Throws where it is missing and has no fallback. */
-type NumberOf = (key: string, fallback?: number) => number;
-
-function ropeOf(from: Stating, value: (key: string) => unknown, number: NumberOf, headDim: number): Rope {
-  return {
-    base: number('rope.freq_base', 10000),
-    dims: number('rope.dimension_count', headDim),
-    scaling: ropeScaling(from.gguf, value('rope.scaling.type'), number),
-    factors: ropeFactors(from, headDim / 2),
-  };
+/** A number, also of a list with one for each layer, if it is the same everywhere. */
+function everywhere(given: unknown, what: string): unknown {
+  if (!(given instanceof Int32Array || given instanceof Float32Array) || given.length === 0) return given;
+  if (given.some((each) => each !== given[0]))
+    throw new ModelError(`${what} differs by layer, which is not supported.`);
+  return given[0];
 }
 
-/** As llama.cpp has it: a factor without a type is linear, the older key counts where the newer is absent, 0 is no factor. */
-function ropeScaling(gguf: Gguf, type: unknown, number: NumberOf): RopeScaling | undefined {
-  const older = number('rope.scale_linear', 0);
-  const factor = number('rope.scaling.factor', older);
-  if (type !== undefined && type !== 'none' && type !== 'linear')
-    throw new ModelError(`${gguf.file}: RoPE scaling of type ${String(type)} is not supported.`);
-  if (type === 'none' || factor === 0 || factor === 1) return undefined;
-  if (!(factor > 0 && Number.isFinite(factor))) throw new ModelError(`${gguf.file}: RoPE's factor is ${factor}.`);
-  return { kind: 'linear', factor };
-}
-
-/** The tensor rope_freqs.weight, if there is one: divisors of the frequencies. */
-function ropeFactors({ gguf, tensors }: Stating, expected: number): Float32Array | undefined {
-  const tensor = tensors.get('rope_freqs.weight');
+/** A tensor of divisors of the frequencies, if there is one. */
+function ropeFactors({ gguf, tensors }: Stating, name: string, expected: number): Float32Array | undefined {
+  const tensor = tensors.get(name);
   if (!tensor) return undefined;
   const { type, file, fileSize, offset, dims } = tensor;
   const [count] = dims;
   if (type !== WeightType.F32 || count !== expected || offset + count * 4 > fileSize)
-    throw new ModelError(`${gguf.file}: rope_freqs.weight must be ${expected} numbers in F32.`);
+    throw new ModelError(`${gguf.file}: ${name} must be ${expected} numbers in F32.`);
   const bytes = readRange(file, offset, count * 4);
   const factors = new Float32Array(bytes.buffer, bytes.byteOffset, count).slice();
   if (factors.some((factor) => !(factor > 0 && Number.isFinite(factor))))
-    throw new ModelError(`${gguf.file}: rope_freqs.weight has a factor that is not positive.`);
+    throw new ModelError(`${gguf.file}: ${name} has a factor that is not positive.`);
   return factors;
 }
 

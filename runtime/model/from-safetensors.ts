@@ -6,7 +6,8 @@ import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import { type Listed, layersOf } from './layers.ts';
 import { type ReadNumber, type SizeOf, scalesOf, sizesOf } from './numbers.ts';
-import type { RopeScaling } from './rope.ts';
+import { storedRope } from './rope-stored.ts';
+import type { Rope } from './rope.ts';
 import type { StoredTensor } from './safetensors.ts';
 import { refuseMarks, refuseQuantised } from './quantised.ts';
 import { Stated, refuseSettings, refuseTensors } from './stated.ts';
@@ -15,11 +16,12 @@ import { ModelError } from './types.ts';
 /** Types that tensors may be stored as, numbered as GGUF numbers them. */
 const types: Readonly<Record<string, number>> = { F32: WeightType.F32, F16: WeightType.F16, BF16: WeightType.BF16 };
 
-/** Throws a ModelError that names the key or tensor at fault. */
+/** `context`: tokens that will be served at most. Throws a ModelError that names the key or tensor at fault. */
 export function fromSafetensors(
   folder: string,
   json: Record<string, unknown>,
   readTensors: () => StoredTensor[],
+  context = Infinity,
 ): AssembledModel {
   const where = `${folder}/config.json`;
   const architecture = String(json.model_type ?? 'none');
@@ -27,7 +29,7 @@ export function fromSafetensors(
   const stated = new Stated(new Map(Object.entries(json)));
   stated.get('model_type');
   refuseQuantised((key) => stated.get(key), where);
-  const facts = factsOf(family, stated, where);
+  const facts = factsOf(family, stated, where, context);
   const unknown = refuseSettings(stated, architecture, where);
   const tensors = readTensors();
   refuseMarks(tensors);
@@ -78,7 +80,7 @@ function flagsOf(family: Family, stated: Stated<unknown>, where: string): Map<st
   return new Map(given.filter((each): each is [string, boolean] => typeof each[1] === 'boolean'));
 }
 
-function factsOf(family: Family, stated: Stated<unknown>, where: string): ModelFacts {
+function factsOf(family: Family, stated: Stated<unknown>, where: string, context: number): ModelFacts {
   const read: ReadNumber = (keys, fallback) => {
     for (const key of keys) {
       const given = stated.get(key);
@@ -93,7 +95,11 @@ function factsOf(family: Family, stated: Stated<unknown>, where: string): ModelF
   const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
   const headDim = size('headDim', width / heads) || width / heads;
   const window = family.windows ? windowOf(family, stated, size) : 0;
-  const { all, windows } = ropesOf(family, stated, size, where);
+  const positions = size('maxPosition');
+  const original = read(['original_max_position_embeddings'], 0) || undefined;
+  const sizes = { headDim, positions, original, context: Math.min(positions, context) };
+  const readRope = (set: Stated<unknown>) => storedRope(set, sizes, where);
+  const { all, windows } = ropesOf({ family, stated, size, where, readRope });
   return {
     layers,
     width,
@@ -102,9 +108,9 @@ function factsOf(family: Family, stated: Stated<unknown>, where: string): ModelF
     headDim,
     ffn: size('ffn'),
     vocab: size('vocab'),
-    positions: family.positionsFrom === undefined ? 0 : size('maxPosition'),
+    positions: family.positionsFrom === undefined ? 0 : positions,
     normEps: size('normEps', family.normEps),
-    maxPosition: size('maxPosition'),
+    maxPosition: positions,
     activation: activationOf(family, stated, where),
     ...scalesOf(family, 'stored', read, { layers, width, heads, headDim }),
     rope: { ...all, dims: headDim },
@@ -148,24 +154,27 @@ function listedLayers(family: Family, stated: Stated<unknown>, layers: number, w
 }
 
 /** A set of RoPE's parameters. */
-type RopeOf = { base: number; scaling?: RopeScaling };
+type RopeOf = Omit<Rope, 'dims'>;
+
+interface RopeReading {
+  readonly family: Family;
+  readonly stated: Stated<unknown>;
+  readonly size: SizeOf;
+  readonly where: string;
+  readonly readRope: (set: Stated<unknown>) => RopeOf;
+}
 
 /**
  * RoPE's base and scaling: together in rope_parameters since transformers 5, there also one set for each type of layer;
  * apart before, with the base of layers with windows in a key of its own.
  */
-function ropesOf(
-  family: Family,
-  stated: Stated<unknown>,
-  size: SizeOf,
-  where: string,
-): { all: RopeOf; windows?: RopeOf } {
+function ropesOf({ family, stated, size, where, readRope }: RopeReading): { all: RopeOf; windows?: RopeOf } {
   const [rope_theta, scaling, parameters] = ['rope_theta', 'rope_scaling', 'rope_parameters'].map((key) =>
     stated.get(key),
   );
   const given = (parameters ?? scaling ?? {}) as Record<string, unknown>;
   const isSet = (each: unknown): each is Record<string, unknown> => each?.constructor === Object;
-  const read = (set: Record<string, unknown>) => ropeOf(new Stated(new Map(Object.entries(set))), where);
+  const read = (set: Record<string, unknown>) => readRope(new Stated(new Map(Object.entries(set))));
   const hasBase = rope_theta !== undefined && rope_theta !== null;
   if (isSet(given) && !Object.values(given).some(isSet)) {
     const all = read({ ...(hasBase ? { rope_theta } : {}), ...given });
@@ -183,47 +192,4 @@ function ropesOf(
       `${where}: RoPE must have one set of parameters; one for each type of layer is not supported for ${family.name}.`,
     );
   return { all: read(full_attention), windows: read(sliding_attention) };
-}
-
-/** Keys of RoPE's parameters that say nothing of its angles, or say it in another type of scaling. */
-const idleRope = ['finetuned', 'original_max_position_embeddings', 'partial_rotary_factor'];
-
-/** Throws for a type of scaling, or a key of it, that is not known. */
-function ropeOf(rope: Stated<unknown>, where: string): RopeOf {
-  const number = (key: string, fallback?: number): number => {
-    const value = rope.get(key) ?? fallback;
-    if (typeof value !== 'number' || !(value > 0))
-      throw new ModelError(`${where}: RoPE's ${key} must be a positive number.`);
-    return value;
-  };
-  const [newer, older] = [rope.get('rope_type'), rope.get('type')];
-  const kind = newer ?? older ?? (rope.peek('factor') === undefined ? 'default' : 'without rope_type');
-  const found = { base: number('rope_theta', 10000), scaling: ropeScaling(String(kind), number, where) };
-  if (kind === 'default') rope.get('factor'); // which changes nothing there
-  if ((rope.get('partial_rotary_factor') ?? 1) !== 1)
-    throw new ModelError(`${where}: RoPE on a part of a head's dimensions is not supported.`);
-  const left = rope.left().filter(([key, value]) => value !== null && !idleRope.includes(key));
-  if (left.length)
-    throw new ModelError(
-      `${where}: RoPE scaling of type ${String(kind)} with ${left.map(([key]) => key).join(', ')} is not supported.`,
-    );
-  return found;
-}
-
-function ropeScaling(kind: string, number: (key: string) => number, where: string): RopeScaling | undefined {
-  if (kind === 'default') return undefined;
-  if (kind === 'linear') return { kind, factor: number('factor') };
-  if (kind === 'llama3') {
-    const scaled = {
-      kind,
-      factor: number('factor'),
-      low: number('low_freq_factor'),
-      high: number('high_freq_factor'),
-      original: number('original_max_position_embeddings'),
-    } as const;
-    if (scaled.high <= scaled.low)
-      throw new ModelError(`${where}: RoPE's high_freq_factor must be larger than its low_freq_factor.`);
-    return scaled;
-  }
-  throw new ModelError(`${where}: RoPE scaling of type ${kind} is not supported; supported: linear, llama3.`);
 }

@@ -21,12 +21,14 @@ export interface LoadOptions {
   progress?: Progress;
   /** never download: a model that is not here is an error */
   offline?: boolean;
+  /** tokens that will be served at most, where that is less than the model's own context */
+  context?: number;
 }
 
 /** Loads the header, tokenizer and template of a model; weights are mapped by the engine. Throws ModelError. */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const path = await resolveModel(source, options);
-  return statSync(path).isDirectory() ? loadFolder(source, path) : loadGguf(source, path);
+  return statSync(path).isDirectory() ? loadFolder(source, path, options) : loadGguf(source, path, options);
 }
 
 interface Parts {
@@ -87,11 +89,11 @@ const kinds: Readonly<Record<string, string>> = {
   vocab: 'a vocabulary',
 };
 
-function loadGguf(source: string, path: string): LoadedModel {
+function loadGguf(source: string, path: string, { context }: LoadOptions): LoadedModel {
   const gguf = readGgufModel(path);
   const kind = gguf.metadata.get('general.type') ?? 'model';
   if (kind !== 'model') throw new ModelError(`${path}: holds ${kinds[String(kind)] ?? String(kind)}, not a model.`);
-  const model = fromGguf(gguf);
+  const model = fromGguf(gguf, context);
   const pieces = piecesOf(gguf);
   const named = [pieces.eos, pieces.eot, pieces.eom].filter((token) => token !== undefined);
   const eosTokens = endsOf(pieces, named);
@@ -116,11 +118,11 @@ function chatTemplate(folder: string, config: Record<string, unknown>): string |
   return typeof template === 'string' ? template : undefined;
 }
 
-function loadFolder(source: string, folder: string): LoadedModel {
+function loadFolder(source: string, folder: string, { context }: LoadOptions): LoadedModel {
   const configFile = join(folder, 'config.json');
   if (!existsSync(configFile)) throw new ModelError(`${folder}: has no config.json${insteadOf(folder)}.`);
   const config = readJson(configFile, true);
-  const model = fromSafetensors(folder, config, () => readSafetensorsFolder(folder));
+  const model = fromSafetensors(folder, config, () => readSafetensorsFolder(folder), context);
   const { eos, ...stored } = storedTokenizer(folder);
   const generationFile = join(folder, 'generation_config.json');
   const own = existsSync(generationFile); // older models have the same keys in config.json

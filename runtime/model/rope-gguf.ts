@@ -22,12 +22,15 @@ export function ggufRope(from: GgufRope): Rope {
   const [short, long] = ['short', 'long'].map((which) => factors(`rope_factors_${which}.weight`));
   if (!short !== !long) throw new ModelError(`${where}: has one of RoPE's short and long factors, and not the other.`);
   const { scaling, scale } = scalingOf(from, original);
+  const attention = number('rope.scaling.attn_factor', 1);
+  if (!(attention > 0 && Number.isFinite(attention)))
+    throw new ModelError(`${where}: RoPE's factor of attention is ${attention}.`);
   return {
     base: number('rope.freq_base', 10000),
     dims: number('rope.dimension_count', headDim),
     scaling,
     factors: (context > original ? long : short) ?? factors('rope_freqs.weight'),
-    scale: scale * number('rope.scaling.attn_factor', 1),
+    scale: scale * attention,
   };
 }
 

@@ -50,10 +50,9 @@ const neutralKeys: Readonly<Record<string, Neutral>> = {
   'rope.scaling.original_context_length': 'any', // of the scalings that read it
   'rope.scaling.yarn_beta_fast': 'any', // without yarn's mix, which has a type or yarn_ext_factor
   'rope.scaling.yarn_beta_slow': 'any',
-  'rope.scaling.yarn_ext_factor': [0, -1],
+  'rope.scaling.yarn_ext_factor': (value, of) => value === -1 || value === Number(of('rope.scaling.type') === 'yarn'),
   'rope.scaling.yarn_attn_factor': [1],
   'rope.scaling.yarn_log_multiplier': [0],
-  'rope.scaling.attn_factor': [1],
   'rope.dimension_sections': [],
   use_parallel_residual: [false],
   nextn_predict_layers: [0],

@@ -30,12 +30,12 @@ function gguf(change: (parts: GgufParts) => void) {
 }
 const keyed = (keys: GgufParts['metadata']) => gguf(({ metadata }) => void Object.assign(metadata, keys));
 
-function stored(config: Record<string, unknown>, tensors: Record<string, number[]> = {}) {
+function stored(config: Record<string, unknown>, tensors: Record<string, number[]> = {}, context?: number) {
   const at = mkdtempSync(join(folder, 'stored-'));
   const files = storedWith(storedFiles(), tensors);
   files['config.json'] = JSON.stringify({ ...JSON.parse(files['config.json'] as string), ...config });
   for (const [name, bytes] of Object.entries(files)) writeFileSync(join(at, name), bytes);
-  return loadModel(at);
+  return loadModel(at, { context });
 }
 
 test('GGUF: a key below the architecture that nobody reads is refused, unless its value changes nothing', async () => {
@@ -50,7 +50,6 @@ test('GGUF: a key below the architecture that nobody reads is refused, unless it
     ['residual_scale', 0.5],
     ['embedding_scale', 12],
     ['use_parallel_residual', true],
-    ['rope.scaling.attn_factor', 1.5],
     ['rope.scaling.yarn_ext_factor', 1],
     ['a_key_of_next_year', 1],
   ] as const)
@@ -87,6 +86,26 @@ test('GGUF: RoPE’s factor is linear without a type, also under its older name,
   for (const none of [{ [type]: 'none', [factor]: 4 }, { [factor]: 0 }, { [type]: 'linear' }])
     assert.equal(await angles(none), plain);
   await refused(keyed({ [factor]: -4.5 }), /factor is/, 'negative');
+});
+
+test('GGUF: YaRN reaches the forward pass, and a list that says the same for each layer is a number', async () => {
+  const yarn = { 'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.factor': 4 };
+  const { spec } = await keyed({ ...yarn, 'llama.rope.scaling.yarn_ext_factor': 1 });
+  const plain = (await keyed({})).spec;
+  assert.ok(Math.abs(spec.ropeScale / (1 + 0.1 * Math.log(4)) - 1) < 1e-6);
+  assert.is(spec.invFreq[0], plain.invFreq[0]);
+  assert.is(spec.invFreq[15], Math.fround(plain.invFreq[15] / 4));
+  assert.is(plain.ropeScale, 1);
+  assert.is((await keyed({ 'llama.attention.head_count_kv': Int32Array.of(1, 1) })).spec.kvHeads, 1);
+});
+
+test('served within its original context, LongRoPE takes its short factors', async () => {
+  const scaling = { type: 'longrope', short_factor: Array(16).fill(2), long_factor: Array(16).fill(4) };
+  const model = (context?: number) =>
+    stored({ rope_scaling: scaling, original_max_position_embeddings: 64 }, {}, context);
+  const [served, short] = [await model(), await model(64)];
+  assert.is(served.spec.invFreq[0], 1 / 4);
+  assert.is(short.spec.invFreq[0], 1 / 2);
 });
 
 test('GGUF: a tensor that the forward pass does not ask for is refused by name', async () => {
@@ -177,10 +196,9 @@ test('config.json: a part of RoPE’s scaling that its type does not have is ref
     [{ ...linear, mscale: 0.7 }, /linear with mscale/],
     [{ ...linear, partial_rotary_factor: 0.5 }, /part of a head/],
     [{ factor: 2 }, /without rope_type/],
-    [{ type: 'su', short_factor: [1], long_factor: [1] }, /type su/],
-    [{ rope_type: 'longrope', short_factor: [1], long_factor: [1] }, /longrope/],
-    [{ type: 'dynamic', factor: 2 }, /dynamic/],
-    [{ type: 'yarn', factor: 2 }, /yarn/],
+    [{ type: 'su', short_factor: [1], long_factor: [1] }, /short_factor must be 16 positive numbers/],
+    [{ rope_type: 'yarn', factor: 2, beta_medium: 3 }, /yarn with beta_medium/],
+    [{ type: 'spiral', factor: 2 }, /type spiral is not supported; supported: default, linear, dynamic, llama3, yarn/],
   ] as const)
     await refused(stored({ rope_scaling: scaling }), says, JSON.stringify(scaling));
 });
