@@ -85,14 +85,14 @@ enum {
 enum {
   SKV_T_EMBED = 0,
   SKV_T_OUTPUT_NORM = 1,
-  SKV_T_OUTPUT = 2,          /* absent: tied to embed */
+  SKV_T_OUTPUT = 2, /* absent: tied to embed */
   SKV_T_ATTN_NORM = 3,
   SKV_T_Q = 4,
   SKV_T_K = 5,
   SKV_T_V = 6,
   SKV_T_O = 7,
   SKV_T_FFN_NORM = 8,
-  SKV_T_GATE = 9,            /* absent: the MLP is not gated, and up goes through the activation */
+  SKV_T_GATE = 9, /* absent: the MLP is not gated, and up goes through the activation */
   SKV_T_UP = 10,
   SKV_T_DOWN = 11,
   SKV_T_Q_BIAS = 12,
@@ -109,7 +109,7 @@ enum {
   SKV_T_ATTN_NORM_BIAS = 23,
   SKV_T_FFN_NORM_BIAS = 24,
   SKV_T_OUTPUT_NORM_BIAS = 25,
-  SKV_T_POSITIONS = 26,      /* added to the embedding of the token at each position */
+  SKV_T_POSITIONS = 26, /* added to the embedding of the token at each position */
 };
 
 #define SKV_T_COUNT 27

@@ -35,10 +35,15 @@ function comment(text: string): string[] {
   return lines;
 }
 
-/** Lines with their comments in one column, or above, where one would be too long. */
+/** Lines with their comments in one column wherever they follow one another, or above, where one would be too long. */
 function aligned(lines: readonly [code: string, doc?: string][]): string[] {
-  const column = Math.max(...lines.map(([code, doc]) => (doc ? code.length : 0)));
-  const beside = lines.map(([code, doc]) => (doc ? `  ${code.padEnd(column)} /* ${doc} */` : `  ${code}`));
+  const column = (at: number): number => {
+    let [from, to] = [at, at];
+    while (lines[from - 1]?.[1]) from--;
+    while (lines[to + 1]?.[1]) to++;
+    return Math.max(...lines.slice(from, to + 1).map(([code]) => code.length));
+  };
+  const beside = lines.map(([code, doc], at) => (doc ? `  ${code.padEnd(column(at))} /* ${doc} */` : `  ${code}`));
   if (beside.every((line) => line.length <= WIDTH)) return beside;
   return lines.flatMap(([code, doc]) => [...(doc ? [`  /* ${doc} */`] : []), `  ${code}`]);
 }

@@ -1,6 +1,6 @@
 /** Numbers that models state, by their key in each format, and what follows from them for a family. */
 import type { ModelFacts } from './facts.ts';
-import type { Family, Format } from './families/family.ts';
+import type { Family, Format, ScaleName } from './families/family.ts';
 
 /** Keys, the first that a file has counts: below GGUF's architecture, and of config.json. */
 type Keys = Readonly<Record<Format, readonly string[]>>;
@@ -23,7 +23,7 @@ const sizes = {
   windowBase: { gguf: ['rope.freq_base_swa'], stored: ['rope_local_base_freq'] },
 } as const satisfies Record<string, Keys>;
 
-const scales = {
+const scales: Readonly<Record<ScaleName, Keys>> = {
   embedScale: { gguf: ['embedding_scale'], stored: ['embedding_multiplier'] },
   residualScale: { gguf: ['residual_scale'], stored: ['residual_multiplier'] },
   attentionScale: { gguf: ['attention.scale'], stored: ['attention_multiplier'] },
@@ -33,9 +33,8 @@ const scales = {
   logitCap: { gguf: ['final_logit_softcapping'], stored: ['final_logit_softcapping'] },
   /** logits are divided by it */
   logitDivisor: { gguf: ['logit_scale'], stored: ['logits_scaling'] },
-} as const satisfies Record<string, Keys>;
+};
 
-export type ScaleName = keyof typeof scales;
 type SizeName = keyof typeof sizes;
 
 /** The number of the first of these keys that a file has; null in config.json is 0. Throws where there is none and no fallback. */

@@ -1,9 +1,18 @@
 /** What a family of models is: data that readers, errors and the backend follow. */
 import type { Activation, Norm, RoleName } from '../../contract/records.ts';
-import type { ScaleName } from '../numbers.ts';
 
 /** Where a model's numbers and tensors come from: a GGUF file, or config.json beside safetensors. */
 export type Format = 'gguf' | 'stored';
+
+/** What multiplies or caps somewhere in the forward pass, as files state it; runtime/model/numbers.ts has their keys. */
+export type ScaleName =
+  | 'embedScale'
+  | 'residualScale'
+  | 'attentionScale'
+  | 'queryScalar'
+  | 'attentionCap'
+  | 'logitCap'
+  | 'logitDivisor';
 
 export interface FamilyTensor {
   readonly role: RoleName;
