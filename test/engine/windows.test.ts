@@ -15,7 +15,7 @@ const windows = [24, 0, 17, 0];
 const model = tinyModel(21, {
   layers: 4,
   windows,
-  ropeBases: [10000, 10000, 10000, 10000],
+  ropeBases: [100, 10000, 0, 0],
   attentionScale: 0.2,
   attentionCap: 3,
 });
