@@ -213,7 +213,10 @@ function sizes(plan: Plan, size: CacheSize, shape: Shape): string[] {
 /** Layers that a policy thins. */
 function whichLayers({ layers, windows }: Shape): string {
   if (layers === windows.length) return 'all layers and heads';
-  return layers === 0 ? 'no layer' : `the ${layers} layers without a window and their heads`;
+  if (layers === 0) return 'no layer';
+  return layers === 1
+    ? 'the layer without a window and its heads'
+    : `the ${layers} layers without a window and their heads`;
 }
 
 /** What the model's own windows keep. */
@@ -223,7 +226,12 @@ function windowed({ windows }: CacheSize, { windows: all, layers }: Shape): stri
       `  windows   ${each.layers} of ${all.length} layers see the last ${each.window} positions, ${mib(each.bytes)}, whatever the policy`,
   );
   if (windows.length === 0) return [];
-  return [...lines, layers === 0 ? '  policy    has no layer to thin' : `  policy    thins the other ${layers} layers`];
+  return [
+    ...lines,
+    layers === 0
+      ? '  policy    has no layer to thin'
+      : `  policy    thins the other ${layers === 1 ? 'layer' : `${layers} layers`}`,
+  ];
 }
 
 const mib = (bytes: number): string => `${(bytes / 1048576).toFixed(1)} MiB`;

@@ -34,6 +34,11 @@ export function checkRequest(request: GenerateRequest, offer: Offer): Admitted {
       'policy',
     );
   const { plan } = policies[index];
+  if (plan.positions === 'cache' && spec.positions > 0)
+    throw new RequestError(
+      `${name} counts positions as if evicted tokens had never been: it rotates keys, and this model has learned positions instead of RoPE. Take a policy with positions 'original'.`,
+      'policy',
+    );
   const given = request.params ?? {};
   const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, offer.ratio), offer.windows);
   checkTokens(request, spec.vocab);

@@ -1,10 +1,11 @@
 /** The commands that need no model: help, exit codes, and a policy from `init` to `test` outside the repository. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { elsewhere, skv } from './skv.ts';
+import { storedFiles } from '../model/write.ts';
 
 test('every command has help with an example', async () => {
   const { code, out } = await skv('--help');
@@ -132,6 +133,29 @@ test('explain says what a policy reads and costs', async () => {
   assert.is(ratio.size.steady, 1024, 'a quarter of 4096');
   assert.match((await skv('explain', 'keydiff', '--ir')).out, /score \(neg \(cosine slot.key across.anchor\)\)/);
   assert.match((await skv('explain', 'tova', '--source')).out, /struct Policy/);
+});
+
+test('explain says what a policy does to a model, whose windows are its own', async () => {
+  const model = (config: object) => {
+    const folder = mkdtempSync(join(elsewhere, 'model-'));
+    for (const [name, bytes] of Object.entries(storedFiles())) writeFileSync(join(folder, name), bytes);
+    const stated = JSON.parse(storedFiles()['config.json'] as string);
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...stated, ...config }));
+    return folder;
+  };
+  const half = model({ model_type: 'smollm3', use_sliding_window: true, sliding_window: 32, max_window_layers: 1 });
+  const said = (await skv('explain', 'h2o', '--model', half)).out;
+  assert.match(said, /after a prompt of 256 tokens .* over the layer without a window/);
+  assert.match(
+    said,
+    /1 of 2 layers see the last 32 positions, .* whatever the policy\n {2}policy {4}thins the other layer$/m,
+  );
+  const { size } = JSON.parse((await skv('explain', 'h2o', '--model', half, '--json')).out);
+  assert.is(size.windows[0].bytes, 2 * 16 * 2 * 32 * 2 + 2 * 16 * 2 * 4, 'keys, values and two lanes of two pages');
+  const every = (await skv('explain', 'h2o', '--model', model({ model_type: 'mistral', sliding_window: 16 }))).out;
+  assert.match(every, /2 of 2 layers see the last 16 positions, .*\n {2}policy {4}has no layer to thin/);
+  assert.match((await skv('explain', 'h2o', '--model', model({}))).out, /over all layers and heads/);
+  assert.match((await skv('explain', 'h2o', '--plan', '--model', half)).err, /cannot be used with/);
 });
 
 test('doctor finds what is here', async () => {

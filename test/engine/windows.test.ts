@@ -5,6 +5,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Rule, run } from '../oracle/forward.ts';
+import { build, shipped } from '../../codegen/build.ts';
+import { checkRequest } from '../../runtime/engine/admission.ts';
 import { BlockPool } from '../../runtime/engine/blocks.ts';
 import { PrefixCache } from '../../runtime/engine/prefix.ts';
 import * as rules from '../oracle/rules.ts';
@@ -163,6 +165,19 @@ test('after a prefix hit: the tokens of a sequence that read its prompt, at ever
     }
   await engine.close();
   await plain.close();
+});
+
+test('positions as the cache counts them need keys that can be rotated', async () => {
+  const policies = [await build(shipped('streaming')!), await build(shipped('none')!)];
+  const { spec } = model.loaded;
+  const ask = (policy: string, positions: number) =>
+    checkRequest(
+      { prompt: TOKENS, maxTokens: 5, policy },
+      { spec: { ...spec, positions }, windows, policies, maxModelLen: 512 },
+    );
+  assert.throws(() => ask('streaming', 512), /this model has learned positions instead of RoPE/);
+  ask('none', 512);
+  ask('streaming', 0);
 });
 
 test.run();
