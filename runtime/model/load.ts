@@ -35,7 +35,7 @@ interface Parts {
   source: string;
   name: string;
   model: AssembledModel;
-  pieces: TokenizerSource;
+  pieces: TokenizerSource & { notes?: readonly string[] };
   template: string | undefined;
   /** what templates call eos_token, which need not be the first end */
   eos: number | undefined;
@@ -56,7 +56,7 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
     spec: model.spec,
     maxPosition: model.maxPosition,
     sampling: generation.sampling,
-    notes: [...(model.notes ?? []), ...generation.notes],
+    notes: [...(model.notes ?? []), ...(pieces.notes ?? []), ...generation.notes],
     tokenizer,
     detokenizer: () => tokenizer.detokenizer(),
     hasChatTemplate: template !== undefined,

@@ -1,46 +1,30 @@
-/** GGUF's vocabulary → the tokenizer.json that @huggingface/tokenizers reads. */
+/** GGUF's vocabulary → a tokenizer: byte pair encoding, or SentencePiece's variant of it. */
+import { cutNames, cutOf } from './cut.ts';
+import type { Cut } from './cuts.ts';
+import { type Encoder, type Numbers, bytePairs, scoredPairs } from './encoders.ts';
 import type { Gguf, GgufValue } from './gguf.ts';
+import { type SpecialToken, finderOf } from './special-tokens.ts';
+import { TokenKind, type TokenizerSource } from './tokenizer.ts';
 import { ModelError } from './types.ts';
 
-/** Token types as llama.cpp numbers them. */
-const CONTROL = 3;
-const USER = 4;
-const BYTE = 6;
+/** By the number that llama.cpp gives a token's type: undefined, normal, unknown, control, user-defined, unused, byte. */
+const kindOfType: readonly number[] = [
+  TokenKind.unused,
+  TokenKind.text,
+  TokenKind.special,
+  TokenKind.special,
+  TokenKind.userDefined,
+  TokenKind.unused,
+  TokenKind.byte,
+];
 
-const GPT2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-const LLAMA3 =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-const QWEN2 =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-/** How text is cut before merging, by `tokenizer.ggml.pre`: digits apart, then a pattern. */
-const splits: Record<string, { digits?: boolean; pattern: string }> = {
-  default: { pattern: GPT2 },
-  'gpt-2': { pattern: GPT2 },
-  gpt2: { pattern: GPT2 },
-  smollm: { digits: true, pattern: GPT2 },
-  'llama-bpe': { pattern: LLAMA3 },
-  llama3: { pattern: LLAMA3 },
-  'llama-v3': { pattern: LLAMA3 },
-  qwen2: { pattern: QWEN2 },
-};
-
-export interface Pieces {
-  tokenizer: Record<string, unknown>;
-  config: Record<string, unknown>;
-  tokens: string[];
-  /** [vocab] 1: special, 2: user-defined, 3: a byte token <0x41> */
-  kinds: Uint8Array;
-  /** how a token's text stands for bytes */
-  style: 'byte-level' | 'spm';
-  bos?: number;
-  eos?: number;
-  eot?: number;
+export interface Pieces extends Omit<TokenizerSource, 'eosTokens'> {
+  readonly eos?: number;
+  readonly eot?: number;
   /** ends a message to a tool */
-  eom?: number;
-  addBos: boolean;
-  /** a space is put before the text (SPM) */
-  spacePrefix: boolean;
+  readonly eom?: number;
+  /** what a user should know of it */
+  readonly notes: readonly string[];
 }
 
 function strings(gguf: Gguf, key: string, needed: boolean): string[] {
@@ -53,13 +37,24 @@ function strings(gguf: Gguf, key: string, needed: boolean): string[] {
   return value as string[];
 }
 
+/** What a model with another tokenizer is, by tokenizer.ggml.model. */
+const others: Readonly<Record<string, string>> = {
+  bert: 'WordPiece, of models that embed text and write none',
+  t5: 'Unigram',
+  rwkv: 'of RWKV',
+  plamo2: 'of PLaMo 2',
+  no_vocab: 'none: the file has no vocabulary',
+};
+
 /** Throws a ModelError that names the key at fault, or the tokenizer that is not supported. */
 export function piecesOf(gguf: Gguf): Pieces {
-  const vocabulary = vocabularyOf(gguf);
   const model = at(gguf, 'model');
-  if (model === 'gpt2') return byteLevel(gguf, vocabulary);
-  if (model === 'llama') return sentencePiece(gguf, vocabulary);
-  throw new ModelError(`${gguf.file}: the tokenizer model ${String(model)} is not supported; supported: gpt2, llama.`);
+  if (model === 'gpt2' || model === 'gemma4') return byteLevel(gguf, model === 'gemma4' ? model : at(gguf, 'pre'));
+  if (model === 'llama') return sentencePiece(gguf);
+  const named = others[String(model)];
+  throw new ModelError(
+    `${gguf.file}: the tokenizer model ${String(model)}${named ? ` (${named})` : ''} is not supported; supported: gpt2, llama, gemma4.`,
+  );
 }
 
 const at = (gguf: Gguf, key: string): GgufValue | undefined => gguf.metadata.get(`tokenizer.ggml.${key}`);
@@ -80,133 +75,146 @@ function tokenOf(gguf: Gguf, key: string, vocab: number): number | undefined {
   return id;
 }
 
-type Vocabulary = ReturnType<typeof vocabularyOf>;
+/** A key that is true or false; throws for anything else. */
+function flag(gguf: Gguf, key: string, otherwise: boolean): boolean {
+  const value = at(gguf, key) ?? otherwise;
+  if (typeof value !== 'boolean')
+    throw new ModelError(`${gguf.file}: tokenizer.ggml.${key} is ${String(value)}, not true or false.`);
+  return value;
+}
 
-/** Tokens, their kinds, and what both tokenizers have of tokenizer.json. */
-function vocabularyOf(gguf: Gguf) {
+interface Usual {
+  /** where the file does not say */
+  readonly addBos: boolean;
+  /** tokens that a file without their keys means, if they are special there */
+  readonly bos?: number;
+  readonly eos?: number;
+}
+
+/** What files of either kind say alike. */
+function commonOf(gguf: Gguf, usual: Usual) {
   const tokens = strings(gguf, 'tokenizer.ggml.tokens', true);
   const types = at(gguf, 'token_type');
   if (types !== undefined && (!(types instanceof Int32Array) || types.length !== tokens.length))
     throw new ModelError(`${gguf.file}: tokenizer.ggml.token_type does not have one number per token.`);
-  const kinds = Uint8Array.from(
-    tokens,
-    (_, i) => ({ [CONTROL]: 1, [USER]: 2, [BYTE]: 3 })[(types as Int32Array | undefined)?.[i] ?? 1] ?? 0,
-  );
-  const added = tokens.flatMap((content, id) =>
-    kinds[id] === 1 || kinds[id] === 2
-      ? [{ id, content, special: kinds[id] === 1, single_word: false, lstrip: false, rstrip: false, normalized: false }]
-      : [],
-  );
-  const vocab: Record<string, number> = Object.create(null);
-  tokens.forEach((text, id) => {
-    if (!(text in vocab)) vocab[text] = id;
-  });
-  const [bos, eos, eot, eom] = ['bos', 'eos', 'eot', 'eom'].map((key) => tokenOf(gguf, key, tokens.length));
+  const kinds = types
+    ? Uint8Array.from(types, (type) => kindOfType[type] ?? TokenKind.unused)
+    : new Uint8Array(tokens.length);
+  const named = (key: string) => tokenOf(gguf, key, tokens.length);
+  const orUsual = (key: 'bos' | 'eos'): number | undefined => {
+    const id = usual[key];
+    const meant = id !== undefined && at(gguf, `${key}_token_id`) === undefined && kinds[id] === TokenKind.special;
+    const token = meant ? id : named(key);
+    if (at(gguf, `add_${key}_token`) === true && token === undefined)
+      throw new ModelError(
+        `${gguf.file}: tokenizer.ggml.add_${key}_token is true, and tokenizer.ggml.${key}_token_id names no token. Write the token's number into the file, or that it is not added (gguf-set-metadata).`,
+      );
+    return token;
+  };
+  const [bos, eos] = [orUsual('bos'), orUsual('eos')];
+  const last = flag(gguf, 'add_eos_token', false) ? eos : undefined;
   return {
-    vocab,
-    base: { tokens, kinds, bos, eos, eot, eom },
-    common: { version: '1.0', truncation: null, padding: null, added_tokens: added, post_processor: null },
+    tokens,
+    kinds,
+    bos,
+    eos,
+    eot: named('eot'),
+    eom: named('eom'),
+    last,
+    addBos: flag(gguf, 'add_bos_token', usual.addBos),
   };
 }
 
-/** GPT-2's: characters stand for bytes, merges are listed. */
-function byteLevel(gguf: Gguf, { vocab, base, common }: Vocabulary): Pieces {
-  const pre = String(at(gguf, 'pre') ?? 'default');
-  const split = splits[pre];
-  if (!split)
-    throw new ModelError(
-      `${gguf.file}: the pre-tokenizer ${pre} is not supported; supported: ${Object.keys(splits).join(', ')}.`,
-    );
-  const llama3 = pre.startsWith('llama'); // llama.cpp: whole words before merges, and BOS unless a key says otherwise
-  const steps = [
-    ...(split.digits ? [{ type: 'Split', pattern: { Regex: '\\p{N}' }, behavior: 'Isolated', invert: false }] : []),
-    { type: 'Split', pattern: { Regex: split.pattern }, behavior: 'Isolated', invert: false },
-    { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
-  ];
-  const tokenizer = {
-    ...common,
-    normalizer: null,
-    pre_tokenizer: { type: 'Sequence', pretokenizers: steps },
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: llama3,
-      vocab,
-      merges: strings(gguf, 'tokenizer.ggml.merges', true),
-    },
+type Common = Pick<Pieces, 'tokens' | 'kinds'>;
+
+/** Not of control tokens: no text merges into one. */
+function numbersOf({ tokens, kinds }: Common): Numbers {
+  const numbers = new Map<string, number>();
+  for (let id = tokens.length - 1; id >= 0; id--) if (kinds[id] !== TokenKind.special) numbers.set(tokens[id], id);
+  return numbers;
+}
+
+/** Names of models whose special tokens swallow the white space after them, and those of their tokens that do not. */
+const swallowing = { models: /phi-?3/i, except: ['<unk>', '<s>', '<|endoftext|>'] };
+
+function specialsOf(gguf: Gguf, { tokens, kinds }: Common): SpecialToken[] {
+  const swallows = swallowing.models.test(String(gguf.metadata.get('general.name') ?? ''));
+  const specials: SpecialToken[] = [];
+  kinds.forEach((kind, id) => {
+    const control = kind === TokenKind.special;
+    const trimsAfter = swallows && !swallowing.except.includes(tokens[id]);
+    if (control || kind === TokenKind.userDefined) specials.push({ id, text: tokens[id], control, trimsAfter });
+  });
+  return specials;
+}
+
+/** Built when it is first needed: it takes a moment, and not every command encodes. `prefix`: before what follows a token. */
+function encodeBy(specials: () => SpecialToken[], encoder: () => Encoder, prefix: string): TokenizerSource['encode'] {
+  let tools: { find: ReturnType<typeof finderOf>; encode: Encoder } | undefined;
+  return (text, special) => {
+    const { find, encode } = (tools ??= { find: finderOf(specials()), encode: encoder() });
+    const out: number[] = [];
+    let before = prefix;
+    for (const part of find(text, special)) {
+      if (typeof part === 'string') encode(before + part, out);
+      else out.push(part.id);
+      before = typeof part === 'string' ? '' : prefix;
+    }
+    return out;
   };
+}
+
+/** The row of tokenizer.ggml.pre; throws for one that nobody knows. */
+function rowOf(gguf: Gguf, pre: GgufValue | undefined): Cut {
+  const name = String(pre ?? 'default');
+  const row = cutOf(name);
+  if (row) return row;
+  throw new ModelError(
+    `${gguf.file}: the pre-tokenizer ${name} (tokenizer.ggml.pre) is not supported, and another would cut text in other places. Use the model's safetensors folder, whose tokenizer.json says how; or, if it cuts as one of these does, write that name into the file (gguf-set-metadata): ${cutNames().join(', ')}.`,
+  );
+}
+
+/** GPT-2's: characters stand for bytes, merges are listed. */
+function byteLevel(gguf: Gguf, pre: GgufValue | undefined): Pieces {
+  const row = rowOf(gguf, pre);
+  const common = commonOf(gguf, { addBos: row.addBos ?? false });
+  const merges = strings(gguf, 'tokenizer.ggml.merges', true);
+  const notes: string[] = [];
+  if (pre === undefined)
+    notes.push('tokenizer.ggml.pre is missing: text is cut as by llama.cpp, which may not be how the model learned it');
+  if (at(gguf, 'add_space_prefix') === true)
+    notes.push('tokenizer.ggml.add_space_prefix is not obeyed, as in llama.cpp, whose byte-level tokenizer has none');
   return {
-    ...base,
-    tokenizer,
-    config: {},
-    style: 'byte-level',
-    addBos: (at(gguf, 'add_bos_token') ?? llama3) === true,
+    ...common,
+    notes,
+    encode: encodeBy(
+      () => specialsOf(gguf, common),
+      () => bytePairs(row, numbersOf(common), merges),
+      '',
+    ),
+    style: row.marked ? 'spm' : 'byte-level',
     spacePrefix: false,
   };
 }
 
 /** SentencePiece's: a mark for the space, byte tokens, merges that follow from scores. */
-function sentencePiece(gguf: Gguf, { vocab, base, common }: Vocabulary): Pieces {
-  const { tokens, kinds } = base;
+function sentencePiece(gguf: Gguf): Pieces {
+  const common = commonOf(gguf, { addBos: true, bos: 1, eos: 2 });
+  const { tokens, kinds } = common;
   const scores = at(gguf, 'scores');
   if (!(scores instanceof Float32Array) || scores.length !== tokens.length)
     throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
-  const spacePrefix = at(gguf, 'add_space_prefix') !== false;
-  const replace = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
-  const tokenizer = {
+  const unknown = tokenOf(gguf, 'unknown', tokens.length) ?? (kinds[0] === TokenKind.special ? 0 : undefined);
+  const spacePrefix = flag(gguf, 'add_space_prefix', true);
+  return {
     ...common,
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [...(spacePrefix ? [{ type: 'Prepend', prepend: '▁' }] : []), replace],
-    },
-    pre_tokenizer: null,
-    decoder: {
-      type: 'Sequence',
-      decoders: [
-        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
-        { type: 'ByteFallback' },
-        { type: 'Fuse' },
-        ...(spacePrefix ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
-      ],
-    },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: tokens[tokenOf(gguf, 'unknown', tokens.length) ?? 0],
-      fuse_unk: true,
-      byte_fallback: true,
-      vocab,
-      merges: mergesFromScores(tokens, vocab, scores, kinds),
-    },
+    notes: [],
+    encode: encodeBy(
+      () => specialsOf(gguf, common),
+      () => scoredPairs(numbersOf(common), scores, unknown),
+      spacePrefix ? ' ' : '',
+    ),
+    style: 'spm',
+    spacePrefix,
   };
-  return { ...base, tokenizer, config: {}, style: 'spm', addBos: at(gguf, 'add_bos_token') !== false, spacePrefix };
-}
-
-/** SentencePiece merges the pair whose result scores highest: every split of every piece, in the order of scores. */
-function mergesFromScores(
-  tokens: readonly string[],
-  vocab: Record<string, number>,
-  scores: Float32Array,
-  kinds: Uint8Array,
-): string[] {
-  const order = [...tokens.keys()]
-    .filter((id) => kinds[id] === 0 && [...tokens[id]].length > 1)
-    .sort((a, b) => scores[b] - scores[a] || a - b);
-  const merges: string[] = [];
-  for (const id of order) {
-    const text = tokens[id];
-    const pairs: [number, number, string][] = [];
-    for (let cut = 1; cut < text.length; cut++) {
-      const [first, second] = [vocab[text.slice(0, cut)], vocab[text.slice(cut)]];
-      if (first !== undefined && second !== undefined)
-        pairs.push([first, second, `${text.slice(0, cut)} ${text.slice(cut)}`]);
-    }
-    pairs.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    for (const [, , merge] of pairs) merges.push(merge);
-  }
-  return merges;
 }

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJson } from './json.ts';
-import type { TokenizerSource } from './tokenizer.ts';
+import { libraryEncoder } from './library.ts';
+import { TokenKind, type TokenizerSource } from './tokenizer.ts';
 import { ModelError } from './types.ts';
 
 interface AddedToken {
@@ -34,8 +35,29 @@ function firstToken(processor: PostProcessor | null | undefined): unknown {
   return all.map((each) => each?.single?.[0]?.SpecialToken?.id).find((token) => token !== undefined);
 }
 
+interface Step {
+  type?: string;
+  prepend_scheme?: string;
+  add_prefix_space?: boolean;
+  normalizers?: Step[];
+  pretokenizers?: Step[];
+}
+
+/** Whether a step of tokenizer.json puts a space before the text. */
+function prefixesSpace({ normalizer, pre_tokenizer }: Record<string, unknown>): boolean {
+  const steps = ([normalizer, pre_tokenizer] as (Step | null | undefined)[])
+    .flatMap((step) => [step, ...(step?.normalizers ?? []), ...(step?.pretokenizers ?? [])])
+    .filter((step) => step != null);
+  return steps.some(
+    ({ type, prepend_scheme, add_prefix_space = true }) =>
+      type === 'Prepend' || (type === 'Metaspace' && (prepend_scheme ? prepend_scheme !== 'never' : add_prefix_space)),
+  );
+}
+
 /** Without the tokens that end generation: config.json and generation_config.json name more of them than `eos`. */
-export function storedTokenizer(folder: string): Omit<TokenizerSource, 'eosTokens'> & { eos?: number } {
+export function storedTokenizer(
+  folder: string,
+): Omit<TokenizerSource, 'eosTokens'> & { eos?: number; config: Record<string, unknown> } {
   const file = join(folder, 'tokenizer.json');
   if (!existsSync(file) && existsSync(join(folder, 'tokenizer.model')))
     throw new ModelError(
@@ -52,11 +74,14 @@ export function storedTokenizer(folder: string): Omit<TokenizerSource, 'eosToken
   if (!Number.isInteger(size) || size > 1 << 21)
     throw new ModelError(`${file}: token numbers up to ${size} make no sense.`);
   const tokens = Array.from({ length: size }, () => '');
-  for (const [text, id] of Object.entries(bpe.vocab)) tokens[id] = text;
   const kinds = new Uint8Array(size);
+  for (const [text, id] of Object.entries(bpe.vocab)) {
+    tokens[id] = text;
+    if (bpe.byte_fallback && /^<0x[0-9A-F]{2}>$/.test(text)) kinds[id] = TokenKind.byte;
+  }
   for (const { id, content, special } of added) {
     tokens[id] = content;
-    kinds[id] = special ? 1 : 2;
+    kinds[id] = special ? TokenKind.special : TokenKind.userDefined;
   }
   const idOf = (value: unknown): number => {
     const text = typeof value === 'object' && value !== null ? (value as { content: unknown }).content : value;
@@ -65,7 +90,7 @@ export function storedTokenizer(folder: string): Omit<TokenizerSource, 'eosToken
   const first = firstToken(tokenizer.post_processor as PostProcessor | null);
   const [bos, eos] = [idOf(config.bos_token ?? first), idOf(config.eos_token)];
   return {
-    tokenizer: { ...tokenizer, added_tokens: added },
+    encode: libraryEncoder({ ...tokenizer, added_tokens: added }, config),
     config,
     tokens,
     kinds,
@@ -73,6 +98,6 @@ export function storedTokenizer(folder: string): Omit<TokenizerSource, 'eosToken
     bos: bos >= 0 ? bos : undefined,
     eos: eos >= 0 ? eos : undefined,
     addBos: (config.add_bos_token ?? (bos >= 0 && idOf(first) === bos)) === true,
-    spacePrefix: bpe.byte_fallback === true,
+    spacePrefix: bpe.byte_fallback === true && prefixesSpace(tokenizer),
   };
 }

@@ -1,41 +1,36 @@
-/** A tokenizer over @huggingface/tokenizers, with the bytes of each token and its class. */
-import { Tokenizer as Library } from '@huggingface/tokenizers';
+/** A tokenizer: how text is encoded, the bytes of each token and its class. */
 import { TokenClass } from '../contract/records.ts';
+import { byteOfCharacter } from './alphabet.ts';
 import type { Detokenizer, Tokenizer } from './types.ts';
 
+/** What a token is, as files say it. */
+export const TokenKind = { text: 0, special: 1, userDefined: 2, byte: 3, unused: 4 } as const;
+
 export interface TokenizerSource {
-  readonly tokenizer: Record<string, unknown>;
-  readonly config: Record<string, unknown>;
+  /** Token numbers of text, nothing put around it. `special`: text like <|im_end|> becomes its token. */
+  encode(text: string, special: boolean): number[];
   readonly tokens: readonly string[];
+  /** [vocab] a TokenKind */
   readonly kinds: Uint8Array;
+  /** how a token's text stands for bytes: in GPT-2's alphabet, or as it is with ▁ for a space */
   readonly style: 'byte-level' | 'spm';
   readonly bos?: number;
   readonly eosTokens: readonly number[];
   readonly addBos: boolean;
+  /** the token that a prompt ends with, where the file asks for one */
+  readonly last?: number;
+  /** a space is put before the text */
   readonly spacePrefix: boolean;
 }
-
-/** GPT-2's alphabet: printable characters stand for themselves, the other bytes for characters from 256 on. */
-const byteOfCharacter = ((): Map<string, number> => {
-  const map = new Map<string, number>();
-  let next = 256;
-  for (let byte = 0; byte < 256; byte++) {
-    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
-    map.set(String.fromCharCode(printable ? byte : next++), byte);
-  }
-  return map;
-})();
 
 const encoder = new TextEncoder();
 
 /** The bytes a token stands for; none for special tokens. */
 function bytesOf(text: string, kind: number, style: TokenizerSource['style']): Uint8Array {
-  if (kind === 1) return new Uint8Array(0);
-  if (kind === 2) return encoder.encode(text);
-  if (style === 'spm') {
-    const byte = text.match(/^<0x([0-9A-Fa-f]{2})>$/);
-    return byte ? Uint8Array.of(Number.parseInt(byte[1], 16)) : encoder.encode(text.replaceAll('▁', ' '));
-  }
+  if (kind === TokenKind.special || kind === TokenKind.unused) return new Uint8Array(0);
+  if (kind === TokenKind.userDefined) return encoder.encode(text);
+  if (kind === TokenKind.byte) return Uint8Array.of(Number.parseInt(text.slice(3, 5), 16));
+  if (style === 'spm') return encoder.encode(text.replaceAll('▁', ' '));
   const bytes: number[] = [];
   for (const character of text) {
     const byte = byteOfCharacter.get(character);
@@ -56,20 +51,6 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => {
 };
 
 export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenizer(): Detokenizer } {
-  // each takes tens of milliseconds and megabytes: built when first needed, and the second seldom is
-  let whole: Library | undefined;
-  const wholly = () => (whole ??= new Library(source.tokenizer, source.config));
-  // without special tokens in the way, text like <|im_end|> is ordinary text
-  let plain: Library | undefined;
-  const added = (source.tokenizer.added_tokens ?? []) as { content: string; special: boolean }[];
-  const plainly = () =>
-    (plain ??= new Library(
-      { ...source.tokenizer, added_tokens: added.filter((token) => !token.special) },
-      source.config,
-    ));
-  const literal = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  const specials = added.filter((token) => token.special && token.content).map((token) => literal(token.content));
-  const special = specials.length ? new RegExp(specials.join('|')) : /(?!)/;
   const bytes = (token: number): Uint8Array =>
     token >= 0 && token < source.tokens.length
       ? bytesOf(source.tokens[token], source.kinds[token], source.style)
@@ -80,52 +61,39 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
     vocab: source.tokens.length,
     bos: source.bos,
     eos,
-    encode(text, options = {}) {
-      const ids =
-        text === ''
-          ? []
-          : ((options.special || !special.test(text) ? wholly() : plainly()).encode(text, { add_special_tokens: false })
-              .ids as number[]);
-      const bos =
-        (options.addBos ?? false) && source.addBos && source.bos !== undefined && ids[0] !== source.bos
-          ? [source.bos]
-          : [];
-      return Int32Array.from([...bos, ...ids]);
+    encode(text, { addBos = false, special = false } = {}) {
+      const ids = source.encode(text.replace(/\p{Cs}/gu, '\ufffd'), special); // half of a character is no text
+      const bos = addBos && source.addBos && source.bos !== undefined && ids[0] !== source.bos ? [source.bos] : [];
+      const last = addBos && source.last !== undefined ? [source.last] : [];
+      return Int32Array.from([...bos, ...ids, ...last]);
     },
     decode(tokens, options = {}) {
       const parts = Array.from(tokens, (token) =>
-        !options.skipSpecial && source.kinds[token] === 1 ? encoder.encode(source.tokens[token]) : bytes(token),
+        !options.skipSpecial && source.kinds[token] === TokenKind.special
+          ? encoder.encode(source.tokens[token])
+          : bytes(token),
       );
-      const text = new TextDecoder().decode(concat(parts));
+      const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(concat(parts));
       return source.spacePrefix && text.startsWith(' ') ? text.slice(1) : text;
     },
     bytes,
     get classes() {
       return (classes ??= classesOf(source));
     },
-    detokenizer: () => detokenizerOf(bytes, source.spacePrefix),
+    detokenizer: () => detokenizerOf(bytes),
   };
 }
 
 /** [vocab] bits of TokenClass. */
 const classesOf = ({ tokens, kinds, style }: TokenizerSource): Uint8Array =>
   Uint8Array.from(tokens, (text, token) => {
-    if (kinds[token] === 1) return TokenClass.special;
+    if (kinds[token] === TokenKind.special) return TokenClass.special;
     const shown = new TextDecoder().decode(bytesOf(text, kinds[token], style)).trim();
     return /^[\p{P}\p{S}]+$/u.test(shown) ? TokenClass.punctuation : 0;
   });
 
-/** Bytes become text once their character is whole; `spacePrefix`: the first token's space was not the text's. */
-function detokenizerOf(bytes: (token: number) => Uint8Array, spacePrefix: boolean): Detokenizer {
-  const decoder = new TextDecoder('utf-8');
-  let first = spacePrefix;
-  return {
-    push(token) {
-      const text = decoder.decode(bytes(token), { stream: true });
-      if (!first || text === '') return text;
-      first = false;
-      return text.startsWith(' ') ? text.slice(1) : text;
-    },
-    end: () => decoder.decode(),
-  };
+/** Text that goes on from a prompt, so its first space is text; a character comes once its bytes are whole. */
+function detokenizerOf(bytes: (token: number) => Uint8Array): Detokenizer {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  return { push: (token) => decoder.decode(bytes(token), { stream: true }), end: () => decoder.decode() };
 }

@@ -1,73 +1,54 @@
-/** The tokenizer beside llama.cpp's on the same file: the same ids for prose, code and everything awkward, and back again. */
-import { getLlama } from 'node-llama-cpp';
+/** Tokenizers of real models beside llama.cpp's: the same ids for prose, code and everything awkward, and back again. */
+import { LlamaLogLevel, getLlama } from 'node-llama-cpp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { random } from '../../codegen/oracle/random.ts';
 import { mobyDick } from '../../eval/text.ts';
 import { loadModel } from '../../runtime/model/load.ts';
-import { random } from '../../codegen/oracle/random.ts';
+import { fuzz, nasty } from './vocabularies.ts';
 
-const model = await loadModel('smollm2-135m');
-const llama = await getLlama({ build: 'never', gpu: false });
-const peer = await llama.loadModel({ modelPath: model.spec.files[0], vocabOnly: true });
-test.after(() => peer.dispose());
-
-const awkward = [
-  ' ',
-  '   ',
-  '\n\n\n',
-  '\t\t x\r\n  y',
-  "I'll they've WE'RE it's 'tis",
-  '3.14159 1234567890 0x1F 1e-9 ½ ²',
-  'naïve café Ünïcödé Straße ﬁ',
-  '你好,世界。今日は 안녕하세요',
-  'مرحبا بالعالم שלום',
-  '🙂 👩‍👩‍👧‍👦 🏳️‍🌈 ️',
-  'e\u0301 \u200b\u00a0\u2028\ufeff',
-  '\u0000\u0001\u001f\u007f',
-  'function f(x) {\n    return x ** 2; // square\n}\n',
-  '{"a":[1,2,{"b":null}],"c":"\\u00e9"}',
-  '<html><body class="x">&nbsp;</body></html>',
-  '$\\sum_{i=0}^{n} x_i^2$ -> => != === ... --- ___',
-  'A'.repeat(100),
-  ' a'.repeat(50),
-  '!'.repeat(33),
-];
-const special = ['<|im_start|>user\nHi<|im_end|>\n', '<|endoftext|>', 'a<|im_end|>b', '<|im_end', ' <|im_start|> '];
+const llama = await getLlama({ build: 'never', gpu: false, logLevel: LlamaLogLevel.disabled });
 
 const next = random(7);
 const book = mobyDick();
-const pieces = Array.from({ length: 200 }, () => {
+const prose = Array.from({ length: 200 }, () => {
   const at = Math.floor(next() * (book.length - 400));
   return book.slice(at, at + 1 + Math.floor(next() * 399));
 });
-const characters = [...'  \n\t.,;:-_\'"()[]{}<>/\\|@#$%^&*+=~`aZ09éßñ中あ한🙂\u0301\u200d'];
-const soup = Array.from({ length: 200 }, () =>
-  Array.from({ length: 1 + Math.floor(next() * 40) }, () => characters[Math.floor(next() * characters.length)]).join(
-    '',
-  ),
-);
+const texts = [...nasty, ...prose, ...fuzz(next, 200), book.slice(0, 50_000)];
+/** Byte level; SentencePiece of 262,144 tokens, many of them user-defined; byte level of 151,936. */
+const models = [
+  {
+    name: 'smollm2-135m',
+    special: ['<|im_start|>user\nHi<|im_end|>\n', '<|endoftext|>', 'a<|im_end|>b', ' <|im_start|> '],
+  },
+  {
+    name: 'gemma3-270m',
+    special: ['<bos><start_of_turn>user\n\n\nHi<end_of_turn>\n', 'a  <eos> b', '<table>\t\t<unused7>'],
+  },
+  {
+    name: 'qwen2.5-coder-0.5b',
+    special: ['<|im_start|>user\nHi<|im_end|>\n', '<|fim_prefix|>a<|fim_suffix|>', '<tool_call>'],
+  },
+];
 
-test(`${awkward.length + pieces.length + soup.length} texts: the same ids, and the text again`, () => {
-  for (const text of [...awkward, ...pieces, ...soup]) {
-    const ours = [...model.tokenizer.encode(text)];
-    assert.equal(
-      ours,
-      [...(peer.tokenize(text, false, 'trimLeadingSpace') as readonly number[])],
-      JSON.stringify(text),
-    );
-    assert.is(model.tokenizer.decode(ours), text);
-  }
-});
-
-test('special tokens are tokens where they are allowed, and letters where they are not', () => {
-  for (const text of special) {
-    assert.equal(
-      [...model.tokenizer.encode(text, { special: true })],
-      [...(peer.tokenize(text, true, 'trimLeadingSpace') as readonly number[])],
-      JSON.stringify(text),
-    );
-    assert.ok(model.tokenizer.encode(text).length >= model.tokenizer.encode(text, { special: true }).length);
-  }
-});
+for (const { name, special } of models) {
+  test(`${name}: ${texts.length} texts become the same ids, and the text again`, async () => {
+    const { tokenizer, spec } = await loadModel(name);
+    const peer = await llama.loadModel({ modelPath: spec.files[0], vocabOnly: true });
+    const theirs = (text: string, asSpecial: boolean) => [...(peer.tokenize(text, asSpecial) as readonly number[])];
+    for (const text of texts) {
+      const ours = [...tokenizer.encode(text)];
+      assert.equal(ours, theirs(text, false), JSON.stringify(text));
+      assert.is(tokenizer.decode(ours), text);
+    }
+    for (const text of special) {
+      assert.equal([...tokenizer.encode(text, { special: true })], theirs(text, true), JSON.stringify(text));
+      assert.equal([...tokenizer.encode(text)], theirs(text, false), JSON.stringify(text));
+      assert.is(tokenizer.decode(tokenizer.encode(text, { special: true })), text);
+    }
+    await peer.dispose();
+  });
+}
 
 test.run();

@@ -1,0 +1,167 @@
+/**
+ * Tokenizers of GGUF beside llama.cpp on the same small vocabularies: the same ids for every text, and the same text of
+ * them. The vocabularies' merges join what a pre-tokenizer may part, so a cut in another place gives other tokens.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { LlamaLogLevel, getLlama } from 'node-llama-cpp';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { random } from '../../codegen/oracle/random.ts';
+import { cuts } from '../../runtime/model/cuts.ts';
+import { readGguf } from '../../runtime/model/gguf.ts';
+import { type Pieces, piecesOf } from '../../runtime/model/pieces.ts';
+import { makeTokenizer } from '../../runtime/model/tokenizer.ts';
+import { byteLevelFile, fuzz, nasty, sentencePieceFile } from './vocabularies.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'skv-tokenizer-'));
+test.after(() => rmSync(folder, { recursive: true }));
+const llama = await getLlama({ build: 'never', gpu: false, logLevel: LlamaLogLevel.disabled });
+
+const texts = [...nasty, ...fuzz(random(3), 200)];
+const withTokens = [
+  '<s>a<|im_start|>user\nHi<|im_end|>\n',
+  '<|endoftext|>',
+  'a <|im_end|> b',
+  '<|im_end',
+  'x<tool> y <tool>',
+  '<start_of_turn>user\n\n\nhi </s>  <unk>',
+  '<unused0> <0x41>',
+];
+
+const ours = (file: Buffer) => {
+  const path = join(folder, 'ours.gguf');
+  writeFileSync(path, file);
+  const pieces: Pieces = piecesOf(readGguf(path));
+  return { pieces, ...makeTokenizer({ ...pieces, eosTokens: [] }) };
+};
+
+interface Peer {
+  init(): Promise<boolean>;
+  tokenize(text: string, special: boolean): Uint32Array;
+  detokenize(tokens: Uint32Array, special: boolean): string;
+  dispose(): Promise<void>;
+}
+
+/** llama.cpp itself: node-llama-cpp's own loadModel first plans memory, which takes longer than all of a test. */
+interface Bindings {
+  AddonModel: new (path: string, options: { addonExports: Bindings; vocabOnly: boolean; gpuLayers: number }) => Peer;
+}
+
+async function load(path: string): Promise<Peer> {
+  const { _bindings: addonExports } = llama as unknown as { _bindings: Bindings };
+  const peer = new addonExports.AddonModel(path, { addonExports, vocabOnly: true, gpuLayers: 0 });
+  assert.ok(await peer.init(), `llama.cpp loads ${path}`);
+  return peer;
+}
+
+async function beside(file: Buffer, compare: (mine: ReturnType<typeof ours>, peer: Peer) => void): Promise<void> {
+  const modelPath = join(folder, 'peer.gguf');
+  writeFileSync(modelPath, file);
+  const peer = await load(modelPath);
+  compare(ours(file), peer);
+  await peer.dispose();
+}
+
+function sameTokens(mine: ReturnType<typeof ours>, peer: Peer, texts: readonly string[], special: boolean): void {
+  for (const text of texts)
+    assert.equal(
+      [...mine.encode(text, { special })],
+      [...peer.tokenize(text, special)],
+      `special ${special}: ${JSON.stringify(text)}`,
+    );
+}
+
+for (const { names, marked } of cuts)
+  names.forEach((pre, i) =>
+    test(`pre-tokenizer ${pre}: the same tokens as llama.cpp`, () =>
+      beside(byteLevelFile(pre), (mine, peer) => {
+        sameTokens(mine, peer, i === 0 ? texts : nasty, false); // other names of a row: the row again
+        sameTokens(mine, peer, withTokens, true);
+        sameTokens(mine, peer, withTokens, false);
+        if (!marked) for (const text of nasty) assert.is(mine.decode(mine.encode(text)), text);
+      })),
+  );
+
+for (const prefix of [true, false])
+  test(`SentencePiece, ${prefix ? 'a' : 'no'} space before the text: the same tokens and text as llama.cpp`, () =>
+    beside(sentencePieceFile({ 'tokenizer.ggml.add_space_prefix': prefix }), (mine, peer) => {
+      sameTokens(mine, peer, [...texts, ...withTokens], false);
+      sameTokens(mine, peer, withTokens, true);
+      for (const text of [...texts, ...withTokens]) {
+        const tokens = mine.encode(text, { special: true });
+        assert.is(mine.decode(tokens), peer.detokenize(Uint32Array.from(tokens), true), JSON.stringify(text));
+      }
+      // a space is also put after a token that stands for itself, where no text had one
+      if (!prefix) for (const text of texts) assert.is(mine.decode(mine.encode(text)), text, JSON.stringify(text));
+    }));
+
+test('no text merges into a control token', () => {
+  const mine = ours(sentencePieceFile({}, ['<s']));
+  assert.not([...mine.encode('<s>')].includes(1));
+  assert.is(mine.decode(mine.encode('<s>')), '<s>');
+});
+
+test('special tokens of Phi 3 swallow the space after them, as in llama.cpp', () =>
+  beside(sentencePieceFile({ 'general.name': 'Phi-3-mini' }), (mine, peer) => {
+    const asked = ['<start_of_turn>  \n hi</s> \t x', '<s>  a<unk> b<tool> c'];
+    sameTokens(mine, peer, asked, true);
+    assert.is(mine.encode('</s> \n', { special: true }).length, 1);
+  }));
+
+test('generated text keeps the space it begins with; a whole text loses the one that was put before it', () => {
+  const mine = ours(sentencePieceFile());
+  const tokens = mine.encode('hello the');
+  assert.is(mine.decode(tokens), 'hello the');
+  const stream = mine.detokenizer();
+  assert.is([...tokens].map((token) => stream.push(token)).join('') + stream.end(), ' hello the');
+});
+
+test('a character whose bytes come one by one is whole or not there; a byte order mark is text', () => {
+  const mine = ours(sentencePieceFile({ 'tokenizer.ggml.add_space_prefix': false }));
+  const stream = mine.detokenizer();
+  const parts = [...mine.encode('\ufeffé𐐀')].map((token) => stream.push(token));
+  assert.equal(parts.filter(Boolean), ['\ufeff', 'é', '𐐀']);
+  assert.is(mine.decode(mine.encode('\ufeffa')), '\ufeffa');
+  assert.is(mine.decode(mine.encode('a\ud800b')), 'a\ufffdb', 'half of a character');
+});
+
+const NONE = 2 ** 32 - 1;
+
+test('a token of -1 is none', () => {
+  for (const file of [
+    byteLevelFile('qwen2', { 'tokenizer.ggml.bos_token_id': NONE }),
+    sentencePieceFile({ 'tokenizer.ggml.bos_token_id': NONE }),
+  ]) {
+    const mine = ours(file);
+    assert.is(mine.bos, undefined);
+    assert.equal([...mine.encode('a', { addBos: true })], [...mine.encode('a')]);
+  }
+});
+
+test('BOS and EOS around a text: by the key, else by the pre-tokenizer, else none', () => {
+  const around = (file: Buffer) => [...ours(file).encode('a', { addBos: true })].length;
+  assert.is(around(byteLevelFile('qwen2')), 1);
+  assert.is(around(byteLevelFile('llama-bpe')), 2);
+  assert.is(around(byteLevelFile('llama-bpe', { 'tokenizer.ggml.add_bos_token': false })), 1);
+  assert.is(around(byteLevelFile('qwen2', { 'tokenizer.ggml.add_bos_token': true })), 2);
+  assert.is(around(byteLevelFile('qwen2', { 'tokenizer.ggml.add_eos_token': true })), 2);
+  const prefix = { 'tokenizer.ggml.add_space_prefix': false };
+  assert.is(around(sentencePieceFile(prefix)), 2);
+  assert.is(around(sentencePieceFile({ ...prefix, 'tokenizer.ggml.add_bos_token': false })), 1);
+});
+
+test('what is not known is refused by name', () => {
+  assert.throws(() => ours(byteLevelFile('brand-new')), /pre-tokenizer brand-new .* is not supported.*qwen2/);
+  assert.throws(
+    () => ours(byteLevelFile('qwen2', { 'tokenizer.ggml.model': 'bert' })),
+    /bert \(WordPiece.*not supported/,
+  );
+  assert.throws(
+    () => ours(byteLevelFile('qwen2', { 'tokenizer.ggml.add_bos_token': true, 'tokenizer.ggml.bos_token_id': NONE })),
+    /add_bos_token is true, and tokenizer.ggml.bos_token_id names no token/,
+  );
+});
+
+test.run();
