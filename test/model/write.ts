@@ -32,7 +32,8 @@ function value(v: Value): Buffer {
 
 export interface GgufParts {
   metadata: Record<string, Value>;
-  tensors: { name: string; dims: number[]; type: number }[];
+  /** data: its bytes as the type has them; without, small numbers */
+  tensors: { name: string; dims: number[]; type: number; data?: Uint8Array }[];
 }
 
 const shape = { width: 64, heads: 2, kvHeads: 1, headDim: 32, ffn: 96, layers: 2 };
@@ -99,9 +100,9 @@ function bytesOf(count: number, type: number): number {
 /** The bytes of a GGUF file; small weights, so that it can also run. */
 export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer {
   // absurd shapes get a little room: their files must be small too
-  const sizes = tensors.map(({ dims, type }) =>
+  const sizes = tensors.map(({ dims, type, data }) =>
     Math.min(
-      1 << 16,
+      data?.length ?? 1 << 16,
       bytesOf(
         dims.reduce((a, b) => a * b, 1),
         type,
@@ -124,6 +125,11 @@ export function writeGguf({ metadata, tensors }: GgufParts, version = 3): Buffer
   ]);
   const data = Buffer.alloc(offset);
   for (let i = 0; i < data.length; i++) data[i] = (i * 37) & 15;
+  let at = 0;
+  tensors.forEach(({ data: own }, i) => {
+    if (own) data.set(own, at);
+    at += Math.ceil(sizes[i] / 32) * 32;
+  });
   return Buffer.concat([head, Buffer.alloc((32 - (head.length % 32)) % 32), data]);
 }
 
