@@ -6,6 +6,7 @@ import type { Gguf, GgufValue } from './gguf.ts';
 import { type SpecialToken, finderOf } from './special-tokens.ts';
 import { TokenKind, type TokenizerSource } from './tokenizer.ts';
 import { ModelError } from './types.ts';
+import { replacer, unigram } from './unigram.ts';
 
 /** By the number that llama.cpp gives a token's type: undefined, normal, unknown, control, user-defined, unused, byte. */
 const kindOfType: readonly number[] = [
@@ -40,7 +41,6 @@ function strings(gguf: Gguf, key: string, needed: boolean): string[] {
 /** What a model with another tokenizer is, by tokenizer.ggml.model. */
 const others: Readonly<Record<string, string>> = {
   bert: 'WordPiece, of models that embed text and write none',
-  t5: 'Unigram',
   rwkv: 'of RWKV',
   plamo2: 'of PLaMo 2',
   no_vocab: 'none: the file has no vocabulary',
@@ -51,9 +51,10 @@ export function piecesOf(gguf: Gguf): Pieces {
   const model = at(gguf, 'model');
   if (model === 'gpt2' || model === 'gemma4') return byteLevel(gguf, model === 'gemma4' ? model : at(gguf, 'pre'));
   if (model === 'llama') return sentencePiece(gguf);
+  if (model === 't5') return unigramPieces(gguf);
   const named = others[String(model)];
   throw new ModelError(
-    `${gguf.file}: the tokenizer model ${String(model)}${named ? ` (${named})` : ''} is not supported; supported: gpt2, llama, gemma4.`,
+    `${gguf.file}: the tokenizer model ${String(model)}${named ? ` (${named})` : ''} is not supported; supported: gpt2, llama, t5, gemma4.`,
   );
 }
 
@@ -86,6 +87,7 @@ function flag(gguf: Gguf, key: string, otherwise: boolean): boolean {
 interface Usual {
   /** where the file does not say */
   readonly addBos: boolean;
+  readonly addEos?: boolean;
   /** tokens that a file without their keys means, if they are special there */
   readonly bos?: number;
   readonly eos?: number;
@@ -112,7 +114,7 @@ function commonOf(gguf: Gguf, usual: Usual) {
     return token;
   };
   const [bos, eos] = [orUsual('bos'), orUsual('eos')];
-  const last = flag(gguf, 'add_eos_token', false) ? eos : undefined;
+  const last = flag(gguf, 'add_eos_token', usual.addEos ?? false) ? eos : undefined;
   return {
     tokens,
     kinds,
@@ -197,13 +199,17 @@ function byteLevel(gguf: Gguf, pre: GgufValue | undefined): Pieces {
   };
 }
 
+function scoresOf(gguf: Gguf, { tokens }: Common): Float32Array {
+  const scores = at(gguf, 'scores');
+  if (scores instanceof Float32Array && scores.length === tokens.length) return scores;
+  throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
+}
+
 /** SentencePiece's: a mark for the space, byte tokens, merges that follow from scores. */
 function sentencePiece(gguf: Gguf): Pieces {
   const common = commonOf(gguf, { addBos: true, bos: 1, eos: 2 });
   const { tokens, kinds } = common;
-  const scores = at(gguf, 'scores');
-  if (!(scores instanceof Float32Array) || scores.length !== tokens.length)
-    throw new ModelError(`${gguf.file}: tokenizer.ggml.scores does not have one number per token.`);
+  const scores = scoresOf(gguf, common);
   const unknown = tokenOf(gguf, 'unknown', tokens.length) ?? (kinds[0] === TokenKind.special ? 0 : undefined);
   const spacePrefix = flag(gguf, 'add_space_prefix', true);
   return {
@@ -214,6 +220,47 @@ function sentencePiece(gguf: Gguf): Pieces {
       () => scoredPairs(numbersOf(common), scores, unknown),
       spacePrefix ? ' ' : '',
     ),
+    style: 'spm',
+    spacePrefix,
+  };
+}
+
+/** How much worse than the worst token an unknown character is. */
+const UNKNOWN = 10;
+
+/** SentencePiece's Unigram: the tokens whose scores sum highest. */
+function unigramPieces(gguf: Gguf): Pieces {
+  const common = commonOf(gguf, { addBos: false, addEos: true, eos: 1 });
+  const { tokens, kinds } = common;
+  const scores = scoresOf(gguf, common);
+  const unknown = tokenOf(gguf, 'unknown', tokens.length) ?? 2;
+  const table = at(gguf, 'precompiled_charsmap');
+  const normalise = Array.isArray(table)
+    ? replacer(Uint8Array.from(table as number[]), gguf.file)
+    : (text: string) => text;
+  const spacePrefix = flag(gguf, 'add_space_prefix', false);
+  const mergesSpaces = flag(gguf, 'remove_extra_whitespaces', false);
+  const known: readonly number[] = [TokenKind.text, TokenKind.userDefined, TokenKind.unused];
+  const build = () => {
+    let worst = Number.MAX_VALUE;
+    kinds.forEach((kind, id) => {
+      if (kind === TokenKind.text) worst = Math.min(worst, scores[id]);
+    });
+    return unigram({
+      tokens: tokens.flatMap((text, id) =>
+        known.includes(kinds[id]) ? [{ id, text, score: kinds[id] === TokenKind.userDefined ? 0 : scores[id] }] : [],
+      ),
+      unknown,
+      unknownScore: Math.fround(worst - UNKNOWN),
+      spacePrefix,
+      mergesSpaces,
+      normalise,
+    });
+  };
+  return {
+    ...common,
+    notes: [],
+    encode: encodeBy(() => specialsOf(gguf, common), build, ''),
     style: 'spm',
     spacePrefix,
   };

@@ -97,6 +97,57 @@ for (const prefix of [true, false])
       if (!prefix) for (const text of texts) assert.is(mine.decode(mine.encode(text)), text, JSON.stringify(text));
     }));
 
+for (const prefix of [true, false])
+  for (const merged of [true, false])
+    test(`Unigram, space before the text ${prefix}, runs of spaces as one ${merged}: the same tokens as llama.cpp`, () => {
+      const more = {
+        'tokenizer.ggml.model': 't5',
+        'tokenizer.ggml.unknown_token_id': 0,
+        'tokenizer.ggml.add_space_prefix': prefix,
+        'tokenizer.ggml.remove_extra_whitespaces': merged,
+      };
+      return beside(sentencePieceFile(more), (mine, peer) => {
+        sameTokens(mine, peer, [...texts, ...withTokens], false);
+        sameTokens(mine, peer, withTokens, true);
+        for (const text of texts) {
+          const tokens = mine.encode(text);
+          assert.is(mine.decode(tokens), peer.detokenize(Uint32Array.from(tokens), true), JSON.stringify(text));
+        }
+      });
+    });
+
+test('Unigram replaces text by its table, the longest match first, as llama.cpp', () => {
+  // A → b, AB → zero letters, é → e
+  const units = new Uint32Array(2048);
+  const child = (base: number, byte: number, own: number, end: boolean) => {
+    units[base ^ byte] = byte | (end ? 0x100 : 0) | ((base ^ byte ^ own) << 10);
+    return own;
+  };
+  units[0] = 256 << 10;
+  const a = child(256, 0x41, 512, true);
+  units[a] = 0x80000000 | 0;
+  const ab = child(a, 0x42, 768, true);
+  units[ab] = 0x80000000 | 2;
+  const c3 = child(256, 0xc3, 1024, false);
+  const e = child(c3, 0xa9, 1280, true);
+  units[e] = 0x80000000 | 3;
+  const header = Uint32Array.of(units.byteLength);
+  const table = new Uint8Array([
+    ...new Uint8Array(header.buffer),
+    ...new Uint8Array(units.buffer),
+    ...Buffer.from('b\0\0e\0'),
+  ]);
+  const more = {
+    'tokenizer.ggml.model': 't5',
+    'tokenizer.ggml.unknown_token_id': 0,
+    'tokenizer.ggml.precompiled_charsmap': table,
+  };
+  return beside(sentencePieceFile(more), (mine, peer) => {
+    sameTokens(mine, peer, [...texts, 'A', 'AB', 'xABy', 'ABé', 'café'], false);
+    assert.equal([...mine.encode('AéAB')], [...mine.encode('be')]);
+  });
+});
+
 test('no text merges into a control token', () => {
   const mine = ours(sentencePieceFile({}, ['<s']));
   assert.not([...mine.encode('<s>')].includes(1));

@@ -2,7 +2,7 @@
 import { WeightType } from '../../runtime/contract/records.ts';
 import { blockOf, weightBlocks, weightName } from '../../runtime/contract/weights.ts';
 
-type Value = string | number | boolean | string[] | Int32Array | Float32Array;
+type Value = string | number | boolean | string[] | Int32Array | Float32Array | Uint8Array;
 
 const u32 = (x: number) => {
   const b = Buffer.alloc(4);
@@ -27,6 +27,7 @@ function value(v: Value): Buffer {
   }
   if (v instanceof Int32Array) return Buffer.concat([u32(9), u32(5), u64(v.length), Buffer.from(v.buffer)]);
   if (v instanceof Float32Array) return Buffer.concat([u32(9), u32(6), u64(v.length), Buffer.from(v.buffer)]);
+  if (v instanceof Uint8Array) return Buffer.concat([u32(9), u32(0), u64(v.length), v]);
   return Buffer.concat([u32(9), u32(8), u64(v.length), ...v.map(text)]);
 }
 
