@@ -25,7 +25,7 @@ export const policyNames = Object.keys(smallBudgets);
 let built: Promise<BuiltPolicy[]> | undefined;
 const allPolicies = () => (built ??= Promise.all(policyNames.map((name) => build(shipped(name)!))));
 
-export async function smallEngine(model: Tiny, options: Partial<EngineOptions> = {}): Promise<Engine> {
+export async function smallEngine(model: Pick<Tiny, 'loaded'>, options: Partial<EngineOptions> = {}): Promise<Engine> {
   return Engine.create({
     model: model.loaded,
     policies: options.policies ?? (await allPolicies()),
