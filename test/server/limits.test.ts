@@ -102,7 +102,7 @@ test('a client that leaves while its long prompt is read starts nothing', () =>
   }));
 
 test('a client that does not read does not stop the others, and its time runs out', () =>
-  withServer([{ timeLimit: 5 }], async (running) => {
+  withServer([{ timeLimit: 15 }], async (running) => {
     const { port, hostname } = new URL(running.url);
     const body = JSON.stringify({ ...long, n: 8, logprobs: 20, stream: true });
     const socket = connect(Number(port), hostname);
