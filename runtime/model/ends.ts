@@ -2,7 +2,7 @@
 import { ModelError } from './types.ts';
 
 /** How families write the end of a turn, of a text, of a message to a tool. */
-const turnEnds: readonly string[] = [
+export const turnEnds: readonly string[] = [
   '<|im_end|>',
   '<|eot_id|>',
   '<|eom_id|>',

@@ -65,7 +65,11 @@ export function storedTokenizer(
     );
   const tokenizer = readJson(file, true);
   const config = readJson(join(folder, 'tokenizer_config.json'), false);
-  const bpe = tokenizer.model as { vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
+  const bpe = tokenizer.model as { type?: string; vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
+  if ((bpe?.type ?? 'BPE') !== 'BPE')
+    throw new ModelError(
+      `${file}: the tokenizer ${bpe?.type} is not supported, BPE is. A GGUF of the same model may be read (its t5 is Unigram).`,
+    );
   if (typeof bpe?.vocab !== 'object') throw new ModelError(`${file}: has no vocabulary.`);
   const added = allAdded(tokenizer, config);
   let size = 0; // a vocabulary is too long for the arguments of Math.max
