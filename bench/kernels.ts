@@ -4,6 +4,7 @@
  */
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { WeightType } from '../runtime/contract/records.ts';
+import { blockOf } from '../runtime/contract/weights.ts';
 import { type Answer, startHelper } from './helper.ts';
 import type { Child } from './child.ts';
 import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';
@@ -44,18 +45,18 @@ export interface KernelRow {
   bound: 'memory' | 'arithmetic';
 }
 
-const formats = Object.entries(WeightType);
-const quantised = (name: string) => name.startsWith('Q');
-
+/** Every weight type; a width that is not whole blocks of one is rounded up. */
 export function productCases({ width, ffn }: KernelShape, tokens: readonly number[]): Case[] {
-  return formats.flatMap(([name, type]) =>
-    tokens.map((n) => ({
+  return Object.entries(WeightType).flatMap(([name, type]) => {
+    const { elements } = blockOf(type);
+    const cols = Math.ceil(width / elements) * elements;
+    return tokens.map((n) => ({
       kernel: `dense ${name}`,
-      size: `${ffn} × ${width}, ${n} token${n > 1 ? 's' : ''}`,
-      line: `product ${type} ${ffn} ${width} ${n}`,
-      dot: quantised(name) ? ('int8' as const) : ('f32' as const),
-    })),
-  );
+      size: `${ffn} × ${cols}, ${n} token${n > 1 ? 's' : ''}`,
+      line: `product ${type} ${ffn} ${cols} ${n}`,
+      dot: elements > 1 ? ('int8' as const) : ('f32' as const),
+    }));
+  });
 }
 
 /** Runs one case beside its limits, `runs` times in turn. The limits are those of the whole run so far. */

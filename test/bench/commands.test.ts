@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { objectsOf } from '../../bench/helper.ts';
 import { missingNotes } from '../../bench/peers/report.ts';
 import { openvinoPython } from '../../bench/peers/venv.ts';
+import { WeightType } from '../../runtime/contract/records.ts';
 import { skv } from '../cli/skv.ts';
 import { ggufParts, writeGguf } from '../model/write.ts';
 import { serve as startTextual } from '../server/textual.ts';
@@ -30,7 +31,7 @@ test('kernels: every pass and every weight format, beside limits of the same run
   assert.ok(machine.cores.length > 0);
   for (const name of ['read', 'f32', 'section', 'wake']) assert.ok(data.limits[name][0] > 0, name);
   const kernels: string[] = data.rows.map(({ kernel }: { kernel: string }) => kernel);
-  for (const name of ['F32', 'F16', 'BF16', 'Q4_0', 'Q4_1', 'Q8_0']) assert.ok(kernels.includes(`dense ${name}`), name);
+  for (const name of Object.keys(WeightType)) assert.ok(kernels.includes(`dense ${name}`), name);
   for (const name of [
     'append (none)',
     'attend (none)',
