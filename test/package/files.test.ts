@@ -67,7 +67,7 @@ test('whatever a file of it imports is there', () => {
 
 test('whatever package a file of it imports is a dependency, or is asked for when it is missing', () => {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-  const asked = ['vega', 'vega-lite']; // bench/plot.ts
+  const asked = ['vega', 'vega-lite', 'node-llama-cpp']; // bench/plot.ts, eval/llama.ts
   const own = ['skv', ...builtinModules, ...asked, ...Object.keys(dependencies)];
   const unknown = sources.flatMap((path) =>
     imports(path)
