@@ -3,8 +3,11 @@ import { test } from 'uvu';
 import { emulateSource } from '../emulation/emulate.ts';
 import { plan } from '../../codegen/plan/plan.ts';
 import { render } from '../../codegen/back/render.ts';
+import { quickCompiler } from './quick.ts';
 import { climb, COUNT, folder, randomPolicies, type Rung } from './ladder.ts';
 
+// Expressions alone: other tests have the kernels optimised, and a file of these takes a quarter of the time.
+process.env.CXX = quickCompiler('-O0');
 const policies = randomPolicies(Math.ceil(COUNT / 4));
 
 /** CUDA's text of many policies for the emulation: their expressions and probes only. */
