@@ -275,6 +275,23 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
   }
 }
 
+/* Sums of a pair's halves and blocks, and what they offset. q: 16 numbers each. */
+inline void store_sums(const Activations& to, size_t at, const __m128i q[4]) {
+  const __m256i low = _mm256_set_m128i(q[1], q[0]), high = _mm256_set_m128i(q[3], q[2]);
+  const __m512i biased =
+      _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), _mm512_set1_epi8(-128));
+  const __m512i eights = _mm512_sad_epu8(biased, _mm512_setzero_si512()); /* [8] of 8 numbers + 128 each */
+  const __m256i sums = _mm512_cvtepi64_epi32(_mm512_add_epi64(eights, _mm512_shuffle_epi32(eights, _MM_PERM_BADC)));
+  const __m256i even = _mm256_permutevar8x32_epi32(sums, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6));
+  const __m128i halves = _mm_sub_epi32(_mm256_castsi256_si128(even), _mm_set1_epi32(16 * 128));
+  const __m128i blocks = _mm_hadd_epi32(halves, halves);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to.half_sum + at * 4), _mm_packs_epi32(halves, halves));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(to.half_offset + at * 4),
+                   _mm_mullo_epi32(halves, _mm_set1_epi32(-kQ6Zero)));
+  _mm_storeu_si32(to.sum + at * 2, _mm_packs_epi32(blocks, blocks));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(to.offset + at * 2), _mm_mullo_epi32(blocks, _mm_set1_epi32(-kQ8Zero)));
+}
+
 /* A token's activations to int8, as quantise_generic; the processor rounds to nearest even by default. */
 void quantise(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
@@ -290,21 +307,13 @@ void quantise(const Activations& to, int token, const float* x) {
     memcpy(&peak, &bits, 4);
     const __m512 inverse =
         _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f); /* below, the quotient would overflow */
-    __m512i q[4];
+    __m128i q[4];
     for (int j = 0; j < 4; j++) {
-      q[j] = _mm512_cvtps_epi32(_mm512_mul_ps(in[j], inverse));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + at * kPair + 16 * j), _mm512_cvtepi32_epi8(q[j]));
+      q[j] = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(in[j], inverse)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + at * kPair + 16 * j), q[j]);
     }
     to.scale[at] = peak / 127.0f;
-    for (int b = 0; b < 2; b++) {
-      const int32_t half[2] = {_mm512_reduce_add_epi32(q[2 * b]), _mm512_reduce_add_epi32(q[2 * b + 1])};
-      for (int h = 0; h < 2; h++) {
-        to.half_sum[at * 4 + 2 * b + h] = int16_t(half[h]);
-        to.half_offset[at * 4 + 2 * b + h] = -kQ6Zero * half[h];
-      }
-      to.sum[at * 2 + b] = int16_t(half[0] + half[1]);
-      to.offset[at * 2 + b] = -kQ8Zero * (half[0] + half[1]);
-    }
+    store_sums(to, at, q);
   }
 }
 
