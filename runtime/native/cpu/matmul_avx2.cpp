@@ -173,28 +173,8 @@ template <int T>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
   __m256 acc[T][2];
   for (int t = 0; t < T; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
-  switch (w.format) {
-    case Format::Q4:
-      quantised_tile<T>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, acc);
-      break;
-    case Format::Q5:
-      quantised_tile<T>(w, a, reinterpret_cast<const Q5Pair*>(group), t0, acc);
-      break;
-    case Format::Q2:
-      quantised_tile<T>(w, a, reinterpret_cast<const Q2Pair*>(group), t0, acc);
-      break;
-    case Format::Q6:
-      quantised_tile<T>(w, a, reinterpret_cast<const Q6Pair*>(group), t0, acc);
-      break;
-    case Format::Q8:
-      quantised_tile<T>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, acc);
-      break;
-    case Format::F32:
-    case Format::F16:
-    case Format::BF16:
-      plain_tile<T>(w, a, group, t0, acc);
-      break;
-  }
+  if (!with_pairs(w.format, group, [&](const auto* pairs) { quantised_tile<T>(w, a, pairs, t0, acc); }))
+    plain_tile<T>(w, a, group, t0, acc);
   if (has_minima(w.format))
     for (int t = 0; t < T; t++)
       for (int h = 0; h < 2; h++) acc[t][h] = _mm256_mul_ps(acc[t][h], power(w.exponents() + row + 8 * h));

@@ -221,24 +221,11 @@ inline void plain_tile(const Matrix& w, const Activations& a, const uint8_t* gro
 
 template <int T, bool kFirst>
 inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, float* out, int stride, int row) {
-  switch (w.format) {
-    case Format::Q4:
-      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q4Pair*>(group), t0, out, stride, row);
-    case Format::Q5:
-      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q5Pair*>(group), t0, out, stride, row);
-    case Format::Q2:
-      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q2Pair*>(group), t0, out, stride, row);
-    case Format::Q6:
-      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q6Pair*>(group), t0, out, stride, row);
-    case Format::Q8:
-      return quantised_tile<T, kFirst>(w, a, reinterpret_cast<const Q8Pair*>(group), t0, out, stride, row);
-    case Format::F16:
-      return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
-    case Format::BF16:
-      return plain_tile<Format::BF16, T>(w, a, group, t0, out, stride, row);
-    case Format::F32:
-      return plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
-  }
+  auto quantised = [&](const auto* pairs) { quantised_tile<T, kFirst>(w, a, pairs, t0, out, stride, row); };
+  if (with_pairs(w.format, group, quantised)) return;
+  if (w.format == Format::F16) return plain_tile<Format::F16, T>(w, a, group, t0, out, stride, row);
+  if (w.format == Format::BF16) return plain_tile<Format::BF16, T>(w, a, group, t0, out, stride, row);
+  plain_tile<Format::F32, T>(w, a, group, t0, out, stride, row);
 }
 
 /* One tile of group g that begins at token t: as many of tokens [t, end) as fit; returns how many. */

@@ -29,11 +29,11 @@ int32_t dot(const Pair& pair, int b, int r, int i, const int8_t* q) {
 }
 
 template <class Pair>
-float quantised_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
+float quantised_row(const Matrix& w, const Activations& a, const Pair* group, int r, int t) {
   const int pairs = pairs_of(w.cols);
   float acc = 0;
   for (int k = 0; k < pairs; k++) {
-    const Pair& pair = reinterpret_cast<const Pair*>(group)[k];
+    const Pair& pair = group[k];
     const size_t at = size_t(t) * pairs + k;
     float part = min_term(pair, r, a.half_sum + at * 4);
     for (int b = 0; b < 2; b++)
@@ -54,23 +54,10 @@ float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int
 }
 
 float output(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t, int row) {
-  switch (w.format) {
-    case Format::Q4:
-      return std::ldexp(quantised_row<Q4Pair>(w, a, group, r, t), w.exponents()[row]);
-    case Format::Q5:
-      return std::ldexp(quantised_row<Q5Pair>(w, a, group, r, t), w.exponents()[row]);
-    case Format::Q2:
-      return std::ldexp(quantised_row<Q2Pair>(w, a, group, r, t), w.exponents()[row]);
-    case Format::Q6:
-      return quantised_row<Q6Pair>(w, a, group, r, t);
-    case Format::Q8:
-      return quantised_row<Q8Pair>(w, a, group, r, t);
-    case Format::F32:
-    case Format::F16:
-    case Format::BF16:
-      break;
-  }
-  return plain_row(w, a, group, r, t);
+  float value = 0;
+  if (!with_pairs(w.format, group, [&](const auto* pairs) { value = quantised_row(w, a, pairs, r, t); }))
+    return plain_row(w, a, group, r, t);
+  return has_minima(w.format) ? std::ldexp(value, w.exponents()[row]) : value;
 }
 
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,

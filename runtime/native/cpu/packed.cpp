@@ -108,8 +108,7 @@ void put(Q8Pair& pair, int b, int r, const PackedBlock& block) {
 
 /* A row of blocks as pairs of its format. */
 template <class Pair>
-void pack_row(uint8_t* group, int r, const WeightType& type, const uint8_t* row, int blocks, float units) {
-  Pair* pairs = reinterpret_cast<Pair*>(group);
+void pack_row(Pair* pairs, int r, const WeightType& type, const uint8_t* row, int blocks, float units) {
   FileBlock block;
   for (int b = 0; b < blocks; b++) {
     type.read(row, b, &block);
@@ -124,8 +123,7 @@ void pack_plain(uint8_t* group, int r, const uint8_t* source, int cols, int byte
 
 /* A row of pairs as f32. */
 template <class Pair>
-void unpack_pairs(const uint8_t* group, int r, int cols, float unit, float* out) {
-  const Pair* pairs = reinterpret_cast<const Pair*>(group);
+void unpack_pairs(const Pair* pairs, int r, int cols, float unit, float* out) {
   for (int c = 0; c < cols; c++) {
     const Pair& pair = pairs[c / kPair];
     const int b = c % kPair / kBlock, i = c % kBlock;
@@ -153,32 +151,8 @@ float f16_to_f32(uint16_t h) {
 }
 
 size_t Matrix::group_bytes() const {
-  const size_t pairs = pairs_of(cols);
-  size_t bytes = 0;
-  switch (format) {
-    case Format::F32:
-      bytes = size_t(cols) * kRows * 4;
-      break;
-    case Format::F16:
-    case Format::BF16:
-      bytes = size_t(cols) * kRows * 2;
-      break;
-    case Format::Q4:
-      bytes = pairs * sizeof(Q4Pair);
-      break;
-    case Format::Q5:
-      bytes = pairs * sizeof(Q5Pair);
-      break;
-    case Format::Q2:
-      bytes = pairs * sizeof(Q2Pair);
-      break;
-    case Format::Q6:
-      bytes = pairs * sizeof(Q6Pair);
-      break;
-    case Format::Q8:
-      bytes = pairs * sizeof(Q8Pair);
-      break;
-  }
+  size_t bytes = size_t(cols) * kRows * plain_bytes(format);
+  with_pairs(format, data, [&](const auto* pairs) { bytes = pairs_of(cols) * sizeof(*pairs); });
   return (bytes + 63) / 64 * 64; /* every group starts on a cache line */
 }
 
@@ -212,30 +186,8 @@ void pack(const Matrix& to, int32_t type, const void* source, int group0, int gr
         to.exponents()[g * kRows + r] = int8_t(e);
         units = std::ldexp(1.0f, -e);
       }
-      switch (to.format) {
-        case Format::Q4:
-          pack_row<Q4Pair>(group, r, from, row, blocks, units);
-          break;
-        case Format::Q5:
-          pack_row<Q5Pair>(group, r, from, row, blocks, units);
-          break;
-        case Format::Q2:
-          pack_row<Q2Pair>(group, r, from, row, blocks, units);
-          break;
-        case Format::Q6:
-          pack_row<Q6Pair>(group, r, from, row, blocks, units);
-          break;
-        case Format::Q8:
-          pack_row<Q8Pair>(group, r, from, row, blocks, units);
-          break;
-        case Format::F32:
-          pack_plain(group, r, row, to.cols, 4);
-          break;
-        case Format::F16:
-        case Format::BF16:
-          pack_plain(group, r, row, to.cols, 2);
-          break;
-      }
+      if (!with_pairs(to.format, group, [&](auto* pairs) { pack_row(pairs, r, from, row, blocks, units); }))
+        pack_plain(group, r, row, to.cols, plain_bytes(to.format));
     }
   }
 }
@@ -244,22 +196,8 @@ void unpack_row(const Matrix& from, int row, float* out) {
   const uint8_t* group = from.group(row / kRows);
   const int r = row % kRows;
   const float unit = has_minima(from.format) ? std::ldexp(1.0f, from.exponents()[row]) : 1.0f;
-  switch (from.format) {
-    case Format::Q4:
-      return unpack_pairs<Q4Pair>(group, r, from.cols, unit, out);
-    case Format::Q5:
-      return unpack_pairs<Q5Pair>(group, r, from.cols, unit, out);
-    case Format::Q2:
-      return unpack_pairs<Q2Pair>(group, r, from.cols, unit, out);
-    case Format::Q6:
-      return unpack_pairs<Q6Pair>(group, r, from.cols, unit, out);
-    case Format::Q8:
-      return unpack_pairs<Q8Pair>(group, r, from.cols, unit, out);
-    case Format::F32:
-    case Format::F16:
-    case Format::BF16:
-      for (int c = 0; c < from.cols; c++) out[c] = plain_at(from.format, group, size_t(c) * kRows + r);
-  }
+  if (with_pairs(from.format, group, [&](const auto* pairs) { unpack_pairs(pairs, r, from.cols, unit, out); })) return;
+  for (int c = 0; c < from.cols; c++) out[c] = plain_at(from.format, group, size_t(c) * kRows + r);
 }
 
 bool unpack_plain(int32_t type, const void* source, int n, float* out) {

@@ -105,6 +105,44 @@ enum class Format : int32_t { F32, F16, BF16, Q4, Q5, Q2, Q6, Q8 };
 static inline bool quantised(Format f) { return f >= Format::Q4; }
 static inline bool has_minima(Format f) { return f == Format::Q4 || f == Format::Q5 || f == Format::Q2; }
 
+template <class Pair>
+static inline const Pair* pairs_at(const uint8_t* group) {
+  return reinterpret_cast<const Pair*>(group);
+}
+template <class Pair>
+static inline Pair* pairs_at(uint8_t* group) {
+  return reinterpret_cast<Pair*>(group);
+}
+
+/* fn(pairs of a group) with the struct that the format has; false, and no call, for a format without pairs. */
+template <class Bytes, class Fn>
+static inline bool with_pairs(Format format, Bytes* group, Fn&& fn) {
+  switch (format) {
+    case Format::Q4:
+      fn(pairs_at<Q4Pair>(group));
+      return true;
+    case Format::Q5:
+      fn(pairs_at<Q5Pair>(group));
+      return true;
+    case Format::Q2:
+      fn(pairs_at<Q2Pair>(group));
+      return true;
+    case Format::Q6:
+      fn(pairs_at<Q6Pair>(group));
+      return true;
+    case Format::Q8:
+      fn(pairs_at<Q8Pair>(group));
+      return true;
+    case Format::F32:
+    case Format::F16:
+    case Format::BF16:
+      return false;
+  }
+  return false;
+}
+/* Bytes of a number of a format without pairs. */
+static inline int plain_bytes(Format format) { return format == Format::F32 ? 4 : 2; }
+
 /* Owns nothing: `data` is the caller's, 64-byte aligned, bytes() long. */
 struct Matrix {
   Format format = Format::F32;
