@@ -7,8 +7,8 @@ import * as assert from 'uvu/assert';
 import type { EngineApi } from '../../runtime/engine/types.ts';
 import { samplingText } from '../../runtime/model/generation.ts';
 import { loadModel } from '../../runtime/model/load.ts';
-import { ModelError } from '../../runtime/model/types.ts';
 import { generateRequest } from '../../runtime/server/sampling.ts';
+import { refused } from './refused.ts';
 import { type GgufParts, ggufParts, storedFiles, vocab, writeGguf } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-ends-'));
@@ -31,15 +31,6 @@ function gguf(keys: GgufParts['metadata']) {
   const file = join(folder, 'model.gguf');
   writeFileSync(file, writeGguf(parts));
   return loadModel(file);
-}
-
-async function refused(load: Promise<unknown>, says: RegExp): Promise<void> {
-  const error = await load.then(
-    () => assert.unreachable('accepted'),
-    (reason: Error) => reason,
-  );
-  assert.instance(error, ModelError, String((error as Error)?.stack));
-  assert.match((error as Error).message, says);
 }
 
 /** Of the tiny vocabulary: its turn's end, and what its tokenizer_config.json does not name. */

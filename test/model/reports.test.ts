@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
-import { ModelError } from '../../runtime/model/types.ts';
+import { refused } from './refused.ts';
 import { ggufParts, storedFiles, storedWith, vocab, writeGguf } from './write.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-reports-'));
@@ -23,15 +23,6 @@ const load = (change: (files: Files) => Files | void) => loadModel(folder(change
 
 function json(files: Files, name: string, change: Record<string, unknown>): void {
   files[name] = JSON.stringify({ ...JSON.parse((files[name] as string | undefined) ?? '{}'), ...change });
-}
-
-async function refused(loading: Promise<unknown>, says: RegExp): Promise<void> {
-  const error = await loading.then(
-    () => assert.unreachable('accepted'),
-    (reason: Error) => reason,
-  );
-  assert.instance(error, ModelError, String((error as Error)?.stack));
-  assert.match((error as Error).message, says);
 }
 
 const WHOLE = 'model.safetensors';

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadModel } from '../../runtime/model/load.ts';
-import { ModelError } from '../../runtime/model/types.ts';
+import { refused } from './refused.ts';
 import { type GgufParts, ggufParts, splitGguf, writeGguf } from './write.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-split-'));
@@ -22,15 +22,6 @@ function written(
     if (bytes) writeFileSync(path, bytes);
     return path;
   });
-}
-
-async function refused(path: string, says: RegExp): Promise<void> {
-  const error = await loadModel(path).then(
-    () => assert.unreachable('accepted'),
-    (reason: Error) => reason,
-  );
-  assert.instance(error, ModelError, String((error as Error)?.stack));
-  assert.match((error as Error).message, says);
 }
 
 /** A model whose output is a tensor of its own, the last one: without it, the embedding would stand in. */
@@ -67,24 +58,27 @@ test('a part that is missing is named, and its output never taken for tied', asy
     const paths = written(parts.map((bytes, i) => (i === gone ? undefined : bytes)));
     for (const path of paths.filter((_, i) => i !== gone))
       await refused(
-        path,
+        loadModel(path),
         new RegExp(`one of 3 parts of a model; missing beside it: m-0000${gone + 1}-of-00003\\.gguf`),
       );
   }
   const [renamed] = written(parts, (i) => `part${i}.gguf`);
-  await refused(renamed, /names must end in -00001-of-00003\.gguf/);
+  await refused(loadModel(renamed), /names must end in -00001-of-00003\.gguf/);
 });
 
 test('parts of another model, in another order or twice are refused', async () => {
   const [first, second] = splitGguf(untied(), 2);
-  await refused(written([second, first])[0], /says that it is part 2 of 2, its name says 1 of 2/);
-  await refused(written([first, writeGguf(untied())])[0], /says that it is part 0 of undefined, its name says 2 of 2/);
+  await refused(loadModel(written([second, first])[0]), /says that it is part 2 of 2, its name says 1 of 2/);
+  await refused(
+    loadModel(written([first, writeGguf(untied())])[0]),
+    /says that it is part 0 of undefined, its name says 2 of 2/,
+  );
   const parts = untied();
   const doubled = splitGguf({ ...parts, tensors: [...parts.tensors, parts.tensors[0]] }, 2);
-  await refused(written(doubled)[0], /token_embd\.weight is in .*m-00001-of-00002\.gguf, too/);
+  await refused(loadModel(written(doubled)[0]), /token_embd\.weight is in .*m-00001-of-00002\.gguf, too/);
   const more = { name: 'one.more', dims: [64], type: 0 };
   const [, other] = splitGguf({ ...parts, tensors: [...parts.tensors, more] }, 2);
-  await refused(written([first, other])[0], /have \d+ tensors, not \d+\. They are not of one model/);
+  await refused(loadModel(written([first, other])[0]), /have \d+ tensors, not \d+\. They are not of one model/);
 });
 
 test('a joined file, whose count is 0, is a file', async () => {

@@ -6,20 +6,11 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Activation } from '../../runtime/contract/records.ts';
 import { loadModel } from '../../runtime/model/load.ts';
-import { ModelError } from '../../runtime/model/types.ts';
+import { refused } from './refused.ts';
 import { type GgufParts, ggufParts, storedFiles, storedWith, writeGguf } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-stated-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-
-async function refused(load: Promise<unknown>, says: RegExp, label: string): Promise<void> {
-  const error = await load.then(
-    () => assert.unreachable(`${label}: accepted`),
-    (reason: Error) => reason,
-  );
-  assert.instance(error, ModelError, `${label}: ${(error as Error)?.stack}`);
-  assert.match((error as Error).message, says, label);
-}
 
 function gguf(change: (parts: GgufParts) => void) {
   const parts = ggufParts();
