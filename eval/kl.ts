@@ -10,7 +10,7 @@ import type { LoadedModel } from '../runtime/model/types.ts';
 /** A system that reads a text token by token and says what it expects next. */
 export interface Reader {
   readonly name: string;
-  /** Logits [count][vocab], one row after each of tokens [from, from + count); all tokens before have been read. */
+  /** Logits [count][vocab], one row after each of tokens [from, from + count). Reads go forward. */
   read(from: number, count: number): Promise<Float32Array[]>;
   close(): Promise<void>;
 }
@@ -68,7 +68,7 @@ export async function skvReader(
 }
 
 /** Log-probabilities from logits, in place; the most likely token. */
-function normalise(logits: Float32Array): number {
+export function normalise(logits: Float32Array): number {
   let best = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
   const top = logits[best];
@@ -79,7 +79,8 @@ function normalise(logits: Float32Array): number {
   return best;
 }
 
-function klOf(truth: Float32Array, other: Float32Array): number {
+/** Σ p · log(p / q) of log-probabilities, nats. */
+export function klOf(truth: Float32Array, other: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < truth.length; i++) {
     const p = Math.exp(truth[i]);

@@ -5,7 +5,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { LlamaLogLevel, getLlama } from 'node-llama-cpp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
@@ -13,6 +12,7 @@ import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { randomTokens } from '../engine/small.ts';
 import { familyModel, sizes, tinyFamilies, writeFamilyFolder, writeFamilyGguf } from '../oracle/families.ts';
+import { type Judged, distances, greedyAnswers, judge, mean } from '../oracle/llama.ts';
 import { plainLogprobs } from '../oracle/plain.ts';
 
 /**
@@ -31,14 +31,7 @@ const folder = mkdtempSync(join(tmpdir(), 'skv-families-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 const prompt = randomTokens(3, PROMPT, sizes.vocab);
 
-interface Judged {
-  token: number;
-  logprob: number;
-  /** how far below the most likely token */
-  behind: number;
-}
-
-async function judge(source: string, forced: readonly number[]): Promise<Judged[]> {
+async function judgeFile(source: string, forced: readonly number[]): Promise<Judged[]> {
   const engine = await Engine.create({
     model: await loadModel(source),
     policies: [none],
@@ -48,41 +41,13 @@ async function judge(source: string, forced: readonly number[]): Promise<Judged[
     kvCacheBytes: 16 << 20,
     maxBatchedTokens: 16,
   });
-  const judged: Judged[] = [];
-  const request = { prompt, forced: Int32Array.from(forced), maxTokens: 1, sampling: { logprobs: 1 } };
-  for await (const { token, logprob, alternatives } of engine.submit(request))
-    judged.push({ token, logprob: logprob!, behind: alternatives![0].logprob - logprob! });
+  const judged = await judge(engine, prompt, forced);
   await engine.close();
   return judged;
 }
 
-const llama = await getLlama({ build: 'never', gpu: false, maxThreads: 1, logLevel: LlamaLogLevel.error });
-
-async function llamaAnswer(file: string): Promise<{ token: number; logprob: number }[]> {
-  const model = await llama.loadModel({ modelPath: file });
-  const context = await model.createContext({
-    contextSize: 128,
-    threads: 1,
-    experimentalKvCacheKeyType: 'F32',
-    experimentalKvCacheValueType: 'F32',
-  });
-  const answer: { token: number; logprob: number }[] = [];
-  const options = { temperature: 0, yieldEogToken: true };
-  const stream = context.getSequence().evaluateWithMetadata([...prompt] as never, { confidence: true }, options);
-  for await (const { token, confidence } of stream) {
-    answer.push({ token, logprob: Math.log(confidence) });
-    if (answer.length === ANSWER) break;
-  }
-  await context.dispose();
-  await model.dispose();
-  return answer;
-}
-
-const mean = (xs: readonly number[]) => xs.reduce((sum, x) => sum + x, 0) / xs.length;
-const distance = (a: readonly { logprob: number }[], b: readonly { logprob: number }[]): number => {
-  assert.is(a.length, b.length);
-  return mean(a.map(({ logprob }, i) => Math.abs(logprob - b[i].logprob)));
-};
+const distance = (a: readonly { logprob: number }[], b: readonly { logprob: number }[]): number =>
+  mean(distances(a, b));
 
 for (const [seed, tiny] of tinyFamilies.entries()) {
   const model = familyModel(tiny, 100 + seed);
@@ -98,7 +63,7 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
 
   test(`${tiny.name}: safetensors beside plain loops`, async () => {
     writeFamilyFolder(model, at);
-    const far = distance(await judge(at, answer), plain);
+    const far = distance(await judgeFile(at, answer), plain);
     assert.ok(far < PLAIN.F32, `log-probabilities differ by ${far} on average`);
   });
 
@@ -107,11 +72,11 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
       test(`${tiny.name}: GGUF in ${type} beside plain loops and llama.cpp`, async () => {
         const file = `${at}-${type}.gguf`;
         writeFamilyGguf(model, file, type);
-        const far = distance(await judge(file, answer), plain);
+        const far = distance(await judgeFile(file, answer), plain);
         assert.ok(far < PLAIN[type], `${far} from plain loops on average`);
         if (type === 'Q8_0') return;
-        const theirs = await llamaAnswer(file);
-        const ours = await judge(
+        const [theirs] = await greedyAnswers(file, [prompt], { length: ANSWER, pastEnd: true });
+        const ours = await judgeFile(
           file,
           theirs.map(({ token }) => token),
         );

@@ -7,13 +7,13 @@
  * in another on every processor, so there skv is judged by its own exact answer: the distance is the same on every path
  * and stays what its precision promises (0.048 at Q4_1, 0.060 at Q8_0).
  */
-import { getLlama } from 'node-llama-cpp';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { requantise } from '../../bench/requantise.ts';
 import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
+import { type Judged, distances, greedyAnswers, judge, mean } from '../oracle/llama.ts';
 
 /** Tokens of an answer: the plain path has no vector instructions, and takes a second for each. */
 const LENGTH = 40;
@@ -31,71 +31,25 @@ const prompts = [
 const [shippedFile] = (await loadModel('smollm2-135m')).spec.files;
 const none = await build(shipped('none')!);
 
-interface Judged {
-  token: number;
-  logprob: number;
-  /** how far below the most likely token, 0 for itself */
-  behind: number;
-}
-
 const model = await loadModel(requantise(shippedFile, 'F16'));
 const questions = prompts.map((text) =>
   model.tokenizer.encode(model.chat([{ role: 'user', content: text }]), { special: true }),
 );
 
-/** Greedy answers of llama.cpp. One thread: its threads spin, and wait for each other where processors are busy. */
-async function llamaAnswers(file: string): Promise<{ token: number; logprob: number }[][]> {
-  const llama = await getLlama({ build: 'never', gpu: false, maxThreads: 1 });
-  const peer = await llama.loadModel({ modelPath: file });
-  const context = await peer.createContext({
-    contextSize: 512,
-    threads: 1,
-    experimentalKvCacheKeyType: 'F32',
-    experimentalKvCacheValueType: 'F32',
-  });
-  const sequence = context.getSequence();
-  const answers = [];
-  for (const question of questions) {
-    await sequence.clearHistory();
-    const answer: { token: number; logprob: number }[] = [];
-    const tokens = sequence.evaluateWithMetadata([...question] as never, { confidence: true }, { temperature: 0 });
-    for await (const { token, confidence } of tokens) {
-      answer.push({ token, logprob: Math.log(confidence) });
-      if (answer.length === LENGTH) break;
-    }
-    answers.push(answer);
-  }
-  await context.dispose();
-  await peer.dispose();
-  return answers;
-}
-
 /** What skv thinks of given answers, with weights of a file. */
-async function judge(file: string, answers: readonly { token: number }[][]): Promise<Judged[][]> {
+async function judgeAll(file: string, answers: readonly { token: number }[][]): Promise<Judged[][]> {
   const engine = await Engine.create({ model: await loadModel(file), policies: [none], kvType: 'f32', maxSeqs: 2 });
   const judged: Judged[][] = [];
   for (const [i, question] of questions.entries()) {
     const forced = answers[i].map(({ token }) => token);
-    const answer: Judged[] = [];
-    const generation = engine.submit({ prompt: question, forced, maxTokens: 1, sampling: { logprobs: 1 } });
-    for await (const { token, logprob, alternatives } of generation)
-      answer.push({ token, logprob: logprob!, behind: alternatives![0].logprob - logprob! });
-    judged.push(answer);
+    judged.push(await judge(engine, question, forced));
   }
   await engine.close();
   return judged;
 }
 
-/** Absolute differences of log-probabilities, token by token. */
-function distances(a: readonly { logprob: number }[], b: readonly { logprob: number }[]): number[] {
-  assert.is(a.length, b.length);
-  return a.map(({ logprob }, i) => Math.abs(logprob - b[i].logprob));
-}
-
-const mean = (xs: readonly number[]) => xs.reduce((sum, x) => sum + x, 0) / xs.length;
-
-const theirs = await llamaAnswers(model.spec.files[0]);
-const exact = await judge(model.spec.files[0], theirs);
+const theirs = await greedyAnswers(model.spec.files[0], questions, { length: LENGTH, pastEnd: false });
+const exact = await judgeAll(model.spec.files[0], theirs);
 
 prompts.forEach((text, i) =>
   test(`F16 weights, ${text}`, () => {
@@ -114,7 +68,7 @@ for (const [name, file] of [
   ['Q8_0', requantise(shippedFile, 'Q8_0')],
 ])
   test(`${name}: int8 activations stay close to the exact answer`, async () => {
-    const far = distances((await judge(file, theirs)).flat(), exact.flat());
+    const far = distances((await judgeAll(file, theirs)).flat(), exact.flat());
     console.log(`${name}: log-probabilities differ by ${mean(far).toFixed(4)} on average (n=${far.length})`);
     assert.ok(mean(far) < QUANTISED, `log-probabilities differ by ${mean(far)} on average`);
   });
