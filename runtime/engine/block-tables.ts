@@ -127,6 +127,7 @@ export class BlockTables {
 
   /** Gives back the pages of window layers that the token at position `pos`, the next one, does not see. */
   leaveWindows(sequence: Sequence, pos: number): void {
+    if (this.ownHeads === this.heads) return;
     const { table, length } = this.buffers;
     for (let head = 0; head < this.heads; head++) {
       const leave = this.windows[head] && pagesGone(this.windows[head], pos) - sequence.gone[head];

@@ -19,6 +19,10 @@ export const turnEnds: readonly string[] = [
   '</s>',
 ];
 
+/** Numbers of those that a vocabulary has, whatever kind of token they are there. */
+export const turnEndsOf = (tokens: readonly string[]): number[] =>
+  turnEnds.map((text) => tokens.indexOf(text)).filter((token) => token >= 0);
+
 export interface Vocabulary {
   readonly tokens: readonly string[];
   /** [vocab] 0: ordinary text, which ends nothing whatever it reads */
@@ -27,7 +31,7 @@ export interface Vocabulary {
 
 /** What is named first, without doubles. */
 export function endsOf({ tokens, kinds }: Vocabulary, named: readonly number[]): number[] {
-  const byText = turnEnds.map((text) => tokens.indexOf(text)).filter((token) => token >= 0 && kinds[token] !== 0);
+  const byText = turnEndsOf(tokens).filter((token) => kinds[token] !== 0);
   return [...new Set([...named, ...byText])];
 }
 

@@ -1,7 +1,7 @@
 /** GGUF's vocabulary → a tokenizer: byte pair encoding, or SentencePiece's variant of it. */
 import { cutNames, cutOf } from './cut.ts';
 import type { Cut } from './cuts.ts';
-import { turnEnds } from './ends.ts';
+import { turnEndsOf } from './ends.ts';
 import { type Encoder, type Numbers, bytePairs, scoredPairs } from './encoders.ts';
 import type { Gguf, GgufValue } from './gguf.ts';
 import { type SpecialToken, finderOf } from './special-tokens.ts';
@@ -104,10 +104,7 @@ function commonOf(gguf: Gguf, usual: Usual) {
     ? Uint8Array.from(types, (type) => kindOfType[type] ?? TokenKind.unused)
     : new Uint8Array(tokens.length);
   // what ends a turn is no text that a user may write, though a file calls it user-defined (Phi 3's </s>)
-  for (const text of turnEnds) {
-    const id = tokens.indexOf(text);
-    if (kinds[id] === TokenKind.userDefined) kinds[id] = TokenKind.special;
-  }
+  for (const id of turnEndsOf(tokens)) if (kinds[id] === TokenKind.userDefined) kinds[id] = TokenKind.special;
   const named = (key: string) => tokenOf(gguf, key, tokens.length);
   const orUsual = (key: 'bos' | 'eos'): number | undefined => {
     const id = usual[key];

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { basename } from 'node:path';
 import { type Gguf, type GgufTensor, readGguf } from './gguf.ts';
-import { ModelError } from './types.ts';
+import { ModelError, listed } from './types.ts';
 
 /** Most parts that are believed; llama.cpp numbers them with five digits. */
 const MAX_PARTS = 99_999;
@@ -46,12 +46,7 @@ export function readGgufModel(file: string): Gguf {
   const missing = files.filter((each) => !existsSync(each));
   if (missing.length)
     throw new ModelError(
-      `${file}: is one of ${count} parts of a model; missing beside it: ${missing
-        .slice(0, 8)
-        .map((each) => basename(each))
-        .join(
-          ', ',
-        )}${missing.length > 8 ? ` and ${missing.length - 8} more` : ''}. Download them into the same folder.`,
+      `${file}: is one of ${count} parts of a model; missing beside it: ${listed(missing.map((each) => basename(each)))}. Download them into the same folder.`,
     );
   return joined(files.map((each) => (each === file ? asked : readGguf(each))));
 }

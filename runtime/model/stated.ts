@@ -3,7 +3,7 @@
  * harmless by a table of this file, or the model is refused. So the list of what is understood is the code that reads it.
  */
 import type { Family, Format } from './families/family.ts';
-import { ModelError } from './types.ts';
+import { ModelError, listed } from './types.ts';
 
 /** Named things of a file; those that `get` was asked for count as read. */
 export class Stated<V> {
@@ -146,11 +146,6 @@ const idleTensors: Readonly<Record<Format, RegExp>> = {
   stored: /\.(rotary_emb|rotary_pos_emb)\.inv_freq$|\.attention\.(masked_)?bias$/, // frequencies; the causal mask
 };
 
-/** How many an error names. */
-const NAMED = 8;
-const list = (names: readonly string[]): string =>
-  `${names.slice(0, NAMED).join(', ')}${names.length > NAMED ? ` and ${names.length - NAMED} more` : ''}`;
-
 function isNeutral(neutral: Neutral | undefined, value: unknown, of: (key: string) => unknown): boolean {
   if (typeof neutral === 'function') return neutral(value, of);
   return neutral === 'any' || (neutral ?? []).includes(typeof value === 'bigint' ? Number(value) : value);
@@ -170,7 +165,7 @@ export function refuseKeys(stated: Stated<unknown>, architecture: string, where:
     .filter(([key, value]) => key.startsWith(below) && !isNeutral(neutralKeys[key.slice(below.length)], value, of));
   if (left.length === 0) return;
   throw new ModelError(
-    `${where}: states ${list(left.map(([key, value]) => `${key} = ${shown(value)}`))}, which is not supported for ${architecture} and may change every answer.`,
+    `${where}: states ${listed(left.map(([key, value]) => `${key} = ${shown(value)}`))}, which is not supported for ${architecture} and may change every answer.`,
   );
 }
 
@@ -182,7 +177,7 @@ export function refuseSettings(stated: Stated<unknown>, architecture: string, wh
   const wrong = left.filter(([key, value]) => known(key) && !isNeutral(neutralSettings[key], value, of));
   if (wrong.length)
     throw new ModelError(
-      `${where}: states ${list(wrong.map(([key, value]) => `${key} = ${shown(value)}`))}, which is not supported for ${architecture} and would change every answer.`,
+      `${where}: states ${listed(wrong.map(([key, value]) => `${key} = ${shown(value)}`))}, which is not supported for ${architecture} and would change every answer.`,
     );
   return left.map(([key]) => key).filter((key) => !known(key) && !silentSettings.some((each) => each.test(key)));
 }
@@ -195,6 +190,6 @@ export function refuseTensors(stated: Stated<unknown>, family: Family, format: F
     .filter((name) => !idleTensors[format].test(name));
   if (left.length === 0) return;
   throw new ModelError(
-    `${where}: has tensors that the forward pass of ${family.name} does not use: ${list(left)}. Answers without them would be wrong.`,
+    `${where}: has tensors that the forward pass of ${family.name} does not use: ${listed(left)}. Answers without them would be wrong.`,
   );
 }

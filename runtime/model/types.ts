@@ -68,5 +68,12 @@ export class ModelError extends UserError {
   override readonly api = { status: 400 };
 }
 
+/** How many names an error lists. */
+const NAMED = 8;
+
+/** Names for an error: the first of them, and how many more there are. */
+export const listed = (names: readonly string[]): string =>
+  `${names.slice(0, NAMED).join(', ')}${names.length > NAMED ? ` and ${names.length - NAMED} more` : ''}`;
+
 /** Called while bytes of a model arrive; `total` is unknown at first for some sources. */
 export type Progress = (event: { file: string; received: number; total?: number }) => void;
