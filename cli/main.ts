@@ -150,9 +150,13 @@ command(
     'auto',
   )
   .option('--served-model-name <name>', 'name in the API')
+  .option('--chat-template <file>', 'a Jinja template, or a file with one, instead of the model’s')
+  .option('--default-max-tokens <n>', 'most tokens of an answer whose request names no number')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')
   .option('--max-body <size>', 'largest request body', '8MiB')
   .option('--request-timeout <s>', 'seconds a request may take, waiting included', '3600')
+  .option('--stream-stall-timeout <s>', 'seconds after which a client that takes nothing of its stream is let go', '60')
+  .option('--allowed-origins <list>', 'whose pages may call the API from a browser: http://localhost:5173,… or *')
   .option('--shutdown-timeout <s>', 'seconds for running requests at the end', '30')
   .option('--log-level <level>', 'pino’s level')
   .action((options) => main(async () => (await import('./commands/serve.ts')).serve(options)));

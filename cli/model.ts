@@ -10,12 +10,16 @@ import { parseBytes, parseRatio, whole } from './flags.ts';
 import { note, progressLine } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
 
-/** `context`: tokens that will be served at most, where a flag says so. */
-export async function openModel(source: string, context?: number): Promise<LoadedModel> {
+/** `context`: tokens that will be served at most, where a flag says so; `chatTemplate`: instead of the model's. */
+export async function openModel(source: string, context?: number, chatTemplate?: string): Promise<LoadedModel> {
   const line = progressLine(`fetching ${source}`);
   let model: LoadedModel;
   try {
-    model = await loadModel(source, { context, progress: ({ received, total }) => line.at(received, total) });
+    model = await loadModel(source, {
+      context,
+      chatTemplate,
+      progress: ({ received, total }) => line.at(received, total),
+    });
   } finally {
     line.end();
   }

@@ -1,5 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { samplingText } from '../../runtime/model/generation.ts';
+import { compileTemplate } from '../../runtime/model/template.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { parseBytes, whole } from '../flags.ts';
 import { type EngineFlags, openEngine, openModel } from '../model.ts';
@@ -20,6 +22,10 @@ interface ServeFlags extends EngineFlags {
   requestTimeout: string;
   logLevel?: string;
   generationConfig: string;
+  allowedOrigins?: string;
+  streamStallTimeout: string;
+  defaultMaxTokens?: string;
+  chatTemplate?: string;
 }
 
 function seconds(flag: string, text: string): number {
@@ -39,6 +45,30 @@ function sampledAs(use: string, model: LoadedModel): LoadedModel {
   return model;
 }
 
+/** http://localhost:5173,https://chat.example, or JSON's list of them, as vLLM has it. */
+function originsOf(text: string | undefined): string[] {
+  const origins = (text ?? '').replace(/^\[(.*)\]$/, '$1').split(',');
+  const names = origins.map((each) => each.trim().replace(/^(["'])(.*)\1$/, '$2')).filter(Boolean);
+  for (const name of names)
+    if (name !== '*' && !(URL.canParse(name) && new URL(name).origin === name))
+      throw new UserError(`--allowed-origins ${name}: write origins such as http://localhost:5173, or *.`);
+  return names;
+}
+
+/** A file with a chat template, or the template itself. */
+function templateOf(text: string | undefined): string | undefined {
+  if (text === undefined) return undefined;
+  if (!existsSync(text) && !/\{[{%]/.test(text))
+    throw new UserError(`--chat-template ${text}: there is no such file, and it is no template.`);
+  const template = existsSync(text) ? readFileSync(text, 'utf8') : text;
+  try {
+    compileTemplate(template);
+  } catch (error) {
+    throw new UserError(`--chat-template: it cannot be read: ${(error as Error).message}`);
+  }
+  return template;
+}
+
 export async function serve(flags: ServeFlags): Promise<void> {
   const port = Number(flags.port);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
@@ -48,6 +78,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     bodyLimit: parseBytes('max-body', flags.maxBody),
     timeLimit: seconds('request-timeout', flags.requestTimeout),
     shutdownTimeout: seconds('shutdown-timeout', flags.shutdownTimeout),
+    streamStallTimeout: seconds('stream-stall-timeout', flags.streamStallTimeout),
+    defaultMaxTokens: whole('default-max-tokens', flags.defaultMaxTokens),
+    allowedOrigins: originsOf(flags.allowedOrigins),
   };
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
   const policies = [];
@@ -60,7 +93,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   setFlagsFromString('--semi-space-growth-factor=1');
   const model = sampledAs(
     flags.generationConfig,
-    await openModel(flags.model, whole('max-model-len', flags.maxModelLen)),
+    await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate)),
   );
   const opening = openEngine(model, policies, flags);
   opening.catch(() => {}); // reported below

@@ -86,13 +86,16 @@ export class Engine implements EngineApi {
     this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
     this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, stride, headWindows.length * stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
-    const usePrefix = options.prefixCache !== false;
-    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, usePrefix);
+    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching);
     this.batch = new Batch(buffers, spec.layers, maxSeqs, () => model.tokenizer.classes);
   }
 
   get model() {
     return this.options.model;
+  }
+
+  get prefixCaching() {
+    return this.options.prefixCache !== false;
   }
 
   get broken() {
@@ -287,15 +290,17 @@ export class Engine implements EngineApi {
   private end(sequence: Sequence, reason: FinishReason, more: Partial<Finished> = {}): void {
     const cacheBytes = sequence.slot < 0 ? 0 : this.tables.pages(sequence) * this.pageBytes;
     this.scheduler.remove(sequence);
+    const now = performance.now();
     const finished: Finished = {
       reason,
       promptTokens: sequence.prompt,
       generatedTokens: sequence.generated,
       cachedTokens: sequence.cachedTokens,
+      queueSeconds: ((sequence.admittedAt ?? now) - sequence.submittedAt) / 1000,
       preemptions: sequence.preemptions,
       compactions: sequence.compactions,
       firstTokenSeconds: sequence.firstTokenAt && (sequence.firstTokenAt - sequence.submittedAt) / 1000,
-      totalSeconds: (performance.now() - sequence.submittedAt) / 1000,
+      totalSeconds: (now - sequence.submittedAt) / 1000,
       peakCacheBytes: sequence.peakPages * this.pageBytes,
       cacheBytes,
       ...more,

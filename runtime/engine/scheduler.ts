@@ -153,6 +153,8 @@ export class Scheduler {
 
   private admit(sequence: Sequence): void {
     sequence.slot = this.slots.pop()!;
+    sequence.admittedAt ??= performance.now();
+    sequence.out.admit();
     this.insert(this.running, sequence);
     if (!this.usePrefix || !sequence.rules.plan.shareable) return;
     // the last token is always computed, and so are the prompt's observed queries

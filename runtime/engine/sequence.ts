@@ -31,6 +31,7 @@ export class Sequence {
   compactions = 0;
   cachedTokens = 0;
   peakPages = 0;
+  admittedAt?: number;
   firstTokenAt?: number;
   readonly submittedAt = performance.now();
   readonly stops: ReadonlySet<number>;

@@ -63,7 +63,11 @@ export function sizesOf(options: EngineOptions): Sizes {
   const { model, policies } = options;
   const { spec } = model;
   const heads = spec.layers * spec.kvHeads;
-  const maxModelLen = Math.min(options.maxModelLen ?? model.maxPosition, model.maxPosition);
+  if (options.maxModelLen !== undefined && options.maxModelLen > model.maxPosition)
+    throw new RequestError(
+      `--max-model-len ${options.maxModelLen} is more than the ${model.maxPosition} tokens that ${model.name} was made for.`,
+    );
+  const maxModelLen = options.maxModelLen ?? model.maxPosition;
   const maxSeqs = options.maxSeqs ?? 32;
   const kvType = KvType[storedAs(policies, options.kvType)];
   const lanes = Math.max(4, ...policies.map(({ plan }) => plan.lanes.length));

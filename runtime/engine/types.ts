@@ -95,6 +95,8 @@ export interface Finished {
   promptTokens: number;
   generatedTokens: number;
   cachedTokens: number;
+  /** seconds from submission until it first ran, or ended without */
+  queueSeconds: number;
   preemptions: number;
   compactions: number;
   /** seconds since submission */
@@ -107,6 +109,8 @@ export interface Finished {
 
 export interface Generation extends AsyncIterable<TokenEvent> {
   readonly id: number;
+  /** when it first runs, or ends without */
+  readonly admitted: Promise<void>;
   readonly finished: Promise<Finished>;
   /** Frees the pages in the next step. Safe to call twice. `reason`: how it counts as finished; default 'abort'. */
   abort(reason?: 'stop' | 'abort'): void;
@@ -136,6 +140,8 @@ export interface EngineApi {
   readonly model: LoadedModel;
   readonly policies: readonly BuiltPolicy[];
   readonly maxModelLen: number;
+  /** full pages of prompts are kept for later requests */
+  readonly prefixCaching: boolean;
   /** why it has stopped for good: a step failed, and every request fails from now on */
   readonly broken?: Error;
   /** Throws RequestError at once for a request that can never run. */

@@ -23,12 +23,16 @@ export interface LoadOptions {
   offline?: boolean;
   /** tokens that will be served at most, where that is less than the model's own context */
   context?: number;
+  /** instead of the model's own */
+  chatTemplate?: string;
 }
 
 /** Loads the header, tokenizer and template of a model; weights are mapped by the engine. Throws ModelError. */
 export async function loadModel(source: string, options: LoadOptions = {}): Promise<LoadedModel> {
   const path = await resolveModel(source, options);
-  return statSync(path).isDirectory() ? loadFolder(source, path, options) : loadGguf(source, path, options);
+  const { chatTemplate: template, ...rest } = options;
+  const parts = statSync(path).isDirectory() ? folderParts(source, path, rest) : ggufParts(source, path, rest);
+  return assemble(template === undefined ? parts : { ...parts, template });
 }
 
 interface Parts {
@@ -58,8 +62,9 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
     sampling: generation.sampling,
     notes: [...(model.notes ?? []), ...(pieces.notes ?? []), ...generation.notes],
     tokenizer,
-    detokenizer: () => tokenizer.detokenizer(),
+    detokenizer: (options) => tokenizer.detokenizer(options),
     hasChatTemplate: template !== undefined,
+    chatTemplate: template,
     chat(messages: readonly ChatMessage[], { addGenerationPrompt = true, variables = {} } = {}) {
       if (template === undefined) throw new ModelError(`${name} has no chat template; use /v1/completions.`);
       try {
@@ -89,7 +94,7 @@ const kinds: Readonly<Record<string, string>> = {
   vocab: 'a vocabulary',
 };
 
-function loadGguf(source: string, path: string, { context }: LoadOptions): LoadedModel {
+function ggufParts(source: string, path: string, { context }: LoadOptions): Parts {
   const gguf = readGgufModel(path);
   const kind = gguf.metadata.get('general.type') ?? 'model';
   if (kind !== 'model') throw new ModelError(`${path}: holds ${kinds[String(kind)] ?? String(kind)}, not a model.`);
@@ -98,7 +103,7 @@ function loadGguf(source: string, path: string, { context }: LoadOptions): Loade
   const named = [pieces.eos, pieces.eot, pieces.eom].filter((token) => token !== undefined);
   const eosTokens = endsOf(pieces, named);
   const template = gguf.metadata.get('tokenizer.chat_template');
-  return assemble({
+  return {
     source,
     name: nameOf(path),
     model,
@@ -106,7 +111,7 @@ function loadGguf(source: string, path: string, { context }: LoadOptions): Loade
     template: typeof template === 'string' ? template : undefined,
     eos: eosTokens[0],
     generation: ggufGeneration(gguf.metadata, gguf.file),
-  });
+  };
 }
 
 /** In newer models a file of its own, in older ones in tokenizer_config.json, alone or in a list of named ones. */
@@ -118,7 +123,7 @@ function chatTemplate(folder: string, config: Record<string, unknown>): string |
   return typeof template === 'string' ? template : undefined;
 }
 
-function loadFolder(source: string, folder: string, { context }: LoadOptions): LoadedModel {
+function folderParts(source: string, folder: string, { context }: LoadOptions): Parts {
   const configFile = join(folder, 'config.json');
   if (!existsSync(configFile)) throw new ModelError(`${folder}: has no config.json${insteadOf(folder)}.`);
   const config = readJson(configFile, true);
@@ -133,7 +138,7 @@ function loadFolder(source: string, folder: string, { context }: LoadOptions): L
     ...(eos === undefined ? [] : [eos]),
   ];
   const pieces = { ...stored, eosTokens: endsOf(stored, named) };
-  return assemble({
+  return {
     source,
     name: basename(folder),
     model,
@@ -141,5 +146,5 @@ function loadFolder(source: string, folder: string, { context }: LoadOptions): L
     template: chatTemplate(folder, stored.config),
     eos: eos ?? pieces.eosTokens[0],
     generation: generationOf(generation, own ? generationFile : configFile),
-  });
+  };
 }

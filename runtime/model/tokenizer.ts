@@ -1,7 +1,7 @@
 /** A tokenizer: how text is encoded, the bytes of each token and its class. */
 import { TokenClass } from '../contract/records.ts';
 import { byteOfCharacter } from './alphabet.ts';
-import type { Detokenizer, Tokenizer } from './types.ts';
+import type { Detokenizer, LoadedModel, Tokenizer } from './types.ts';
 
 /** What a token is, as files say it. */
 export const TokenKind = { text: 0, special: 1, userDefined: 2, byte: 3, unused: 4 } as const;
@@ -50,11 +50,16 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => {
   return out;
 };
 
-export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenizer(): Detokenizer } {
+type TextTokenizer = Tokenizer & Pick<LoadedModel, 'detokenizer'>;
+
+export function makeTokenizer(source: TokenizerSource): TextTokenizer {
   const bytes = (token: number): Uint8Array =>
     token >= 0 && token < source.tokens.length
       ? bytesOf(source.tokens[token], source.kinds[token], source.style)
       : new Uint8Array(0);
+  /** a special token as its file writes it */
+  const written = (token: number): Uint8Array =>
+    source.kinds[token] === TokenKind.special ? encoder.encode(source.tokens[token]) : bytes(token);
   const eos = [...source.eosTokens];
   let classes: Uint8Array | undefined;
   return {
@@ -68,11 +73,7 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
       return Int32Array.from([...bos, ...ids, ...last]);
     },
     decode(tokens, options = {}) {
-      const parts = Array.from(tokens, (token) =>
-        !options.skipSpecial && source.kinds[token] === TokenKind.special
-          ? encoder.encode(source.tokens[token])
-          : bytes(token),
-      );
+      const parts = Array.from(tokens, options.skipSpecial ? bytes : written);
       const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(concat(parts));
       return source.spacePrefix && text.startsWith(' ') ? text.slice(1) : text;
     },
@@ -80,7 +81,7 @@ export function makeTokenizer(source: TokenizerSource): Tokenizer & { detokenize
     get classes() {
       return (classes ??= classesOf(source));
     },
-    detokenizer: () => detokenizerOf(bytes),
+    detokenizer: ({ special = false } = {}) => detokenizerOf(special ? written : bytes),
   };
 }
 

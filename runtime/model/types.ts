@@ -52,10 +52,13 @@ export interface LoadedModel {
   readonly spec: ModelSpec;
   readonly maxPosition: number;
   readonly tokenizer: Tokenizer;
-  detokenizer(): Detokenizer;
+  /** `special`: special tokens are text, as they are written. */
+  detokenizer(options?: { special?: boolean }): Detokenizer;
   /** The prompt text of a conversation. Throws a ModelError when the model has no template. */
   chat(messages: readonly ChatMessage[], options?: ChatOptions): string;
   readonly hasChatTemplate: boolean;
+  /** as its file, or the user, writes it */
+  readonly chatTemplate?: string;
   /** what stands in where a request does not say how to sample */
   readonly sampling: SamplingDefaults;
   /** what a user should know of the file: what it states and nothing here knows */

@@ -2,6 +2,8 @@
 import type { ServerResponse } from 'node:http';
 import type { EngineApi, GenerateRequest, Generation } from '../engine/types.ts';
 import { ApiError, shuttingDown } from './errors.ts';
+import type { Pace } from './pace.ts';
+import type { StreamPace } from './sse.ts';
 
 export interface Service {
   readonly engine: EngineApi;
@@ -10,6 +12,10 @@ export interface Service {
   readonly maxQueue: number;
   /** seconds a request may take until its last byte */
   readonly timeLimit: number;
+  /** most tokens of an answer whose request names no number */
+  readonly defaultMaxTokens?: number;
+  readonly streams: StreamPace;
+  readonly pace: Pace;
   readonly active: Set<ActiveRequest>;
   draining: boolean;
 }
@@ -31,14 +37,16 @@ export class ActiveRequest {
   ) {
     if (service.draining) throw shuttingDown();
     const { running, waiting } = service.engine.stats();
+    const now = performance.now();
+    if (running + waiting === 0) service.pace.begin(now);
     const busy = [...service.active].reduce((sum, active) => sum + active.pending, running + waiting);
     if (busy + pending > service.maxQueue)
       throw new ApiError(
         429,
-        `${busy} sequences run or wait and this request has ${pending}; the limit is ${service.maxQueue}. Try again soon.`,
+        `${busy} sequences run or wait and this request has ${pending}; the limit is ${service.maxQueue}. Try again later.`,
         null,
         'queue_full',
-        { 'retry-after': '1' },
+        { 'retry-after': String(service.pace.wait(waiting + pending, now)) },
       );
     service.active.add(this);
     const timer = setTimeout(() => {
@@ -61,7 +69,18 @@ export class ActiveRequest {
     if (this.gone) throw new ApiError(499, 'The client has closed the connection.');
     const generation = this.service.engine.submit(request);
     this.generations.push(generation);
+    generation.finished.then(() => this.service.pace.ended(performance.now()));
     return generation;
+  }
+
+  /** Resolves when something of this request runs or has ended, and after `seconds` in any case; throws when its time is up. */
+  async begun(seconds: number): Promise<void> {
+    if (this.generations.length === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, seconds * 1000)));
+    await Promise.race([patience, ...this.generations.map((generation) => generation.admitted)]);
+    clearTimeout(timer);
+    if (this.failure) throw this.failure;
   }
 
   abort(): void {

@@ -2,9 +2,9 @@
 import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
 import type { ActiveRequest, Service } from './active-request.ts';
-import { Choice, type Piece, interleave, usageOf } from './choice.ts';
+import { type Answered, Choice, type Piece, emptyChoice, interleave, usageOf } from './choice.ts';
 import { requestError, toApiError } from './errors.ts';
-import { generateRequest, stopStrings } from './sampling.ts';
+import { generateRequest, writingOf } from './sampling.ts';
 import type { CommonRequest } from './schemas.ts';
 import { EventStream } from './sse.ts';
 
@@ -14,13 +14,15 @@ export interface Shape {
   readonly object: string;
   readonly chunkObject: string;
   /** a choice of a whole answer */
-  whole(index: number, text: string, events: TokenEvent[]): object;
+  whole(index: number, text: string, events: TokenEvent[]): object | Promise<object>;
   /** a choice of a streamed event; no piece: the end */
   delta(index: number, piece: Piece | undefined): object;
   /** the first event of a choice, if it needs one */
   opening?(index: number): object;
-  /** what stands before the generated text (echo) */
-  prefix?(index: number): Piece;
+  /** the event of a choice that holds the prompt (echo) */
+  prefix?(index: number): Promise<object>;
+  /** what a whole answer says of the request */
+  more?(): Promise<object>;
 }
 
 /** What both endpoints ask for. */
@@ -30,33 +32,47 @@ export interface Asked {
   maxTokens?: number;
   /** alternatives per token; undefined: no log-probabilities */
   logprobs?: number;
+  /** choices generated of each prompt, of which the likeliest n are answered; default n */
+  bestOf?: number;
 }
 
-const ending = ({ reason, stopReason }: Choice) => ({ finish_reason: reason, stop_reason: stopReason });
+/** Seconds in the queue after which a stream begins all the same. */
+const PATIENCE = 3;
 
-/** Starts n choices of every prompt, or none. */
-function start(service: Service, active: ActiveRequest, { body, prompts, maxTokens, logprobs }: Asked): Choice[] {
+const ending = ({ reason, stopReason }: Answered) => ({ finish_reason: reason, stop_reason: stopReason });
+
+/** Starts all choices of every prompt, or none. */
+function start(service: Service, active: ActiveRequest, { body, prompts, maxTokens, ...asked }: Asked): Answered[] {
   const { engine } = service;
-  const [stops, includeStop] = [stopStrings(body), body.include_stop_str_in_output ?? false];
-  const choices: Choice[] = [];
+  const n = body.n ?? 1;
+  const { bestOf = n } = asked;
+  const logprobs = asked.logprobs ?? (bestOf > n ? 0 : undefined);
+  const choices: Answered[] = [];
   try {
     for (const prompt of prompts)
-      for (let i = 0; i < (body.n ?? 1); i++)
-        choices.push(
-          new Choice(
-            active,
-            engine.model,
-            generateRequest(engine, body, prompt, maxTokens, logprobs, i),
-            stops,
-            includeStop,
-          ),
-        );
+      for (let i = 0; i < bestOf; i++) {
+        if (maxTokens === 0) choices.push(emptyChoice(prompt.length));
+        else {
+          const request = generateRequest(service, body, prompt, maxTokens, logprobs, i);
+          choices.push(new Choice(active, engine.model, request, writingOf(body)));
+        }
+      }
   } catch (error) {
     active.abort(); // the choices before the one that was refused
     throw requestError(error, body);
   }
   active.pending = 0;
   return choices;
+}
+
+/** Of each prompt the n likeliest choices, by their indices. */
+function best(choices: readonly Answered[], prompts: number, n: number): number[] {
+  const each = choices.length / prompts;
+  const likelihood = (index: number) => choices[index].likelihood;
+  return Array.from({ length: prompts }, (_, prompt) => {
+    const own = Array.from({ length: each }, (_, i) => prompt * each + i);
+    return each === n ? own : own.sort((a, b) => likelihood(b) - likelihood(a)).slice(0, n);
+  }).flat();
 }
 
 export async function answer(
@@ -66,57 +82,62 @@ export async function answer(
   shape: Shape,
   reply: FastifyReply,
 ): Promise<void> {
+  const { body, prompts } = asked;
   const choices = start(service, active, asked);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
-  if (asked.body.stream) return stream(active, choices, asked, shape, head, reply);
-  const prefixes = choices.map((_, index) => shape.prefix?.(index));
-  const texts = prefixes.map((piece) => piece?.text ?? '');
-  const events = prefixes.map((piece) => [...(piece?.events ?? [])]);
+  if (body.stream) {
+    await active.begun(PATIENCE);
+    return stream(active, choices, asked, shape, head, new EventStream(reply, service.streams));
+  }
+  const texts = choices.map(() => '');
+  const events: TokenEvent[][] = choices.map(() => []);
   try {
     for await (const { index, piece } of interleave(choices)) {
       texts[index] += piece?.text ?? '';
       events[index].push(...(piece?.events ?? []));
     }
+    const list = await Promise.all(
+      best(choices, prompts.length, body.n ?? 1).map(async (from, index) => ({
+        index,
+        ...(await shape.whole(from, texts[from], events[from])),
+        ...ending(choices[from]),
+      })),
+    );
+    const more = await shape.more?.();
+    reply.send({ ...head, object: shape.object, choices: list, usage: usageOf(choices, prompts.length), ...more });
   } catch (error) {
     active.abort();
     throw error;
   }
-  const list = choices.map((choice, index) => ({
-    index,
-    ...shape.whole(index, texts[index], events[index]),
-    ...ending(choice),
-  }));
-  reply.send({ ...head, object: shape.object, choices: list, usage: usageOf(choices, asked.prompts.length) });
 }
 
 async function stream(
   active: ActiveRequest,
-  choices: Choice[],
+  choices: Answered[],
   { body, prompts }: Asked,
   shape: Shape,
   head: object,
-  reply: FastifyReply,
+  events: EventStream,
 ): Promise<void> {
-  const events = new EventStream(reply);
   const includeUsage = body.stream_options?.include_usage ?? false;
   const send = (list: object[], usage: object | null = null) =>
     events.send({ ...head, object: shape.chunkObject, choices: list, ...(includeUsage ? { usage } : {}) });
-  const chunk = (index: number, delta: object) => send([{ index, ...delta, ...ending(choices[index]) }]);
+  const going = { finish_reason: null, stop_reason: null };
   try {
     for (const index of choices.keys()) {
-      if (shape.opening) await chunk(index, shape.opening(index));
-      if (shape.prefix) await chunk(index, shape.delta(index, shape.prefix(index)));
+      if (shape.opening) await send([{ index, ...shape.opening(index), ...going }]);
+      if (shape.prefix) await send([{ index, ...(await shape.prefix(index)), ...going }]);
     }
     for await (const { index, piece } of interleave(choices)) {
       // The choice may have ended since this piece; only its last event says so.
-      const end = piece ? { finish_reason: null, stop_reason: null } : ending(choices[index]);
+      const end = piece ? going : ending(choices[index]);
       await send([{ index, ...shape.delta(index, piece), ...end }]);
     }
     if (includeUsage) await send([], usageOf(choices, prompts.length));
   } catch (error) {
     active.abort();
     const api = toApiError(error);
-    if (api.status >= 500) reply.log.error(error);
+    if (api.status >= 500) events.log(error);
     await events.send(api.body);
   }
   await events.end();

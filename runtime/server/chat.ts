@@ -2,34 +2,23 @@
 import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
-import type { ChatMessage } from '../model/types.ts';
-import { type Shape, answer } from './answer.ts';
+import { type Asked, type Shape, answer } from './answer.ts';
 import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { chatLogs } from './logprobs.ts';
-import type { ChatRequest, RequestMessage } from './schemas.ts';
-
-/** Content parts as text; what is not text is refused. */
-export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
-  return messages.map((message, i) => {
-    // OpenAI's newer name for the same role; templates know the older one.
-    const role = message.role === 'developer' ? 'system' : message.role;
-    const { content } = message;
-    if (!Array.isArray(content)) return { ...message, role, content: content ?? '' };
-    for (const { type, text } of content)
-      if (type !== 'text' || typeof text !== 'string')
-        throw new ApiError(
-          400,
-          `Content parts of type ${type} are not supported; only text is.`,
-          `messages[${i}].content`,
-        );
-    return { ...message, role, content: content.map((part) => part.text).join('') };
-  });
-}
+import { conversationText, readPrompt } from './prompt.ts';
+import { keptTokens } from './sampling.ts';
+import { checkScores, promptLogs, score } from './scores.ts';
+import type { ChatRequest } from './schemas.ts';
+import { refuseUnsupported } from './unsupported.ts';
 
 /** What would change the answer, and is not there yet, is refused rather than ignored. */
-function refuseUnsupported(body: ChatRequest): void {
+function refuse(body: ChatRequest): void {
+  refuseUnsupported(body, 'chat');
+  checkScores(body);
+  if (body.max_tokens === 0 && (body.max_completion_tokens ?? 0) === 0)
+    throw new ApiError(400, 'max_tokens must be at least 1.', 'max_tokens');
   if (body.tools?.length && body.tool_choice !== 'none') throw new ApiError(400, 'Tools are not supported.', 'tools');
   const format = body.response_format?.type ?? 'text';
   if (format !== 'text')
@@ -39,24 +28,29 @@ function refuseUnsupported(body: ChatRequest): void {
 }
 
 export async function chat(service: Service, encoder: Encoder, body: ChatRequest, reply: FastifyReply): Promise<void> {
-  refuseUnsupported(body);
-  const { model } = service.engine;
-  const text = model.chat(messagesOf(body.messages), {
-    addGenerationPrompt: body.add_generation_prompt ?? true,
-    variables: body.chat_template_kwargs ?? {},
-  });
+  refuse(body);
+  const { engine } = service;
+  const { model } = engine;
+  const text = conversationText(model, body);
+  const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
+  const reading = {
+    addBos: body.add_special_tokens ?? false,
+    keep: keptTokens(engine, body, maxTokens ?? service.defaultMaxTokens ?? 1),
+  };
   const active = new ActiveRequest(service, reply.raw, body.n ?? 1);
-  const prompts = [await encoder.encode(text, { special: true })];
+  const prompts = [await readPrompt(encoder, model.tokenizer.bos, text, reading)];
   const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;
   const logs = (events: TokenEvent[]) => (logprobs === undefined ? null : chatLogs(model, events));
+  const asked: Asked = { body, prompts, maxTokens, logprobs };
+  const scores = score(service, active, asked)?.[0];
   const shape: Shape = {
     id: `chatcmpl-${randomUUID()}`,
     object: 'chat.completion',
     chunkObject: 'chat.completion.chunk',
     whole: (_, content, events) => ({ message: { role: 'assistant', content, refusal: null }, logprobs: logs(events) }),
     delta: (_, piece) => ({ delta: piece ? { content: piece.text } : {}, logprobs: piece ? logs(piece.events) : null }),
+    more: scores && (async () => ({ prompt_logprobs: promptLogs(model, await scores(), body.prompt_logprobs!) })),
     opening: () => ({ delta: { role: 'assistant', content: '' }, logprobs: null }),
   };
-  const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
-  await answer(service, active, { body, prompts, maxTokens, logprobs }, shape, reply);
+  await answer(service, active, asked, shape, reply);
 }

@@ -11,12 +11,43 @@ export interface Piece {
   events: TokenEvent[];
 }
 
-export class Choice {
+/** How a choice's text is made of its tokens. */
+export interface Writing {
+  readonly stops: readonly string[];
+  /** what ended the text stays part of it */
+  readonly includeStop: boolean;
+  /** special tokens are text */
+  readonly special: boolean;
+}
+
+/** A choice as answers see it. */
+export interface Answered {
+  readonly finished?: Pick<Finished, 'promptTokens' | 'cachedTokens'>;
+  /** tokens generated, one that ended it included */
+  readonly tokens: number;
+  readonly reason: 'stop' | 'length' | 'abort' | null;
+  readonly stopReason: string | number | null;
+  /** mean log-probability of a token, where it was asked for */
+  readonly likelihood: number;
+  pieces(): AsyncGenerator<Piece>;
+}
+
+/** A choice of no token: its prompt alone was asked for. */
+export const emptyChoice = (promptTokens: number): Answered => ({
+  finished: { promptTokens, cachedTokens: 0 },
+  tokens: 0,
+  reason: 'length',
+  stopReason: null,
+  likelihood: 0,
+  async *pieces() {},
+});
+
+export class Choice implements Answered {
   private readonly generation: Generation;
   private readonly text: TextStream;
   finished?: Finished;
-  /** tokens generated, one that ended it included */
   tokens = 0;
+  private logprobs = 0;
   reason: 'stop' | 'length' | 'abort' | null = null;
   stopReason: string | number | null = null;
 
@@ -24,11 +55,14 @@ export class Choice {
     private readonly active: ActiveRequest,
     model: LoadedModel,
     private readonly request: GenerateRequest,
-    stops: readonly string[],
-    includeStop: boolean,
+    private readonly writing: Writing,
   ) {
     this.generation = active.submit(request);
-    this.text = new TextStream(model.detokenizer(), stops, includeStop);
+    this.text = new TextStream(model.detokenizer(writing), writing.stops, writing.includeStop);
+  }
+
+  get likelihood(): number {
+    return this.tokens ? this.logprobs / this.tokens : 0;
   }
 
   /** Text piece by piece. A stop string ends the generation; the engine frees its pages in the next step. */
@@ -39,7 +73,8 @@ export class Choice {
     let events: TokenEvent[] = [];
     for await (const event of this.generation) {
       const certain = ++this.tokens > minTokens;
-      if (certain && stopTokens.has(event.token)) break; // it ends the text, it is not part of it
+      this.logprobs += event.logprob ?? 0;
+      if (certain && stopTokens.has(event.token) && !this.writing.includeStop) break; // it ends the text, it is not part of it
       events.push(event);
       const piece = text.push(event.token, certain);
       if (text.stopped !== undefined) this.generation.abort('stop');
@@ -61,7 +96,7 @@ export class Choice {
 }
 
 /** Tokens of a request with several choices of one prompt: the prompt counts once. */
-export function usageOf(choices: readonly Choice[], prompts: number): Usage {
+export function usageOf(choices: readonly Answered[], prompts: number): Usage {
   const perPrompt = choices.length / prompts;
   const firsts = choices.filter((_, i) => i % perPrompt === 0);
   const prompt = firsts.reduce((sum, { finished }) => sum + (finished?.promptTokens ?? 0), 0);
@@ -76,7 +111,7 @@ export function usageOf(choices: readonly Choice[], prompts: number): Usage {
 }
 
 /** Runs all choices side by side; pieces arrive in the order in which they come. */
-export async function* interleave(choices: readonly Choice[]): AsyncGenerator<{ index: number; piece?: Piece }> {
+export async function* interleave(choices: readonly Answered[]): AsyncGenerator<{ index: number; piece?: Piece }> {
   const sources = choices.map((choice) => choice.pieces());
   const next = (index: number) => {
     const coming = sources[index].next().then((result) => ({ index, result }));

@@ -1,14 +1,34 @@
 /** POST /v1/completions */
 import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
-import type { TokenEvent } from '../engine/types.ts';
-import { type Shape, answer } from './answer.ts';
+import { type Asked, type Shape, answer } from './answer.ts';
 import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
-import { ApiError, requestError } from './errors.ts';
-import { CompletionLogs, scorePrompt } from './logprobs.ts';
-import { generateRequest } from './sampling.ts';
+import { ApiError } from './errors.ts';
+import { type CompletionLog, CompletionLogs, joinLogs } from './logprobs.ts';
+import { readPrompt } from './prompt.ts';
+import { keptTokens } from './sampling.ts';
+import { checkScores, promptLogs, score } from './scores.ts';
 import { type CompletionRequest, MAX_SEQUENCES } from './schemas.ts';
+import { refuseUnsupported } from './unsupported.ts';
+
+/** Tokens of an answer whose request names no number: OpenAI's. */
+const MAX_TOKENS = 16;
+
+function checkChoices(body: CompletionRequest, prompts: number): number {
+  const n = body.n ?? 1;
+  const bestOf = body.best_of ?? n;
+  if (bestOf < n) throw new ApiError(400, `best_of ${bestOf} is less than n ${n}.`, 'best_of');
+  if (bestOf > n && body.stream)
+    throw new ApiError(400, 'best_of larger than n is known at the end; it cannot be streamed.', 'best_of');
+  if (prompts * bestOf > MAX_SEQUENCES)
+    throw new ApiError(
+      400,
+      `${prompts} prompts × n ${bestOf} are more than ${MAX_SEQUENCES} sequences.`,
+      bestOf > n ? 'best_of' : 'n',
+    );
+  return bestOf;
+}
 
 export async function complete(
   service: Service,
@@ -16,53 +36,55 @@ export async function complete(
   body: CompletionRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  if (body.suffix) throw new ApiError(400, 'suffix is not supported.', 'suffix');
-  const n = body.n ?? 1;
-  if (body.best_of && body.best_of > n) throw new ApiError(400, 'best_of larger than n is not supported.', 'best_of');
+  refuseUnsupported(body, 'completion');
   const list = (Array.isArray(body.prompt) && typeof body.prompt[0] !== 'number' ? body.prompt : [body.prompt]) as (
     | string
     | number[]
   )[];
-  if (list.length * n > MAX_SEQUENCES)
-    throw new ApiError(400, `${list.length} prompts × n ${n} are more than ${MAX_SEQUENCES} sequences.`, 'n');
+  const bestOf = checkChoices(body, list.length);
+  checkScores(body);
+  if (body.max_tokens === 0 && !body.echo && (body.prompt_logprobs ?? undefined) === undefined)
+    throw new ApiError(400, 'max_tokens 0 needs echo or prompt_logprobs.', 'max_tokens');
   const { engine } = service;
-  const active = new ActiveRequest(service, reply.raw, list.length * n);
-  const prompts = await Promise.all(
-    list.map(async (prompt) =>
-      typeof prompt === 'string' ? encoder.encode(prompt, { addBos: true, special: true }) : Int32Array.from(prompt),
-    ),
+  const { model } = engine;
+  const maxTokens = body.max_tokens ?? service.defaultMaxTokens ?? MAX_TOKENS;
+  const reading = { addBos: body.add_special_tokens ?? true, keep: keptTokens(engine, body, maxTokens) };
+  const active = new ActiveRequest(service, reply.raw, list.length * bestOf);
+  const prompts = await Promise.all(list.map((prompt) => readPrompt(encoder, model.tokenizer.bos, prompt, reading)));
+  const logprobs = body.logprobs ?? undefined;
+  const asked: Asked = { body, prompts, maxTokens, logprobs, bestOf };
+  const scores = score(service, active, asked, body.echo ? logprobs : undefined);
+  const logs = Array.from(
+    { length: list.length * bestOf },
+    () => new CompletionLogs(model, body.skip_special_tokens === false),
   );
-  const asked = { body, prompts, maxTokens: body.max_tokens ?? 16, logprobs: body.logprobs ?? undefined };
-  let scores: TokenEvent[][] | undefined;
-  if (body.echo && asked.logprobs !== undefined) {
-    try {
-      scores = await Promise.all(
-        prompts.map((prompt) =>
-          scorePrompt(active, generateRequest(engine, body, prompt, asked.maxTokens, asked.logprobs, 0)),
-        ),
-      );
-    } catch (error) {
-      active.abort();
-      throw requestError(error, body);
-    }
-  }
-  const logs = Array.from({ length: list.length * n }, () => new CompletionLogs(engine.model));
-  const logsOf = (index: number, events: TokenEvent[]) =>
-    asked.logprobs === undefined ? null : logs[index].of(events);
-  const echo = (index: number) => {
-    const at = Math.floor(index / n);
-    const prompt = list[at];
-    return {
-      text: typeof prompt === 'string' ? prompt : engine.model.tokenizer.decode(prompts[at]),
-      events: scores?.[at] ?? [],
-    };
+  /** The prompt of a choice as text, and its log-probabilities where they are asked for. */
+  const echo = async (index: number): Promise<{ text: string; logprobs: CompletionLog | null }> => {
+    const at = Math.floor(index / bestOf);
+    const whole = typeof list[at] === 'string' && reading.keep === undefined;
+    const text = whole ? (list[at] as string) : model.tokenizer.decode(prompts[at]);
+    const events = logprobs === undefined ? undefined : await scores?.[at]();
+    return { text, logprobs: events ? logs[index].prompt(events, text, logprobs!) : null };
   };
+  const wanted = body.prompt_logprobs ?? undefined;
   const shape: Shape = {
     id: `cmpl-${randomUUID()}`,
     object: 'text_completion',
     chunkObject: 'text_completion',
-    whole: (index, text, events) => ({ text, logprobs: logsOf(index, events) }),
-    delta: (index, piece) => ({ text: piece?.text ?? '', logprobs: piece ? logsOf(index, piece.events) : null }),
+    whole: async (index, text, events) => {
+      const before = body.echo ? await echo(index) : undefined;
+      const own = logprobs === undefined ? null : logs[index].of(events);
+      const scored = wanted === undefined ? undefined : await scores![Math.floor(index / bestOf)]();
+      return {
+        text: (before?.text ?? '') + text,
+        logprobs: before?.logprobs && own ? joinLogs(before.logprobs, own) : own,
+        ...(scored ? { prompt_logprobs: promptLogs(model, scored, wanted!) } : {}),
+      };
+    },
+    delta: (index, piece) => ({
+      text: piece?.text ?? '',
+      logprobs: piece && logprobs !== undefined ? logs[index].of(piece.events) : null,
+    }),
     prefix: body.echo ? echo : undefined,
   };
   await answer(service, active, asked, shape, reply);

@@ -1,12 +1,15 @@
 /** Prometheus metrics under vLLM's names, and skv's own per policy. */
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 import type { EngineApi, EngineStats } from '../engine/types.ts';
+import { PAGE } from '../contract/records.ts';
+import type { Service } from './active-request.ts';
 
 /** Upper bounds of latencies, in seconds. */
 const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10, 20, 40, 80];
 
-export function metricsOf(engine: EngineApi, modelName: string): Registry {
+export function metricsOf({ engine, modelName }: Service): Registry {
   const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
   registry.setDefaultLabels({ model_name: modelName });
   followEngine(registry, engine);
   followPolicies(registry, engine);
@@ -61,6 +64,22 @@ function followEngine(registry: Registry, engine: EngineApi): void {
     return (pagesUsed - pagesCached) * pageBytes;
   });
   gauge('skv:kv_cache_bytes_total', 'Bytes of the KV pool', () => stats().pagesTotal * stats().pageBytes);
+  const { layers, kvHeads } = engine.model.spec;
+  const { pagesTotal } = stats();
+  new Gauge({
+    name: 'vllm:cache_config_info',
+    help: 'The KV cache: slots of a block, and blocks as vLLM counts them, of all layers and heads',
+    labelNames: ['block_size', 'num_gpu_blocks', 'num_cpu_blocks', 'enable_prefix_caching'],
+    registers: [registry],
+  }).set(
+    {
+      block_size: PAGE,
+      num_gpu_blocks: Math.floor(pagesTotal / (layers * kvHeads)),
+      num_cpu_blocks: 0,
+      enable_prefix_caching: String(engine.prefixCaching),
+    },
+    1,
+  );
 }
 
 /** What it counts for each policy. */
@@ -98,6 +117,12 @@ function measureRequests(registry: Registry, engine: EngineApi): void {
     buckets: seconds,
     registers,
   });
+  const queue = new Histogram({
+    name: 'vllm:request_queue_time_seconds',
+    help: 'Time in the queue',
+    buckets: seconds,
+    registers,
+  });
   const itl = new Histogram({
     name: 'vllm:inter_token_latency_seconds',
     help: 'Time between the tokens of a request (its mean, once for each)',
@@ -126,6 +151,7 @@ function measureRequests(registry: Registry, engine: EngineApi): void {
   engine.onFinish = (finished) => {
     success.inc({ finished_reason: finished.reason });
     e2e.observe(finished.totalSeconds);
+    queue.observe(finished.queueSeconds);
     if (finished.firstTokenSeconds === undefined) return;
     ttft.observe(finished.firstTokenSeconds);
     const gaps = finished.generatedTokens - 1;

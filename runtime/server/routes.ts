@@ -8,12 +8,12 @@ import type {
 import type { RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Service } from './active-request.ts';
-import { chat, messagesOf } from './chat.ts';
+import { chat } from './chat.ts';
 import { complete } from './completions.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { tokenText } from './logprobs.ts';
-import { metricsOf } from './metrics.ts';
+import { conversationText } from './prompt.ts';
 import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest } from './schemas.ts';
 
 export type App = FastifyInstance<
@@ -23,20 +23,6 @@ export type App = FastifyInstance<
   FastifyBaseLogger,
   ZodTypeProvider
 >;
-
-/** Health, version, metrics and the description of the API itself. */
-export function addStatusRoutes(app: App, service: Service, version: string): void {
-  const { engine } = service;
-  const metrics = metricsOf(engine, service.modelName);
-  app.get('/health', async (_, reply) => {
-    const { broken } = engine;
-    const status = broken ? 'broken' : service.draining ? 'draining' : 'ok';
-    return reply.status(status === 'ok' ? 200 : 503).send({ status, reason: broken?.message });
-  });
-  app.get('/version', async () => ({ version }));
-  app.get('/metrics', async (_, reply) => reply.type(metrics.contentType).send(await metrics.metrics()));
-  app.get('/openapi.json', async () => app.swagger());
-}
 
 /** Throws a 404 for a model that is not this server's. */
 function checkModel({ engine, modelName }: Service, asked: string | null | undefined): void {
@@ -60,9 +46,12 @@ export function addModelRoutes(app: App, service: Service): void {
     max_model_len: engine.maxModelLen,
     sparse_kv: engine.policies.map(({ plan }) => ({ policy: plan.name, params: plan.params })),
   });
-  app.get('/v1/models', async () => ({ object: 'list', data: [model()] }));
+  const list = () => ({ object: 'list', data: [model()] });
+  app.get('/v1/models', async () => list());
   app.get('/v1/models/*', async ({ params }) => {
-    checkModel(service, (params as { '*': string })['*']);
+    const name = (params as { '*': string })['*'];
+    if (!name) return list();
+    checkModel(service, name);
     return model();
   });
 }
@@ -87,10 +76,8 @@ export function addTokenRoutes(app: App, service: Service, encoder: Encoder): vo
     checkModel(service, body.model);
     if ((body.prompt ?? body.messages ?? undefined) === undefined)
       throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
-    const addGenerationPrompt = body.add_generation_prompt ?? true;
-    const variables = body.chat_template_kwargs ?? {};
-    const text = body.prompt ?? model.chat(messagesOf(body.messages!), { addGenerationPrompt, variables });
-    const addBos = typeof body.prompt === 'string' && (body.add_special_tokens ?? true);
+    const text = body.prompt ?? conversationText(model, { ...body, messages: body.messages! });
+    const addBos = body.add_special_tokens ?? typeof body.prompt === 'string';
     const tokens = [...(await encoder.encode(text, { addBos, special: true }))];
     const strings = body.return_token_strs ? { token_strs: tokens.map((token) => tokenText(model, token)) } : {};
     return { tokens, count: tokens.length, max_model_len: maxModelLen, ...strings };

@@ -2,6 +2,8 @@
 import type { EngineApi, GenerateRequest } from '../engine/types.ts';
 import { isBounded } from '../engine/rules.ts';
 import { PAGE } from '../contract/records.ts';
+import type { Service } from './active-request.ts';
+import type { Writing } from './choice.ts';
 import { ApiError } from './errors.ts';
 import type { CommonRequest } from './schemas.ts';
 
@@ -50,18 +52,28 @@ function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number>
   return bias;
 }
 
-/** Tokens to generate when the client does not say: what the context leaves, and the pool where the policy has no bound. */
-function room(engine: EngineApi, policy: string | undefined, prompt: number): number {
+/**
+ * Tokens to generate: what the client asks for, as far as the context has room. One that asks for no number gets all of it,
+ * or what the pool holds where the policy has no bound. Positions of the cache's own have no end.
+ */
+function maxTokensOf(engine: EngineApi, policy: string | undefined, prompt: number, asked: number | undefined): number {
   const { plan } = engine.policies.find((each) => each.plan.name === policy) ?? engine.policies[0];
+  const bounded = isBounded(plan);
+  if (bounded && plan.positions === 'cache') return asked ?? engine.maxModelLen;
+  const context = Math.max(1, engine.maxModelLen - prompt);
+  if (asked !== undefined) return Math.min(asked, context);
   const { layers, kvHeads } = engine.model.spec;
   const pool = (Math.floor(engine.stats().pagesTotal / (layers * kvHeads)) - 1) * PAGE;
-  const most = isBounded(plan) ? engine.maxModelLen : Math.min(engine.maxModelLen, pool);
-  return Math.max(1, most - prompt);
+  return bounded ? context : Math.max(1, Math.min(context, pool - prompt));
 }
+
+/** A seed of this request; -1 asks for a new draw, as at vLLM and llama.cpp. */
+const seedOf = ({ seed }: CommonRequest): number =>
+  seed === undefined || seed === null || seed === -1 ? Math.floor(Math.random() * 2 ** 48) : seed;
 
 /** One generation. `logprobs`: alternatives per token, undefined for none; `choice` varies the seed of n > 1. */
 export function generateRequest(
-  engine: EngineApi,
+  { engine, defaultMaxTokens }: Pick<Service, 'engine' | 'defaultMaxTokens'>,
   body: CommonRequest,
   prompt: Int32Array,
   maxTokens: number | undefined,
@@ -69,12 +81,15 @@ export function generateRequest(
   choice: number,
 ): GenerateRequest {
   const { tokenizer, sampling: own } = engine.model;
+  const { min_tokens: minTokens } = body;
+  if (minTokens && maxTokens !== undefined && minTokens > maxTokens)
+    throw new ApiError(400, `min_tokens ${minTokens} is more than max_tokens ${maxTokens}.`, 'min_tokens');
   const stopTokens = [...(body.ignore_eos ? [] : tokenizer.eos), ...(body.stop_token_ids ?? [])];
   const chosen = policyOf(body);
   return {
     prompt,
-    maxTokens: maxTokens ?? room(engine, chosen.policy, prompt.length),
-    minTokens: body.min_tokens ?? 0,
+    maxTokens: maxTokensOf(engine, chosen.policy, prompt.length, maxTokens ?? defaultMaxTokens),
+    minTokens: minTokens ?? 0,
     stopTokens,
     priority: body.priority ?? 0,
     sampling: {
@@ -86,12 +101,22 @@ export function generateRequest(
       frequencyPenalty: body.frequency_penalty ?? 0,
       repetitionPenalty: body.repetition_penalty ?? own.repetitionPenalty ?? 1,
       logitBias: biasOf(body, tokenizer.vocab),
-      seed: (body.seed ?? Math.floor(Math.random() * 2 ** 48)) + choice,
+      seed: seedOf(body) + choice,
       logprobs,
     },
     ...chosen,
   };
 }
 
-export const stopStrings = (body: CommonRequest): string[] =>
-  (body.stop === null || body.stop === undefined ? [] : [body.stop].flat()).filter((text) => text !== '');
+export const writingOf = (body: CommonRequest): Writing => ({
+  stops: (body.stop === null || body.stop === undefined ? [] : [body.stop].flat()).filter((text) => text !== ''),
+  includeStop: body.include_stop_str_in_output ?? false,
+  special: body.skip_special_tokens === false,
+});
+
+/** Tokens of its end that truncate_prompt_tokens keeps of a prompt; -1: what the context has room for. */
+export function keptTokens({ maxModelLen }: EngineApi, body: CommonRequest, maxTokens: number): number | undefined {
+  const { truncate_prompt_tokens: keep } = body;
+  if (keep === 0) throw new ApiError(400, 'truncate_prompt_tokens keeps at least 1 token.', 'truncate_prompt_tokens');
+  return keep === -1 ? Math.max(1, maxModelLen - maxTokens) : (keep ?? undefined);
+}

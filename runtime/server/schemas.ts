@@ -50,9 +50,18 @@ const sampling = {
     .nullish(),
   stop_token_ids: z.array(token).max(64).nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
+  skip_special_tokens: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),
   min_tokens: z.number().int().min(0).nullish(),
-  max_tokens: count(1 << 24).nullish(),
+  max_tokens: z
+    .number()
+    .int()
+    .min(0)
+    .max(1 << 24)
+    .nullish(),
+  prompt_logprobs: z.number().int().min(0).max(20).nullish(),
+  truncate_prompt_tokens: z.number().int().min(-1).nullish(),
+  add_special_tokens: z.boolean().nullish(),
   priority: z.number().int().nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).loose().nullish(),
@@ -100,7 +109,6 @@ export const completionRequest = z
     logprobs: z.number().int().min(0).max(20).nullish(),
     echo: z.boolean().nullish(),
     best_of: count(128).nullish(),
-    suffix: z.string().nullish(),
   })
   .loose();
 
@@ -130,6 +138,7 @@ export const chatRequest = z
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
     add_generation_prompt: z.boolean().nullish(),
+    continue_final_message: z.boolean().nullish(),
     chat_template_kwargs: templateVariables,
     tools: z.array(z.unknown()).nullish(),
     tool_choice: z.unknown().optional(),
@@ -144,6 +153,7 @@ export const tokenizeRequest = z
     messages: z.array(message).min(1).nullish(),
     add_special_tokens: z.boolean().nullish(),
     add_generation_prompt: z.boolean().nullish(),
+    continue_final_message: z.boolean().nullish(),
     chat_template_kwargs: templateVariables,
     return_token_strs: z.boolean().nullish(),
   })

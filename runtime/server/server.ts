@@ -9,12 +9,17 @@ import type { EngineApi } from '../engine/types.ts';
 import type { Service } from './active-request.ts';
 import { Encoder } from './encode.ts';
 import { ApiError, toApiError } from './errors.ts';
-import { type App, addGenerationRoutes, addModelRoutes, addStatusRoutes, addTokenRoutes } from './routes.ts';
+import { Pace } from './pace.ts';
+import { admitOrigins } from './browsers.ts';
+import { type App, addGenerationRoutes, addModelRoutes, addTokenRoutes } from './routes.ts';
 import { validator } from './schemas.ts';
+import { addStatusRoutes } from './status.ts';
 
 export interface ServerOptions {
   /** clients must send it as a bearer token */
   apiKey?: string;
+  /** whose pages may call the API from a browser: scheme://host:port, or * */
+  allowedOrigins?: readonly string[];
   /** bytes of a request body */
   bodyLimit?: number;
   /** requests that may run or wait */
@@ -23,6 +28,12 @@ export interface ServerOptions {
   requestTimeout?: number;
   /** seconds a request may take until its last byte */
   timeLimit?: number;
+  /** seconds between comments of a stream that has nothing to say */
+  keepAlive?: number;
+  /** seconds after which a client that takes nothing of its stream is let go */
+  streamStallTimeout?: number;
+  /** most tokens of an answer whose request names no number; default: 16 for completions, the context's rest for chats */
+  defaultMaxTokens?: number;
   modelName?: string;
   /** pino's level; default: silent */
   logLevel?: string;
@@ -33,7 +44,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 };
 
 /** What needs no API key: monitors seldom have one. */
-const keyless = new Set(['/health', '/metrics']);
+const keyless = new Set(['/health', '/ping', '/metrics']);
 
 /** Bytes that are not HTTP. */
 function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
@@ -66,6 +77,9 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     modelName: options.modelName ?? engine.model.name,
     maxQueue: options.maxQueue ?? 1024,
     timeLimit: options.timeLimit ?? 3600,
+    defaultMaxTokens: options.defaultMaxTokens,
+    streams: { keepAlive: options.keepAlive ?? 15, stall: options.streamStallTimeout ?? 60 },
+    pace: new Pace(),
     active: new Set(),
     draining: false,
   };
@@ -74,15 +88,16 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     requestTimeout: options.requestTimeout ?? 60_000,
     logger: options.logLevel ? { level: options.logLevel } : false,
     forceCloseConnections: true,
+    routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true },
     frameworkErrors: (error, _, reply) =>
       void (reply as FastifyReply).status(error.statusCode ?? 400).send(toApiError(error).body),
     clientErrorHandler: refuseSocket,
   }).withTypeProvider<ZodTypeProvider>();
-  app.removeContentTypeParser('text/plain'); // JSON alone: a web page cannot post it to a local server unasked
   app.setValidatorCompiler(validator);
   app.setSerializerCompiler(serializerCompiler);
   await app.register(swagger, { openapi: { info: { title: 'skv', version } }, transform: jsonSchemaTransform });
   answerErrors(app);
+  admitOrigins(app, options.allowedOrigins ?? []);
   if (options.apiKey !== undefined) askForKey(app, options.apiKey);
   addStatusRoutes(app, service, version);
   addModelRoutes(app, service);
@@ -102,6 +117,13 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
   };
 }
 
+/** A request's path as routes are written. */
+const pathOf = ({ url }: { url: string }): string =>
+  url
+    .split('?')[0]
+    .replaceAll(/\/+/g, '/')
+    .replace(/(.)\/$/, '$1');
+
 /** Every failure in OpenAI's form; a path with another method says which one it has. */
 function answerErrors(app: App): void {
   const send = (reply: FastifyReply, { status, headers, body }: ApiError) =>
@@ -112,7 +134,7 @@ function answerErrors(app: App): void {
     send(reply as FastifyReply, api);
   });
   app.setNotFoundHandler((request, reply) => {
-    const [url] = request.url.split('?');
+    const url = pathOf(request);
     const allowed = (['GET', 'POST'] as const).filter((method) => app.hasRoute({ url, method })).join(', ');
     const api = allowed
       ? new ApiError(405, `${request.method} is not possible here; ${allowed} is.`, null, null, { allow: allowed })
@@ -124,10 +146,12 @@ function answerErrors(app: App): void {
 /** Digests have one length, so that comparing them tells nothing of the key. */
 function askForKey(app: App, apiKey: string): void {
   const digest = (text: string) => createHash('sha256').update(text).digest();
-  const expected = digest(`Bearer ${apiKey}`);
+  const expected = digest(apiKey);
   app.addHook('onRequest', async (request) => {
-    if (keyless.has(request.url.split('?')[0])) return;
-    if (!timingSafeEqual(digest(request.headers.authorization ?? ''), expected))
+    if (keyless.has(request.routeOptions.url ?? '')) return;
+    const { authorization = '', 'x-api-key': anthropic = '' } = request.headers;
+    const given = /^bearer +(.*)$/i.exec(authorization)?.[1] ?? String(anthropic);
+    if (!timingSafeEqual(digest(given), expected))
       throw new ApiError(401, 'Send the API key as Authorization: Bearer …', null, 'invalid_api_key');
   });
 }

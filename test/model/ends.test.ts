@@ -77,8 +77,8 @@ test('GGUF: the ends of turn and message count, and -1 is none', async () => {
 
 /** What a request that says `body` is sampled with. */
 function sampled(model: Awaited<ReturnType<typeof loadModel>>, body: Json) {
-  const engine = { model, policies: [], maxModelLen: 64 } as unknown as EngineApi;
-  return generateRequest(engine, body, Int32Array.of(1), 4, undefined, 0).sampling!;
+  const engine = { model, policies: [{ plan: { keep: { kind: 'all' } } }], maxModelLen: 64 } as unknown as EngineApi;
+  return generateRequest({ engine }, body, Int32Array.of(1), 4, undefined, 0).sampling!;
 }
 
 test('sampling as the model wants it stands in where a request says nothing', async () => {

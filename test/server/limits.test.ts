@@ -144,6 +144,7 @@ test('a failure of the engine is a 500 without its details, in a stream an error
       return {
         id: generation.id,
         finished,
+        admitted: generation.admitted,
         abort: () => generation.abort(),
         [Symbol.asyncIterator]: () => generation[Symbol.asyncIterator](),
       };

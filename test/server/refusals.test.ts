@@ -35,7 +35,6 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [TEXT, ask({ prompt: Array.from({ length: 300 }, () => 'a') }), 400, 'prompt', /256/],
   [TEXT, ask({ prompt: ['a', 'b', 'c'], n: 100 }), 400, 'n', /256/],
   [TEXT, ask({ prompt: 'x'.repeat(1100) }), 400, 'prompt', /context/],
-  [TEXT, ask({ max_tokens: 1100 }), 400, 'max_tokens', /context of 1024/],
   [TEXT, ask({ max_tokens: 0 }), 400, 'max_tokens'],
   [TEXT, ask({ max_tokens: 1.5 }), 400, 'max_tokens'],
   [TEXT, ask({ max_tokens: '5' }), 400, 'max_tokens'],
@@ -55,7 +54,7 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [TEXT, ask({ logit_bias: { 98: 1 } }), 400, 'logit_bias', /98/],
   [TEXT, ask({ logit_bias: { word: 1 } }), 400, 'logit_bias', /word/],
   [TEXT, ask({ n: 0 }), 400, 'n'],
-  [TEXT, ask({ best_of: 2 }), 400, 'best_of', /best_of/],
+  [TEXT, ask({ n: 2, best_of: 1 }), 400, 'best_of', /less than n/],
   [TEXT, ask({ suffix: 'end' }), 400, 'suffix'],
   [TEXT, ask({ logprobs: 21 }), 400, 'logprobs'],
   [TEXT, ask({ logprobs: true }), 400, 'logprobs'],
@@ -143,7 +142,6 @@ test('the wrong verb, type of body, or path', async () => {
   await refused(wrongVerb, 405, 'GET');
   await refused(await fetch(url + TEXT, { method: 'DELETE' }), 405, 'DELETE');
   await refused(await post(TEXT, 'prompt=Hi', { 'content-type': 'application/x-www-form-urlencoded' }), 415, 'form');
-  await refused(await post(TEXT, '{"prompt":"Hi"}', { 'content-type': 'text/plain' }), 415, 'text');
   await refused(await fetch(`${url}/v1/models/gpt-4`), 404, 'model');
   await refused(await fetch(`${url}/%zz`), 400, 'bad escape');
 });
@@ -175,7 +173,6 @@ const codes: [string, object, number, string | null, string][] = [
   [TEXT, ask({ prompt: [98] }), 400, 'prompt', 'invalid_value'],
   [TEXT, ask({ prompt: 'x'.repeat(1100) }), 400, 'prompt', 'context_length_exceeded'],
   [CHAT, say({ messages: [{ role: 'user', content: 'x'.repeat(1100) }] }), 400, 'messages', 'context_length_exceeded'],
-  [TEXT, ask({ max_tokens: 1100 }), 400, 'max_tokens', 'context_length_exceeded'],
   [TEXT, ask({ sparse_kv: { policy: 'context' } }), 400, 'sparse_kv.policy', 'invalid_value'],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: -1 } }), 400, 'sparse_kv.budget', 'invalid_value'],
   [TEXT, ask({ model: 'gpt-4' }), 404, 'model', 'model_not_found'],

@@ -44,7 +44,10 @@ export function textualModel(): Tiny {
       bytes: (token) => new TextEncoder().encode(textOf(token)),
       classes: new Uint8Array(CHARACTERS + 2),
     },
-    detokenizer: () => ({ push: textOf, end: () => '' }),
+    detokenizer: ({ special = false } = {}) => ({
+      push: (token) => textOf(token) || (special ? SPECIALS[token - START] : ''),
+      end: () => '',
+    }),
     hasChatTemplate: true,
     chat: (messages, { addGenerationPrompt = true } = {}) =>
       messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('') +

@@ -1,0 +1,79 @@
+/** A client's messages or text → the tokens that the model reads. */
+import type { ChatMessage, LoadedModel } from '../model/types.ts';
+import type { Encoder } from './encode.ts';
+import { ApiError } from './errors.ts';
+import type { RequestMessage } from './schemas.ts';
+
+/** Content parts as text; what is not text is refused. */
+export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
+  return messages.map((message, i) => {
+    // OpenAI's newer name for the same role; templates know the older one.
+    const role = message.role === 'developer' ? 'system' : message.role;
+    const { content } = message;
+    if (!Array.isArray(content)) return { ...message, role, content: content ?? '' };
+    for (const { type, text } of content)
+      if (type !== 'text' || typeof text !== 'string')
+        throw new ApiError(
+          400,
+          `Content parts of type ${type} are not supported; only text is.`,
+          `messages[${i}].content`,
+        );
+    return { ...message, role, content: content.map((part) => part.text).join('') };
+  });
+}
+
+/** What of a request shapes the text of a conversation. */
+export interface Conversation {
+  messages: readonly RequestMessage[];
+  add_generation_prompt?: boolean | null;
+  continue_final_message?: boolean | null;
+  chat_template_kwargs?: Record<string, unknown> | null;
+}
+
+/** Stands behind the message that goes on, to be found in what the template makes of it: private characters that no text has. */
+const HERE = '\ue000\ue001\ue002';
+
+/** The prompt text of a conversation; one whose last message goes on ends where that message ends. */
+export function conversationText(model: LoadedModel, body: Conversation): string {
+  const messages = messagesOf(body.messages);
+  const variables = body.chat_template_kwargs ?? {};
+  const goesOn = body.continue_final_message ?? false;
+  if (!goesOn) return model.chat(messages, { addGenerationPrompt: body.add_generation_prompt ?? true, variables });
+  if (body.add_generation_prompt)
+    throw new ApiError(
+      400,
+      'continue_final_message goes on with the last message and add_generation_prompt begins a new one: send one.',
+      'continue_final_message',
+    );
+  const last = messages.at(-1)!;
+  const marked = [...messages.slice(0, -1), { ...last, content: last.content + HERE }];
+  const text = model.chat(marked, { addGenerationPrompt: false, variables });
+  const end = text.lastIndexOf(HERE);
+  if (end < 0)
+    throw new ApiError(
+      400,
+      `The chat template does not write a last message of ${last.role}, so it cannot go on.`,
+      'continue_final_message',
+    );
+  return text.slice(0, end).replaceAll(HERE, '');
+}
+
+/** What of a request shapes the tokens. */
+export interface Reading {
+  add_special_tokens?: boolean | null;
+  truncate_prompt_tokens?: number | null;
+}
+
+/** `most`: tokens that truncate_prompt_tokens -1 leaves. A truncated text keeps its BOS. */
+export async function readPrompt(
+  encoder: Encoder,
+  bos: number | undefined,
+  prompt: string | readonly number[],
+  { addBos, keep }: { addBos: boolean; keep: number | undefined },
+): Promise<Int32Array> {
+  const text = typeof prompt === 'string';
+  const tokens = text ? await encoder.encode(prompt, { addBos, special: true }) : Int32Array.from(prompt);
+  if (keep === undefined || tokens.length <= keep) return tokens;
+  const first = text && addBos && tokens[0] === bos && keep > 1 ? 1 : 0;
+  return Int32Array.from([...tokens.subarray(0, first), ...tokens.subarray(tokens.length - keep + first)]);
+}
