@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0xfd20aea9u
+#define SKV_BACKEND_VERSION 0xb66ee4fau
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -428,6 +428,7 @@ typedef struct skv_sampler {
   int32_t generated0; /* the generated ones of them begin here */
   int32_t bias0;      /* [bias0, bias1) of bias_token and bias_value */
   int32_t bias1;      /* empty if equal */
+  int32_t mask;       /* which set of mask says what may be drawn; -1: every token */
   int32_t logprobs;   /* alternatives wanted, 0 … SKV_MAX_LOGPROBS; -1: none, not even the token's own */
   int32_t target;     /* >= 0: draw nothing, report this token's log-probability (teacher forcing) */
   int32_t source;     /* which of the step's tokens its logits come from */
@@ -447,16 +448,17 @@ static_assert(offsetof(skv_sampler, history1) == 44, "skv_sampler.history1");
 static_assert(offsetof(skv_sampler, generated0) == 48, "skv_sampler.generated0");
 static_assert(offsetof(skv_sampler, bias0) == 52, "skv_sampler.bias0");
 static_assert(offsetof(skv_sampler, bias1) == 56, "skv_sampler.bias1");
-static_assert(offsetof(skv_sampler, logprobs) == 60, "skv_sampler.logprobs");
-static_assert(offsetof(skv_sampler, target) == 64, "skv_sampler.target");
-static_assert(offsetof(skv_sampler, source) == 68, "skv_sampler.source");
-static_assert(sizeof(skv_sampler) == 72, "skv_sampler");
+static_assert(offsetof(skv_sampler, mask) == 60, "skv_sampler.mask");
+static_assert(offsetof(skv_sampler, logprobs) == 64, "skv_sampler.logprobs");
+static_assert(offsetof(skv_sampler, target) == 68, "skv_sampler.target");
+static_assert(offsetof(skv_sampler, source) == 72, "skv_sampler.source");
+static_assert(sizeof(skv_sampler) == 76, "skv_sampler");
 
 /* What a draw came to. */
 typedef struct skv_sampled {
   int32_t token;                  /* drawn, or the target */
-  float logprob;                  /* of token under softmax of the raw logits, natural log */
-  int32_t alternatives[20];       /* the likeliest tokens, best first */
+  float logprob;                  /* of token under softmax of the raw logits of what may be drawn, natural log */
+  int32_t alternatives[20];       /* the likeliest such tokens, best first; -1: no more */
   float alternative_logprobs[20]; /* theirs */
 } skv_sampled;
 static_assert(offsetof(skv_sampled, token) == 0, "skv_sampled.token");
@@ -493,6 +495,7 @@ typedef struct skv_buffers {
   int32_t* history;     /* tokens that penalties count */
   int32_t* bias_token;  /* tokens whose logits are moved */
   float* bias_value;    /* by this much */
+  int32_t* mask;        /* bits of the vocabulary, one set a draw that asks for it: 1 may be drawn */
   int32_t* copy;        /* page pairs (from, to), copied before the step runs */
 } skv_buffers;
 

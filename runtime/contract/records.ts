@@ -271,6 +271,7 @@ export const sampler = record('skv_sampler', 'One draw of a step: which logits, 
   { name: 'generated0', type: 'i32', doc: 'the generated ones of them begin here' },
   { name: 'bias0', type: 'i32', doc: '[bias0, bias1) of biasToken and biasValue' },
   { name: 'bias1', type: 'i32', doc: 'empty if equal' },
+  { name: 'mask', type: 'i32', doc: 'which set of mask says what may be drawn; -1: every token' },
   {
     name: 'logprobs',
     type: 'i32',
@@ -283,8 +284,8 @@ export const Sampler: WordsOf<typeof sampler> = wordsOf(sampler);
 
 export const sampled = record('skv_sampled', 'What a draw came to.', [
   { name: 'token', type: 'i32', doc: 'drawn, or the target' },
-  { name: 'logprob', type: 'f32', doc: 'of token under softmax of the raw logits, natural log' },
-  { name: 'alternatives', type: 'i32', count: MAX_LOGPROBS, doc: 'the likeliest tokens, best first' },
+  { name: 'logprob', type: 'f32', doc: 'of token under softmax of the raw logits of what may be drawn, natural log' },
+  { name: 'alternatives', type: 'i32', count: MAX_LOGPROBS, doc: 'the likeliest such tokens, best first; -1: no more' },
   { name: 'alternativeLogprobs', type: 'f32', count: MAX_LOGPROBS, doc: 'theirs' },
 ]);
 export const Sampled: WordsOf<typeof sampled> = wordsOf(sampled);
@@ -326,6 +327,12 @@ export const buffers = [
   },
   { name: 'biasToken', element: 'int32_t', count: ['c.maxSeqs', 1024], doc: 'tokens whose logits are moved' },
   { name: 'biasValue', element: 'float', count: ['c.maxSeqs', 1024], doc: 'by this much' },
+  {
+    name: 'mask',
+    element: 'int32_t',
+    count: ['c.maxSeqs', '((c.model.vocab + 31) / 32)'],
+    doc: 'bits of the vocabulary, one set a draw that asks for it: 1 may be drawn',
+  },
   {
     name: 'copy',
     element: 'int32_t',

@@ -49,12 +49,19 @@ export function checkRequest(request: GenerateRequest, offer: Offer): Admitted {
   return { index, rules, maxTokens };
 }
 
-function checkTokens({ prompt, forced = [] }: GenerateRequest, vocab: number): void {
+function checkTokens({ prompt, forced = [], allowedTokens, badWords = [] }: GenerateRequest, vocab: number): void {
   if (prompt.length === 0) throw new RequestError('The prompt is empty.', 'prompt');
-  for (const tokens of [prompt, forced])
+  if (allowedTokens?.length === 0) throw new RequestError('allowed_token_ids is empty.', 'allowed_token_ids');
+  const lists: [ArrayLike<number>, string][] = [
+    [prompt, 'prompt'],
+    [forced, 'prompt'],
+    [allowedTokens ?? [], 'allowed_token_ids'],
+    ...badWords.map((word): [ArrayLike<number>, string] => [word, 'bad_words']),
+  ];
+  for (const [tokens, param] of lists)
     for (let i = 0; i < tokens.length; i++)
       if (!(tokens[i] >= 0 && tokens[i] < vocab))
-        throw new RequestError(`Token ${tokens[i]} is not in the vocabulary of ${vocab}.`, 'prompt');
+        throw new RequestError(`Token ${tokens[i]} is not in the vocabulary of ${vocab}.`, param);
 }
 
 /** Lengths against the context: logical ones, or live slots where positions are the cache's own. */

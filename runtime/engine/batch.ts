@@ -13,6 +13,7 @@ export class Batch {
   readonly draws: Draw[] = [];
   private history = 0;
   private biases = 0;
+  private masks = 0;
   /** the f32 words of draws and of what they came to */
   private readonly samplerFloats: Float32Array;
   private readonly sampledFloats: Float32Array;
@@ -32,6 +33,7 @@ export class Batch {
     this.draws.length = 0;
     this.history = 0;
     this.biases = 0;
+    this.masks = 0;
     let tokens = 0;
     rows.forEach((scheduled, r) => {
       this.row(r, scheduled, tokens);
@@ -102,7 +104,15 @@ export class Batch {
         for (const token of sequence.stops) this.bias(token, Number.NEGATIVE_INFINITY);
     }
     ints[at + Sampler.bias1] = this.biases;
+    ints[at + Sampler.mask] = target < 0 ? this.mask(sequence) : -1;
     this.draws.push({ sequence });
+  }
+
+  /** Copies what a sequence may draw; -1 where that is every token. */
+  private mask({ drawable }: Sequence): number {
+    if (!drawable) return -1;
+    this.buffers.mask.set(drawable.set, this.masks * drawable.set.length);
+    return this.masks++;
   }
 
   private bias(token: number, value: number): void {
@@ -137,7 +147,7 @@ export class Batch {
     event.alternatives = Array.from({ length: Math.min(wanted, MAX_LOGPROBS) }, (_, k) => ({
       token: ints[at + Sampled.alternatives + k],
       logprob: floats[at + Sampled.alternativeLogprobs + k],
-    }));
+    })).filter(({ token }) => token >= 0);
     return event;
   }
 }

@@ -1,10 +1,12 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
 import { checkRequest } from './admission.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
+import { drawableOf } from './drawable.ts';
 import { GenerationQueue } from './generation.ts';
 import { PrefixCache } from './prefix.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
@@ -32,6 +34,12 @@ interface PolicyStats {
   slotsSeen: number;
 }
 
+/** Milliseconds that a step waits for masks while others could go on. */
+const PATIENCE = 2;
+
+const NOTHING =
+  'No token is left to be drawn: what the grammar, allowed_token_ids, bad_words and min_tokens allow has nothing in common.';
+
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
 
@@ -48,6 +56,8 @@ export class Engine implements EngineApi {
   /** to be ended before the next step */
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
+  /** ends the wait for masks */
+  private wake?: () => void;
   private closing = false;
   /** policies whose users have been told that the window swallows the budget */
   private readonly told = new Set<string>();
@@ -136,13 +146,23 @@ export class Engine implements EngineApi {
   }
 
   submit(request: GenerateRequest): Generation {
-    if (this.failure) throw this.failure;
-    if (this.closing) throw new ShuttingDown();
-    const sequence = this.admissible(request);
+    const sequence = this.taken(request);
     this.counters[sequence.policy].requests++;
     this.scheduler.add(sequence);
     this.loop ??= this.run();
     return sequence.out;
+  }
+
+  /** A request that can run now. Throws, with its mask closed, when it cannot. */
+  private taken(request: GenerateRequest): Sequence {
+    try {
+      if (this.failure) throw this.failure;
+      if (this.closing) throw new ShuttingDown();
+      return this.admissible(request);
+    } catch (error) {
+      request.mask?.close();
+      throw error;
+    }
   }
 
   /** A request that can run. Throws RequestError. */
@@ -164,6 +184,7 @@ export class Engine implements EngineApi {
       spec.layers * spec.kvHeads,
       new GenerationQueue(id, (reason) => this.abort(sequence, reason)),
       rules.classBits ? this.model.tokenizer.classes : undefined,
+      drawableOf(request, spec.vocab),
     );
     const peak = this.scheduler.peak(sequence);
     if (peak > this.pool.pages - 1)
@@ -188,6 +209,7 @@ export class Engine implements EngineApi {
   private abort(sequence: Sequence, reason: 'stop' | 'abort'): void {
     if (!sequence.aborted) this.aborted.push(sequence);
     sequence.aborted ??= reason;
+    this.wake?.();
     this.loop ??= this.run();
   }
 
@@ -198,8 +220,10 @@ export class Engine implements EngineApi {
     try {
       for (;;) {
         for (const sequence of this.aborted.splice(0)) this.end(sequence, sequence.aborted!);
+        const late = await this.masks();
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
+          if (late || this.aborted.length > 0) continue;
           const stuck = this.scheduler.waiting[0] ?? this.scheduler.running[0];
           if (!stuck) break;
           this.end(stuck, 'error', { error: new RequestError('The KV cache is too small for this request.') });
@@ -229,6 +253,31 @@ export class Engine implements EngineApi {
     } finally {
       this.loop = undefined;
     }
+  }
+
+  /**
+   * Settles what sequences may draw next; some end by it. Masks that are not known yet get a moment: their sequences sit out
+   * the next step otherwise. Where no other sequence can go on, the first of them is waited for. True: some are late still.
+   */
+  private async masks(): Promise<boolean> {
+    const all = [...this.scheduler.running, ...this.scheduler.waiting];
+    const masked = all.filter(({ drawable }) => drawable);
+    const pending = masked.filter(({ late }) => late).map(({ drawable }) => drawable!.mask!.pending);
+    if (pending.length > 0) {
+      const aborted = new Promise<void>((resolve) => (this.wake = resolve));
+      const others = all.length > pending.length;
+      await Promise.race([aborted, ...(others ? [Promise.all(pending), sleep(PATIENCE)] : pending)]);
+    }
+    for (const sequence of masked) {
+      const drawable = sequence.drawable!;
+      if (drawable.known || drawable.late || sequence.aborted) continue;
+      const { failure, complete } = drawable.mask ?? {};
+      if (failure) this.end(sequence, 'error', { error: failure });
+      else if (complete) this.end(sequence, 'stop');
+      else if (!drawable.fill(sequence.tokens.subarray(sequence.prompt, sequence.known)))
+        this.end(sequence, 'error', { error: new RequestError(NOTHING) });
+    }
+    return masked.some(({ late }) => late);
   }
 
   private postprocess(rows: readonly Scheduled[]): void {
@@ -282,14 +331,17 @@ export class Engine implements EngineApi {
     if (!sequence.forced) sequence.push(event.token);
     const stop =
       sequence.stops.has(event.token) && sequence.generated > (sequence.request.minTokens ?? 0) && !sequence.forced;
+    const ends = stop || sequence.generated >= sequence.request.maxTokens;
+    if (!ends) sequence.drawable?.accept(event.token);
     sequence.out.push(event);
     if (stop) this.end(sequence, 'stop', { stopToken: event.token });
-    else if (sequence.generated >= sequence.request.maxTokens) this.end(sequence, 'length');
+    else if (ends) this.end(sequence, 'length');
   }
 
   private end(sequence: Sequence, reason: FinishReason, more: Partial<Finished> = {}): void {
     const cacheBytes = sequence.slot < 0 ? 0 : this.tables.pages(sequence) * this.pageBytes;
     this.scheduler.remove(sequence);
+    sequence.request.mask?.close();
     const now = performance.now();
     const finished: Finished = {
       reason,

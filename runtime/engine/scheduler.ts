@@ -117,7 +117,7 @@ export class Scheduler {
     const chosen: Scheduled[] = [];
     this.room = this.limits.maxTokens;
     const { preemptions } = this;
-    const decoding = this.running.filter((sequence) => sequence.isDecoding);
+    const decoding = this.running.filter((sequence) => sequence.isDecoding && !sequence.late);
     const reading = this.running.filter((sequence) => !sequence.isDecoding);
     for (const sequence of [...decoding, ...reading]) {
       if (this.room === 0) break;
@@ -130,11 +130,12 @@ export class Scheduler {
     // what was preempted does not come back at once: it would take the pages it has just given
     if (this.waiting.length === 0 || this.preemptions > preemptions) return chosen;
     let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
-    while (this.room > 0 && this.waiting.length > 0 && this.running.length < this.limits.maxSeqs) {
-      const sequence = this.waiting[0];
+    while (this.room > 0 && this.running.length < this.limits.maxSeqs) {
+      const sequence = this.waiting.find((each) => !each.late);
+      if (!sequence) break;
       const need = this.reserve(sequence);
       if (this.running.length > 0 && reserved + need > this.pool.pages - 1) break;
-      this.waiting.shift();
+      this.waiting.splice(this.waiting.indexOf(sequence), 1);
       this.admit(sequence);
       const row = this.scheduleRow(sequence, chosen, false);
       if (!row) {

@@ -1,5 +1,6 @@
 /** One request while it waits, runs, or has been preempted. */
 import { MAX_PARAMS } from '../contract/records.ts';
+import type { Drawable } from './drawable.ts';
 import type { GenerationQueue } from './generation.ts';
 import type { Rules } from './rules.ts';
 import type { GenerateRequest } from './types.ts';
@@ -50,6 +51,8 @@ export class Sequence {
     readonly out: GenerationQueue,
     /** [vocabulary] class bits of tokens, where the window protects classes and the budget does not count them */
     private readonly classes?: Uint8Array,
+    /** what it may draw, where that is not every token */
+    readonly drawable?: Drawable,
   ) {
     this.prompt = request.prompt.length;
     const forced = request.forced ?? [];
@@ -94,6 +97,11 @@ export class Sequence {
 
   get priority(): number {
     return this.request.priority ?? 0;
+  }
+
+  /** What it may draw next is not known yet. */
+  get late(): boolean {
+    return this.drawable?.late ?? false;
   }
 
   get forced(): boolean {

@@ -48,6 +48,24 @@ export interface SamplingOptions {
   logprobs?: number;
 }
 
+/**
+ * Which tokens may be drawn next, of one request: it is told every token that is drawn, and answers when it knows. It may
+ * answer later than the next step begins; then its sequence sits that step out, and others go on.
+ */
+export interface LogitMask {
+  /** settles when `allowed` is right for the tokens accepted so far; undefined: it is */
+  readonly pending: Promise<void> | undefined;
+  /** [vocabulary / 32, rounded up] bits, 1 may be drawn, stop tokens included where the text may end; undefined: every token */
+  readonly allowed: Int32Array | undefined;
+  /** nothing but the end can follow: generation stops without drawing it */
+  readonly complete: boolean;
+  /** why it will never know again */
+  readonly failure: Error | undefined;
+  accept(token: number): void;
+  /** The sequence has ended. */
+  close(): void;
+}
+
 export interface GenerateRequest {
   prompt: ArrayLike<number>;
   maxTokens: number;
@@ -55,6 +73,12 @@ export interface GenerateRequest {
   sampling?: SamplingOptions;
   /** tokens that end generation; they are reported, and are not part of the text */
   stopTokens?: readonly number[];
+  /** what may be drawn at each position; the engine closes it when the request has ended, even one that never began */
+  mask?: LogitMask;
+  /** no other tokens are drawn, stop tokens included */
+  allowedTokens?: readonly number[];
+  /** sequences of tokens that are not generated */
+  badWords?: readonly ArrayLike<number>[];
   /** lower runs first; equal: arrival order */
   priority?: number;
   policy?: string;

@@ -37,7 +37,8 @@ export function requestError(error: unknown, body: object): unknown {
   if (!(error instanceof RequestError)) return error;
   const { status, code, param = null } = error.api;
   const named = param === 'prompt' && 'messages' in body ? 'messages' : param;
-  const ofRequest = named === null || ['prompt', 'messages', 'max_tokens'].includes(named);
+  const ofRequest =
+    named === null || ['prompt', 'messages', 'max_tokens', 'allowed_token_ids', 'bad_words'].includes(named);
   return new ApiError(status, error.message, ofRequest ? named : `sparse_kv.${named}`, code);
 }
 

@@ -65,8 +65,10 @@ void CpuEngine::check(const skv_step_counts& n) const {
   if (n.copies < 0 || n.copies > max_copies_) fail(std::to_string(n.copies) + " copies");
   for (int i = 0; i < n.tokens; i++)
     if (b.token[i] < 0 || b.token[i] >= vocab_) fail("token id " + std::to_string(b.token[i]));
-  for (int i = 0; i < n.samplers; i++)
+  for (int i = 0; i < n.samplers; i++) {
     if (b.sampler[i].source < 0 || b.sampler[i].source >= n.tokens) fail("sampler without a token");
+    if (b.sampler[i].mask < -1 || b.sampler[i].mask >= shape.max_seqs) fail("sampler without its mask");
+  }
   for (int r = 0; r < n.rows; r++) {
     const skv_row& row = b.row[r];
     if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens)

@@ -39,6 +39,20 @@ void Sampling::apply_penalties(const skv_sampler& s, const skv_buffers& buffers,
     if (const int count = counts_[t] & (kSeen - 1)) adjusted_[t] -= s.presence + s.frequency * float(count);
 }
 
+/* Logits of what may be drawn, -inf elsewhere: `logits` itself when that is every token. */
+const float* Sampling::allow(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab) {
+  if (s.mask < 0) return logits;
+  const int words = (vocab + 31) / 32;
+  const int32_t* mask = buffers.mask + size_t(s.mask) * words;
+  allowed_.assign(vocab, -INFINITY);
+  for (int word = 0; word < words; word++)
+    for (uint32_t bits = uint32_t(mask[word]); bits; bits &= bits - 1) {
+      const int token = word * 32 + __builtin_ctz(bits);
+      if (token < vocab) allowed_[token] = logits[token];
+    }
+  return allowed_.data();
+}
+
 /* Logits after penalties and bias: `logits` itself when there are none. */
 const float* Sampling::adjust(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab) {
   const bool penalties = s.repetition != 1 || s.presence != 0 || s.frequency != 0;
@@ -121,17 +135,20 @@ int Sampling::draw_from_all(double at, int vocab, float min_prob) const {
   return last;
 }
 
-/* The same over the best tokens, best first. */
+/* The same over the best tokens, best first; what cannot be drawn stands last. */
 int Sampling::draw_from_best(double at) const {
+  int last = best_.front().token;
   for (const Candidate& each : best_) {
+    if (prob_[each.token] == 0) break;
+    last = each.token;
     at -= prob_[each.token];
-    if (at < 0) return each.token;
+    if (at < 0) break;
   }
-  return best_.back().token;
+  return last;
 }
 
-void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab,
-                    skv_sampled* out) {
+void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const float* raw, int vocab, skv_sampled* out) {
+  const float* logits = allow(s, buffers, raw, vocab);
   if (s.target >= 0) {
     out->token = s.target;
   } else {
@@ -148,7 +165,8 @@ void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const floa
   if (wanted == 0) return;
   find_best(logits, vocab, wanted, 0);
   for (int i = 0; i < wanted; i++) {
-    out->alternatives[i] = best_[i].token;
+    const bool drawable = best_[i].logit > -INFINITY;
+    out->alternatives[i] = drawable ? best_[i].token : -1;
     out->alternative_logprobs[i] = float(best_[i].logit - norm);
   }
 }

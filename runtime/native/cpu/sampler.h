@@ -19,6 +19,7 @@ class Sampling {
     int token;
   };
   static bool better(const Candidate& a, const Candidate& b);
+  const float* allow(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab);
   const float* adjust(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab);
   void apply_penalties(const skv_sampler& s, const skv_buffers& buffers, int vocab);
   void find_best(const float* x, int vocab, int count, float min_prob);
@@ -28,7 +29,8 @@ class Sampling {
   int draw_from_all(double at, int vocab, float min_prob) const;
   int draw_from_best(double at) const;
 
-  std::vector<float> adjusted_; /* [vocab] logits after penalties and bias */
+  std::vector<float> allowed_;  /* [vocab] raw logits, -inf where the mask forbids */
+  std::vector<float> adjusted_; /* [vocab] logits after mask, penalties and bias */
   std::vector<float> prob_;     /* [vocab] probabilities relative to the best token's, which is 1 */
   std::vector<int32_t> counts_; /* [vocab] occurrences among generated tokens */
   std::vector<Candidate> best_; /* best first */
