@@ -2,6 +2,7 @@
 import type { EngineApi, GenerateRequest } from '../engine/types.ts';
 import { isBounded } from '../engine/rules.ts';
 import { PAGE } from '../contract/records.ts';
+import type { Tokenizer } from '../model/types.ts';
 import type { Service } from './active-request.ts';
 import type { Writing } from './choice.ts';
 import { ApiError } from './errors.ts';
@@ -71,6 +72,12 @@ function maxTokensOf(engine: EngineApi, policy: string | undefined, prompt: numb
 const seedOf = ({ seed }: CommonRequest): number =>
   seed === undefined || seed === null || seed === -1 ? Math.floor(Math.random() * 2 ** 48) : seed;
 
+/** Words as the model may write them: as they are, and after a space. */
+const badWordsOf = ({ bad_words: words }: CommonRequest, tokenizer: Tokenizer): Int32Array[] =>
+  (words ?? [])
+    .flatMap((word) => [tokenizer.encode(word), tokenizer.encode(` ${word}`)])
+    .filter((tokens) => tokens.length > 0);
+
 /** One generation. `logprobs`: alternatives per token, undefined for none; `choice` varies the seed of n > 1. */
 export function generateRequest(
   { engine, defaultMaxTokens }: Pick<Service, 'engine' | 'defaultMaxTokens'>,
@@ -91,6 +98,8 @@ export function generateRequest(
     maxTokens: maxTokensOf(engine, chosen.policy, prompt.length, maxTokens ?? defaultMaxTokens),
     minTokens: minTokens ?? 0,
     stopTokens,
+    allowedTokens: body.allowed_token_ids ?? undefined,
+    badWords: badWordsOf(body, tokenizer),
     priority: body.priority ?? 0,
     sampling: {
       temperature: body.temperature ?? own.temperature ?? 1,

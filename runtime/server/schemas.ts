@@ -49,6 +49,8 @@ const sampling = {
     .union([z.string(), z.array(z.string()).max(16)], { error: 'must be a string or at most 16 of them' })
     .nullish(),
   stop_token_ids: z.array(token).max(64).nullish(),
+  allowed_token_ids: z.array(token).nullish(),
+  bad_words: z.array(z.string().min(1)).max(1024).nullish(),
   include_stop_str_in_output: z.boolean().nullish(),
   skip_special_tokens: z.boolean().nullish(),
   ignore_eos: z.boolean().nullish(),

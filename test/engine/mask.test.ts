@@ -170,7 +170,17 @@ test('allowed tokens, bad words, and log-probabilities of what may be drawn', as
   const pair = await ask({ badWords: [[a, b]] });
   assert.is(pair.tokens[0], a);
   assert.is.not(pair.tokens[1], b);
-  assert.equal((await ask({ badWords: [[other, b], [b, other, a]] })).tokens, free.tokens);
+  assert.equal(
+    (
+      await ask({
+        badWords: [
+          [other, b],
+          [b, other, a],
+        ],
+      })
+    ).tokens,
+    free.tokens,
+  );
   assert.throws(() => engine.submit({ prompt: PROMPT, maxTokens: 1, allowedTokens: [vocab] }), /not in the vocabulary/);
   assert.throws(() => engine.submit({ prompt: PROMPT, maxTokens: 1, allowedTokens: [] }), /is empty/);
   await engine.close();
