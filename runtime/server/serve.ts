@@ -12,8 +12,22 @@ export interface RunOptions extends ServerOptions {
   onReady?: (url: string) => void;
 }
 
-/** Resolves at the first SIGTERM or SIGINT; another one ends the process. */
-function stopSignal(): Promise<NodeJS.Signals> {
+/** Milliseconds between looks at whether npm is still there. */
+const LOOK = 500;
+
+/** npm and npx run commands in a shell and pass signals to that alone: once it is gone, the server has been told to stop. */
+function whenOrphaned(stop: () => void): void {
+  if (process.env.npm_command === undefined) return;
+  const parent = process.ppid;
+  const look = setInterval(() => {
+    if (process.ppid === parent) return;
+    clearInterval(look);
+    stop();
+  }, LOOK).unref();
+}
+
+/** Resolves at the first SIGTERM or SIGINT, or when npm is gone that started it; another signal ends the process. */
+function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     let stopping = false;
     const stop = (signal: NodeJS.Signals) => {
@@ -22,6 +36,10 @@ function stopSignal(): Promise<NodeJS.Signals> {
       resolve(signal);
     };
     process.on('SIGTERM', stop).on('SIGINT', stop);
+    whenOrphaned(() => {
+      stopping = true;
+      resolve('npm has ended');
+    });
   });
 }
 
