@@ -28,6 +28,8 @@ export class ActiveRequest {
   /** why the server stopped it */
   failure?: ApiError;
   private gone = false;
+  private stop!: () => void;
+  private readonly stopped = new Promise<void>((resolve) => (this.stop = resolve));
 
   /** Throws 503 while draining and 429 when the queue is full. `pending`: sequences it will start. */
   constructor(
@@ -78,12 +80,13 @@ export class ActiveRequest {
     if (this.generations.length === 0) return;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => (timer = setTimeout(resolve, seconds * 1000)));
-    await Promise.race([patience, ...this.generations.map((generation) => generation.admitted)]);
+    await Promise.race([patience, this.stopped, ...this.generations.map((generation) => generation.admitted)]);
     clearTimeout(timer);
     if (this.failure) throw this.failure;
   }
 
   abort(): void {
+    this.stop();
     for (const generation of this.generations) generation.abort();
   }
 }

@@ -36,9 +36,6 @@ export interface Asked {
   bestOf?: number;
 }
 
-/** Seconds in the queue after which a stream begins all the same. */
-const PATIENCE = 3;
-
 const ending = ({ reason, stopReason }: Answered) => ({ finish_reason: reason, stop_reason: stopReason });
 
 /** Starts all choices of every prompt, or none. */
@@ -86,7 +83,7 @@ export async function answer(
   const choices = start(service, active, asked);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
   if (body.stream) {
-    await active.begun(PATIENCE);
+    await active.begun(service.streams.patience);
     return stream(active, choices, asked, shape, head, new EventStream(reply, service.streams));
   }
   const texts = choices.map(() => '');

@@ -13,6 +13,7 @@ import { Pace } from './pace.ts';
 import { admitOrigins } from './browsers.ts';
 import { type App, addGenerationRoutes, addModelRoutes, addTokenRoutes } from './routes.ts';
 import { validator } from './schemas.ts';
+import type { StreamPace } from './sse.ts';
 import { addStatusRoutes } from './status.ts';
 
 export interface ServerOptions {
@@ -28,12 +29,12 @@ export interface ServerOptions {
   requestTimeout?: number;
   /** seconds a request may take until its last byte */
   timeLimit?: number;
-  /** seconds between comments of a stream that has nothing to say */
-  keepAlive?: number;
   /** seconds after which a client that takes nothing of its stream is let go */
   streamStallTimeout?: number;
   /** most tokens of an answer whose request names no number; default: 16 for completions, the context's rest for chats */
   defaultMaxTokens?: number;
+  /** what of streams' times is not as usual */
+  streams?: Partial<StreamPace>;
   modelName?: string;
   /** pino's level; default: silent */
   logLevel?: string;
@@ -78,7 +79,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     maxQueue: options.maxQueue ?? 1024,
     timeLimit: options.timeLimit ?? 3600,
     defaultMaxTokens: options.defaultMaxTokens,
-    streams: { keepAlive: options.keepAlive ?? 15, stall: options.streamStallTimeout ?? 60 },
+    streams: { patience: 3, keepAlive: 15, stall: options.streamStallTimeout ?? 60, ...options.streams },
     pace: new Pace(),
     active: new Set(),
     draining: false,

@@ -7,6 +7,8 @@ import type { FastifyReply } from 'fastify';
 
 /** Seconds. */
 export interface StreamPace {
+  /** that a request may wait in the queue before its stream begins all the same */
+  readonly patience: number;
   /** between comments while there is nothing to say */
   readonly keepAlive: number;
   /** that a client may take nothing of what waits for it */

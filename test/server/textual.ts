@@ -126,6 +126,39 @@ export async function serveAlone(shutdownTimeout: number): Promise<void> {
   await runServer(engine, { host: '127.0.0.1', port: 0, shutdownTimeout, onReady });
 }
 
+/** A door in front of the engine's steps: while it is shut, the step that has come waits. */
+export interface Door {
+  shut: boolean;
+  /** steps that have come to it */
+  readonly steps: number;
+  open(): void;
+}
+
+export function doorOf(engine: Engine): Door {
+  let opened = () => {};
+  const door = {
+    shut: false,
+    steps: 0,
+    open: () => {
+      door.shut = false;
+      opened();
+    },
+  };
+  const inside = engine as unknown as { nativeEngine: NativeEngine };
+  inside.nativeEngine = new Proxy(inside.nativeEngine, {
+    get(target, name) {
+      const value = Reflect.get(target, name);
+      if (name !== 'step') return typeof value === 'function' ? value.bind(target) : value;
+      return async (counts: Parameters<NativeEngine['step']>[0]) => {
+        door.steps++;
+        if (door.shut) await new Promise<void>((resolve) => (opened = resolve));
+        return target.step(counts);
+      };
+    },
+  });
+  return door;
+}
+
 /** Waits until a condition holds; a minute is only for what never will. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
   for (const start = Date.now(); !holds(); await new Promise((done) => setTimeout(done, 2)))
