@@ -1,12 +1,11 @@
 /** Generation and its answer, whole or streamed; the two endpoints differ in their shapes alone. */
-import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
 import type { ActiveRequest, Service } from './active-request.ts';
 import { type Answered, Choice, type Piece, emptyChoice, interleave, usageOf } from './choice.ts';
 import { requestError, toApiError } from './errors.ts';
+import type { Events, Output } from './output.ts';
 import { generateRequest, writingOf } from './sampling.ts';
 import type { CommonRequest } from './schemas.ts';
-import { EventStream } from './sse.ts';
 
 /** How one of the two endpoints writes its answers. */
 export interface Shape {
@@ -77,14 +76,14 @@ export async function answer(
   active: ActiveRequest,
   asked: Asked,
   shape: Shape,
-  reply: FastifyReply,
+  out: Output,
 ): Promise<void> {
   const { body, prompts } = asked;
   const choices = start(service, active, asked);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
   if (body.stream) {
     await active.begun(service.streams.patience);
-    return stream(active, choices, asked, shape, head, new EventStream(reply, service.streams));
+    return stream(active, choices, asked, shape, head, out.stream());
   }
   const texts = choices.map(() => '');
   const events: TokenEvent[][] = choices.map(() => []);
@@ -101,7 +100,7 @@ export async function answer(
       })),
     );
     const more = await shape.more?.();
-    reply.send({ ...head, object: shape.object, choices: list, usage: usageOf(choices, prompts.length), ...more });
+    out.whole({ ...head, object: shape.object, choices: list, usage: usageOf(choices, prompts.length), ...more });
   } catch (error) {
     active.abort();
     throw error;
@@ -114,7 +113,7 @@ async function stream(
   { body, prompts }: Asked,
   shape: Shape,
   head: object,
-  events: EventStream,
+  events: Events,
 ): Promise<void> {
   const includeUsage = body.stream_options?.include_usage ?? false;
   const send = (list: object[], usage: object | null = null) =>

@@ -1,12 +1,12 @@
 /** POST /v1/chat/completions */
 import { randomUUID } from 'node:crypto';
-import type { FastifyReply } from 'fastify';
 import type { TokenEvent } from '../engine/types.ts';
 import { type Asked, type Shape, answer } from './answer.ts';
 import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { chatLogs } from './logprobs.ts';
+import type { Output } from './output.ts';
 import { conversationText, readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
@@ -27,7 +27,7 @@ function refuse(body: ChatRequest): void {
     throw new ApiError(400, 'top_logprobs needs logprobs: true.', 'top_logprobs');
 }
 
-export async function chat(service: Service, encoder: Encoder, body: ChatRequest, reply: FastifyReply): Promise<void> {
+export async function chat(service: Service, encoder: Encoder, body: ChatRequest, out: Output): Promise<void> {
   refuse(body);
   const { engine } = service;
   const { model } = engine;
@@ -37,7 +37,7 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
     addBos: body.add_special_tokens ?? false,
     keep: keptTokens(engine, body, maxTokens ?? service.defaultMaxTokens ?? 1),
   };
-  const active = new ActiveRequest(service, reply.raw, body.n ?? 1);
+  const active = new ActiveRequest(service, out.raw, body.n ?? 1);
   const prompts = [await readPrompt(encoder, model.tokenizer.bos, text, reading)];
   const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;
   const logs = (events: TokenEvent[]) => (logprobs === undefined ? null : chatLogs(model, events));
@@ -52,5 +52,5 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
     more: scores && (async () => ({ prompt_logprobs: promptLogs(model, await scores(), body.prompt_logprobs!) })),
     opening: () => ({ delta: { role: 'assistant', content: '' }, logprobs: null }),
   };
-  await answer(service, active, asked, shape, reply);
+  await answer(service, active, asked, shape, out);
 }

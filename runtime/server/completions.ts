@@ -1,11 +1,11 @@
 /** POST /v1/completions */
 import { randomUUID } from 'node:crypto';
-import type { FastifyReply } from 'fastify';
 import { type Asked, type Shape, answer } from './answer.ts';
 import { ActiveRequest, type Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { type CompletionLog, CompletionLogs, joinLogs } from './logprobs.ts';
+import type { Output } from './output.ts';
 import { readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
@@ -34,7 +34,7 @@ export async function complete(
   service: Service,
   encoder: Encoder,
   body: CompletionRequest,
-  reply: FastifyReply,
+  out: Output,
 ): Promise<void> {
   refuseUnsupported(body, 'completion');
   const list = (Array.isArray(body.prompt) && typeof body.prompt[0] !== 'number' ? body.prompt : [body.prompt]) as (
@@ -49,7 +49,7 @@ export async function complete(
   const { model } = engine;
   const maxTokens = body.max_tokens ?? service.defaultMaxTokens ?? MAX_TOKENS;
   const reading = { addBos: body.add_special_tokens ?? true, keep: keptTokens(engine, body, maxTokens) };
-  const active = new ActiveRequest(service, reply.raw, list.length * bestOf);
+  const active = new ActiveRequest(service, out.raw, list.length * bestOf);
   const prompts = await Promise.all(list.map((prompt) => readPrompt(encoder, model.tokenizer.bos, prompt, reading)));
   const logprobs = body.logprobs ?? undefined;
   const asked: Asked = { body, prompts, maxTokens, logprobs, bestOf };
@@ -87,5 +87,5 @@ export async function complete(
     }),
     prefix: body.echo ? echo : undefined,
   };
-  await answer(service, active, asked, shape, reply);
+  await answer(service, active, asked, shape, out);
 }

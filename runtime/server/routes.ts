@@ -2,6 +2,7 @@
 import type {
   FastifyBaseLogger,
   FastifyInstance,
+  FastifyReply,
   RawReplyDefaultExpression,
   RawRequestDefaultExpression,
 } from 'fastify';
@@ -13,6 +14,7 @@ import { complete } from './completions.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { tokenText } from './logprobs.ts';
+import { replyOutput } from './output.ts';
 import { conversationText } from './prompt.ts';
 import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest } from './schemas.ts';
 
@@ -59,12 +61,12 @@ export function addModelRoutes(app: App, service: Service): void {
 export function addGenerationRoutes(app: App, service: Service, encoder: Encoder): void {
   app.post('/v1/completions', { schema: { body: completionRequest } }, async ({ body }, reply) => {
     checkModel(service, body.model);
-    await complete(service, encoder, body, reply);
+    await complete(service, encoder, body, replyOutput(service, reply as FastifyReply));
     return reply;
   });
   app.post('/v1/chat/completions', { schema: { body: chatRequest } }, async ({ body }, reply) => {
     checkModel(service, body.model);
-    await chat(service, encoder, body, reply);
+    await chat(service, encoder, body, replyOutput(service, reply as FastifyReply));
     return reply;
   });
 }
