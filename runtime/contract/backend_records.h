@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0xb66ee4fau
+#define SKV_BACKEND_VERSION 0x20c2aa66u
 
 #define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
@@ -223,8 +223,10 @@ typedef struct skv_model {
   int32_t vocab;
   /* rows of the learned positions; 0: there are none */
   int32_t positions;
-  /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + head_dim / 2), safetensors' */
+  /* 1: pairs (2i, 2i + 1), GGUF's llama; 0: (i, i + rope_dims / 2), safetensors' */
   int32_t rope_interleaved;
+  /* dims of a head that RoPE rotates, the first ones; even, at most head_dim */
+  int32_t rope_dims;
   /* SKV_NORM_…; a backend refuses what it does not have */
   int32_t norm;
   /* SKV_ACT_…, the same */
@@ -251,7 +253,7 @@ typedef struct skv_model {
   int32_t tensors;
   /* entries of file */
   int32_t files;
-  /* [ropes][head_dim / 2] radians per position, with RoPE scaling applied; zeros do not rotate */
+  /* [ropes][head_dim / 2] radians per position, scaled; zeros, as beyond rope_dims / 2, do not rotate */
   const float* inv_freq;
   /* [layers] */
   const skv_layer* layer;

@@ -46,6 +46,7 @@ void each_number(skv_model& of, Fn&& fn) {
   fn("vocab", of.vocab);
   fn("positions", of.positions);
   fn("ropeInterleaved", of.rope_interleaved);
+  fn("ropeDims", of.rope_dims);
   fn("norm", of.norm);
   fn("activation", of.activation);
   fn("normEps", of.norm_eps);

@@ -64,6 +64,7 @@ export function assemble(family: Family, facts: ModelFacts, origin: Origin): Mod
     residualScale: facts.residualScale,
     logitScale: facts.logitScale,
     ropeScale: facts.rope.scale ?? 1,
+    ropeDims: facts.rope.dims,
     ropeInterleaved: family.ropePairs[origin.format] === 'interleaved',
     ...rotations(facts),
     ...tensorsOf(family, facts, origin),

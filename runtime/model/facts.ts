@@ -61,7 +61,10 @@ export function checkFacts(facts: ModelFacts, where: string): void {
   if (headDim % 16 !== 0) fail(`a head size of ${headDim} is not supported: it must be a multiple of 16`);
   if (!(normEps > 0 && normEps < 1)) fail(`the norm's epsilon is ${normEps}`);
   for (const { dims, base } of [rope, windowRope ?? rope]) {
-    if (dims !== headDim) fail(`RoPE on ${dims} of ${headDim} dimensions is not supported`);
+    if (!(dims >= 2 && dims <= headDim && dims % 2 === 0))
+      fail(`RoPE on ${dims} of ${headDim} dimensions makes no sense`);
+    if (dims !== rope.dims)
+      fail(`RoPE on ${dims} dimensions in layers with a window, ${rope.dims} in others, is not supported`);
     if (!(base > 1 && Number.isFinite(base))) fail(`RoPE's base is ${base}`);
   }
   for (const name of [...positive, ...caps]) {

@@ -75,7 +75,7 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
   const rope = ggufRope({
     value,
     number: (key, fallback) => read([key], fallback),
-    factors: (name) => ropeFactors(from, name, headDim / 2),
+    factors: (name, count) => ropeFactors(from, name, count),
     headDim,
     positions,
     context: Math.min(positions, from.context),

@@ -97,7 +97,8 @@ function factsOf(family: Family, stated: Stated<unknown>, where: string, context
   const window = family.windows ? windowOf(family, stated, size) : 0;
   const positions = size('maxPosition');
   const original = read(['original_max_position_embeddings'], 0) || undefined;
-  const sizes = { headDim, positions, original, context: Math.min(positions, context) };
+  const part = (stated.get('partial_rotary_factor') ?? undefined) as number | undefined; // judged where it is used
+  const sizes = { headDim, part, positions, original, context: Math.min(positions, context) };
   const readRope = (set: Stated<unknown>) => storedRope(set, sizes, where);
   const { all, windows } = ropesOf({ family, stated, size, where, readRope });
   return {
@@ -113,8 +114,8 @@ function factsOf(family: Family, stated: Stated<unknown>, where: string, context
     maxPosition: positions,
     activation: activationOf(family, stated, where),
     ...scalesOf(family, 'stored', read, { layers, width, heads, headDim }),
-    rope: { ...all, dims: headDim },
-    windowRope: windows && { ...windows, dims: headDim },
+    rope: all,
+    windowRope: windows,
     window,
     layer: layersOf(family, layers, window, listedLayers(family, stated, layers, where)),
     flags: flagsOf(family, stated, where),
@@ -153,22 +154,19 @@ function listedLayers(family: Family, stated: Stated<unknown>, layers: number, w
   return { ...windows, ...rotations };
 }
 
-/** A set of RoPE's parameters. */
-type RopeOf = Omit<Rope, 'dims'>;
-
 interface RopeReading {
   readonly family: Family;
   readonly stated: Stated<unknown>;
   readonly size: SizeOf;
   readonly where: string;
-  readonly readRope: (set: Stated<unknown>) => RopeOf;
+  readonly readRope: (set: Stated<unknown>) => Rope;
 }
 
 /**
  * RoPE's base and scaling: together in rope_parameters since transformers 5, there also one set for each type of layer;
  * apart before, with the base of layers with windows in a key of its own.
  */
-function ropesOf({ family, stated, size, where, readRope }: RopeReading): { all: RopeOf; windows?: RopeOf } {
+function ropesOf({ family, stated, size, where, readRope }: RopeReading): { all: Rope; windows?: Rope } {
   const [rope_theta, scaling, parameters] = ['rope_theta', 'rope_scaling', 'rope_parameters'].map((key) =>
     stated.get(key),
   );
@@ -179,7 +177,7 @@ function ropesOf({ family, stated, size, where, readRope }: RopeReading): { all:
   if (isSet(given) && !Object.values(given).some(isSet)) {
     const all = read({ ...(hasBase ? { rope_theta } : {}), ...given });
     if (family.windowBase === undefined) return { all };
-    return { all, windows: { base: size('windowBase', family.windowBase) } };
+    return { all, windows: { base: size('windowBase', family.windowBase), dims: all.dims } };
   }
   const { full_attention, sliding_attention, ...others } = given;
   if (

@@ -6,8 +6,8 @@ import { ModelError } from './types.ts';
 export interface GgufRope {
   readonly value: (key: string) => unknown;
   readonly number: (key: string, fallback?: number) => number;
-  /** [headDim / 2] numbers of a tensor, where the file has it */
-  readonly factors: (name: string) => Float32Array | undefined;
+  /** so many numbers of a tensor, where the file has it */
+  readonly factors: (name: string, count: number) => Float32Array | undefined;
   readonly headDim: number;
   /** context_length */
   readonly positions: number;
@@ -17,7 +17,9 @@ export interface GgufRope {
 }
 
 export function ggufRope(from: GgufRope): Rope {
-  const { number, factors, headDim, positions, context, where } = from;
+  const { number, headDim, positions, context, where } = from;
+  const dims = number('rope.dimension_count', headDim);
+  const factors = (name: string) => from.factors(name, dims / 2);
   const original = number('rope.scaling.original_context_length', positions);
   const [short, long] = ['short', 'long'].map((which) => factors(`rope_factors_${which}.weight`));
   if (!short !== !long) throw new ModelError(`${where}: has one of RoPE's short and long factors, and not the other.`);
@@ -27,7 +29,7 @@ export function ggufRope(from: GgufRope): Rope {
     throw new ModelError(`${where}: RoPE's factor of attention is ${attention}.`);
   return {
     base: number('rope.freq_base', 10000),
-    dims: number('rope.dimension_count', headDim),
+    dims,
     scaling,
     factors: (context > original ? long : short) ?? factors('rope_freqs.weight'),
     scale: scale * attention,

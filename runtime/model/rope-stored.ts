@@ -6,6 +6,8 @@ import { ModelError } from './types.ts';
 /** What parameters are measured against. */
 export interface RopeSizes {
   readonly headDim: number;
+  /** the fraction of a head that is rotated, where config.json has it beside RoPE's parameters */
+  readonly part?: number;
   /** max_position_embeddings */
   readonly positions: number;
   /** original_max_position_embeddings beside RoPE's parameters, where config.json has it there */
@@ -15,12 +17,12 @@ export interface RopeSizes {
 }
 
 /** Keys that say nothing of the angles, or say it in another type. */
-const idle = ['finetuned', 'original_max_position_embeddings', 'partial_rotary_factor'];
+const idle = ['finetuned', 'original_max_position_embeddings'];
 
 type NumberOf = (key: string, fallback?: number) => number;
 
 /** Throws for a type of scaling, or a key of it, that is not known. */
-export function storedRope(rope: Stated<unknown>, sizes: RopeSizes, where: string): Omit<Rope, 'dims'> {
+export function storedRope(rope: Stated<unknown>, sizes: RopeSizes, where: string): Rope {
   const number: NumberOf = (key, fallback) => {
     const value = rope.get(key) ?? fallback;
     if (typeof value !== 'number' || !(value > 0 && Number.isFinite(value)))
@@ -34,9 +36,9 @@ export function storedRope(rope: Stated<unknown>, sizes: RopeSizes, where: strin
     throw new ModelError(
       `${where}: RoPE scaling of type ${String(kind)} is not supported; supported: ${Object.keys(kinds).join(', ')}.`,
     );
-  const found = { base: number('rope_theta', 10000), ...read({ rope, number, sizes, where }) };
-  if ((rope.get('partial_rotary_factor') ?? 1) !== 1)
-    throw new ModelError(`${where}: RoPE on a part of a head's dimensions is not supported.`);
+  const part = number('partial_rotary_factor', sizes.part ?? 1);
+  const dims = Math.trunc(sizes.headDim * part); // as transformers rounds it
+  const found = { base: number('rope_theta', 10000), dims, ...read({ rope, number, sizes, dims, where }) };
   const left = rope.left().filter(([key, value]) => value !== null && !idle.includes(key));
   if (left.length)
     throw new ModelError(
@@ -49,6 +51,8 @@ interface Reading {
   readonly rope: Stated<unknown>;
   readonly number: NumberOf;
   readonly sizes: RopeSizes;
+  /** of a head that are rotated */
+  readonly dims: number;
   readonly where: string;
 }
 
@@ -102,11 +106,11 @@ function yarn({ rope, number, sizes, where }: Reading): Pick<Rope, 'scaling' | '
 }
 
 /** Divisors of the frequencies: short ones while a sequence cannot be longer than in training, else long ones. */
-function longRope({ rope, number, sizes, where }: Reading): Pick<Rope, 'factors' | 'scale'> {
+function longRope({ rope, number, sizes, dims, where }: Reading): Pick<Rope, 'factors' | 'scale'> {
   const factorsOf = (key: string): Float32Array => {
     const given = rope.get(key);
-    if (!Array.isArray(given) || given.length !== sizes.headDim / 2 || !given.every((each) => each > 0))
-      throw new ModelError(`${where}: RoPE's ${key} must be ${sizes.headDim / 2} positive numbers.`);
+    if (!Array.isArray(given) || given.length !== dims / 2 || !given.every((each) => each > 0))
+      throw new ModelError(`${where}: RoPE's ${key} must be ${dims / 2} positive numbers.`);
     return Float32Array.from(given);
   };
   const [short, long] = [factorsOf('short_factor'), factorsOf('long_factor')];

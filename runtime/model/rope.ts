@@ -2,10 +2,10 @@
 
 export interface Rope {
   readonly base: number;
-  /** dimensions of a head that are rotated */
+  /** dimensions of a head that are rotated, its first ones */
   readonly dims: number;
   readonly scaling?: RopeScaling;
-  /** [headDim / 2] divisors of the frequencies (GGUF's rope_freqs, LongRoPE's short or long factors) */
+  /** [dims / 2] divisors of the frequencies (GGUF's rope_freqs, LongRoPE's short or long factors) */
   readonly factors?: Float32Array;
   /** of what is rotated, queries and keys: YaRN's and LongRoPE's attention factor; 1 where absent */
   readonly scale?: number;
@@ -30,12 +30,12 @@ export interface Yarn {
 }
 
 /** How much of dimension pair i is slowed, 0 … 1. */
-function slowed(i: number, headDim: number, base: number, yarn: Yarn): number {
+function slowed(i: number, dims: number, base: number, yarn: Yarn): number {
   const pairOf = (rotations: number) =>
-    (headDim * Math.log(yarn.original / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
+    (dims * Math.log(yarn.original / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
   const [fast, slow] = [pairOf(yarn.betaFast), pairOf(yarn.betaSlow)];
   const low = Math.max(0, yarn.truncate ? Math.floor(fast) : fast);
-  const high = Math.min(headDim - 1, yarn.truncate ? Math.ceil(slow) : slow);
+  const high = Math.min(dims - 1, yarn.truncate ? Math.ceil(slow) : slow);
   return Math.min(1, Math.max(0, (i - low) / Math.max(0.001, high - low)));
 }
 
@@ -46,14 +46,18 @@ export const yarnScale = (factor: number, weight = 1): number => (factor > 1 ? 1
 export const longRopeScale = (factor: number, original: number): number =>
   factor > 1 ? Math.sqrt(1 + Math.log(factor) / Math.log(original)) : 1;
 
-/** [headDim / 2] radians per position. Llama 3 slows long wavelengths and leaves short ones. */
-export function ropeFrequencies(headDim: number, { base, scaling, factors }: Rope): Float32Array {
+/**
+ * [headDim / 2] radians per position, zeros from dims / 2 on: those dimensions are not rotated. Llama 3 slows long
+ * wavelengths and leaves short ones.
+ */
+export function ropeFrequencies(headDim: number, { base, dims, scaling, factors }: Rope): Float32Array {
   return Float32Array.from({ length: headDim / 2 }, (_, i) => {
-    const plain = base ** ((-2 * i) / headDim) / (factors?.[i] ?? 1);
+    if (i >= dims / 2) return 0;
+    const plain = base ** ((-2 * i) / dims) / (factors?.[i] ?? 1);
     if (!scaling) return plain;
     if (scaling.kind === 'linear') return plain / scaling.factor;
     if (scaling.kind === 'yarn') {
-      const slow = slowed(i, headDim, base, scaling);
+      const slow = slowed(i, dims, base, scaling);
       return (slow * plain) / scaling.factor + (1 - slow) * plain;
     }
     const { factor, low, high, original } = scaling;

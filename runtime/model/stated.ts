@@ -82,7 +82,6 @@ const neutralSettings: Readonly<Record<string, Neutral>> = {
   _remove_final_layer_norm: [false],
   layer_norm_elementwise_affine: [true],
   use_mrope: [false],
-  partial_rotary_factor: [1],
   rotary_pct: [1],
   rope_interleaved: [false],
   rope_local_base_freq: [],

@@ -14,15 +14,17 @@ import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, policyNames, randomTokens, smallBudgets, smallEngine } from './small.ts';
 
 const windows = [24, 0, 17, 0];
-const model = tinyModel(21, {
+const windowed = tinyModel(21, {
   layers: 4,
   windows,
   ropeBases: [100, 10000, 0, 0],
   attentionScale: 0.2,
   attentionCap: 3,
 });
-process.on('exit', () => model.remove());
-const { kvHeads, vocab } = model.shape;
+/** Heads that are rotated in part, whose keys are rotated again by policies that count positions as the cache has them. */
+const parts = [true, false].map((ropeInterleaved) => tinyModel(23, { ropeInterleaved, ropeDims: 24 }));
+process.on('exit', () => [windowed, ...parts].map((each) => each.remove()));
+const { kvHeads, vocab } = windowed.shape;
 const TOKENS = randomTokens(5, 140, vocab);
 const PROMPT = 100;
 
@@ -38,30 +40,35 @@ const cases: { policy: string; params: Record<string, number>; rule: Rule }[] = 
   { policy: 'h2o', params: { budget: 20, recent: 8 }, rule: rules.h2o({ budget: 20, recent: 8 }) },
 ];
 
-for (const { policy, params, rule } of cases)
-  test(`likelihoods of ${policy} against plain loops, in chunks of any size`, async () => {
-    const { logits } = run(model, rule, TOKENS, PROMPT);
-    const expected = [...TOKENS.subarray(PROMPT)].map((token, i) => logprob(logits[PROMPT + i - 1], token));
-    for (const maxBatchedTokens of [512, 1, 7, 33]) {
-      const engine = await smallEngine(model, { kvType: 'f32', maxBatchedTokens, prefixCache: false });
-      const generation = engine.submit({
-        prompt: TOKENS.subarray(0, PROMPT),
-        forced: TOKENS.subarray(PROMPT),
-        maxTokens: 1,
-        policy,
-        params,
-      });
-      const found: number[] = [];
-      for await (const { logprob } of generation) found.push(logprob!);
-      found.forEach((each, i) =>
-        assert.ok(
-          Math.abs(each - expected[i]) < 2e-3,
-          `chunks of ${maxBatchedTokens}, token ${i}: ${each}, ${expected[i]}`,
-        ),
-      );
-      await engine.close();
-    }
-  });
+for (const [model, kind] of [
+  [windowed, 'windows'],
+  [parts[0], 'interleaved RoPE on parts of heads'],
+  [parts[1], 'RoPE on parts of heads'],
+] as const)
+  for (const { policy, params, rule } of cases)
+    test(`${kind}: likelihoods of ${policy} against plain loops, in chunks of any size`, async () => {
+      const { logits } = run(model, rule, TOKENS, PROMPT);
+      const expected = [...TOKENS.subarray(PROMPT)].map((token, i) => logprob(logits[PROMPT + i - 1], token));
+      for (const maxBatchedTokens of [512, 1, 7, 33]) {
+        const engine = await smallEngine(model, { kvType: 'f32', maxBatchedTokens, prefixCache: false });
+        const generation = engine.submit({
+          prompt: TOKENS.subarray(0, PROMPT),
+          forced: TOKENS.subarray(PROMPT),
+          maxTokens: 1,
+          policy,
+          params,
+        });
+        const found: number[] = [];
+        for await (const { logprob } of generation) found.push(logprob!);
+        found.forEach((each, i) =>
+          assert.ok(
+            Math.abs(each - expected[i]) < 2e-3,
+            `chunks of ${maxBatchedTokens}, token ${i}: ${each}, ${expected[i]}`,
+          ),
+        );
+        await engine.close();
+      }
+    });
 
 /** Pages of all layers when `own` slots are in layers without a window and so many in those with one. */
 const pagesOf = (own: number, inWindow: (window: number) => number) =>
@@ -69,7 +76,7 @@ const pagesOf = (own: number, inWindow: (window: number) => number) =>
 
 test('pages that a window leaves are freed with every policy', async () => {
   for (const policy of policyNames) {
-    const engine = await smallEngine(model, { maxBatchedTokens: 32, prefixCache: false });
+    const engine = await smallEngine(windowed, { maxBatchedTokens: 32, prefixCache: false });
     const { pageBytes } = engine.stats();
     const { finished } = await outcome(engine, {
       prompt: TOKENS.subarray(0, PROMPT),
@@ -153,8 +160,8 @@ test('a prefix in use gives its window pages when memory is short, and is taken 
 });
 
 test('after a prefix hit: the tokens of a sequence that read its prompt, at every length', async () => {
-  const engine = await smallEngine(model, { maxBatchedTokens: 64 });
-  const plain = await smallEngine(model, { maxBatchedTokens: 512, prefixCache: false });
+  const engine = await smallEngine(windowed, { maxBatchedTokens: 64 });
+  const plain = await smallEngine(windowed, { maxBatchedTokens: 512, prefixCache: false });
   for (const policy of ['none', 'snapkv', 'tova'])
     for (const length of [100, 48, 140, 33]) {
       const request = { prompt: TOKENS.subarray(0, length), maxTokens: 12, policy, params: smallBudgets[policy] };
@@ -169,7 +176,7 @@ test('after a prefix hit: the tokens of a sequence that read its prompt, at ever
 
 test('positions as the cache counts them need keys that can be rotated', async () => {
   const policies = [await build(shipped('streaming')!), await build(shipped('none')!)];
-  const { spec } = model.loaded;
+  const { spec } = windowed.loaded;
   const ask = (policy: string, positions: number) =>
     checkRequest(
       { prompt: TOKENS, maxTokens: 5, policy },

@@ -110,7 +110,8 @@ test('config.json: settings that change the forward pass are obeyed or refused b
   for (const [config, says] of [
     [{ hidden_act: 'xielu' }, /activation xielu/],
     [{ hidden_activation: 'gelu_10' }, /gelu_10/],
-    [{ partial_rotary_factor: 0.5 }, /partial_rotary_factor = 0\.5/],
+    [{ partial_rotary_factor: 2 }, /RoPE on 64 of 32 dimensions/],
+    [{ partial_rotary_factor: 0 }, /partial_rotary_factor must be a positive number/],
     [{ sliding_window: 4096 }, /sliding_window = 4096/],
     [{ use_sliding_window: true, sliding_window: 4096 }, /use_sliding_window = true, sliding_window = 4096/],
     [{ layer_types: ['full_attention', 'sliding_attention'] }, /layer_types = /],
@@ -185,13 +186,25 @@ test('config.json: a part of RoPE’s scaling that its type does not have is ref
   for (const [scaling, says] of [
     [{ ...linear, attention_factor: 1.2 }, /linear with attention_factor/],
     [{ ...linear, mscale: 0.7 }, /linear with mscale/],
-    [{ ...linear, partial_rotary_factor: 0.5 }, /part of a head/],
+    [{ ...linear, partial_rotary_factor: '1/2' }, /partial_rotary_factor must be a positive number/],
     [{ factor: 2 }, /without rope_type/],
     [{ type: 'su', short_factor: [1], long_factor: [1] }, /short_factor must be 16 positive numbers/],
     [{ rope_type: 'yarn', factor: 2, beta_medium: 3 }, /yarn with beta_medium/],
     [{ type: 'spiral', factor: 2 }, /type spiral is not supported; supported: default, linear, dynamic, llama3, yarn/],
   ] as const)
     await refused(stored({ rope_scaling: scaling }), says, JSON.stringify(scaling));
+});
+
+test('config.json: RoPE on the first part of a head, stated where either transformers has it', async () => {
+  const half = Float32Array.from({ length: 16 }, (_, i) => (i < 8 ? 10000 ** (-i / 8) : 0));
+  for (const config of [
+    { partial_rotary_factor: 0.5, rope_scaling: null },
+    { rope_parameters: { rope_theta: 10000, rope_type: 'default', partial_rotary_factor: 0.5 } },
+  ]) {
+    const { spec } = await stored(config);
+    assert.is(spec.ropeDims, 16);
+    assert.equal([...spec.invFreq], [...half]);
+  }
 });
 
 test('safetensors: tensors that nobody asks for are refused, buffers of other programs are not', async () => {

@@ -1,6 +1,7 @@
 /**
- * A tiny random model of every family: both formats against plain loops, and GGUF against llama.cpp, which answers
- * greedily. Both hold F32 and F16 weights exactly, but llama.cpp takes activations to f16 where weights are.
+ * A tiny random model of every family: both formats against plain loops, and GGUF against llama.cpp. Both hold F32 and F16
+ * weights exactly, but llama.cpp takes activations to f16 where weights are: its greedy answer is ours. With quantised
+ * weights both round activations, each in its own way: all that each expects of a text is compared.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -8,21 +9,36 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
+import { divergence, skvReader } from '../../eval/kl.ts';
+import { llamaReader } from '../../eval/llama.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { randomTokens } from '../engine/small.ts';
-import { familyModel, sizes, tinyFamilies, writeFamilyFolder, writeFamilyGguf } from '../oracle/families.ts';
+import {
+  familyModel,
+  sizes,
+  tinyFamilies,
+  wideFamilies,
+  writeFamilyFolder,
+  writeFamilyGguf,
+} from '../oracle/families.ts';
 import { type Judged, distances, greedyAnswers, judge, mean } from '../oracle/llama.ts';
 import { plainLogprobs } from '../oracle/plain.ts';
 
 /**
  * Mean distance of log-probabilities from plain loops over the numbers before they were stored; measured: 1e-6 to 6e-6 and up
- * to 0.006. Of Q8_0 it is what rounding weights and activations of so narrow a model costs; a formula that is wrong is far beyond.
+ * to 0.006. Of Q8_0 it is what rounding weights and activations of so narrow a model costs.
  */
 const PLAIN = { F32: 1e-4, F16: 0.015, Q8_0: 0.3 };
 /** On average over a greedy answer, and how far behind ours a token of theirs may be. */
 const LLAMA = 0.005;
 const BEHIND = 0.02;
+/**
+ * Nats a token between two that round activations otherwise, measured: 0.0005 to 0.015. How much farther a model is whose
+ * attention is a fifth too flat: 7 to 60 times.
+ */
+const KL = 0.03;
+const WRONG = 4;
 const PROMPT = 40; // longer than windows
 const ANSWER = 24;
 
@@ -46,6 +62,21 @@ async function judgeFile(source: string, forced: readonly number[]): Promise<Jud
   return judged;
 }
 
+/** What is expected after each token of a text; also of a model whose attention is a little too flat. */
+async function besideLlama(file: string, text: number[]): Promise<void> {
+  const tokens = Int32Array.from(text);
+  const model = await loadModel(file);
+  const flat = { ...model, spec: { ...model.spec, attentionScale: 0.8 * model.spec.attentionScale } };
+  const llama = await llamaReader(file, model.spec.vocab, tokens, 1);
+  const ours = await skvReader('skv', model, none, tokens, { kvType: 'f32', threads: 1 });
+  const wrong = await skvReader('too flat', flat, none, tokens, { kvType: 'f32', threads: 1 });
+  const [right, other] = await divergence(llama, [ours, wrong], tokens);
+  for (const each of [llama, ours, wrong]) await each.close();
+  if (process.env.SKV_SHOW) console.log(file, right.kl, other.kl);
+  assert.ok(right.kl < KL, `KL of ${right.kl} from llama.cpp`);
+  assert.ok(other.kl > WRONG * right.kl, `KL of ${right.kl} from llama.cpp, ${other.kl} where attention is too flat`);
+}
+
 const distance = (a: readonly { logprob: number }[], b: readonly { logprob: number }[]): number =>
   mean(distances(a, b));
 
@@ -67,24 +98,38 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
     assert.ok(far < PLAIN.F32, `log-probabilities differ by ${far} on average`);
   });
 
-  if (tiny.gguf)
-    for (const type of ['F32', 'F16', 'Q8_0'] as const)
-      test(`${tiny.name}: GGUF in ${type} beside plain loops and llama.cpp`, async () => {
-        const file = `${at}-${type}.gguf`;
-        writeFamilyGguf(model, file, type);
-        const far = distance(await judgeFile(file, answer), plain);
-        assert.ok(far < PLAIN[type], `${far} from plain loops on average`);
-        if (type === 'Q8_0') return;
-        const [theirs] = await greedyAnswers(file, [prompt], { length: ANSWER, pastEnd: true });
-        const ours = await judgeFile(
-          file,
-          theirs.map(({ token }) => token),
-        );
-        const apart = distance(ours, theirs);
-        const behind = Math.max(...ours.map((each) => each.behind));
-        assert.ok(apart < LLAMA, `${apart} from llama.cpp on average`);
-        assert.ok(behind < BEHIND, `a token of llama.cpp's is ${behind} less likely than ours`);
-      });
+  if (!tiny.gguf) continue;
+  for (const type of ['F32', 'F16'] as const)
+    test(`${tiny.name}: GGUF in ${type} beside plain loops${tiny.aside ? '' : ' and llama.cpp'}`, async () => {
+      const file = `${at}-${type}.gguf`;
+      writeFamilyGguf(model, file, type);
+      const far = distance(await judgeFile(file, answer), plain);
+      assert.ok(far < PLAIN[type], `${far} from plain loops on average`);
+      if (tiny.aside) return;
+      const [theirs] = await greedyAnswers(file, [prompt], { length: ANSWER, pastEnd: true });
+      const ours = await judgeFile(
+        file,
+        theirs.map(({ token }) => token),
+      );
+      const apart = distance(ours, theirs);
+      const behind = Math.max(...ours.map((each) => each.behind));
+      assert.ok(apart < LLAMA, `${apart} from llama.cpp on average`);
+      assert.ok(behind < BEHIND, `a token of llama.cpp's is ${behind} less likely than ours`);
+    });
+  test(`${tiny.name}: GGUF in Q8_0 beside plain loops${tiny.aside ? '' : ' and llama.cpp'}`, async () => {
+    const file = `${at}-Q8_0.gguf`;
+    writeFamilyGguf(model, file, 'Q8_0');
+    const far = distance(await judgeFile(file, answer), plain);
+    assert.ok(far < PLAIN.Q8_0, `${far} from plain loops on average`);
+    if (!tiny.aside) await besideLlama(file, [...prompt, ...answer]);
+  });
 }
+
+for (const [seed, tiny] of wideFamilies.entries())
+  test(`${tiny.name}: GGUF in Q4_K beside llama.cpp`, async () => {
+    const file = join(folder, `wide-${seed}.gguf`);
+    writeFamilyGguf(familyModel(tiny, 150 + seed), file, 'Q4_K');
+    await besideLlama(file, [...prompt, ...randomTokens(7, ANSWER, sizes.vocab)]);
+  });
 
 test.run();

@@ -57,11 +57,11 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
     const scale = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + 1e-5);
     return x.map((v, i) => v * scale * gain[i]);
   };
-  const { windows, attentionScale = 1 / Math.sqrt(headDim), attentionCap } = model.shape;
+  const { windows, ropeDims = headDim, attentionScale = 1 / Math.sqrt(headDim), attentionCap } = model.shape;
   const rotate = (x: Float64Array, pos: number, layer: number) => {
-    const out = new Float64Array(headDim);
-    for (let i = 0; i < headDim / 2; i++) {
-      const [a, b] = ropeInterleaved ? [2 * i, 2 * i + 1] : [i, i + headDim / 2];
+    const out = Float64Array.from(x);
+    for (let i = 0; i < ropeDims / 2; i++) {
+      const [a, b] = ropeInterleaved ? [2 * i, 2 * i + 1] : [i, i + ropeDims / 2];
       const angle = pos * model.invFreq[layer][i];
       out[a] = x[a] * Math.cos(angle) - x[b] * Math.sin(angle);
       out[b] = x[a] * Math.sin(angle) + x[b] * Math.cos(angle);

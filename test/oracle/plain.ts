@@ -22,8 +22,10 @@ export interface Meaning {
   readonly logitCap: number;
   /** [layer], 0: all */
   readonly windows: readonly number[];
-  /** [layer][headDim / 2] */
+  /** [layer][half of the dimensions of a head that are rotated, its first ones] */
   readonly frequencies: readonly (readonly number[])[];
+  /** of what is rotated */
+  readonly ropeScale: number;
 }
 
 type Sizes = Pick<Meaning, 'layers' | 'heads' | 'kvHeads' | 'headDim' | 'width' | 'vocab'>;
@@ -41,6 +43,7 @@ export const plainMeaning = (sizes: Sizes, frequencies: readonly number[]): Mean
   logitCap: 0,
   windows: Array(sizes.layers).fill(0),
   frequencies: Array(sizes.layers).fill(frequencies),
+  ropeScale: 1,
 });
 
 const activations = {
@@ -73,10 +76,11 @@ export function plainLogprobs(m: Meaning, weights: Weights, tokens: ArrayLike<nu
     Array.from({ length: x.length / m.headDim }, (_, h) => {
       const head = norm(role, x.slice(h * m.headDim, (h + 1) * m.headDim), layer);
       const out = [...head];
+      const half = m.frequencies[layer].length;
       m.frequencies[layer].forEach((frequency, i) => {
-        const [a, b, angle] = [head[i], head[i + m.headDim / 2], pos * frequency];
+        const [a, b, angle] = [m.ropeScale * head[i], m.ropeScale * head[i + half], pos * frequency];
         out[i] = a * Math.cos(angle) - b * Math.sin(angle);
-        out[i + m.headDim / 2] = a * Math.sin(angle) + b * Math.cos(angle);
+        out[i + half] = a * Math.sin(angle) + b * Math.cos(angle);
       });
       return out;
     });

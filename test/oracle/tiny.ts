@@ -20,6 +20,8 @@ export interface TinyShape {
   ffn: number;
   vocab: number;
   ropeInterleaved: boolean;
+  /** of a head that are rotated, its first ones; default all */
+  ropeDims?: number;
   maxPosition: number;
   /** positions that a query of each layer sees, its own included; 0: all; default of every layer */
   windows?: readonly number[];
@@ -45,7 +47,7 @@ export const defaultShape: TinyShape = {
 
 export interface Tiny {
   shape: TinyShape;
-  /** [layer][headDim / 2], zeros where a layer has no RoPE */
+  /** [layer][headDim / 2], zeros where a layer has no RoPE, and from ropeDims / 2 on */
   invFreq: Float32Array[];
   /** [role][layer] → row-major matrix [rows = outputs][cols = inputs] */
   weights: Map<RoleName, Float32Array[]>;
@@ -96,8 +98,11 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
   const file = join(directory, 'weights.bin');
   writeFileSync(file, Buffer.concat(chunks.map((matrix) => Buffer.from(matrix.buffer))));
   const bases = shape.ropeBases ?? Array<number>(shape.layers).fill(10000);
+  const ropeDims = shape.ropeDims ?? headDim;
   const tables = [...new Set(bases)].map((base) =>
-    Float32Array.from({ length: headDim / 2 }, (_, i) => (base ? base ** ((-2 * i) / headDim) : 0)),
+    Float32Array.from({ length: headDim / 2 }, (_, i) =>
+      base && i < ropeDims / 2 ? base ** ((-2 * i) / ropeDims) : 0,
+    ),
   );
   const layer = bases.map((base, l) => ({ window: shape.windows?.[l] ?? 0, rope: [...new Set(bases)].indexOf(base) }));
   const spec = {
@@ -111,6 +116,7 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
     residualScale: 1,
     logitScale: 1,
     ropeScale: 1,
+    ropeDims,
     ropeInterleaved: shape.ropeInterleaved,
     norm: Norm.rms,
     activation: Activation.silu,

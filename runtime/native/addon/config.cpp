@@ -64,6 +64,8 @@ void read_model(const Object& from, Config& to) {
       to.inv_freq.size() % half || int(to.layers.size()) != model.layers)
     throw Error::New(from.Env(),
                      "the model's heads, KV heads, head size, layers and RoPE frequencies do not fit together");
+  if (model.rope_dims < 2 || model.rope_dims > model.head_dim || model.rope_dims % 2)
+    throw Error::New(from.Env(), "RoPE rotates a number of dimensions that a head does not have");
   model.ropes = int32_t(to.inv_freq.size()) / half;
   for (const skv_layer& layer : to.layers)
     if (layer.rope < 0 || layer.rope >= model.ropes || layer.window < 0)

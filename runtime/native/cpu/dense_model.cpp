@@ -240,15 +240,19 @@ void DenseModel::activate(float* gate, const float* up) const {
   }
 }
 
-/* A token's queries and keys: their norms, where the model has them, then the rotation of its position. */
+/* A token's queries and keys: their norms, where the model has them, then the rotation of its position. Where only the
+ * first dims of a head are rotated, halves against each other, the second half of them moves to where it is in heads
+ * that are rotated whole. Keys move as queries do, so their products stay, and pages know of one order alone. */
 void DenseModel::finish_heads(int l, size_t token) {
   const Layer& layer = weights_.layer[l];
-  const int dim = model_.head_dim;
+  const int dim = model_.head_dim, half = model_.rope_dims / 2;
+  const bool moves = half < dim / 2 && !model_.rope_interleaved;
   const size_t at = token * inv_freq_.size() + size_t(rope_[l]) * (dim / 2);
   auto finish = [&](float* heads, int n, const NormWeights& norm) {
     for (int h = 0; h < n; h++) {
       float* head = heads + h * dim;
       if (norm.gain) normalise(head, norm, head, dim);
+      if (moves) std::rotate(head + half, head + 2 * half, head + dim / 2 + half);
       rope(head, &cos_[at], &sin_[at], dim, model_.rope_interleaved);
     }
   };
