@@ -3,19 +3,27 @@ import type {
   FastifyBaseLogger,
   FastifyInstance,
   FastifyReply,
+  FastifyRequest,
   RawReplyDefaultExpression,
   RawRequestDefaultExpression,
 } from 'fastify';
 import type { RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
 import type { Service } from './active-request.ts';
 import { chat } from './chat.ts';
 import { complete } from './completions.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { tokenText } from './logprobs.ts';
+import { conversationOf } from './messages/input.ts';
+import { anthropicError, message } from './messages/message.ts';
+import { countRequest, messagesRequest } from './messages/schema.ts';
 import { replyOutput } from './output.ts';
 import { conversationText } from './prompt.ts';
+import { respond } from './responses/respond.ts';
+import { responsesRequest } from './responses/schema.ts';
+import { ResponseStore } from './responses/store.ts';
 import { chatRequest, completionRequest, detokenizeRequest, tokenizeRequest } from './schemas.ts';
 
 export type App = FastifyInstance<
@@ -68,6 +76,51 @@ export function addGenerationRoutes(app: App, service: Service, encoder: Encoder
     checkModel(service, body.model);
     await chat(service, encoder, body, replyOutput(service, reply as FastifyReply));
     return reply;
+  });
+}
+
+/** OpenAI's newer API. */
+export function addResponseRoutes(app: App, service: Service, encoder: Encoder): void {
+  const store = new ResponseStore();
+  const stored = (id: string) => {
+    const found = store.get(id);
+    if (!found) throw new ApiError(404, `There is no response ${id}.`, 'response_id', 'not_found');
+    return found;
+  };
+  app.post('/v1/responses', { schema: { body: responsesRequest } }, async ({ body }, reply) => {
+    checkModel(service, body.model);
+    await respond(service, encoder, store, body, reply as FastifyReply);
+    return reply;
+  });
+  app.get('/v1/responses/:id', async ({ params }) => stored((params as { id: string }).id).response);
+  app.get('/v1/responses/:id/input_items', async ({ params }) => {
+    const { input } = stored((params as { id: string }).id);
+    return { object: 'list', data: input, has_more: false };
+  });
+  app.delete('/v1/responses/:id', async ({ params }) => {
+    const { id } = params as { id: string };
+    store.delete(stored(id).response.id);
+    return { id, object: 'response', deleted: true };
+  });
+}
+
+/** Anthropic's API. */
+export function addMessageRoutes(app: App, service: Service, encoder: Encoder): void {
+  const errorHandler = (error: unknown, { log }: FastifyRequest, reply: FastifyReply) => {
+    const { status, headers, body } = anthropicError(error);
+    if (status >= 500) log.error(error);
+    reply.code(status).headers(headers).send(body);
+  };
+  const options = <T extends z.ZodType>(body: T) => ({ schema: { body }, errorHandler });
+  app.post('/v1/messages', options(messagesRequest), async ({ body }, reply) => {
+    checkModel(service, body.model);
+    await message(service, encoder, body, reply as FastifyReply);
+    return reply;
+  });
+  app.post('/v1/messages/count_tokens', options(countRequest), async ({ body }) => {
+    checkModel(service, body.model);
+    const text = conversationText(service.engine.model, chatRequest.parse(conversationOf(body)));
+    return { input_tokens: (await encoder.encode(text, { special: true })).length };
   });
 }
 

@@ -13,7 +13,7 @@ const count = (max: number) => z.number().int().min(1).max(max);
 const token = z.uint32({ abort: true });
 
 /** zod has it for `validate` alone: its containers end at the first wrong entry. */
-const firstOnly: z.core.ParseContextInternal<z.core.$ZodIssue> = { abortEarly: true };
+export const firstOnly: z.core.ParseContextInternal<z.core.$ZodIssue> = { abortEarly: true };
 
 export const validator: FastifySchemaCompiler<z.ZodType> =
   ({ schema }) =>
@@ -23,7 +23,7 @@ export const validator: FastifySchemaCompiler<z.ZodType> =
   };
 
 /** Any names, with values of one kind; unlike z.record it ends at the first wrong one. */
-const record = <T extends z.ZodType>(value: T) => z.object({}).catchall(value);
+export const record = <T extends z.ZodType>(value: T) => z.object({}).catchall(value);
 
 /** Per-request policy: { policy, ratio, …declared parameters }. */
 export const sparseKv = z

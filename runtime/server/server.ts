@@ -11,7 +11,14 @@ import { Encoder } from './encode.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { Pace } from './pace.ts';
 import { admitOrigins } from './browsers.ts';
-import { type App, addGenerationRoutes, addModelRoutes, addTokenRoutes } from './routes.ts';
+import {
+  type App,
+  addGenerationRoutes,
+  addMessageRoutes,
+  addModelRoutes,
+  addResponseRoutes,
+  addTokenRoutes,
+} from './routes.ts';
 import { validator } from './schemas.ts';
 import type { StreamPace } from './sse.ts';
 import { addStatusRoutes } from './status.ts';
@@ -103,6 +110,8 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
   addStatusRoutes(app, service, version);
   addModelRoutes(app, service);
   addGenerationRoutes(app, service, encoder);
+  addResponseRoutes(app, service, encoder);
+  addMessageRoutes(app, service, encoder);
   addTokenRoutes(app, service, encoder);
 
   return {
