@@ -74,7 +74,9 @@ async function bundle(folder) {
   const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
   try {
     await build({
-      entryPoints: [join(root, 'cli', 'main.ts'), join(root, 'runtime', 'server', 'encode-worker.ts')],
+      entryPoints: ['cli/main', 'runtime/server/encode-worker', 'runtime/grammar/grammar-worker'].map((path) =>
+        join(root, `${path}.ts`),
+      ),
       entryNames: '[name]',
       outdir: draft,
       bundle: true,

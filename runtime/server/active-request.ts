@@ -1,6 +1,7 @@
 /** One HTTP request that generates: admitted, and stopped as a whole when its client leaves or its time is up. */
 import type { ServerResponse } from 'node:http';
 import type { EngineApi, GenerateRequest, Generation } from '../engine/types.ts';
+import type { Matchers } from '../grammar/index.ts';
 import { ApiError, shuttingDown } from './errors.ts';
 import type { Pace } from './pace.ts';
 import type { StreamPace } from './sse.ts';
@@ -16,6 +17,8 @@ export interface Service {
   readonly defaultMaxTokens?: number;
   readonly streams: StreamPace;
   readonly pace: Pace;
+  /** who follows grammars */
+  readonly matchers: Matchers;
   readonly active: Set<ActiveRequest>;
   draining: boolean;
 }
@@ -67,6 +70,7 @@ export class ActiveRequest {
 
   /** Starts a generation; a request whose client left while its prompt was read starts none. */
   submit(request: GenerateRequest): Generation {
+    if (this.failure || this.gone) request.mask?.close();
     if (this.failure) throw this.failure;
     if (this.gone) throw new ApiError(499, 'The client has closed the connection.');
     const generation = this.service.engine.submit(request);

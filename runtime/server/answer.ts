@@ -1,5 +1,5 @@
 /** Generation and its answer, whole or streamed; the two endpoints differ in their shapes alone. */
-import type { TokenEvent } from '../engine/types.ts';
+import type { LogitMask, TokenEvent } from '../engine/types.ts';
 import type { ActiveRequest, Service } from './active-request.ts';
 import { type Answered, Choice, type Piece, emptyChoice, interleave, usageOf } from './choice.ts';
 import { requestError, toApiError } from './errors.ts';
@@ -31,9 +31,14 @@ export interface Asked {
   maxTokens?: number;
   /** alternatives per token; undefined: no log-probabilities */
   logprobs?: number;
+  /** starts a mask for one generation, where the answer has a form */
+  mask?: Masking;
   /** choices generated of each prompt, of which the likeliest n are answered; default n */
   bestOf?: number;
 }
+
+/** A mask for a generation that these tokens end. */
+export type Masking = (stops: readonly number[]) => LogitMask;
 
 const ending = ({ reason, stopReason }: Answered) => ({ finish_reason: reason, stop_reason: stopReason });
 
@@ -50,7 +55,8 @@ function start(service: Service, active: ActiveRequest, { body, prompts, maxToke
         if (maxTokens === 0) choices.push(emptyChoice(prompt.length));
         else {
           const request = generateRequest(service, body, prompt, maxTokens, logprobs, i);
-          choices.push(new Choice(active, engine.model, request, writingOf(body)));
+          const mask = asked.mask?.(request.stopTokens ?? []);
+          choices.push(new Choice(active, engine.model, { ...request, mask }, writingOf(body)));
         }
       }
   } catch (error) {

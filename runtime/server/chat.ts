@@ -11,6 +11,7 @@ import { conversationText, readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
 import type { ChatRequest } from './schemas.ts';
+import { maskingOf, structureOf } from './structured.ts';
 import { refuseUnsupported } from './unsupported.ts';
 
 /** What would change the answer, and is not there yet, is refused rather than ignored. */
@@ -20,15 +21,13 @@ function refuse(body: ChatRequest): void {
   if (body.max_tokens === 0 && (body.max_completion_tokens ?? 0) === 0)
     throw new ApiError(400, 'max_tokens must be at least 1.', 'max_tokens');
   if (body.tools?.length && body.tool_choice !== 'none') throw new ApiError(400, 'Tools are not supported.', 'tools');
-  const format = body.response_format?.type ?? 'text';
-  if (format !== 'text')
-    throw new ApiError(400, `The response format ${format} is not supported; only text is.`, 'response_format');
   if (body.top_logprobs && !body.logprobs)
     throw new ApiError(400, 'top_logprobs needs logprobs: true.', 'top_logprobs');
 }
 
 export async function chat(service: Service, encoder: Encoder, body: ChatRequest, out: Output): Promise<void> {
   refuse(body);
+  const structure = structureOf(body);
   const { engine } = service;
   const { model } = engine;
   const text = conversationText(model, body);
@@ -41,7 +40,8 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
   const prompts = [await readPrompt(encoder, model.tokenizer.bos, text, reading)];
   const logprobs = body.logprobs ? (body.top_logprobs ?? 0) : undefined;
   const logs = (events: TokenEvent[]) => (logprobs === undefined ? null : chatLogs(model, events));
-  const asked: Asked = { body, prompts, maxTokens, logprobs };
+  const mask = await maskingOf(service.matchers, structure);
+  const asked: Asked = { body, prompts, maxTokens, logprobs, mask };
   const scores = score(service, active, asked)?.[0];
   const shape: Shape = {
     id: `chatcmpl-${randomUUID()}`,

@@ -2,19 +2,9 @@
  * Tokenising off the event loop when it takes long. The tokenizer is plain JavaScript and synchronous: short prompts are
  * faster here, long ones go to a worker that loads the tokenizer once.
  */
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
+import { startWorker } from '../../toolchain/worker.ts';
 import type { LoadedModel, Tokenizer } from '../model/types.ts';
-
-/** Address of the bundle this runs from (cli/bundle.mjs); not defined when it runs from source. */
-declare const SKV_BUNDLE: string | undefined;
-
-const fromSource = () => `
-  import(${JSON.stringify(pathToFileURL(createRequire(import.meta.url).resolve('tsx/esm/api')).href)}).then(({ register }) => {
-    register();
-    return import(${JSON.stringify(new URL('./encode-worker.ts', import.meta.url).href)});
-  });`;
 
 type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
 
@@ -51,10 +41,7 @@ export class Encoder {
 
   private start(): Worker {
     const options = { workerData: { source: this.model.source }, resourceLimits: { maxYoungGenerationSizeMb: 6 } };
-    const worker =
-      typeof SKV_BUNDLE === 'undefined'
-        ? new Worker(fromSource(), { ...options, eval: true })
-        : new Worker(new URL(`${SKV_BUNDLE}/encode-worker.js`), options);
+    const worker = startWorker(new URL('./encode-worker.ts', import.meta.url), options);
     worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
       const caller = this.waiting.get(id);
       this.waiting.delete(id);

@@ -70,6 +70,8 @@ const sampling = {
   user: z.string().nullish(),
   sparse_kv: sparseKv.nullish(),
   vllm_xargs: record(z.union([z.string(), z.number(), z.boolean()])).nullish(),
+  response_format: z.object({ type: z.string() }).loose().nullish(),
+  structured_outputs: z.object({}).catchall(z.unknown()).nullish(),
 };
 
 /** One pass over a prompt, which may hold a million token ids: a union of arrays would collect an issue for each. */
@@ -144,7 +146,6 @@ export const chatRequest = z
     chat_template_kwargs: templateVariables,
     tools: z.array(z.unknown()).nullish(),
     tool_choice: z.unknown().optional(),
-    response_format: z.object({ type: z.string() }).loose().nullish(),
   })
   .loose();
 

@@ -7,6 +7,7 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { type ZodTypeProvider, jsonSchemaTransform, serializerCompiler } from 'fastify-type-provider-zod';
 import type { EngineApi } from '../engine/types.ts';
 import type { Service } from './active-request.ts';
+import { matchersOf } from './vocabulary.ts';
 import { Encoder } from './encode.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { Pace } from './pace.ts';
@@ -88,6 +89,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     defaultMaxTokens: options.defaultMaxTokens,
     streams: { patience: 3, keepAlive: 15, stall: options.streamStallTimeout ?? 60, ...options.streams },
     pace: new Pace(),
+    matchers: matchersOf(engine.model),
     active: new Set(),
     draining: false,
   };
@@ -122,6 +124,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     active: () => service.active.size,
     close: async () => {
       await app.close();
+      service.matchers.close();
       await encoder.close();
     },
   };
