@@ -8,7 +8,7 @@ import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import type { Gguf, GgufTensor, GgufValue } from './gguf.ts';
 import { type Listed, layersOf } from './layers.ts';
-import { type ReadNumber, scalesOf, sizesOf } from './numbers.ts';
+import { type ReadNumber, numbersOf, sizesOf } from './numbers.ts';
 import { ggufRope } from './rope-gguf.ts';
 import { Stated, refuseKeys, refuseTensors } from './stated.ts';
 import { ModelError } from './types.ts';
@@ -65,35 +65,22 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
   };
   const size = sizesOf('gguf', read);
   if (read(['expert_count'], 0) > 0) throw new ModelError(`${gguf.file}: mixtures of experts are not supported.`);
-  const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
-  const headDim = size('headDim', width / heads);
-  const valueDim = size('valueDim', headDim);
-  if (valueDim !== headDim)
-    throw new ModelError(`${gguf.file}: keys of ${headDim} dimensions with values of ${valueDim} are not supported.`);
+  const numbers = numbersOf(family, 'gguf', read, gguf.file);
+  const { layers, headDim, maxPosition } = numbers;
   const window = family.windows ? size('window', family.window ?? 0) : 0;
-  const positions = size('maxPosition');
   const rope = ggufRope({
     value,
     number: (key, fallback) => read([key], fallback),
     factors: (name, count) => ropeFactors(from, name, count),
     headDim,
-    positions,
-    context: Math.min(positions, from.context),
+    positions: maxPosition,
+    context: Math.min(maxPosition, from.context),
     where: gguf.file,
   });
   return {
-    layers,
-    width,
-    heads,
-    kvHeads: size('kvHeads', heads),
-    headDim,
-    ffn: size('ffn'),
+    ...numbers,
     vocab: embeddingRows(gguf, family.tensors) ?? size('vocab', 0),
-    positions: family.positionsFrom === undefined ? 0 : positions,
-    normEps: size('normEps', family.normEps),
-    maxPosition: positions,
     activation: family.activation,
-    ...scalesOf(family, 'gguf', read, { layers, width, heads, headDim }),
     rope,
     windowRope:
       family.windowBase === undefined ? undefined : { base: size('windowBase', family.windowBase), dims: rope.dims },
@@ -106,11 +93,14 @@ function factsOf(family: Family, from: Stating, architecture: string): ModelFact
 /** Which layers have a window, where the file lists them or has a rule of its own. */
 function listedLayers(value: (key: string) => unknown, layers: number, where: string): Listed {
   const pattern = value('attention.sliding_window_pattern');
-  if (typeof pattern === 'number' || pattern === undefined) return { fullEvery: pattern };
-  const windowed = Array.isArray(pattern) ? pattern.map((each) => each === true || each === 1) : [];
-  if (windowed.length !== layers)
-    throw new ModelError(`${where}: attention.sliding_window_pattern must have an entry for each of ${layers} layers.`);
-  return { windowed };
+  if (pattern === undefined || (Number.isInteger(pattern) && (pattern as number) >= 0))
+    return { fullEvery: pattern as number | undefined };
+  const entries: readonly unknown[] = Array.isArray(pattern) || pattern instanceof Int32Array ? [...pattern] : [];
+  if (entries.length !== layers || !entries.every((each) => [0, 1, false, true].includes(each as number | boolean)))
+    throw new ModelError(
+      `${where}: attention.sliding_window_pattern must be a number, or have 1 (a window) or 0 for each of ${layers} layers.`,
+    );
+  return { windowed: entries.map(Boolean) };
 }
 
 /** A number, also of a list with one for each layer, if it is the same everywhere. */

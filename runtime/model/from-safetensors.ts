@@ -5,12 +5,13 @@ import type { ModelFacts } from './facts.ts';
 import type { Family } from './families/family.ts';
 import { familyOf } from './families/index.ts';
 import { type Listed, layersOf } from './layers.ts';
-import { type ReadNumber, type SizeOf, scalesOf, sizesOf } from './numbers.ts';
+import { type ReadNumber, type SizeOf, numbersOf, sizesOf } from './numbers.ts';
 import { storedRope } from './rope-stored.ts';
 import type { Rope } from './rope.ts';
 import type { StoredTensor } from './safetensors.ts';
 import { refuseMarks, refuseQuantised } from './quantised.ts';
 import { Stated, refuseSettings, refuseTensors } from './stated.ts';
+import type { TextPart } from './text-part.ts';
 import { ModelError } from './types.ts';
 
 /** Types that tensors may be stored as, numbered as GGUF numbers them. */
@@ -19,20 +20,21 @@ const types: Readonly<Record<string, number>> = { F32: WeightType.F32, F16: Weig
 /** `context`: tokens that will be served at most. Throws a ModelError that names the key or tensor at fault. */
 export function fromSafetensors(
   folder: string,
-  json: Record<string, unknown>,
+  { config, ownOf }: TextPart,
   readTensors: () => StoredTensor[],
   context = Infinity,
 ): AssembledModel {
   const where = `${folder}/config.json`;
-  const architecture = String(json.model_type ?? 'none');
+  const architecture = String(config.model_type ?? 'none');
   const family = familyOf('stored', architecture, where);
-  const stated = new Stated(new Map(Object.entries(json)));
+  const stated = new Stated(new Map(Object.entries(config)));
   stated.get('model_type');
   refuseQuantised((key) => stated.get(key), where);
   const facts = factsOf(family, stated, where, context);
   const unknown = refuseSettings(stated, architecture, where);
-  const tensors = readTensors();
-  refuseMarks(tensors);
+  const all = readTensors();
+  refuseMarks(all);
+  const { own: tensors, note } = ownOf(all);
   const tied = family.tensors.filter(({ tiedTo }) => tiedTo && facts.tied).map(({ names }) => names.stored);
   const byName = new Stated(new Map(tensors.map((tensor) => [tensor.name, tensor])));
   const find = (name: string): FoundTensor | undefined => {
@@ -46,9 +48,10 @@ export function fromSafetensors(
   };
   const spec = assemble(family, facts, { format: 'stored', where: folder, find });
   refuseTensors(byName, family, 'stored', folder);
-  const notes = unknown.length
-    ? [`${where}: ${unknown.join(', ')}: not known to skv; the forward pass goes on without.`]
-    : [];
+  const notes: string[] = [];
+  if (unknown.length)
+    notes.push(`${where}: ${unknown.join(', ')}: not known to skv; the forward pass goes on without.`);
+  if (note) notes.push(`${folder}: ${note}.`);
   return { spec, maxPosition: facts.maxPosition, architecture, notes };
 }
 
@@ -92,28 +95,18 @@ function factsOf(family: Family, stated: Stated<unknown>, where: string, context
     throw new ModelError(`${where}: ${keys[0]} is missing.`);
   };
   const size = sizesOf('stored', read);
-  const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
-  const headDim = size('headDim', width / heads) || width / heads;
+  const numbers = numbersOf(family, 'stored', read, where);
+  const { layers, headDim, maxPosition: positions } = numbers;
   const window = family.windows ? windowOf(family, stated, size) : 0;
-  const positions = size('maxPosition');
   const original = read(['original_max_position_embeddings'], 0) || undefined;
   const part = (stated.get('partial_rotary_factor') ?? undefined) as number | undefined; // judged where it is used
   const sizes = { headDim, part, positions, original, context: Math.min(positions, context) };
   const readRope = (set: Stated<unknown>) => storedRope(set, sizes, where);
   const { all, windows } = ropesOf({ family, stated, size, where, readRope });
   return {
-    layers,
-    width,
-    heads,
-    kvHeads: size('kvHeads', heads) || heads,
-    headDim,
-    ffn: size('ffn'),
+    ...numbers,
     vocab: size('vocab'),
-    positions: family.positionsFrom === undefined ? 0 : positions,
-    normEps: size('normEps', family.normEps),
-    maxPosition: positions,
     activation: activationOf(family, stated, where),
-    ...scalesOf(family, 'stored', read, { layers, width, heads, headDim }),
     rope: all,
     windowRope: windows,
     window,
@@ -138,8 +131,10 @@ function listedLayers(family: Family, stated: Stated<unknown>, layers: number, w
     return given.map((each) => each === values[1]);
   };
   const count = (key: string): number | undefined => {
-    const given = stated.get(key);
-    return typeof given === 'number' ? given : undefined;
+    const given = stated.get(key) ?? undefined;
+    if (given !== undefined && !(Number.isInteger(given) && (given as number) >= 0))
+      throw new ModelError(`${where}: ${key} must be a whole number.`);
+    return given as number | undefined;
   };
   const windows =
     family.windows === undefined

@@ -14,6 +14,7 @@ import { type Generation, generationOf, ggufGeneration } from './generation.ts';
 import { readJson } from './json.ts';
 import { storedTokenizer } from './stored-tokenizer.ts';
 import { compileTemplate } from './template.ts';
+import { textPartOf } from './text-part.ts';
 import { type TokenizerSource, makeTokenizer } from './tokenizer.ts';
 import { type ChatMessage, type LoadedModel, ModelError } from './types.ts';
 
@@ -126,8 +127,9 @@ function chatTemplate(folder: string, config: Record<string, unknown>): string |
 function folderParts(source: string, folder: string, { context }: LoadOptions): Parts {
   const configFile = join(folder, 'config.json');
   if (!existsSync(configFile)) throw new ModelError(`${folder}: has no config.json${insteadOf(folder)}.`);
-  const config = readJson(configFile, true);
-  const model = fromSafetensors(folder, config, () => readSafetensorsFolder(folder), context);
+  const part = textPartOf(readJson(configFile, true), configFile);
+  const { config } = part;
+  const model = fromSafetensors(folder, part, () => readSafetensorsFolder(folder), context);
   const { eos, ...stored } = storedTokenizer(folder);
   const generationFile = join(folder, 'generation_config.json');
   const own = existsSync(generationFile); // older models have the same keys in config.json

@@ -1,6 +1,7 @@
 /** Numbers that models state, by their key in each format, and what follows from them for a family. */
 import type { ModelFacts } from './facts.ts';
 import type { Family, Format, ScaleName } from './families/family.ts';
+import { ModelError } from './types.ts';
 
 /** Keys, the first that a file has counts: below GGUF's architecture, and of config.json. */
 type Keys = Readonly<Record<Format, readonly string[]>>;
@@ -47,13 +48,46 @@ export const sizesOf =
   (name, fallback) =>
     read(sizes[name][format], fallback);
 
+/** What both formats state alike, by one key or another. */
+export type Numbers = Scales &
+  Pick<
+    ModelFacts,
+    'layers' | 'width' | 'heads' | 'kvHeads' | 'headDim' | 'ffn' | 'positions' | 'normEps' | 'maxPosition'
+  >;
+
+/** `where`: for errors. */
+export function numbersOf(family: Family, format: Format, read: ReadNumber, where: string): Numbers {
+  const size = sizesOf(format, read);
+  /** what follows from the other sizes where a file is silent; config.json may also say null or 0 */
+  const following = (name: SizeName, otherwise: number): number =>
+    size(name, otherwise) || (format === 'stored' ? otherwise : 0);
+  const [layers, width, heads] = [size('layers'), size('width'), size('heads')];
+  const headDim = following('headDim', width / heads);
+  const valueDim = following('valueDim', headDim);
+  if (valueDim !== headDim)
+    throw new ModelError(`${where}: keys of ${headDim} dimensions with values of ${valueDim} are not supported.`);
+  const maxPosition = size('maxPosition');
+  return {
+    layers,
+    width,
+    heads,
+    kvHeads: following('kvHeads', heads),
+    headDim,
+    ffn: size('ffn'),
+    positions: family.positionsFrom === undefined ? 0 : maxPosition,
+    normEps: size('normEps', family.normEps),
+    maxPosition,
+    ...scalesOf(family, format, read, { layers, width, heads, headDim }),
+  };
+}
+
 /** What multiplies or caps; 0 in a file says that there is none. */
-export type Scales = Pick<
+type Scales = Pick<
   ModelFacts,
   'attentionScale' | 'attentionCap' | 'logitCap' | 'embedScale' | 'residualScale' | 'logitScale'
 >;
 
-export function scalesOf(
+function scalesOf(
   family: Family,
   format: Format,
   read: ReadNumber,

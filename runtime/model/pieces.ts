@@ -117,6 +117,7 @@ function commonOf(gguf: Gguf, usual: Usual) {
     return token;
   };
   const [bos, eos] = [orUsual('bos'), orUsual('eos')];
+  flag(gguf, 'add_sep_token', false); // between the two texts of a reranker; a prompt is one
   const last = flag(gguf, 'add_eos_token', usual.addEos ?? false) ? eos : undefined;
   return {
     tokens,

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readJson } from './json.ts';
-import { libraryEncoder } from './library.ts';
+import { type ByteTokens, libraryEncoder } from './library.ts';
 import { TokenKind, type TokenizerSource } from './tokenizer.ts';
 import { ModelError } from './types.ts';
 
@@ -54,10 +54,50 @@ function prefixesSpace({ normalizer, pre_tokenizer }: Record<string, unknown>): 
   );
 }
 
+/** Whether a step replaces text by SentencePiece's table. */
+const precompiled = (step: Step | null | undefined): boolean =>
+  [step, ...(step?.normalizers ?? [])].some((each) => each?.type === 'Precompiled');
+
+/** tokenizer.json's model. */
+interface StoredModel {
+  type?: string;
+  /** of BPE by text; of Unigram [text, score] by number */
+  vocab?: Record<string, number> | [text: string, score: number][];
+  unk_id?: number | null;
+  byte_fallback?: boolean;
+}
+
+/** Texts and numbers of all tokens. */
+function vocabularyOf({ type = 'BPE', vocab, unk_id }: StoredModel, file: string): [text: string, id: number][] {
+  if (type !== 'BPE' && type !== 'Unigram')
+    throw new ModelError(
+      `${file}: the tokenizer ${type} is not supported; BPE and Unigram are. A GGUF of the same model may be read.`,
+    );
+  if (typeof vocab !== 'object') throw new ModelError(`${file}: has no vocabulary.`);
+  if (type === 'BPE' && !Array.isArray(vocab)) return Object.entries(vocab);
+  const listed = Array.isArray(vocab) ? vocab : [];
+  const sound = listed.every((each) => typeof each?.[0] === 'string' && typeof each[1] === 'number');
+  if (type === 'BPE' || !sound || listed.length === 0)
+    throw new ModelError(`${file}: the vocabulary is not one of ${type}: texts and numbers are expected.`);
+  if (!(Number.isInteger(unk_id) && listed[unk_id!]))
+    throw new ModelError(`${file}: unk_id is ${String(unk_id)}: what no token spells needs one.`);
+  return listed.map(([text], id) => [text, id]);
+}
+
+/** Of a Unigram that spells with bytes. */
+function byteTokens({ type, unk_id, byte_fallback }: StoredModel, tokens: readonly string[]): ByteTokens | undefined {
+  if (type !== 'Unigram' || !byte_fallback) return undefined;
+  const numbers = new Map(tokens.map((text, id) => [text, id]));
+  const ids = Array.from({ length: 256 }, (_, byte) =>
+    numbers.get(`<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`),
+  );
+  return { unknown: unk_id!, ids };
+}
+
 /** Without the tokens that end generation: config.json and generation_config.json name more of them than `eos`. */
 export function storedTokenizer(
   folder: string,
-): Omit<TokenizerSource, 'eosTokens'> & { eos?: number; config: Record<string, unknown> } {
+): Omit<TokenizerSource, 'eosTokens'> & { eos?: number; config: Record<string, unknown>; notes: readonly string[] } {
   const file = join(folder, 'tokenizer.json');
   if (!existsSync(file) && existsSync(join(folder, 'tokenizer.model')))
     throw new ModelError(
@@ -65,23 +105,19 @@ export function storedTokenizer(
     );
   const tokenizer = readJson(file, true);
   const config = readJson(join(folder, 'tokenizer_config.json'), false);
-  const bpe = tokenizer.model as { type?: string; vocab?: Record<string, number>; byte_fallback?: boolean } | undefined;
-  if ((bpe?.type ?? 'BPE') !== 'BPE')
-    throw new ModelError(
-      `${file}: the tokenizer ${bpe?.type} is not supported, BPE is. A GGUF of the same model may be read (its t5 is Unigram).`,
-    );
-  if (typeof bpe?.vocab !== 'object') throw new ModelError(`${file}: has no vocabulary.`);
+  const model = (tokenizer.model ?? {}) as StoredModel;
+  const vocabulary = vocabularyOf(model, file);
   const added = allAdded(tokenizer, config);
   let size = 0; // a vocabulary is too long for the arguments of Math.max
-  for (const id of Object.values(bpe.vocab)) size = Math.max(size, id + 1);
+  for (const [, id] of vocabulary) size = Math.max(size, id + 1);
   for (const { id } of added) size = Math.max(size, id + 1);
   if (!Number.isInteger(size) || size > 1 << 21)
     throw new ModelError(`${file}: token numbers up to ${size} make no sense.`);
   const tokens = Array.from({ length: size }, () => '');
   const kinds = new Uint8Array(size);
-  for (const [text, id] of Object.entries(bpe.vocab)) {
+  for (const [text, id] of vocabulary) {
     tokens[id] = text;
-    if (bpe.byte_fallback && /^<0x[0-9A-F]{2}>$/.test(text)) kinds[id] = TokenKind.byte;
+    if (model.byte_fallback && /^<0x[0-9A-F]{2}>$/.test(text)) kinds[id] = TokenKind.byte;
   }
   for (const { id, content, special } of added) {
     tokens[id] = content;
@@ -91,17 +127,23 @@ export function storedTokenizer(
     const text = typeof value === 'object' && value !== null ? (value as { content: unknown }).content : value;
     return typeof text === 'string' && text !== '' ? tokens.indexOf(text) : -1; // a token may be called undefined
   };
+  const marked = model.type === 'Unigram' || model.byte_fallback === true; // ▁ for a space
   const first = firstToken(tokenizer.post_processor as PostProcessor | null);
   const [bos, eos] = [idOf(config.bos_token ?? first), idOf(config.eos_token)];
   return {
-    encode: libraryEncoder({ ...tokenizer, added_tokens: added }, config),
+    encode: libraryEncoder({ ...tokenizer, added_tokens: added }, config, byteTokens(model, tokens)),
+    notes: precompiled(tokenizer.normalizer as Step | null)
+      ? [
+          `${file}: its table of replacements (Precompiled) is not read: text is put into NFKC instead, which is nearly the same`,
+        ]
+      : [],
     config,
     tokens,
     kinds,
-    style: bpe.byte_fallback ? 'spm' : 'byte-level',
+    style: marked ? 'spm' : 'byte-level',
     bos: bos >= 0 ? bos : undefined,
     eos: eos >= 0 ? eos : undefined,
     addBos: (config.add_bos_token ?? (bos >= 0 && idOf(first) === bos)) === true,
-    spacePrefix: bpe.byte_fallback === true && prefixesSpace(tokenizer),
+    spacePrefix: marked && prefixesSpace(tokenizer),
   };
 }

@@ -13,13 +13,11 @@ import { random } from '../../codegen/oracle/random.ts';
 import { mobyDick } from '../../eval/text.ts';
 import { turnEnds } from '../../runtime/model/ends.ts';
 import { readGguf } from '../../runtime/model/gguf.ts';
-import { loadModel } from '../../runtime/model/load.ts';
 import { piecesOf } from '../../runtime/model/pieces.ts';
 import { TokenKind, makeTokenizer } from '../../runtime/model/tokenizer.ts';
 import { ModelError } from '../../runtime/model/types.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { fuzz, nasty } from './vocabularies.ts';
-import { storedFiles } from './write.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-vocabularies-'));
 test.after(() => rmSync(folder, { recursive: true, force: true }));
@@ -84,22 +82,6 @@ test('WordPiece is refused by name', () => {
     () => piecesOf(readGguf(path)),
     (error: Error) => error instanceof ModelError && /WordPiece/.test(error.message),
   );
-});
-
-test('a folder whose tokenizer is not BPE is refused by name', async () => {
-  const stored = storedFiles();
-  const tokenizer = JSON.parse(stored['tokenizer.json'] as string) as Record<string, unknown>;
-  for (const type of ['Unigram', 'WordPiece']) {
-    const files = {
-      ...stored,
-      'tokenizer.json': JSON.stringify({ ...tokenizer, model: { type, vocab: [['a', -1]] } }),
-    };
-    const into = mkdtempSync(join(folder, 'stored-'));
-    for (const [file, content] of Object.entries(files)) writeFileSync(join(into, file), content);
-    const error = (await loadModel(into).catch((caught: unknown) => caught)) as Error;
-    assert.instance(error, ModelError);
-    assert.match(error.message, `the tokenizer ${type} is not supported`);
-  }
 });
 
 test.run();

@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { Activation } from '../../runtime/contract/records.ts';
 import { loadModel } from '../../runtime/model/load.ts';
+import { familyModel, tinyFamilies, writeFamilyFolder, writeFamilyGguf } from '../oracle/families.ts';
 import { refused } from './refused.ts';
 import { type GgufParts, ggufParts, storedFiles, storedWith, writeGguf } from './write.ts';
 
@@ -88,6 +89,30 @@ test('GGUF: YaRN reaches the forward pass, and a list that says the same for eac
   assert.is(spec.invFreq[15], Math.fround(plain.invFreq[15] / 4));
   assert.is(plain.ropeScale, 1);
   assert.is((await keyed({ 'llama.attention.head_count_kv': Int32Array.of(1, 1) })).spec.kvHeads, 1);
+});
+
+test('GGUF: which layers have a window is obeyed in every form, and in no other', async () => {
+  const gemma = tinyFamilies.find(({ name }) => name === 'gemma2')!;
+  const file = join(folder, 'windows.gguf');
+  const windows = async (pattern: number | string | Int32Array | Uint8Array) => {
+    const metadata = { ...gemma.metadata, 'attention.sliding_window_pattern': pattern };
+    writeFamilyGguf(familyModel({ ...gemma, metadata }, 1), file, 'F32');
+    return (await loadModel(file)).spec.layer.map(({ window }) => window);
+  };
+  assert.equal(await windows(2), [12, 0]);
+  assert.equal(await windows(Int32Array.of(0, 1)), [0, 12]);
+  assert.equal(await windows(Uint8Array.of(1, 1)), [12, 12]);
+  for (const wrong of [Int32Array.of(2, 0), Int32Array.of(-1, 1), Int32Array.of(1, 0, 1), 1.5, 'every other one'])
+    await refused(windows(wrong), /sliding_window_pattern must be a number, or have 1 \(a window\) or 0 for each of 2/);
+});
+
+test('config.json: a count that is none is refused', async () => {
+  const at = join(folder, 'counts');
+  const gemma = tinyFamilies.find(({ name }) => name === 'gemma3')!;
+  for (const pattern of ['6', -6, 2.5]) {
+    writeFamilyFolder(familyModel({ ...gemma, config: { ...gemma.config, sliding_window_pattern: pattern } }, 1), at);
+    await refused(loadModel(at), /sliding_window_pattern must be a whole number/);
+  }
 });
 
 test('served within its original context, LongRoPE takes its short factors', async () => {

@@ -198,6 +198,8 @@ test('BOS and EOS around a text: by the key, else by the pre-tokenizer, else non
   assert.is(around(byteLevelFile('llama-bpe', { 'tokenizer.ggml.add_bos_token': false })), 1);
   assert.is(around(byteLevelFile('qwen2', { 'tokenizer.ggml.add_bos_token': true })), 2);
   assert.is(around(byteLevelFile('qwen2', { 'tokenizer.ggml.add_eos_token': true })), 2);
+  assert.is(around(byteLevelFile('qwen2', { 'tokenizer.ggml.add_sep_token': true })), 1, 'nothing to part');
+  assert.throws(() => ours(byteLevelFile('qwen2', { 'tokenizer.ggml.add_sep_token': 1 })), /add_sep_token is 1/);
   const prefix = { 'tokenizer.ggml.add_space_prefix': false };
   assert.is(around(sentencePieceFile(prefix)), 2);
   assert.is(around(sentencePieceFile({ ...prefix, 'tokenizer.ggml.add_bos_token': false })), 1);

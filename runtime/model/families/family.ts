@@ -64,6 +64,16 @@ export interface Family {
   readonly scaleByWidthAt?: number;
   /** whether the output is the embedding, where config.json does not say */
   readonly tied: boolean;
+  /** models that see or hear besides, in safetensors, whose text part is of this family */
+  readonly textOf?: {
+    readonly modelType: string;
+    /** what names of the text's tensors begin with there, and here */
+    readonly prefixes: Readonly<Record<string, string>>;
+    /** what names of the other parts' tensors begin with */
+    readonly others: readonly string[];
+    /** settings that text_config leaves out where they are these: transformers writes what differs from its defaults */
+    readonly defaults: Readonly<Record<string, unknown>>;
+  };
   /** settings of config.json that have one value alone in all its models that can be run, and what another would mean */
   readonly fixed?: Readonly<Record<string, readonly [value: unknown, meaning: string]>>;
 }

@@ -26,6 +26,11 @@ export const families: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma2
 export function familyOf(format: Format, architecture: unknown, where: string): Family {
   const found = families.find(({ architectures }) => architectures[format].includes(architecture as string));
   if (found) return found;
-  const known = families.flatMap(({ architectures }) => architectures[format]).join(', ');
+  const known = families
+    .flatMap(({ architectures, textOf }) => [
+      ...architectures[format],
+      ...(format === 'stored' ? [textOf?.modelType ?? []].flat() : []),
+    ])
+    .join(', ');
   throw new ModelError(`${where}: the architecture ${String(architecture)} is not supported; supported: ${known}.`);
 }
