@@ -13,6 +13,7 @@ import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
+import { type CacheView, type RequestView, headView, widthOf } from './view.ts';
 import { checkLayers } from './budgets.ts';
 import {
   type EngineApi,
@@ -53,6 +54,8 @@ export class Engine implements EngineApi {
   private betweenSeconds = 0;
   private promptTokens = 0;
   private generatedTokens = 0;
+  /** who waits to look at caches, which are still between two steps */
+  private readonly looks: (() => void)[] = [];
   /** to be ended before the next step */
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
@@ -220,6 +223,7 @@ export class Engine implements EngineApi {
     try {
       for (;;) {
         for (const sequence of this.aborted.splice(0)) this.end(sequence, sequence.aborted!);
+        for (const look of this.looks.splice(0)) look();
         const late = await this.masks();
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
@@ -252,6 +256,7 @@ export class Engine implements EngineApi {
       this.aborted.length = 0;
     } finally {
       this.loop = undefined;
+      for (const look of this.looks.splice(0)) look();
     }
   }
 
@@ -371,6 +376,45 @@ export class Engine implements EngineApi {
     this.policies.push(policy);
     this.salts.push(saltOf(policy));
     this.counters.push({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 });
+  }
+
+  look(name: string): Promise<CacheView | undefined> {
+    return new Promise((resolve) => {
+      const look = () => resolve(this.view(name));
+      if (this.loop) this.looks.push(look);
+      else look();
+    });
+  }
+
+  private view(name: string): CacheView | undefined {
+    const sequence = this.scheduler.running.find(({ request }) => request.name === name);
+    if (!sequence || sequence.computed === 0 || this.failure) return undefined;
+    const { plan } = sequence.rules;
+    const { computed: length, slot } = sequence;
+    const width = widthOf(length);
+    const states = plan.states.map((state) => state.name);
+    const lanes = [0, ...states.map((state) => plan.lanes.lastIndexOf(state))];
+    const heads = this.windows.map((window, layer) =>
+      Array.from({ length: this.model.spec.kvHeads }, (_, head) => {
+        const read = lanes.map((lane) => this.nativeEngine.readLane(slot, layer, head, lane));
+        return headView(read, length, width, window ? length - window : 0);
+      }),
+    );
+    const { prompt, compactions } = sequence;
+    return { policy: plan.name, prompt, length, compactions, width, states, heads };
+  }
+
+  requests(): RequestView[] {
+    const viewOf = (sequence: Sequence): RequestView => ({
+      policy: sequence.rules.plan.name,
+      running: sequence.slot >= 0,
+      prompt: sequence.prompt,
+      computed: sequence.computed,
+      generated: sequence.generated,
+      pages: sequence.slot < 0 ? 0 : this.tables.pages(sequence),
+      compactions: sequence.compactions,
+    });
+    return [...this.scheduler.running, ...this.scheduler.waiting].map(viewOf);
   }
 
   stats(): EngineStats {

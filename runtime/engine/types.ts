@@ -1,6 +1,7 @@
 /** The engine as its users (server, CLI, benchmarks, tests) see it. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../model/types.ts';
+import type { CacheView, RequestView } from './view.ts';
 import { type ApiAnswer, UserError } from '../../toolchain/errors.ts';
 
 export interface EngineOptions {
@@ -67,6 +68,8 @@ export interface LogitMask {
 }
 
 export interface GenerateRequest {
+  /** by which it is looked at; of several with one name, the first that runs */
+  name?: string;
   prompt: ArrayLike<number>;
   maxTokens: number;
   minTokens?: number;
@@ -173,6 +176,10 @@ export interface EngineApi {
   /** Compiled policy added while running (per-request policies by name must be known). */
   addPolicy(policy: BuiltPolicy): void;
   stats(): EngineStats;
+  /** What a running request of this name holds now; undefined where none has begun. */
+  look(name: string): Promise<CacheView | undefined>;
+  /** Running requests, then waiting ones. */
+  requests(): RequestView[];
   /** Events for metrics: called synchronously, must not throw. */
   onStep?: (step: { seconds: number; tokens: number; running: number }) => void;
   onFinish?: (finished: Finished) => void;

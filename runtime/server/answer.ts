@@ -43,7 +43,12 @@ export type Masking = (stops: readonly number[]) => LogitMask;
 const ending = ({ reason, stopReason }: Answered) => ({ finish_reason: reason, stop_reason: stopReason });
 
 /** Starts all choices of every prompt, or none. */
-function start(service: Service, active: ActiveRequest, { body, prompts, maxTokens, ...asked }: Asked): Answered[] {
+function start(
+  service: Service,
+  active: ActiveRequest,
+  { body, prompts, maxTokens, ...asked }: Asked,
+  shape: Shape,
+): Answered[] {
   const { engine } = service;
   const n = body.n ?? 1;
   const { bestOf = n } = asked;
@@ -56,7 +61,8 @@ function start(service: Service, active: ActiveRequest, { body, prompts, maxToke
         else {
           const request = generateRequest(service, body, prompt, maxTokens, logprobs, i);
           const mask = asked.mask?.(request.stopTokens ?? []);
-          choices.push(new Choice(active, engine.model, { ...request, mask }, writingOf(body)));
+          const named = { ...request, mask, name: shape.id };
+          choices.push(new Choice(active, engine.model, named, writingOf(body)));
         }
       }
   } catch (error) {
@@ -85,7 +91,7 @@ export async function answer(
   out: Output,
 ): Promise<void> {
   const { body, prompts } = asked;
-  const choices = start(service, active, asked);
+  const choices = start(service, active, asked, shape);
   const head = { id: shape.id, created: Math.floor(Date.now() / 1000), model: service.modelName };
   if (body.stream) {
     await active.begun(service.streams.patience);

@@ -11,6 +11,7 @@ import { matchersOf } from './vocabulary.ts';
 import { Encoder } from './encode.ts';
 import { ApiError, toApiError } from './errors.ts';
 import { Pace } from './pace.ts';
+import { addPage } from './page.ts';
 import { admitOrigins } from './browsers.ts';
 import {
   type App,
@@ -52,8 +53,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
-/** What needs no API key: monitors seldom have one. */
-const keyless = new Set(['/health', '/ping', '/metrics']);
+/** What needs no API key: monitors seldom have one, and the page asks for it. */
+const keyless = new Set(['/', '/health', '/ping', '/metrics']);
 
 /** Bytes that are not HTTP. */
 function refuseSocket(error: Error & { code?: string }, socket: Socket): void {
@@ -115,6 +116,7 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
   addResponseRoutes(app, service, encoder);
   addMessageRoutes(app, service, encoder);
   addTokenRoutes(app, service, encoder);
+  addPage(app, service);
 
   return {
     app,

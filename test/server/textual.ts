@@ -49,6 +49,7 @@ export function textualModel(): Tiny {
       end: () => '',
     }),
     hasChatTemplate: true,
+    chatTemplate: '(this one is code)',
     chat: (messages, { addGenerationPrompt = true } = {}) =>
       messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join('') +
       (addGenerationPrompt ? '<|im_start|>assistant\n' : ''),
@@ -129,6 +130,8 @@ export async function serveAlone(shutdownTimeout: number): Promise<void> {
 /** A door in front of the engine's steps: while it is shut, the step that has come waits. */
 export interface Door {
   shut: boolean;
+  /** milliseconds that every step waits besides */
+  slow: number;
   /** steps that have come to it */
   readonly steps: number;
   open(): void;
@@ -138,6 +141,7 @@ export function doorOf(engine: Engine): Door {
   let opened = () => {};
   const door = {
     shut: false,
+    slow: 0,
     steps: 0,
     open: () => {
       door.shut = false;
@@ -151,6 +155,7 @@ export function doorOf(engine: Engine): Door {
       if (name !== 'step') return typeof value === 'function' ? value.bind(target) : value;
       return async (counts: Parameters<NativeEngine['step']>[0]) => {
         door.steps++;
+        if (door.slow) await new Promise((resolve) => setTimeout(resolve, door.slow));
         if (door.shut) await new Promise<void>((resolve) => (opened = resolve));
         return target.step(counts);
       };

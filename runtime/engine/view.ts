@@ -1,0 +1,62 @@
+/** A picture of what one request holds: small enough to send several times a second, whatever its length. */
+
+/** Most bins that a head's positions are counted in. */
+const BINS = 256;
+
+/** One head: its positions in bins of equal width. */
+export interface HeadView {
+  readonly slots: number;
+  /** [bin] slots that it holds there */
+  readonly kept: number[];
+  /** [state][bin] the largest value of a slot there; 0 where none is kept */
+  readonly states: number[][];
+}
+
+export interface CacheView {
+  readonly policy: string;
+  readonly prompt: number;
+  /** logical tokens so far */
+  readonly length: number;
+  readonly compactions: number;
+  /** positions of a bin */
+  readonly width: number;
+  /** names of the policy's states */
+  readonly states: readonly string[];
+  /** [layer][kv_head] */
+  readonly heads: readonly (readonly HeadView[])[];
+}
+
+/** `lanes`: a head's words, the positions first, then its states' as f32; `first`: positions before it are not looked at. */
+export function headView(lanes: readonly Int32Array[], length: number, width: number, first: number): HeadView {
+  const [positions, ...words] = lanes;
+  const bins = Math.ceil(length / width);
+  const kept = new Array<number>(bins).fill(0);
+  const values = words.map((lane) => new Float32Array(lane.buffer, lane.byteOffset, lane.length));
+  const states = values.map(() => new Array<number>(bins).fill(0));
+  let slots = 0;
+  positions.forEach((pos, slot) => {
+    if (pos < first) return;
+    const bin = Math.floor(pos / width);
+    slots++;
+    for (const [s, list] of states.entries()) {
+      const value = Number(values[s][slot].toPrecision(4));
+      list[bin] = kept[bin] ? Math.max(list[bin], value) : value;
+    }
+    kept[bin]++;
+  });
+  return { slots, kept, states };
+}
+
+export const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS));
+
+/** A request of an engine as a list shows it. */
+export interface RequestView {
+  readonly policy: string;
+  readonly running: boolean;
+  readonly prompt: number;
+  /** tokens that have been computed, of the prompt and generated */
+  readonly computed: number;
+  readonly generated: number;
+  readonly pages: number;
+  readonly compactions: number;
+}
