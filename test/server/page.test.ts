@@ -1,4 +1,4 @@
-/** The page at `/` in a real browser, offline; and what it asks the server for. UPDATE=1 keeps a screenshot. */
+/** The page at `/` in a real browser, offline; and what it asks the server for. SCREENSHOT=FILE keeps a picture of it. */
 import chromium from '@sparticuz/chromium';
 import { type Browser, chromium as driver } from 'playwright-core';
 import { test } from 'uvu';
@@ -93,7 +93,7 @@ test('in a browser: the key, a policy, a chat, the picture while it grows', asyn
   assert.ok(colours > 3, `${colours} colours`);
   await page.hover('#cache', { position: { x: 1, y: 5 } });
   assert.match((await page.textContent('#under'))!, /layer 0, head 0: \d+ slots; positions 0–/);
-  if (process.env.UPDATE) await page.screenshot({ path: 'docs/images/page.png' });
+  if (process.env.SCREENSHOT) await page.screenshot({ path: process.env.SCREENSHOT });
   await page.waitForSelector('#stop:disabled');
   assert.ok((await page.textContent('#talk .assistant'))!.length > 3);
   assert.equal([foreign, wrong], [[], []]);

@@ -1,9 +1,10 @@
 /** /v1/responses as openai's and Vercel's clients use it, on the real engine with a tiny random model. */
 import { createOpenAI } from '@ai-sdk/openai';
-import { generateText, streamText } from 'ai';
+import { generateObject, generateText, streamText } from 'ai';
 import OpenAI, { APIError } from 'openai';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { z } from 'zod';
 import { chatBody, messagesOf, ownName } from '../../runtime/server/responses/input.ts';
 import { ResponseStore } from '../../runtime/server/responses/store.ts';
 import { ResponseWriter } from '../../runtime/server/responses/writer.ts';
@@ -110,6 +111,24 @@ test('previous_response_id goes on; what is not kept is refused', async () => {
   assert.equal([gone.status, gone.param, gone.code], [400, 'previous_response_id', 'previous_response_not_found']);
   const passing = await client.responses.create({ ...asked, store: false });
   assert.is((await client.responses.retrieve(passing.id).catch((error) => error)).status, 404);
+});
+
+test('structured output, of both clients', async () => {
+  const schema = { type: 'object', properties: { n: { enum: [1, 2] } }, required: ['n'], additionalProperties: false };
+  const format = { type: 'json_schema' as const, name: 'answer', schema, strict: true };
+  const answer = await client.responses.create({ ...asked, max_output_tokens: 200, text: { format } });
+  assert.ok([1, 2].includes(JSON.parse(answer.output_text).n), answer.output_text);
+  const stream = client.responses.stream({ ...asked, max_output_tokens: 200, text: { format } });
+  assert.is((await stream.finalResponse()).output_text, answer.output_text);
+  const openai = createOpenAI({ baseURL: `${url}/v1`, apiKey: 'sesame' });
+  const { object } = await generateObject({
+    model: openai('tiny'),
+    schema: z.object({ colour: z.enum(['red', 'blue']) }),
+    prompt: 'Which?',
+    temperature: 0,
+    maxRetries: 0,
+  });
+  assert.ok(['red', 'blue'].includes(object.colour));
 });
 
 test('the store keeps the newest, up to a number and a size', () => {
