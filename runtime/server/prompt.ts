@@ -28,15 +28,28 @@ export interface Conversation {
   add_generation_prompt?: boolean | null;
   continue_final_message?: boolean | null;
   chat_template_kwargs?: Record<string, unknown> | null;
+  documents?: unknown;
+  chat_template?: unknown;
 }
 
 /** Stands behind the message that goes on, to be found in what the template makes of it: private characters that no text has. */
 const HERE = '\ue000\ue001\ue002';
 
+/** What the template may ask for besides; documents only where it does. */
+function variablesOf({ chatTemplate }: LoadedModel, body: Conversation): Readonly<Record<string, unknown>> {
+  if (body.chat_template)
+    throw new ApiError(400, 'chat_template is not supported; use skv serve --chat-template.', 'chat_template');
+  const { documents, chat_template_kwargs: variables } = body;
+  if (!Array.isArray(documents) || documents.length === 0) return variables ?? {};
+  if (!/\bdocuments\b/.test(chatTemplate ?? ''))
+    throw new ApiError(400, 'The chat template of this model writes no documents.', 'documents');
+  return { ...variables, documents };
+}
+
 /** The prompt text of a conversation; one whose last message goes on ends where that message ends. */
 export function conversationText(model: LoadedModel, body: Conversation): string {
   const messages = messagesOf(body.messages);
-  const variables = body.chat_template_kwargs ?? {};
+  const variables = variablesOf(model, body);
   const goesOn = body.continue_final_message ?? false;
   if (!goesOn) return model.chat(messages, { addGenerationPrompt: body.add_generation_prompt ?? true, variables });
   if (body.add_generation_prompt)

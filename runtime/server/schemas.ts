@@ -143,6 +143,7 @@ export const chatRequest = z
     top_logprobs: z.number().int().min(0).max(20).nullish(),
     add_generation_prompt: z.boolean().nullish(),
     continue_final_message: z.boolean().nullish(),
+    documents: z.array(z.unknown()).nullish(),
     chat_template_kwargs: templateVariables,
     tools: z.array(z.unknown()).nullish(),
     tool_choice: z.unknown().optional(),

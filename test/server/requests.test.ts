@@ -1,6 +1,8 @@
 /** What clients of other servers send: obeyed, or refused by name; each of these was once dropped or refused without need. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { LoadedModel } from '../../runtime/model/types.ts';
+import { conversationText } from '../../runtime/server/prompt.ts';
 import { END, events, serve } from './textual.ts';
 
 const running = await serve();
@@ -81,6 +83,42 @@ test('the drawn token is among the likeliest, whatever was drawn', async () => {
   for (const { token, top_logprobs } of (await json(CHAT, { ...chat, top_logprobs: 2 })).choices[0].logprobs.content)
     assert.ok(top_logprobs.some((each: Json) => each.token === token));
   for (const { top_logprobs } of (await json(CHAT, chat)).choices[0].logprobs.content) assert.equal(top_logprobs, []);
+});
+
+test('documents reach a template that writes them', () => {
+  const seen: unknown[] = [];
+  const chat: LoadedModel['chat'] = (_, { variables } = {}) => String(seen.push(variables));
+  const model = { ...engine.model, chatTemplate: '{% for each in documents %}{{ each.text }}{% endfor %}', chat };
+  const documents = [{ text: 'b' }];
+  conversationText(model, { messages: [{ role: 'user', content: 'Hi' }], documents, chat_template_kwargs: { a: 1 } });
+  assert.equal(seen, [{ a: 1, documents }]);
+});
+
+test('what lm-eval asks for, with its remote tokenizer', async () => {
+  const info = (await (await fetch(`${url}/tokenizer_info`)).json()) as Json;
+  assert.type(info.eos_token, 'string');
+  const encode = async (prompt: string): Promise<number[]> =>
+    (await json('/tokenize', { prompt, add_special_tokens: false })).tokens;
+  assert.equal(await encode(info.eos_token), [END]);
+  const [context, continuation] = [await encode('The capital is'), await encode(' Paris')];
+  const whole = [...context, ...continuation];
+  assert.is((await json('/detokenize', { tokens: whole })).prompt, 'The capital is Paris');
+  const asked = {
+    model: 'tiny',
+    prompt: [whole, context],
+    max_tokens: 1,
+    temperature: 0,
+    logprobs: 1,
+    echo: true,
+    seed: 1234,
+  };
+  const { choices } = await json(TEXT, asked);
+  for (const [i, tokens] of [whole, context].entries()) {
+    const { token_logprobs, top_logprobs } = choices[i].logprobs;
+    assert.is(token_logprobs.length, tokens.length + 1, 'the prompt’s, and of the token that is drawn');
+    for (const [at, top] of top_logprobs.entries())
+      if (at > 0) assert.ok(Math.max(...Object.values<number>(top)) >= token_logprobs[at]);
+  }
 });
 
 test('paths with slashes too many are the same paths', async () => {
@@ -224,6 +262,9 @@ const refusals: [string, string, unknown][] = [
   [CHAT, 'modalities', ['text', 'audio']],
   [CHAT, 'audio', { voice: 'x' }],
   [CHAT, 'verbosity', 'low'],
+  [CHAT, 'functions', [{ name: 'f' }]],
+  [CHAT, 'function_call', { name: 'f' }],
+  [CHAT, 'documents', [{ title: 'a', text: 'b' }]],
 ];
 test('what is not done is refused by name, and asks for nothing at its idle value', async () => {
   for (const [path, field, value] of refusals) {
