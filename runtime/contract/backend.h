@@ -25,8 +25,7 @@ typedef struct skv_backend {
   int32_t (*step)(skv_engine*, const skv_step_counts*, char* error, int32_t error_bytes);
   /* Reads lane `lane` of a sequence's live slots of one layer and head into out (16-slot pages in table order). */
   int32_t (*read_lane)(skv_engine*, int32_t seq, int32_t layer, int32_t head, int32_t lane, int32_t* out);
-  /* Raw logits [vocab] of sampler i of the last step, which must have had at most SKV_KEPT_LOGITS of them; else null.
-   */
+  /* Raw logits [vocab] of sampler i of the last step, one of its first SKV_KEPT_LOGITS; else null. */
   const float* (*logits)(skv_engine*, int32_t sampler);
   void (*describe)(skv_engine*, char* json, int32_t json_bytes); /* weights bytes, pool bytes, ISA, threads */
   void (*close)(skv_engine*);

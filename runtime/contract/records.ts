@@ -107,7 +107,7 @@ export const probe = record(
 
 /** alternatives that a draw can report */
 export const MAX_LOGPROBS = 20;
-/** draws of a step whose raw logits stay readable */
+/** draws of a step, the first ones, whose raw logits stay readable */
 export const KEPT_LOGITS = 32;
 
 export const weightTypes = enumeration('SKV_W_', 'Types of weights, numbered as GGUF numbers them.', {

@@ -35,10 +35,14 @@ export class Batch {
     this.biases = 0;
     this.masks = 0;
     let tokens = 0;
-    rows.forEach((scheduled, r) => {
-      this.row(r, scheduled, tokens);
+    const placed = rows.map((scheduled, r) => {
       tokens += scheduled.tokens;
+      return { scheduled, r, token0: tokens - scheduled.tokens };
     });
+    const reads = ({ scheduled }: (typeof placed)[number]) => scheduled.sequence.request.onLogits !== undefined;
+    // the logits of the first draws alone can be read afterwards
+    for (const { scheduled, r, token0 } of [...placed.filter(reads), ...placed.filter((each) => !reads(each))])
+      this.row(r, scheduled, token0);
     return { rows: rows.length, tokens, samplers: this.draws.length, copies };
   }
 

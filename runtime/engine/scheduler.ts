@@ -6,7 +6,7 @@
  * bound reserves its peak, so that it is not preempted; without a bound what its known tokens take, and when the pool runs
  * dry the latest such sequence is preempted, to be computed again once its tokens fit.
  */
-import { PAGE } from '../contract/records.ts';
+import { KEPT_LOGITS, PAGE } from '../contract/records.ts';
 import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
@@ -32,12 +32,20 @@ export interface SchedulerLimits {
   readonly layers: number;
 }
 
+/** Tokens that a sequence may be fed before one whose logits its request reads. */
+const unread = ({ request, prompt, generated, computed }: Sequence): number =>
+  request.onLogits ? Math.max(0, prompt + generated - 1 - computed) : Number.POSITIVE_INFINITY;
+/** Logits that are read of a row. */
+const readsOf = ({ sequence, tokens }: Scheduled): number => Math.max(0, tokens - unread(sequence));
+
 export class Scheduler {
   readonly waiting: Sequence[] = [];
   readonly running: Sequence[] = [];
   preemptions = 0;
   /** tokens that the step being scheduled may still take */
   private room = 0;
+  /** logits that requests may still read of it */
+  private reads = 0;
   private readonly slots: number[];
   private readonly budgets: Int32Array;
 
@@ -116,6 +124,7 @@ export class Scheduler {
     this.tables.copies = 0;
     const chosen: Scheduled[] = [];
     this.room = this.limits.maxTokens;
+    this.reads = KEPT_LOGITS;
     const { preemptions } = this;
     const decoding = this.running.filter((sequence) => sequence.isDecoding && !sequence.late);
     const reading = this.running.filter((sequence) => !sequence.isDecoding);
@@ -124,8 +133,7 @@ export class Scheduler {
       if (sequence.slot < 0) continue; // preempted a moment ago
       const row = this.scheduleRow(sequence, chosen);
       if (!row) continue;
-      chosen.push(row);
-      this.room -= row.tokens;
+      this.take(row, chosen);
     }
     // what was preempted does not come back at once: it would take the pages it has just given
     if (this.waiting.length === 0 || this.preemptions > preemptions) return chosen;
@@ -146,10 +154,20 @@ export class Scheduler {
         break;
       }
       reserved += need;
-      chosen.push(row);
-      this.room -= row.tokens;
+      this.take(row, chosen);
     }
     return chosen;
+  }
+
+  private take(row: Scheduled, chosen: Scheduled[]): void {
+    chosen.push(row);
+    this.room -= row.tokens;
+    this.reads -= readsOf(row);
+  }
+
+  private giveBack(row: Scheduled): void {
+    this.room += row.tokens;
+    this.reads += readsOf(row);
   }
 
   private admit(sequence: Sequence): void {
@@ -176,7 +194,7 @@ export class Scheduler {
   private scheduleRow(sequence: Sequence, chosen: Scheduled[], mayPreempt = true): Scheduled | undefined {
     const { rules, computed, prompt } = sequence;
     const until = rules.until(computed, prompt, this.overBudget(sequence, computed, 0));
-    let tokens = Math.min(this.room, sequence.known - computed, until);
+    let tokens = Math.min(this.room, sequence.known - computed, until, unread(sequence) + this.reads);
     if (tokens <= 0) return undefined;
     const length = computed + tokens;
     const compacts = rules.compacts(length, prompt, this.overBudget(sequence, length, tokens));
@@ -190,7 +208,7 @@ export class Scheduler {
       const victim = mayPreempt ? this.victimOf(sequence) : undefined;
       if (victim === undefined) return undefined;
       const taken = chosen.findIndex((row) => row.sequence === victim);
-      if (taken >= 0) this.room += chosen.splice(taken, 1)[0].tokens;
+      if (taken >= 0) this.giveBack(chosen.splice(taken, 1)[0]);
       this.preempt(victim);
       if (victim === sequence) return undefined;
       tokens = Math.min(tokens, sequence.known - sequence.computed);

@@ -93,7 +93,7 @@ export interface GenerateRequest {
   forced?: ArrayLike<number>;
   /** call back after every compaction with what was kept (skv trace) */
   onCompaction?: (event: CompactionEvent) => void;
-  /** call back with the raw logits [vocab] of every token that is drawn or fed, before penalties; at most 32 in a step */
+  /** call back with the raw logits [vocab] of every token that is drawn or fed, before penalties */
   onLogits?: (logits: Float32Array) => void;
 }
 

@@ -42,7 +42,7 @@ export interface NativeEngine {
   addPolicy(path: string): number;
   /** One lane of a sequence's live slots: lane 0 is the logical position. Not while a step runs. */
   readLane(seq: number, layer: number, head: number, lane: number): Int32Array;
-  /** A copy of the raw logits [vocab] of draw i of the last step, which must have had at most 32 draws. */
+  /** A copy of the raw logits [vocab] of draw i of the last step, one of its first 32. */
   logits(sampler: number): Float32Array;
   describe(): {
     isa: string;

@@ -11,22 +11,39 @@ import { llamaReader } from '../../eval/llama.ts';
 import { mobyDick } from '../../eval/text.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 
-/** Tokens that are read: beyond the windows that a model has, where that is possible in little time. */
-const models: readonly (readonly [name: string, tokens: number])[] = [
-  ['smollm2-135m', 65],
-  ['qwen2.5-coder-0.5b', 65],
-  ['gemma3-270m', 65],
+const messages = [
+  { role: 'user', content: 'Who wrote Moby Dick?' },
+  { role: 'assistant', content: 'Herman Melville.' },
+  { role: 'user', content: 'When?' },
 ];
-/** Ten times what was measured; a formula that is wrong in one place is beyond. */
+/** What both templates here say of them, behind the model's own first words: as Jinja2 renders it. */
+const chatOf = (system: string) =>
+  `<|im_start|>system\n${system}<|im_end|>\n<|im_start|>user\nWho wrote Moby Dick?<|im_end|>\n<|im_start|>assistant\nHerman Melville.<|im_end|>\n<|im_start|>user\nWhen?<|im_end|>\n<|im_start|>assistant\n`;
+
+/** The models, and what their chat templates make of the messages; none of a model that has no template. */
+const models: readonly (readonly [name: string, chat?: string])[] = [
+  ['smollm2-135m', chatOf('You are a helpful AI assistant named SmolLM, trained by Hugging Face')],
+  ['qwen2.5-coder-0.5b', chatOf('You are Qwen, created by Alibaba Cloud. You are a helpful assistant.')],
+  ['gemma3-270m'],
+];
+/** Tokens that are read: a conversation, where there is a template, and a book from its beginning. */
+const TOKENS = 81;
+/** Three times the most that was measured (0.014, of Q4_1); a formula that is wrong in one place is beyond. */
 const KL = 0.05;
 
 const none = await build(shipped('none')!);
 
-for (const [name, count] of models)
+for (const [name, chat] of models)
   test(`${name}: skv and llama.cpp are near the exact answer`, async () => {
     const model = await loadModel(name);
     const { spec, tokenizer } = model;
-    const tokens = tokenizer.encode(mobyDick().slice(0, count * 8), { addBos: true }).subarray(0, count);
+    assert.is(model.hasChatTemplate, chat !== undefined);
+    if (chat) assert.is(model.chat(messages), chat);
+    else assert.throws(() => model.chat(messages), /no chat template/);
+    const talk = chat ? [...tokenizer.encode(chat, { special: true })] : [];
+    const book = tokenizer.encode(mobyDick().slice(0, TOKENS * 8), { addBos: talk.length === 0 });
+    assert.ok(talk.length < TOKENS - 16, 'both are read');
+    const tokens = Int32Array.from([...talk, ...book]).subarray(0, TOKENS);
     const truth = await skvReader('truth', model, none, tokens, { kvType: 'f32', activations: 'f32' });
     const skv = await skvReader('skv', model, none, tokens, { kvType: 'bf16' });
     const llama = await llamaReader(spec.files[0], spec.vocab, tokens, 1);

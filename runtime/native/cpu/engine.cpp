@@ -106,9 +106,11 @@ void CpuEngine::cut_last_rows(int rows) {
 
 void CpuEngine::sample(int samplers) {
   const skv_buffers& b = buffers();
-  kept_logits_ = samplers <= SKV_KEPT_LOGITS ? samplers : 0;
-  for (int first = 0; first < samplers; first += SKV_KEPT_LOGITS) {
-    const int n = std::min(SKV_KEPT_LOGITS, samplers - first);
+  kept_logits_ = std::min(samplers, SKV_KEPT_LOGITS);
+  /* from the last to the first, whose logits stay */
+  for (int first, end = samplers; end > 0; end = first) {
+    first = (end - 1) / SKV_KEPT_LOGITS * SKV_KEPT_LOGITS;
+    const int n = end - first;
     int32_t place[SKV_KEPT_LOGITS];
     for (int i = 0; i < n; i++) place[i] = logit_place_[b.sampler[first + i].source];
     model_.logits(place, n, logits_.data());
