@@ -6,7 +6,7 @@ import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { type CompletionLog, CompletionLogs, joinLogs } from './logprobs.ts';
 import type { Output } from './output.ts';
-import { readPrompt } from './prompt.ts';
+import { promptsOf, readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
 import { type CompletionRequest, MAX_SEQUENCES } from './schemas.ts';
@@ -38,10 +38,7 @@ export async function complete(
   out: Output,
 ): Promise<void> {
   refuseUnsupported(body, 'completion');
-  const list = (Array.isArray(body.prompt) && typeof body.prompt[0] !== 'number' ? body.prompt : [body.prompt]) as (
-    | string
-    | number[]
-  )[];
+  const list = promptsOf(body);
   const bestOf = checkChoices(body, list.length);
   checkScores(body);
   if (body.max_tokens === 0 && !body.echo && (body.prompt_logprobs ?? undefined) === undefined)

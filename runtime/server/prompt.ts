@@ -2,7 +2,7 @@
 import type { ChatMessage, LoadedModel } from '../model/types.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
-import type { RequestMessage } from './schemas.ts';
+import type { CompletionRequest, RequestMessage } from './schemas.ts';
 
 /** Content parts as text; what is not text is refused. */
 export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
@@ -71,13 +71,11 @@ export function conversationText(model: LoadedModel, body: Conversation): string
   return text.slice(0, end).replaceAll(HERE, '');
 }
 
-/** What of a request shapes the tokens. */
-export interface Reading {
-  add_special_tokens?: boolean | null;
-  truncate_prompt_tokens?: number | null;
-}
+/** The prompts of a completion: one, or a list of them. */
+export const promptsOf = ({ prompt }: CompletionRequest): (string | number[])[] =>
+  (Array.isArray(prompt) && typeof prompt[0] !== 'number' ? prompt : [prompt]) as (string | number[])[];
 
-/** `most`: tokens that truncate_prompt_tokens -1 leaves. A truncated text keeps its BOS. */
+/** `keep`: tokens of the end that are read, where not all are. A truncated text keeps its BOS. */
 export async function readPrompt(
   encoder: Encoder,
   bos: number | undefined,

@@ -21,6 +21,7 @@ import { anthropicError, message } from './messages/message.ts';
 import { countRequest, messagesRequest } from './messages/schema.ts';
 import { replyOutput } from './output.ts';
 import { conversationText } from './prompt.ts';
+import { renderChat, renderCompletion } from './render.ts';
 import { respond } from './responses/respond.ts';
 import { responsesRequest } from './responses/schema.ts';
 import { ResponseStore } from './responses/store.ts';
@@ -127,6 +128,14 @@ export function addMessageRoutes(app: App, service: Service, encoder: Encoder): 
 /** Text to token ids and back, as generation would see them. */
 export function addTokenRoutes(app: App, service: Service, encoder: Encoder): void {
   const { model, maxModelLen } = service.engine;
+  app.post('/v1/completions/render', { schema: { body: completionRequest } }, async ({ body }) => {
+    checkModel(service, body.model);
+    return renderCompletion(service, encoder, body);
+  });
+  app.post('/v1/chat/completions/render', { schema: { body: chatRequest } }, async ({ body }) => {
+    checkModel(service, body.model);
+    return renderChat(service, encoder, body);
+  });
   app.post('/tokenize', { schema: { body: tokenizeRequest } }, async ({ body }) => {
     checkModel(service, body.model);
     if ((body.prompt ?? body.messages ?? undefined) === undefined)

@@ -121,6 +121,15 @@ test('what lm-eval asks for, with its remote tokenizer', async () => {
   }
 });
 
+test('render: the tokens of a request that is not run', async () => {
+  const { tokens } = await json('/tokenize', { messages: conversation });
+  const chat = await json('/v1/chat/completions/render', { messages: conversation, max_tokens: 5 });
+  assert.equal([chat.token_ids, chat.model], [tokens, 'tiny']);
+  const list = await json('/v1/completions/render', { prompt: ['Hi', 'Hello'], truncate_prompt_tokens: 2 });
+  const texts = await Promise.all(list.map(async ({ token_ids }: Json) => json('/detokenize', { tokens: token_ids })));
+  assert.equal(texts, [{ prompt: 'Hi' }, { prompt: 'lo' }]);
+});
+
 test('paths with slashes too many are the same paths', async () => {
   const list = await (await fetch(`${url}/v1/models/`)).json();
   assert.equal(list, await (await fetch(`${url}/v1/models`)).json());
