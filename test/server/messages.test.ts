@@ -97,6 +97,17 @@ test('a stop sequence, and words put into its mouth', async () => {
   assert.is((begun.content[0] as { text: string }).text, choices[0].text);
 });
 
+test('JSON of a schema, by output_config', async () => {
+  const schema = { type: 'object', properties: { n: { enum: [1, 2] } }, required: ['n'], additionalProperties: false };
+  const answer = await client.messages.create({
+    ...asked,
+    max_tokens: 200,
+    output_config: { format: { type: 'json_schema', schema } },
+  });
+  const [{ text }] = answer.content as { text: string }[];
+  assert.ok([1, 2].includes(JSON.parse(text).n), text);
+});
+
 test('errors in Anthropic’s form', async () => {
   const cases: [object, number, string, RegExp][] = [
     [{ max_tokens: undefined }, 400, 'invalid_request_error', /max_tokens/],
@@ -139,6 +150,7 @@ test('tools and thoughts become a chat’s, and back', () => {
     tools: [{ name: 'f', description: 'd', input_schema: { type: 'object' } }],
     tool_choice: { type: 'any', disable_parallel_tool_use: true },
     thinking: { type: 'disabled' },
+    output_config: { effort: 'low' },
   } as MessagesRequest);
   const call = { id: 't1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } };
   assert.equal(body, {
@@ -158,6 +170,7 @@ test('tools and thoughts become a chat’s, and back', () => {
     chat_template_kwargs: { enable_thinking: false },
     max_tokens: 5,
     parallel_tool_calls: false,
+    reasoning_effort: 'low',
   });
   const writer = new MessageWriter();
   const events = [

@@ -87,10 +87,15 @@ function toolChoiceOf({ tool_choice: choice }: CountRequest): unknown {
   return choice.type === 'any' ? 'required' : choice.type;
 }
 
-/** Anthropic's way to ask for JSON: output_config.format, a JSON schema. */
+/** How an answer shall be: as JSON of a schema, with how much effort. */
+interface OutputConfig {
+  format?: { type?: string; schema?: unknown } | null;
+  effort?: string | null;
+}
+const configOf = (body: CountRequest): OutputConfig => (body.output_config ?? {}) as OutputConfig;
+
 function formatOf(body: CountRequest): unknown {
-  const { output_config: config } = body as { output_config?: { format?: { type?: string; schema?: unknown } | null } };
-  const format = config?.format;
+  const { format } = configOf(body);
   if (!format) return undefined;
   if (format.type !== 'json_schema')
     throw new ApiError(400, `An output format of type ${format.type} is not supported.`, 'output_config.format');
@@ -122,6 +127,7 @@ export function chatBody(body: MessagesRequest): Record<string, unknown> {
     max_tokens: body.max_tokens,
     stop: body.stop_sequences,
     response_format: formatOf(body),
+    reasoning_effort: configOf(body).effort,
     parallel_tool_calls: body.tool_choice?.disable_parallel_tool_use ? false : undefined,
   };
   return Object.fromEntries(Object.entries(chat).filter(([, value]) => value !== undefined && value !== null));
