@@ -377,7 +377,9 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
       for (const kvType of ['bf16', 'f32'] as const)
         for (const length of [60, 600]) {
           const headDim = 64;
-          const shape = base(kvType, { kvHeads: 1, group: 2, interleaved });
+          // in f32 only a part of each head is rotated
+          const frequencies = invFreq(headDim).fill(0, kvType === 'f32' ? 12 : headDim / 2);
+          const shape = base(kvType, { kvHeads: 1, group: 2, interleaved, invFreq: frequencies });
           const { library } = await runner.policy('streaming');
           const [sinks, budget] = [4, 24];
           const next = random(length);
