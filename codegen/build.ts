@@ -77,7 +77,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
       await produce(folder, compiled, compiler);
     });
     writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
-    tidy(directory, `${plan.name}-${target}-`);
+    for (const prefix of [`${plan.name}-${target}-`, 'kernels-']) tidy(directory, prefix);
   } catch (error) {
     throw unwritable(error as NodeJS.ErrnoException, directory) ?? error;
   }

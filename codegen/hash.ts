@@ -9,7 +9,7 @@ import { root } from '../toolchain/folders.mjs';
 const madeWith: readonly [folder: string, files: RegExp][] = [
   ['codegen', /\.ts$/],
   ['dsl', /\.ts$/],
-  ['templates', /\.(hbs|hpp|cuh|h|txt)$/],
+  ['templates', /\.(hbs|hpp|cpp|cuh|h|txt)$/],
   ['runtime/contract', /\/(abi|layout|records)\.h$/],
 ];
 

@@ -66,8 +66,8 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, Page page) {
   return P::across_of(Totals<P>{totals, dim});
 }
 
-template <class P, class KV>
-SKV_INLINE typename P::Across across_of_head(const Head<KV>& h) {
+template <class P>
+SKV_INLINE typename P::Across across_of_head(const AnyHead& h) {
   const int live = *h.length;
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   Vec keys[SKV_PAGE], values[SKV_PAGE];

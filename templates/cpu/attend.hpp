@@ -22,8 +22,8 @@ struct Schedule {
   std::vector<int> place, width, start;  // [rows], [rows] tokens of a tile, [rows + 1]
   int run;                               // segments of a split
   bool all_split;
-  template <class P, class KV>
-  void plan(const skv_step* step, int layer, int workers) {
+  template <class KV>
+  void plan(const skv_step* step, int layer, int workers, bool observes) {
     const skv_shape* s = step->shape;
     place.assign(step->rows, -1);
     width.assign(step->rows, kTileRows / s->group);
@@ -42,7 +42,7 @@ struct Schedule {
       }
       if (split) place[r] = places++;
       all_split &= split;
-      if (P::observes && observed(row, s->layer[layer])) width[r] = observed_width<KV>(s, most);
+      if (observes && observed(row, s->layer[layer])) width[r] = observed_width<KV>(s, most);
       start[r + 1] = split ? most : (row->tokens + width[r] - 1) / width[r];
     }
     run = std::clamp(all / (6 * workers), 1, 8);
@@ -77,12 +77,12 @@ void begin_counts(const skv_step* step, int layer, const Schedule& plan, const S
   }
 }
 
-template <class P, class KV>
-int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
+template <class KV>
+int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec, const PolicyPasses& policy) {
   const int heads = step->shape->kv_heads;
   const StepScratch shared(step);
   Schedule& plan = schedule;
-  plan.plan<P, KV>(step, layer, exec->workers);
+  plan.plan<KV>(step, layer, exec->workers, policy.observes);
   begin_counts<KV>(step, layer, plan, shared);
   const int items = plan.start[step->rows];
   parallel_for(exec, items, plan.all_split ? Order::neighbours : Order::in_order, [&](int32_t item, int32_t worker) {
@@ -94,16 +94,16 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
       if (split.segment0 >= split.segment1) return;
       const Split<KV> after = plan.split_of<KV>(step, layer, std::min(item + 1, items - 1));
       const PageCursor<KV> next = after.cursor(after.segment0);
-      return attend_split<P, KV>(split, plan.all_split ? &next : nullptr, shared, tile);
+      return attend_split(split, plan.all_split ? &next : nullptr, shared, tile, policy);
     }
     // the last tiles see the most slots and go first; not so where each waits for the one before it
     const int index = (item - plan.start[r]) / heads;
     const Head<KV> h(step, step->row + r, layer, (item - plan.start[r]) % heads);
-    const bool waits = P::observes && observed(h.row, step->shape->layer[layer]);
+    const bool waits = policy.observes && observed(h.row, step->shape->layer[layer]);
     const int width = plan.width[r], tiles = (h.row->tokens + width - 1) / width;
     const int t0 = (waits ? index : tiles - 1 - index) * width;
     uint8_t* rest = scratch.take<uint8_t>(0);  // what tile_scratch adds for a policy that observes
-    attend_tile<P>(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, shared.remaining + r * heads + h.head);
+    attend_tile(h, t0, std::min(t0 + width, h.row->tokens), tile, rest, shared.remaining + r * heads + h.head, policy);
   });
   return 0;
 }

@@ -5,78 +5,73 @@
 //   policy whose slots need no order fills a single hole with the newest slot instead.
 //   costs the selection (select.hpp), and reads and writes 2 dim b + 4 lanes bytes for each slot that moves
 #pragma once
-#include "replace.hpp"
 #include "select.hpp"
 
 // Cache-relative positions: each survivor moves up by the number of newer slots that leave. sorted [leaving] is
 // scratch.
-template <class P, class KV>
-SKV_INLINE void shift_survivors(const Head<KV>& h, const Selection& c, int hole, int leaving, int32_t* sorted) {
+SKV_INLINE void shift_survivors(const AnyHead& h, const Selection& c, int hole, int leaving, int shift_lane,
+                                int32_t* sorted) {
   for (int s = hole, i = 0; s < c.live; s++)
     if (!c.stays[s]) sorted[i++] = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
   std::sort(sorted, sorted + leaving);
   for (int s = 0; s < c.live; s++) {
     const int32_t pos = h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE];
-    h.lane(s / SKV_PAGE, P::shift_lane)[s % SKV_PAGE] +=
+    h.lane(s / SKV_PAGE, shift_lane)[s % SKV_PAGE] +=
         leaving - int(std::upper_bound(sorted, sorted + leaving, pos) - sorted);
   }
 }
 
 // Moves survivors down and sets the length.
-template <class P, class KV>
-void move_survivors(const Head<KV>& h, const Selection& c) {
+SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const PolicyPasses& policy) {
+  const Kernels& kernels = kernels_of(h.shape);
   int leaving = 0;
   for (int s = 0; s < c.live; s++) leaving += !c.stays[s];
   if (leaving == 0) return;
   const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);  // the first
-  if (P::shift_lane) shift_survivors<P>(h, c, hole, leaving, (int32_t*)c.extra);
-  if (!P::ordered && leaving == 1) {
-    if (hole != c.live - 1) move_slot<P>(h, c.live - 1, hole);
+  if (policy.shift_lane) shift_survivors(h, c, hole, leaving, policy.shift_lane, (int32_t*)c.extra);
+  if (!policy.ordered && leaving == 1) {
+    if (hole != c.live - 1) kernels.move_slot(h, policy.lanes, c.live - 1, hole);
   } else {
-    int to = hole;
-    for (int s = hole + 1; s < c.live; s++)
-      if (c.stays[s]) move_slot<P>(h, s, to++);
+    kernels.move_down(h, policy.lanes, hole, c.live, c.stays);
   }
   *h.length = c.live - leaving;
 }
 
 // One unit: KV heads [head0, head1) of a layer of a row. All are scored before any is decided.
-template <class P, class KV>
-void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch) {
+SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch,
+                             const PolicyPasses& policy) {
   const int n = head1 - head0, budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
   if (budget == SKV_KEEP_ALL) return;
-  if constexpr (replaces<P>())  // nothing leaves, or attend has done it, or one slot leaves
-    if (*Head<KV>(step, row, layer, head0).length <= budget + 1) return replace<P, KV>(step, row, layer, head0, head1);
+  if (policy.replaces)  // nothing leaves, or attend has done it, or one slot leaves
+    if (*AnyHead(step, row, layer, head0).length <= budget + 1) return policy.replace(step, row, layer, head0, head1);
   Selection unit[kMostHeads];
   int64_t candidates = 0;
   for (int i = 0; i < n; i++) {
-    const Head<KV> h(step, row, layer, head0 + i);
+    const AnyHead h(step, row, layer, head0 + i);
     unit[i] = new_selection(&scratch, *h.length);
-    score_head<P>(h, &unit[i]);
-    if (P::pool != Pool::none) pool_scores<P>(&unit[i]);
+    unit[i].candidates = policy.score(h, unit[i]);
     candidates += unit[i].candidates;
   }
-  if (P::heads == Heads::shared) mean_scores(unit, n);
-  for (int i = 0; i < n; i++) rank_slots(Head<KV>(step, row, layer, head0 + i), &unit[i]);
+  if (policy.heads == Heads::shared) mean_scores(unit, n);
+  for (int i = 0; i < n; i++) rank_slots(AnyHead(step, row, layer, head0 + i), &unit[i]);
   int winners[kMostHeads];
-  if (P::heads == Heads::pooled) count_winners(unit, n, budget, scratch.take<uint64_t>(candidates), winners);
+  if (policy.heads == Heads::pooled) count_winners(unit, n, budget, scratch.take<uint64_t>(candidates), winners);
   for (int i = 0; i < n; i++) {
-    const Head<KV> h(step, row, layer, head0 + i);
-    keep_slots<P>(h, &unit[i], budget, winners[i]);
-    move_survivors<P>(h, unit[i]);
+    const AnyHead h(step, row, layer, head0 + i);
+    keep_slots(h, &unit[i], budget, winners[i], policy);
+    move_survivors(h, unit[i], policy);
   }
 }
 
-template <class P, class KV>
-int32_t compact(const skv_step* step, const skv_exec* exec) {
-  if (P::keep == Keep::all) return 0;
+SKV_INLINE int32_t compact_units(const skv_step* step, const skv_exec* exec, const PolicyPasses& policy) {
+  if (policy.keep == Keep::all) return 0;
   const int heads = step->shape->kv_heads, layers = step->shape->layers;
-  const int together = P::heads == Heads::own ? 1 : heads, units = heads / together;
+  const int together = policy.heads == Heads::own ? 1 : heads, units = heads / together;
   parallel_for(exec, step->rows * layers * units, Order::neighbours, [&](int32_t item, int32_t worker) {
     const skv_row* row = step->row + item / (layers * units);
     if (row->policy != step->self || !row->compact) return;
     const int head0 = item % units * together;
-    compact_unit<P, KV>(step, row, item / units % layers, head0, head0 + together, Scratch(exec, worker));
+    compact_unit(step, row, item / units % layers, head0, head0 + together, Scratch(exec, worker), policy);
   });
   return 0;
 }

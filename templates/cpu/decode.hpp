@@ -8,8 +8,7 @@
 // the head's pages are still in the cache.
 #pragma once
 #include "append.hpp"
-#include "observe.hpp"
-#include "replace.hpp"
+#include "observed.hpp"
 #include "tile.hpp"
 
 // No segments when heads differ in length and this one is short.
@@ -33,44 +32,44 @@ SKV_INLINE void prefetch_first(const Split<KV>& split) {
 }
 
 // Merges a head's segments, observes, replaces. probabilities: what the splits left, if the token is observed.
-template <class P, class KV>
+template <class KV>
 SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, const Tile<KV>& tile,
-                         const Probabilities<KV>* probabilities) {
+                         const Probabilities<KV>* probabilities, const PolicyPasses& policy) {
   const Head<KV>& h = split.h;
   const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   clear(tile.total, g, h.dim);
   for (int seg = 0; seg < segments; seg++) merge(tile.total, scratch.partials(split.place, h.head, seg), {0, g}, h.dim);
   for (int i = 0; i < g; i++) normalise(tile.total, i, h.dim, h.out(0) + i * h.dim, h.lse(0) + i);
-  if constexpr (P::observes)
-    if (probabilities) {
-      probabilities->normalise(segments, h.lse(0));
-      observe<P>(h, 0, 1, *probabilities, 0);
-    }
-  if constexpr (replaces<P>()) {
-    const bool alone = P::heads == Heads::own;
+  if (probabilities) {
+    probabilities->normalise(segments, h.lse(0));
+    observe(h, 0, 1, *probabilities, 0, policy);
+  }
+  if (policy.replaces) {
+    const bool alone = policy.heads == Heads::own;
     if (h.row->compact && !h.window &&
         (alone || scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) == 1))
-      replace<P, KV>(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
+      policy.replace(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
   }
 }
 
 // next: where this worker is likely to go afterwards.
-template <class P, class KV>
-void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const StepScratch& scratch,
-                  const Tile<KV>& tile) {
+template <class KV>
+void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const StepScratch& scratch, const Tile<KV>& tile,
+                  const PolicyPasses& policy) {
   const Head<KV>& h = split.h;
   const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   prefetch_first(split);
   load_queries(h, 0, 1, tile);
-  const bool observes = P::observes && !h.window && h.row->observe1 > h.row->observe0;
+  const bool observes = policy.observes && !h.window && h.row->observe1 > h.row->observe0;
   const Probabilities<KV> probabilities = scratch.probabilities<KV>(split.place, h.head);
   const Probabilities<KV>* observed = observes ? &probabilities : nullptr;
   for (int seg = split.segment0; seg < split.segment1; seg++) {
-    if (seg == segments - 1) store<P>(h, *h.length - 1, *h.length);
+    if (seg == segments - 1) store(h, *h.length - 1, *h.length, policy);
     const Partials partials = scratch.partials(split.place, h.head, seg);
-    attend_segment<P, KV, true>(h, split.cursor(seg, next), split.page1(seg), g, tile, partials, observed);
+    attend_segment<KV, true>(h, split.cursor(seg, next), split.page1(seg), g, tile, partials, observed,
+                             policy.shift_lane);
   }
   const int done = split.segment1 - split.segment0;
   if (scratch.remaining[r * scratch.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) == done)
-    end_head<P>(split, scratch, tile, observed);
+    end_head(split, scratch, tile, observed, policy);
 }

@@ -9,9 +9,8 @@
 // query pair of two dims, broadcast, meets two dims of 16 slots: 16 logits. A pair of two slots' probabilities meets
 // two slots of 16 dims: 16 sums of values.
 #pragma once
-#include "abi.h"
-#include "layout.h"
-#include "simd.hpp"
+#include "fused.hpp"
+#include "head.hpp"
 
 // Keys and values in bf16: rounded to nearest even when stored. Queries and probabilities that meet them are rounded
 // too and products added in f32, the odd element of a pair first: what one dot-product instruction does, and two fused
@@ -123,68 +122,13 @@ struct F32 {
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 };
 
-constexpr int kSegmentPages = SKV_SEGMENT / SKV_PAGE, kPagePairs = SKV_PAGE / 2;
-
-SKV_INLINE int pages_of(int slots) { return (slots + SKV_PAGE - 1) / SKV_PAGE; }
-SKV_INLINE int segments_of(int slots) { return (slots + SKV_SEGMENT - 1) / SKV_SEGMENT; }
-
-// One KV head of one layer of one row: its pages and counts.
+// A head whose pages hold one type of keys and values.
 template <class KV>
-struct Head {
+struct Head : AnyHead {
   using Word = typename KV::Word;
-  const skv_step* step;
-  const skv_shape* shape;
-  const skv_row* row;
-  int layer, head;
-  const int32_t* table;  // [page] of this head
-  int32_t* length;       // live slots, this step's tokens included once append has run
-  int dim;
-  int window;  // of the layer, skv_layer_shape.window: 0 where a query sees all slots
-
-  Head(const skv_step* s, const skv_row* r, int l, int h)
-      : step(s),
-        shape(s->shape),
-        row(r),
-        layer(l),
-        head(h),
-        dim(s->shape->head_dim),
-        window(s->shape->layer[l].window) {
-    const int64_t index = ((int64_t)r->seq * shape->layers + l) * shape->kv_heads + h;
-    table = s->tables + index * shape->table_stride;
-    length = s->lengths + index;
-  }
-  const float* inv_freq() const { return shape->layer[layer].inv_freq; }
+  Head(const skv_step* s, const skv_row* r, int l, int h) : AnyHead(s, r, l, h, sizeof(Word)) {}
+  explicit Head(const AnyHead& any) : AnyHead(any) {}
   skv_page_layout layout() const { return skv_layout_of(dim, sizeof(Word), shape->lanes); }
-  // Segments, once append has run. A window layer loses pages at its front, and its segments stay where they were:
-  // `lost_pages` of the first are gone.
-  int lost_pages() const { return window ? (row->pos0 + row->tokens - *length) / SKV_PAGE % kSegmentPages : 0; }
-  int segments() const { return segments_of(lost_pages() * SKV_PAGE + *length); }
-  int segment_of(int slot) const { return (lost_pages() * SKV_PAGE + slot) / SKV_SEGMENT; }
-  int first_page(int segment) const { return segment ? segment * kSegmentPages - lost_pages() : 0; }
-  // The first slot that a query sees which sees none from slot `visible` on.
-  int first_slot(int visible) const { return window && visible > window ? visible - window : 0; }
-  // Page p of the table: its keys, its values, a lane [16 slots].
-  uint8_t* page(int p) const { return step->pool + (int64_t)table[p] * shape->page_bytes; }
   Word* keys(int p) const { return (Word*)(page(p) + layout().keys); }
   Word* values(int p) const { return (Word*)(page(p) + layout().values); }
-  int32_t* lane(int p, int lane) const { return (int32_t*)(page(p) + layout().lanes) + lane * SKV_PAGE; }
-  float* state(int p, int first, int s) const { return (float*)lane(p, first + s); }
-  // Token t of the row: its place in the step's arrays, and there its group's queries and outputs [group][dim], their
-  // LSE [group], its key and value [dim].
-  int64_t token(int t) const { return row->token0 + t; }
-  const float* query(int t) const { return step->q + (token(t) * shape->kv_heads + head) * shape->group * dim; }
-  float* out(int t) const { return step->out + (token(t) * shape->kv_heads + head) * shape->group * dim; }
-  float* lse(int t) const { return step->lse + (token(t) * shape->kv_heads + head) * shape->group; }
-  const float* key(int t) const { return step->k + (token(t) * shape->kv_heads + head) * dim; }
-  const float* value(int t) const { return step->v + (token(t) * shape->kv_heads + head) * dim; }
 };
-
-// Copies a slot over another: key, value and lanes.
-template <class P, class KV>
-SKV_INLINE void move_slot(const Head<KV>& h, int from, int to) {
-  const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
-  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
-  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
-  for (int i = 0; i < P::lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
-}

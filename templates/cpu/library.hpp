@@ -1,39 +1,44 @@
-// The policy's functions as abi.h wants them, for whatever type the pages hold.
+// The policy's functions as abi.h wants them: its own passes, and the kernels that call them.
 #pragma once
-#include "attend.hpp"
-#include "compact.hpp"
+#include "observe.hpp"
 #include "probe.hpp"
+#include "replace.hpp"
+
+template <class P>
+PolicyPasses passes_of() {
+  PolicyPasses passes = {};
+  passes.lanes = P::lanes;
+  passes.shift_lane = P::shift_lane;
+  passes.class_lane = P::class_lane;
+  passes.states = P::states;
+  passes.first_state = P::first_state;
+  for (int i = 0; i < P::states; i++) passes.init[i] = P::init(i);
+  passes.observes = P::observes;
+  passes.replaces = replaces<P>();
+  passes.ordered = P::ordered;
+  passes.group = P::group;
+  passes.heads = P::heads;
+  passes.keep = P::keep;
+  passes.chunk = P::chunk;
+  passes.alpha = P::alpha;
+  if constexpr (P::observes) passes.observe = observe<P>;
+  if constexpr (P::keep != Keep::all) passes.score = score<P>;
+  if constexpr (replaces<P>()) passes.replace = replace<P>;
+  passes.threshold = [](const float* params) { return P::threshold(params); };
+  return passes;
+}
 
 template <class P>
 struct Passes {
-  // What the passes rely on.
-  static int32_t accepts(const skv_shape* s) {
-    if (s->kv_type != SKV_BF16 && s->kv_type != SKV_F32) return SKV_E_SHAPE;
-    if (s->io_type != SKV_F32) return SKV_E_SHAPE;
-    if (s->head_dim < 16 || s->head_dim > kMaxDim || s->head_dim % 16) return SKV_E_SHAPE;
-    if (s->group > kTileRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
-    if (P::keep != Keep::all && P::heads != Heads::own && s->kv_heads > kMostHeads) return SKV_E_HEADS;
-    return 0;
-  }
-  static int64_t scratch_bytes(const skv_shape* s) {
-    const int64_t tile = tile_scratch(s, P::observes), select = P::keep == Keep::all ? 0 : select_scratch(s);
-    return std::max(tile, select);
-  }
-  static int64_t step_floats(const skv_shape* s) { return StepScratch::floats(s, P::observes); }
+  static inline const PolicyPasses own = passes_of<P>();
+  static int32_t accepts(const skv_shape* s) { return ::accepts(s, own); }
+  static int64_t scratch_bytes(const skv_shape* s) { return ::scratch_bytes(s, own); }
+  static int64_t step_floats(const skv_shape* s) { return ::step_floats(s, own); }
   static int32_t append(const skv_step* step, int32_t layer, const skv_exec* exec) {
-    return by_type(step->shape, [&](auto kv) { return ::append<P, decltype(kv)>(step, layer, exec); });
+    return ::append(step, layer, exec, own);
   }
   static int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
-    return by_type(step->shape, [&](auto kv) { return ::attend<P, decltype(kv)>(step, layer, exec); });
+    return ::attend(step, layer, exec, own);
   }
-  static int32_t compact(const skv_step* step, const skv_exec* exec) {
-    return by_type(step->shape, [&](auto kv) { return ::compact<P, decltype(kv)>(step, exec); });
-  }
-
- private:
-  template <class Pass>
-  static int32_t by_type(const skv_shape* s, Pass pass) {
-    if (const int32_t code = accepts(s)) return code;
-    return s->kv_type == SKV_BF16 ? pass(Bf16()) : pass(F32());
-  }
+  static int32_t compact(const skv_step* step, const skv_exec* exec) { return ::compact(step, exec, own); }
 };

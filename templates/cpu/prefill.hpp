@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "append.hpp"
-#include "observe.hpp"
+#include "observed.hpp"
 #include "tile.hpp"
 
 // Tokens of an observed tile when a head has so many segments: what they leave is at most kObservedBytes, or they are
@@ -26,12 +26,13 @@ SKV_INLINE int64_t tile_scratch(const skv_shape* s, bool observes) {
 
 // Tokens [t0, t1) of a row. A slot sees queries in order: tile after tile of a head waits until `next`, the first token
 // that is not observed yet, is its own. `rest` is scratch for probabilities.
-template <class P, class KV>
-void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_t* rest, std::atomic<int32_t>* next) {
-  if (h.row->tokens == 1) store<P>(h, *h.length - 1, *h.length);
+template <class KV>
+void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_t* rest, std::atomic<int32_t>* next,
+                 const PolicyPasses& policy) {
+  if (h.row->tokens == 1) store(h, *h.length - 1, *h.length, policy);
   const int rows = load_queries(h, t0, t1, tile), g = h.shape->group;
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
-  const bool observes = P::observes && !h.window && first < last;
+  const bool observes = policy.observes && !h.window && first < last;
   const Probabilities<KV> probabilities = {rest, rows}, *observed = observes ? &probabilities : nullptr;
   clear(tile.total, rows, h.dim);
   const int most = tile.visible[rows - 1], segments = h.segment_of(most - 1) + 1;
@@ -39,9 +40,8 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
   for (int seg = h.segment_of(tile.from[0]); seg < segments; seg++) {
     const PageCursor<KV> cursor = {h, h.first_page(seg), (most - 1) / SKV_PAGE};
     const int page1 = h.first_page(seg + 1);
-    const RowRange sees = prefetches
-                              ? attend_segment<P, KV, true>(h, cursor, page1, rows, tile, tile.segment, observed)
-                              : attend_segment<P, KV, false>(h, cursor, page1, rows, tile, tile.segment, observed);
+    const auto attend = prefetches ? attend_segment<KV, true> : attend_segment<KV, false>;
+    const RowRange sees = attend(h, cursor, page1, rows, tile, tile.segment, observed, policy.shift_lane);
     merge(tile.total, tile.segment, sees, h.dim);
   }
   float lse[kTileRows];
@@ -50,11 +50,10 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
     normalise(tile.total, r, h.dim, h.out(t) + r % g * h.dim, &lse[r]);
     h.lse(t)[r % g] = lse[r];
   }
-  if constexpr (P::observes)
-    if (observes) {
-      probabilities.normalise(segments, lse);
-      while (next->load(std::memory_order_acquire) < first) std::this_thread::yield();
-      observe<P>(h, first, last, probabilities, t0);
-      next->store(last, std::memory_order_release);
-    }
+  if (observes) {
+    probabilities.normalise(segments, lse);
+    while (next->load(std::memory_order_acquire) < first) std::this_thread::yield();
+    observe(h, first, last, probabilities, t0, policy);
+    next->store(last, std::memory_order_release);
+  }
 }

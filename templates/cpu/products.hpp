@@ -91,30 +91,30 @@ SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename
 }
 
 // Whether a live slot of page p is shifted, and the shift rotates its key.
-template <class P, class KV>
-SKV_INLINE bool is_shifted(const Head<KV>& h, int p) {
-  if (!P::shift_lane || !h.inv_freq()) return false;
+SKV_INLINE bool is_shifted(const AnyHead& h, int p, int shift_lane) {
+  if (!h.inv_freq()) return false;
   int32_t any = 0;
-  for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < *h.length; s++) any |= h.lane(p, P::shift_lane)[s];
+  for (int s = 0; s < SKV_PAGE && p * SKV_PAGE + s < *h.length; s++) any |= h.lane(p, shift_lane)[s];
   return any != 0;
 }
 
 // Logits of query rows for page p, whether or not its slots are shifted. rotated [dim][16] is scratch.
-template <class P, class KV>
+template <class KV>
 [[gnu::noinline]] void page_logits(const Head<KV>& h, int p, const typename KV::Pair* q, int rows, float* logits,
-                                   int stride, typename KV::Word* rotated) {
+                                   int stride, int shift_lane, typename KV::Word* rotated) {
   const auto* keys = h.keys(p);
-  if (is_shifted<P>(h, p)) {
-    rotated_keys(h, p, h.lane(p, P::shift_lane), rotated);
+  if (is_shifted(h, p, shift_lane)) {
+    rotated_keys(h, p, h.lane(p, shift_lane), rotated);
     keys = rotated;
   }
   rows_logits<KV, 1, false>(&keys, q, rows, h.dim / 2, logits, stride, nullptr);
 }
 
-// Logits of the segment's first pages, several at a time: [row][SKV_SEGMENT].
-template <class P, class KV, bool kPrefetch>
+// Logits of the segment's first pages, several at a time: [row][SKV_SEGMENT]. kShifts: there is a lane of shifts.
+template <class KV, bool kPrefetch, bool kShifts>
 [[gnu::noinline]] void segment_logits(const Head<KV>& h, const PageCursor<KV>& cursor, int pages,
-                                      const typename KV::Pair* q, int rows, float* logits, typename KV::Word* rotated) {
+                                      const typename KV::Pair* q, int rows, float* logits, int shift_lane,
+                                      typename KV::Word* rotated) {
   const int page0 = cursor.page0;
   int i = 0;
   auto group = [&](auto N) {
@@ -126,11 +126,12 @@ template <class P, class KV, bool kPrefetch>
         const int p = page0 + i + n;
         keys[n] = h.keys(p);
         ahead[n] = kPrefetch ? cursor.ahead(i + n) : nullptr;
-        shifted |= is_shifted<P>(h, p);
+        if (kShifts) shifted |= is_shifted(h, p, shift_lane);
       }
       float* to = logits + i * SKV_PAGE;
-      if (shifted)
-        for (int n = 0; n < N; n++) page_logits<P>(h, page0 + i + n, q, rows, to + n * SKV_PAGE, SKV_SEGMENT, rotated);
+      if (kShifts && shifted)
+        for (int n = 0; n < N; n++)
+          page_logits(h, page0 + i + n, q, rows, to + n * SKV_PAGE, SKV_SEGMENT, shift_lane, rotated);
       else
         rows_logits<KV, N, kPrefetch>(keys, q, rows, h.dim / 2, to, SKV_SEGMENT, ahead);
     }

@@ -28,8 +28,8 @@ struct Least {
 };
 
 // Older survivors move up by one in cache-relative positions when the slot of position `lost` leaves.
-template <class P, class KV>
-SKV_INLINE void shift_older(const Head<KV>& h, int live, int32_t lost) {
+template <class P>
+SKV_INLINE void shift_older(const AnyHead& h, int live, int32_t lost) {
   for (int p = 0; p * SKV_PAGE < live; p++) {
     const int32_t* pos = h.lane(p, 0);
     int32_t any = 0;
@@ -40,9 +40,9 @@ SKV_INLINE void shift_older(const Head<KV>& h, int live, int32_t lost) {
 
 // The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves; if there is one, and if they
 // have one slot more than their budget.
-template <class P, class KV>
+template <class P>
 void replace(const skv_step* step, const skv_row* row, int layer, int head0, int head1) {
-  const Head<KV> first(step, row, layer, head0);
+  const AnyHead first(step, row, layer, head0);
   const int live = *first.length;
   if (live != step->budgets[(int64_t)row->seq * step->shape->layers + layer] + 1) return;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
@@ -51,7 +51,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
     f32x16 score, other;
     score_page<P>(first, p, {}, keys, values, (float*)&score);
     for (int i = head0 + 1; i < head1; i++) {
-      score_page<P>(Head<KV>(step, row, layer, i), p, {}, keys, values, (float*)&other);
+      score_page<P>(AnyHead(step, row, layer, i), p, {}, keys, values, (float*)&other);
       score += other;
     }
     if (head1 > head0 + 1) score /= splat((float)(head1 - head0));
@@ -65,9 +65,9 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   if ((least.rank[lane] & least.pos[lane]) == ~0u) return;  // all are protected
   const int hole = (int)least.page[lane] * SKV_PAGE + lane;
   for (int i = head0; i < head1; i++) {
-    const Head<KV> h(step, row, layer, i);
+    const AnyHead h(step, row, layer, i);
     if (P::shift_lane) shift_older<P>(h, live, (int32_t)least.pos[lane]);
-    if (hole != live - 1) move_slot<P>(h, live - 1, hole);
+    if (hole != live - 1) kernels_of(h.shape).move_slot(h, P::lanes, live - 1, hole);
     *h.length = live - 1;
   }
 }

@@ -15,8 +15,8 @@ SKV_INLINE u32x16 ordered_of(f32x16 score) {
 
 // Which slots of a page are protected, out [16]. The window is a copy: a byte that is written might be any of the
 // row's.
-template <class P, class KV>
-SKV_INLINE void protected_slots(const Head<KV>& h, int p, uint8_t* out) {
+template <class P>
+SKV_INLINE void protected_slots(const AnyHead& h, int p, uint8_t* out) {
   const Window window = window_of(*h.row);
   const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
   uint8_t yes[SKV_PAGE];
@@ -26,8 +26,8 @@ SKV_INLINE void protected_slots(const Head<KV>& h, int p, uint8_t* out) {
 
 // Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values [16]
 // are scratch. What a score takes from `across` alone is computed once: nothing written here can be a part of it.
-template <class P, class KV>
-SKV_INLINE void score_slots(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+template <class P>
+SKV_INLINE void score_slots(const AnyHead& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
                             float* out) {
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   const int live = *h.length;
@@ -42,12 +42,44 @@ SKV_INLINE void score_slots(const Head<KV>& h, int p, const typename P::Across& 
   memcpy(out, scores, sizeof scores);
 }
 
-template <class P, class KV>
-SKV_INLINE void score_page(const Head<KV>& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+template <class P>
+SKV_INLINE void score_page(const AnyHead& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
                            float* out) {
-  prefetch_lanes<P>(h, p + kLanesAhead);
+  prefetch_lanes(h, p + kLanesAhead, P::lanes);
   if constexpr (P::score_reads_key || P::score_reads_value)
-    with_known_dim(h, [&](const Head<KV>& h) SKV_FLAT { score_slots<P>(h, p, across, keys, values, out); });
+    with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { score_slots<P>(h, p, across, keys, values, out); });
   else
     score_slots<P>(h, p, across, keys, values, out);
+}
+
+// Scores, protected slots and candidates.
+template <class P>
+SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
+  typename P::Across across;
+  if constexpr (P::has_across) with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h); });
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  for (int p = 0; p * SKV_PAGE < c->live; p++) {
+    const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);
+    score_page<P>(h, p, across, keys, values, c->score + slot0);
+    protected_slots<P>(h, p, c->stays + slot0);
+    for (int s = 0; s < slots; s++) {
+      c->candidate[c->candidates] = slot0 + s;
+      c->candidates += !c->stays[slot0 + s];
+    }
+  }
+}
+
+template <class P>
+SKV_INLINE void pool_scores(Selection* c) {
+  for (int i = 0; i < c->candidates; i++)
+    c->extra[i] = pooled_score<P>(i, c->candidates, [&](int k) SKV_FLAT { return c->score[c->candidate[k]]; });
+  for (int i = 0; i < c->candidates; i++) c->score[c->candidate[i]] = c->extra[i];
+}
+
+// A head's part of a selection that is the policy's: PolicyPasses.score.
+template <class P>
+int score(const AnyHead& h, Selection c) {
+  score_head<P>(h, &c);
+  if (P::pool != Pool::none) pool_scores<P>(&c);
+  return c.candidates;
 }

@@ -9,18 +9,8 @@
 #include <algorithm>
 
 #include "exec.hpp"
-#include "score.hpp"
-
-// One head's slots while it is decided. Arrays of slots have room for whole pages.
-struct Selection {
-  int live, candidates;  // slots, and those that are not protected
-  float* score;          // [live]
-  uint64_t* rank;        // [live]
-  uint8_t* stays;        // [live] 1: protected or chosen
-  int* candidate;        // [candidates] slots that compete, in slot order
-  uint64_t* order;       // [candidates] scratch: ranks to be partitioned
-  float* extra;          // [live] scratch
-};
+#include "kernels.hpp"
+#include "shared/select.hpp"
 
 // Most memory of a unit: every head of a layer at full length.
 SKV_INLINE int64_t select_scratch(const skv_shape* s) {
@@ -41,30 +31,6 @@ SKV_INLINE Selection new_selection(Scratch* scratch, int live) {
   return c;
 }
 
-// Scores, protected slots and candidates.
-template <class P, class KV>
-void score_head(const Head<KV>& h, Selection* c) {
-  typename P::Across across;
-  if constexpr (P::has_across) with_known_dim(h, [&](const Head<KV>& h) SKV_FLAT { across = across_of_head<P>(h); });
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
-  for (int p = 0; p * SKV_PAGE < c->live; p++) {
-    const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);
-    score_page<P>(h, p, across, keys, values, c->score + slot0);
-    protected_slots<P>(h, p, c->stays + slot0);
-    for (int s = 0; s < slots; s++) {
-      c->candidate[c->candidates] = slot0 + s;
-      c->candidates += !c->stays[slot0 + s];
-    }
-  }
-}
-
-template <class P>
-void pool_scores(Selection* c) {
-  for (int i = 0; i < c->candidates; i++)
-    c->extra[i] = pooled_score<P>(i, c->candidates, [&](int k) SKV_FLAT { return c->score[c->candidate[k]]; });
-  for (int i = 0; i < c->candidates; i++) c->score[c->candidate[i]] = c->extra[i];
-}
-
 // One set for the layer: every head's score becomes the mean. Heads that share have the same slots.
 SKV_INLINE void mean_scores(Selection* unit, int n) {
   for (int i = 0; i < unit[0].candidates; i++) {
@@ -76,8 +42,7 @@ SKV_INLINE void mean_scores(Selection* unit, int n) {
 }
 
 // Ranks of candidates; protected slots rank above all.
-template <class KV>
-SKV_INLINE void rank_slots(const Head<KV>& h, Selection* c) {
+SKV_INLINE void rank_slots(const AnyHead& h, Selection* c) {
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int32_t* pos = h.lane(p, 0);
     for (int s = 0; s < SKV_PAGE; s++) {
@@ -145,8 +110,7 @@ SKV_INLINE void keep_above(Selection* c, float threshold) {
 }
 
 // Marks whole chunks of `size` positions by their mean score, best first, as long as the next one fits into `count`.
-template <class KV>
-void keep_chunks(const Head<KV>& h, Selection* c, int size, int count) {
+SKV_INLINE void keep_chunks(const AnyHead& h, Selection* c, int size, int count) {
   auto chunk_of = [&](int i) { return h.lane(c->candidate[i] / SKV_PAGE, 0)[c->candidate[i] % SKV_PAGE] / size; };
   int chunks = 0;
   for (int i = 0; i < c->candidates;) {
@@ -168,14 +132,13 @@ void keep_chunks(const Head<KV>& h, Selection* c, int size, int count) {
 }
 
 // Marks a head's slots that stay. winners: of the head, where budgets flow.
-template <class P, class KV>
-SKV_INLINE void keep_slots(const Head<KV>& h, Selection* c, int budget, int winners) {
+SKV_INLINE void keep_slots(const AnyHead& h, Selection* c, int budget, int winners, const PolicyPasses& policy) {
   int count = quota_of(budget, c->live, c->candidates);
-  if (P::heads == Heads::pooled && P::keep == Keep::topK) count = pooled_quota<P>(winners, count);
-  if (P::keep == Keep::above)
-    keep_above(c, P::threshold(h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS));
-  else if (P::keep == Keep::chunks && count < c->candidates)
-    keep_chunks(h, c, P::chunk, count);
+  if (policy.heads == Heads::pooled && policy.keep == Keep::topK) count = pooled_quota(policy.alpha, winners, count);
+  if (policy.keep == Keep::above)
+    keep_above(c, policy.threshold(h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS));
+  else if (policy.keep == Keep::chunks && count < c->candidates)
+    keep_chunks(h, c, policy.chunk, count);
   else
     keep_best(c, count);
 }

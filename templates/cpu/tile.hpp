@@ -111,9 +111,9 @@ struct RowRange {
 // One segment for the tile's first `rows` rows: its pages from cursor.page0 up to page1. Leaves partials of the rows
 // that are returned (earlier ones see nothing of it, later ones nothing any more), and the exponentials in `observed`
 // unless it is null. With kPrefetch the first block prefetches the pages that follow.
-template <class P, class KV, bool kPrefetch>
+template <class KV, bool kPrefetch>
 RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int page1, int rows, const Tile<KV>& tile,
-                        const Partials& partials, const Probabilities<KV>* observed) {
+                        const Partials& partials, const Probabilities<KV>* observed, int shift_lane) {
   RowRange sees = {0, rows};
   while (sees.first < rows && tile.visible[sees.first] <= segment.page0 * SKV_PAGE) sees.first++;
   while (sees.end > sees.first && tile.from[sees.end - 1] >= page1 * SKV_PAGE) sees.end--;
@@ -124,8 +124,10 @@ RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int pa
     const int pages = pages_of(slots), pitch = (observed ? observed->rows : kBlockRows) * kPagePairs;
     const auto* q = tile.q + r0 * h.dim / 2;
     const bool ahead = kPrefetch && r0 == sees.first;
-    ahead ? segment_logits<P, KV, kPrefetch>(h, cursor, pages, q, n, tile.logits, tile.rotated)
-          : segment_logits<P, KV, false>(h, cursor, pages, q, n, tile.logits, tile.rotated);
+    const auto logits = shift_lane ? ahead ? segment_logits<KV, kPrefetch, true> : segment_logits<KV, false, true>
+                        : ahead    ? segment_logits<KV, kPrefetch, false>
+                                   : segment_logits<KV, false, false>;
+    logits(h, cursor, pages, q, n, tile.logits, shift_lane, tile.rotated);
     int from[kBlockRows], visible[kBlockRows];  // of these slots
     for (int i = 0; i < n; i++) {
       float* x = tile.logits + i * SKV_SEGMENT;

@@ -131,7 +131,7 @@ struct Unit {
     const Head<KV, D> h = head(i);
     const Selection<P> c = selection(i);
     int count = quota_of(budget, c.live, c.candidates);
-    if (P::heads == Heads::pooled && P::keep == Keep::topK) count = pooled_quota<P>(m.winners[i], count);
+    if (P::heads == Heads::pooled && P::keep == Keep::topK) count = pooled_quota(P::alpha, m.winners[i], count);
     auto rank = [&](int slot) { return rank_of(c.score[slot], lane_of(h, 0, slot)); };
     if (P::keep == Keep::above) {
       const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);

@@ -60,7 +60,6 @@ SKV_BOTH int quota_of(int budget, int live, int candidates) {
 
 // Where budgets flow between heads: `alpha` of it is the head's own quota, the rest how many of the best candidates of
 // all heads are its own. Rounded half up.
-template <class P>
-SKV_INLINE int pooled_quota(int winners, int quota) {
-  return (int)floor((1.0 - P::alpha) * winners + P::alpha * quota + 0.5);
+SKV_INLINE int pooled_quota(double alpha, int winners, int quota) {
+  return (int)floor((1.0 - alpha) * winners + alpha * quota + 0.5);
 }

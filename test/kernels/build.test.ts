@@ -69,6 +69,24 @@ test('three processes build the same policy: all succeed, one compiles', async (
   );
 });
 
+test('two processes build two policies: the kernels are compiled once', async () => {
+  const directory = fresh();
+  const counter = join(home, 'c++-all');
+  // quick for the kernels, too: they are nobody else's
+  writeFileSync(
+    counter,
+    `#!/bin/sh\ncase "$*" in *" -c "*.cpp*) echo "$*" >> ${join(home, 'compiled-all')};; esac\nexec c++ "$@" -O0\n`,
+    { mode: 0o755 },
+  );
+  const env = { CXX: counter, SKV_GENERATED: directory };
+  const files = [knorm, shipped('none')!];
+  const both = await Promise.all(files.map((file) => elsewhere(building(directory, file), env)));
+  for (const { code, output } of both) assert.is(code, 0, output);
+  const compiled = readFileSync(join(home, 'compiled-all'), 'utf8').match(/(kernels\w*|policy)\.cpp$/gm)!;
+  assert.equal(compiled.sort(), ['kernels.cpp', 'kernels_bf16.cpp', 'kernels_f32.cpp', 'policy.cpp', 'policy.cpp']);
+  assert.is(readdirSync(directory).filter((name) => /^kernels-[0-9a-f]{16}$/.test(name)).length, 1);
+});
+
 test('old builds and the drafts of killed ones go, recent ones and other policies stay', async () => {
   const directory = fresh();
   const aged = (name: string, days: number) => {

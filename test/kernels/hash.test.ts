@@ -58,6 +58,28 @@ test('a CUDA header changes no CPU build, and a CPU template no CUDA build', asy
   assert.equal(await changedBy('codegen/plan/cuda.ts'), ['cuda']);
 });
 
+test('the kernels have another name when what they are made of changes, and only then', async () => {
+  const name = async () => {
+    const url = `${pathToFileURL(join(home, 'codegen', 'back', 'cpu', 'kernels.ts'))}?${imports++}`;
+    return ((await import(url)) as typeof import('../../codegen/back/cpu/kernels.ts')).hashOf('a processor');
+  };
+  const known = await name();
+  for (const [path, changes] of [
+    ['templates/cpu/tile.hpp', true],
+    ['templates/cpu/kernels.hpp', true],
+    ['templates/shared/select.hpp', true],
+    ['runtime/contract/abi.h', true],
+    ['templates/cpu/CMakeLists.txt', true],
+    ['templates/cpu/score.hpp', false],
+    ['templates/shared/across.hpp', false],
+  ] as const) {
+    const text = readFileSync(join(home, path));
+    appendFileSync(join(home, path), '\n');
+    assert.is((await name()) !== known, changes, path);
+    writeFileSync(join(home, path), text);
+  }
+});
+
 test('the emulation changes no build', async () => {
   for (const file of ['emulate.hpp', 'memory.hpp', 'emulate.ts'])
     assert.equal(await changedBy(`test/emulation/${file}`), [], file);

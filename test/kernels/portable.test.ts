@@ -6,7 +6,7 @@
  * that share a budget).
  */
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, compileSource, shipped } from '../../codegen/build.ts';
@@ -14,6 +14,7 @@ import { normals } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
 import { aarch64, avx2, hasAvx2, missing, plain } from './machines.ts';
+import { sources } from '../../codegen/back/cpu/kernels.ts';
 import { includes } from '../../codegen/back/shared/includes.ts';
 import { root } from '../../toolchain/folders.mjs';
 
@@ -90,21 +91,44 @@ async function built(policy: string): Promise<Built> {
   return { library, lanes: plan.lanes.length };
 }
 
-/** The same text by another compiler, hardly optimised to save time; kept beside the addon's build by content. */
-async function crossed(policy: string, machine: Machine): Promise<Built> {
-  const { plan, sources } = await compileSource(shipped(policy)!, { march: machine.name });
+/** By another compiler, hardly optimised to save time; kept beside the addon's build under a name that tells its content. */
+async function kept(machine: Machine, name: string, make: (args: string[], draft: string) => Promise<void>) {
   const folder = join(root, 'build', 'cross');
-  const library = join(folder, `${policy}-${machine.name}-${plan.hash}.so`);
-  if (!existsSync(library)) {
-    mkdirSync(folder, { recursive: true });
-    const draft = join(folder, `${policy}-${machine.name}-${process.pid}`);
+  const file = join(folder, `${machine.name}-${name}`);
+  if (existsSync(file)) return file;
+  mkdirSync(folder, { recursive: true });
+  const draft = join(folder, `${process.pid}-${machine.name}-${name}`);
+  const include = includes.map((path) => `-I${path}`);
+  const flags = ['-O1', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno'];
+  await make([...flags, ...include, '-o', draft], draft);
+  renameSync(draft, file);
+  return file;
+}
+
+const objects = new Map<Machine, Promise<string[]>>();
+/** The kernels' objects, made once a machine. */
+function kernels(machine: Machine): Promise<string[]> {
+  const made = async () => {
+    const { plan } = await compileSource(shipped('none')!, { march: machine.name }); // its hash covers them
+    return Promise.all(
+      sources.map((source) =>
+        kept(machine, `${basename(source)}-${plan.hash}.o`, (args) => compileFor(machine, [...args, '-c', source])),
+      ),
+    );
+  };
+  if (!objects.has(machine)) objects.set(machine, made());
+  return objects.get(machine)!;
+}
+
+/** The same text for another machine. */
+async function crossed(policy: string, machine: Machine): Promise<Built> {
+  const linked = await kernels(machine);
+  const { plan, sources } = await compileSource(shipped(policy)!, { march: machine.name });
+  const library = await kept(machine, `${policy}-${plan.hash}.so`, async (args, draft) => {
     writeFileSync(`${draft}.cpp`, sources['policy.cpp']);
-    const include = includes.map((path) => `-I${path}`);
-    const flags = ['-O1', '-fPIC', '-shared', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno'];
-    await compileFor(machine, [...flags, ...include, `${draft}.cpp`, '-o', `${draft}.so`]);
-    renameSync(`${draft}.so`, library);
+    await compileFor(machine, [...args, '-shared', `${draft}.cpp`, ...linked]);
     rmSync(`${draft}.cpp`);
-  }
+  });
   return { library, lanes: plan.lanes.length, machine };
 }
 

@@ -54,9 +54,9 @@ async function compileWith(toolchain: CudaToolchain, code: string[], folder: str
   if (exit !== 0 || !existsSync(library)) {
     rmSync(library, { force: true });
     if (isFull(output, folder)) throw new DiskFullError(dirname(folder));
-    throw spills(output, file) ?? doesNotCompile(file, placed(output), missingTool('c++'));
+    throw spills(output, file) ?? doesNotCompile(`the generated code of ${file}`, placed(output), missingTool('c++'));
   }
-  if (launched.code !== 0) throw doesNotCompile(file, launched.output, missingTool('c++'));
+  if (launched.code !== 0) throw doesNotCompile(`the generated code of ${file}`, launched.output, missingTool('c++'));
   writeUsage(folder, readUsage(output, launched.output));
   return library;
 }

@@ -1,0 +1,72 @@
+/** The kernels, which depend on no policy: compiled once for a processor, beside the policies that are linked to them. */
+import { spawnSync } from 'node:child_process';
+import { createHash, randomUUID } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { policyFolder } from '../../../toolchain/folders.mjs';
+import { locked } from '../../../toolchain/locks.ts';
+import { doesNotCompile } from '../shared/failure.ts';
+import { includes, templates } from '../shared/includes.ts';
+import { made } from './make.ts';
+
+/** Of pages of each type, each its own so that two processors share the work, and of all. */
+export const sources: readonly string[] = ['kernels_bf16', 'kernels_f32', 'kernels'].map((name) =>
+  join(templates, 'cpu', `${name}.cpp`),
+);
+
+const library = 'libkernels.a';
+
+/** Path of the library for an architecture, made if it is not there. Safe beside other processes that want the same. */
+export async function kernelsFor(march: string, fingerprint: string): Promise<string> {
+  const folder = join(policyFolder(), `kernels-${hashOf(fingerprint)}`);
+  const path = join(folder, library);
+  if (existsSync(path)) return path;
+  mkdirSync(policyFolder(), { recursive: true });
+  await locked(`${folder}.lock`, async () => {
+    if (!existsSync(path)) await produce(folder, march);
+  });
+  return path;
+}
+
+/** A folder under its final name is always whole. */
+async function produce(folder: string, march: string): Promise<void> {
+  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+  try {
+    mkdirSync(draft, { recursive: true });
+    await made(draft, library, march, { SKV_SOURCES: sources.join(';') }, (output, why) =>
+      doesNotCompile('the text of the kernels', output, why),
+    );
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(draft, folder);
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Of all that can change them: their text, the flags, the processor, the compiler. */
+export function hashOf(fingerprint: string): string {
+  const hash = createHash('sha256').update(fingerprint).update(compilerVersion());
+  for (const file of [join(templates, 'cpu', 'CMakeLists.txt'), ...textsOf(sources)]) hash.update(readFileSync(file));
+  return hash.digest('hex').slice(0, 16);
+}
+
+function compilerVersion(): string {
+  const [command, ...args] = (process.env.CXX ?? 'c++').split(' ');
+  return spawnSync(command, [...args, '--version'], { encoding: 'utf8' }).stdout ?? '';
+}
+
+/** The files and what they include of skv's own, directly or not. */
+function textsOf(files: readonly string[]): ReadonlySet<string> {
+  const found = new Set<string>();
+  const visit = (file: string) => {
+    if (found.has(file)) return;
+    found.add(file);
+    for (const [, name] of readFileSync(file, 'utf8').matchAll(/^#include "(.+)"/gm)) {
+      const at = [dirname(file), ...includes].map((folder) => join(folder, name)).find(existsSync);
+      if (at) visit(at);
+    }
+  };
+  files.forEach(visit);
+  return found;
+}

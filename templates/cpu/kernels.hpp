@@ -1,0 +1,73 @@
+// The seam between the kernels and a policy. Attention, selection and what moves in pages are compiled once for a
+// processor (kernels.cpp, kernels_bf16.cpp, kernels_f32.cpp); of a policy only what its expressions enter is compiled,
+// and linked to them. They call each other for pages and heads at a time, never for a slot.
+#pragma once
+#include "head.hpp"
+#include "shared/traits.hpp"
+
+// One head's slots while it is decided. Arrays of slots have room for whole pages.
+struct Selection {
+  int live, candidates;  // slots, and those that are not protected
+  float* score;          // [live]
+  uint64_t* rank;        // [live]
+  uint8_t* stays;        // [live] 1: protected or chosen
+  int* candidate;        // [candidates] slots that compete, in slot order
+  uint64_t* order;       // [candidates] scratch: ranks to be partitioned
+  float* extra;          // [live] scratch
+};
+
+// A policy as the kernels see it.
+struct PolicyPasses {
+  int lanes, shift_lane, class_lane;  // of a page; 0: no such lane
+  int states, first_state;            // the last `states` lanes
+  float init[SKV_MAX_LANES];          // [states] of a slot that nothing has observed
+  bool observes, replaces, ordered;
+  Group group;
+  Heads heads;
+  Keep keep;
+  int chunk;
+  double alpha;
+  // `next` for the slots of pages [p0, p1), once for each of the row's tokens [t0, t1) that sees them.
+  // attn [page][token][16 slots]
+  void (*observe)(const AnyHead&, int p0, int p1, int t0, int t1, const f32x16* attn);
+  // Scores, pooled if the policy says so, protected slots and candidates of a head; how many candidates. By value: what
+  // has an address elsewhere stays in memory here.
+  int (*score)(const AnyHead&, Selection);
+  // The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves.
+  void (*replace)(const skv_step*, const skv_row*, int layer, int head0, int head1);
+  float (*threshold)(const float* params);
+};
+
+struct Vec;
+
+// What is done to pages of one type of keys and values.
+struct Kernels {
+  int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
+  int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
+  // Keys and values of all slots of a page, out [16 slots].
+  void (*read_keys)(const skv_shape*, const uint8_t* page, Vec* out);
+  void (*read_values)(const skv_shape*, const uint8_t* page, Vec* out);
+  // Copies a slot over another: key, value and lanes. And moves those of slots [hole, live) that stay down into the
+  // hole.
+  void (*move_slot)(const AnyHead&, int lanes, int from, int to);
+  void (*move_down)(const AnyHead&, int lanes, int hole, int live, const uint8_t* stays);
+};
+extern const Kernels bf16_kernels, f32_kernels;
+
+SKV_INLINE const Kernels& kernels_of(const skv_shape* s) { return s->kv_type == SKV_BF16 ? bf16_kernels : f32_kernels; }
+
+// The functions of skv_policy that need nothing of a policy but this.
+int32_t accepts(const skv_shape*, const PolicyPasses&);
+int64_t scratch_bytes(const skv_shape*, const PolicyPasses&);
+int64_t step_floats(const skv_shape*, const PolicyPasses&);
+int32_t append(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
+int32_t attend(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
+int32_t compact(const skv_step*, const skv_exec*, const PolicyPasses&);
+
+constexpr int kLanesAhead = 8;  // pages between the lanes that are read and those that are prefetched
+
+// Prefetches a page's lanes, for a walk that reads little else.
+SKV_INLINE void prefetch_lanes(const AnyHead& h, int p, int lanes) {
+  if (p * SKV_PAGE >= *h.length) return;
+  for (int i = 0; i < lanes; i++) __builtin_prefetch(h.lane(p, i));
+}
