@@ -5,6 +5,7 @@ import { registerBench } from './bench.ts';
 import { registerEval } from './eval.ts';
 import { collect, refuseRepeats } from './flags.ts';
 import { knownModels } from '../runtime/model/known.ts';
+import { reasoningFormats, toolFormats } from '../runtime/server/tool-formats.ts';
 import { main } from './output.ts';
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
@@ -29,6 +30,8 @@ const threads = [
   'pinned to as many processors; default one per physical core, within the cgroup’s quota',
 ] as const;
 const cpu = ['--cpu <list>', 'pin the threads to these processors, such as 0,2-4'] as const;
+
+const names = (formats: readonly { name: string }[]): string => formats.map(({ name }) => name).join(', ');
 
 const program = new Command('skv')
   .description('Compiles KV-cache policies written in TypeScript into fused kernels, and serves models with them.')
@@ -150,6 +153,8 @@ command(
     'auto',
   )
   .option('--served-model-name <name>', 'name in the API')
+  .option('--tool-call-parser <format>', `how the model writes tool calls: auto, none, ${names(toolFormats)}`, 'auto')
+  .option('--reasoning-parser <format>', `where the model thinks: auto, none, ${names(reasoningFormats)}`, 'auto')
   .option('--chat-template <file>', 'a Jinja template, or a file with one, instead of the model’s')
   .option('--default-max-tokens <n>', 'most tokens of an answer whose request names no number')
   .option('--max-queue <n>', 'requests that may run or wait', '1024')

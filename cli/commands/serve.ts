@@ -3,6 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { samplingText } from '../../runtime/model/generation.ts';
 import { compileTemplate } from '../../runtime/model/template.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
+import { reasoningFormats, toolFormats } from '../../runtime/server/tool-formats.ts';
 import { parseBytes, whole } from '../flags.ts';
 import { type EngineFlags, openEngine, openModel } from '../model.ts';
 import { bytes, note } from '../output.ts';
@@ -26,6 +27,8 @@ interface ServeFlags extends EngineFlags {
   streamStallTimeout: string;
   defaultMaxTokens?: string;
   chatTemplate?: string;
+  toolCallParser: string;
+  reasoningParser: string;
 }
 
 function seconds(flag: string, text: string): number {
@@ -69,11 +72,20 @@ function templateOf(text: string | undefined): string | undefined {
   return template;
 }
 
+/** A format's name, auto or none. */
+function formatNamed(flag: string, name: string, formats: readonly { name: string }[]): string {
+  const possible = ['auto', 'none', ...formats.map((format) => format.name)];
+  if (!possible.includes(name)) throw new UserError(`--${flag} ${name}: possible are ${possible.join(', ')}.`);
+  return name;
+}
+
 export async function serve(flags: ServeFlags): Promise<void> {
   const port = Number(flags.port);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
     throw new UserError(`--port ${flags.port}: a number from 0 to 65535 is needed.`);
   const limits = {
+    toolFormat: formatNamed('tool-call-parser', flags.toolCallParser, toolFormats),
+    reasoningFormat: formatNamed('reasoning-parser', flags.reasoningParser, reasoningFormats),
     maxQueue: whole('max-queue', flags.maxQueue),
     bodyLimit: parseBytes('max-body', flags.maxBody),
     timeLimit: seconds('request-timeout', flags.requestTimeout),

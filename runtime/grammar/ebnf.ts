@@ -121,6 +121,30 @@ export class Rules {
     return this.set(this.reserve(), body);
   }
 
+  /**
+   * Any text that does not have `mark`, with a state for each character of the mark that has been read, as Knuth, Morris and
+   * Pratt have them.
+   */
+  textWithout(mark: string): string {
+    const letters = [...mark];
+    const names = letters.map(() => this.reserve());
+    /** characters of the mark that the text ends with, once this one has come */
+    const next = (read: number, letter: string): number => {
+      const text = [...letters.slice(0, read), letter].join('');
+      let n = read + 1;
+      while (n > 0 && !text.endsWith(letters.slice(0, n).join(''))) n--;
+      return n;
+    };
+    const alphabet = [...new Set(letters)];
+    const rest = complement(ranges(alphabet.map((letter) => [letter.codePointAt(0)!, letter.codePointAt(0)!])));
+    names.forEach((name, read) => {
+      const steps = alphabet.filter((letter) => next(read, letter) < letters.length);
+      const marked = steps.map((letter) => `${literal(letter)} ${names[next(read, letter)]}`);
+      this.set(name, ['""', `${oneOf(rest)} ${names[0]}`, ...marked].join(' | '));
+    });
+    return names[0];
+  }
+
   text(root: string): string {
     const lines = [...this.bodies].map(([name, body]) => `${name} ::= ${body}`);
     return `root ::= ${root}\n${lines.join('\n')}\n`;

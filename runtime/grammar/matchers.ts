@@ -121,6 +121,7 @@ class Thread {
     this.worker = startWorker(new URL('./grammar-worker.ts', import.meta.url), { workerData: vocabulary });
     this.worker.unref();
     this.worker.on('message', (message: FromWorker) => this.heard(message));
+    this.worker.on('exit', () => this.end('the worker that follows grammars has ended'));
     this.worker.on('error', (error) => this.end(`the worker that follows grammars has failed: ${error.message}`));
   }
 

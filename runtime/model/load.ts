@@ -66,13 +66,13 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
     detokenizer: (options) => tokenizer.detokenizer(options),
     hasChatTemplate: template !== undefined,
     chatTemplate: template,
-    chat(messages: readonly ChatMessage[], { addGenerationPrompt = true, variables = {} } = {}) {
+    chat(messages: readonly ChatMessage[], { addGenerationPrompt = true, variables = {}, tools } = {}) {
       if (template === undefined) throw new ModelError(`${name} has no chat template; use /v1/completions.`);
       try {
         render ??= compileTemplate(template);
         const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens[token]);
         return render({
-          tools: null, // as transformers passes what a request does not have
+          tools: tools ?? null, // as transformers passes what a request does not have
           documents: null,
           ...variables,
           messages,

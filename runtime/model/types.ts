@@ -38,6 +38,8 @@ export interface SamplingDefaults {
 }
 
 export interface ChatOptions {
+  /** what the template may show the model as tools; none: null, as transformers has it */
+  tools?: readonly unknown[];
   addGenerationPrompt?: boolean;
   /** what a template may ask for besides, such as enable_thinking */
   variables?: Readonly<Record<string, unknown>>;

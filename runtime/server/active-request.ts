@@ -17,6 +17,9 @@ export interface Service {
   readonly defaultMaxTokens?: number;
   readonly streams: StreamPace;
   readonly pace: Pace;
+  /** --tool-call-parser and --reasoning-parser: a format's name, auto or none */
+  readonly toolFormat?: string;
+  readonly reasoningFormat?: string;
   /** who follows grammars */
   readonly matchers: Matchers;
   readonly active: Set<ActiveRequest>;

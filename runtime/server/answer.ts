@@ -14,8 +14,10 @@ export interface Shape {
   readonly chunkObject: string;
   /** a choice of a whole answer */
   whole(index: number, text: string, events: TokenEvent[]): object | Promise<object>;
-  /** a choice of a streamed event; no piece: the end */
-  delta(index: number, piece: Piece | undefined): object;
+  /** a choice of a streamed event; no piece: the end; undefined: nothing to tell yet */
+  delta(index: number, piece: Piece | undefined): object | undefined;
+  /** why a choice has ended, where its text tells more */
+  reason?(index: number, reason: Reason): string | null;
   /** the first event of a choice, if it needs one */
   opening?(index: number): object;
   /** the event of a choice that holds the prompt (echo) */
@@ -33,6 +35,8 @@ export interface Asked {
   logprobs?: number;
   /** starts a mask for one generation, where the answer has a form */
   mask?: Masking;
+  /** special tokens are text, whatever the body says */
+  special?: boolean;
   /** choices generated of each prompt, of which the likeliest n are answered; default n */
   bestOf?: number;
 }
@@ -40,7 +44,12 @@ export interface Asked {
 /** A mask for a generation that these tokens end. */
 export type Masking = (stops: readonly number[]) => LogitMask;
 
-const ending = ({ reason, stopReason }: Answered) => ({ finish_reason: reason, stop_reason: stopReason });
+type Reason = Answered['reason'];
+
+const ending = ({ reason, stopReason }: Answered, index: number, shape: Shape) => ({
+  finish_reason: shape.reason?.(index, reason) ?? reason,
+  stop_reason: stopReason,
+});
 
 /** Starts all choices of every prompt, or none. */
 function start(
@@ -53,6 +62,8 @@ function start(
   const n = body.n ?? 1;
   const { bestOf = n } = asked;
   const logprobs = asked.logprobs ?? (bestOf > n ? 0 : undefined);
+  const own = writingOf(body);
+  const writing = { ...own, special: asked.special || own.special };
   const choices: Answered[] = [];
   try {
     for (const prompt of prompts)
@@ -62,7 +73,7 @@ function start(
           const request = generateRequest(service, body, prompt, maxTokens, logprobs, i);
           const mask = asked.mask?.(request.stopTokens ?? []);
           const named = { ...request, mask, name: shape.id };
-          choices.push(new Choice(active, engine.model, named, writingOf(body)));
+          choices.push(new Choice(active, engine.model, named, writing));
         }
       }
   } catch (error) {
@@ -108,7 +119,7 @@ export async function answer(
       best(choices, prompts.length, body.n ?? 1).map(async (from, index) => ({
         index,
         ...(await shape.whole(from, texts[from], events[from])),
-        ...ending(choices[from]),
+        ...ending(choices[from], from, shape),
       })),
     );
     const more = await shape.more?.();
@@ -138,8 +149,9 @@ async function stream(
     }
     for await (const { index, piece } of interleave(choices)) {
       // The choice may have ended since this piece; only its last event says so.
-      const end = piece ? going : ending(choices[index]);
-      await send([{ index, ...shape.delta(index, piece), ...end }]);
+      const delta = shape.delta(index, piece);
+      const end = piece ? going : ending(choices[index], index, shape);
+      if (delta) await send([{ index, ...delta, ...end }]);
     }
     if (includeUsage) await send([], usageOf(choices, prompts.length));
   } catch (error) {

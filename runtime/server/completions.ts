@@ -10,7 +10,7 @@ import { promptsOf, readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
 import { type CompletionRequest, MAX_SEQUENCES } from './schemas.ts';
-import { maskingOf, structureOf } from './structured.ts';
+import { formOf, maskingOf } from './structured.ts';
 import { refuseUnsupported } from './unsupported.ts';
 
 /** Tokens of an answer whose request names no number: OpenAI's. */
@@ -43,7 +43,7 @@ export async function complete(
   checkScores(body);
   if (body.max_tokens === 0 && !body.echo && (body.prompt_logprobs ?? undefined) === undefined)
     throw new ApiError(400, 'max_tokens 0 needs echo or prompt_logprobs.', 'max_tokens');
-  const structure = structureOf(body);
+  const form = formOf(body);
   const { engine } = service;
   const { model } = engine;
   const maxTokens = body.max_tokens ?? service.defaultMaxTokens ?? MAX_TOKENS;
@@ -51,7 +51,7 @@ export async function complete(
   const active = new ActiveRequest(service, out.raw, list.length * bestOf);
   const prompts = await Promise.all(list.map((prompt) => readPrompt(encoder, model.tokenizer.bos, prompt, reading)));
   const logprobs = body.logprobs ?? undefined;
-  const mask = await maskingOf(service.matchers, structure);
+  const mask = await maskingOf(service.matchers, form);
   const asked: Asked = { body, prompts, maxTokens, logprobs, bestOf, mask };
   const scores = score(service, active, asked, body.echo ? logprobs : undefined);
   const logs = Array.from(

@@ -3,6 +3,7 @@ import type { ChatMessage, LoadedModel } from '../model/types.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import type { CompletionRequest, RequestMessage } from './schemas.ts';
+import { withCalls } from './tools.ts';
 
 /** Content parts as text; what is not text is refused. */
 export function messagesOf(messages: readonly RequestMessage[]): ChatMessage[] {
@@ -30,6 +31,10 @@ export interface Conversation {
   chat_template_kwargs?: Record<string, unknown> | null;
   documents?: unknown;
   chat_template?: unknown;
+  /** what the template shows the model */
+  shown?: readonly unknown[];
+  /** variables beside chat_template_kwargs */
+  variables?: Readonly<Record<string, unknown>>;
 }
 
 /** Stands behind the message that goes on, to be found in what the template makes of it: private characters that no text has. */
@@ -48,10 +53,12 @@ function variablesOf({ chatTemplate }: LoadedModel, body: Conversation): Readonl
 
 /** The prompt text of a conversation; one whose last message goes on ends where that message ends. */
 export function conversationText(model: LoadedModel, body: Conversation): string {
-  const messages = messagesOf(body.messages);
-  const variables = variablesOf(model, body);
+  const messages = withCalls(messagesOf(body.messages), body.messages, model);
+  const { shown: tools } = body;
+  const variables = { ...body.variables, ...variablesOf(model, body) };
   const goesOn = body.continue_final_message ?? false;
-  if (!goesOn) return model.chat(messages, { addGenerationPrompt: body.add_generation_prompt ?? true, variables });
+  if (!goesOn)
+    return model.chat(messages, { addGenerationPrompt: body.add_generation_prompt ?? true, variables, tools });
   if (body.add_generation_prompt)
     throw new ApiError(
       400,
@@ -60,7 +67,7 @@ export function conversationText(model: LoadedModel, body: Conversation): string
     );
   const last = messages.at(-1)!;
   const marked = [...messages.slice(0, -1), { ...last, content: last.content + HERE }];
-  const text = model.chat(marked, { addGenerationPrompt: false, variables });
+  const text = model.chat(marked, { addGenerationPrompt: false, variables, tools });
   const end = text.lastIndexOf(HERE);
   if (end < 0)
     throw new ApiError(

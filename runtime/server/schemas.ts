@@ -116,12 +116,46 @@ export const completionRequest = z
   })
   .loose();
 
+const schema = z.union([z.boolean(), z.object({}).loose()], { error: 'must be a schema' });
+/** A call of an earlier answer. */
+const toolCall = z
+  .object({
+    function: z
+      .object({
+        name: z.string(),
+        arguments: z.union([z.string(), z.object({}).loose()], { error: 'must be JSON as text' }).nullish(),
+      })
+      .loose(),
+  })
+  .loose();
+const tool = z
+  .object({
+    type: z.literal('function', { error: 'must be function: other tools are not supported' }),
+    function: z
+      .object({
+        name: z.string().regex(/^[\w.:-]{1,128}$/, { error: 'must be 1 to 128 letters, digits, _ . : or -' }),
+        description: z.string().nullish(),
+        parameters: schema.nullish(),
+        strict: z.boolean().nullish(),
+      })
+      .loose(),
+  })
+  .loose();
+const toolChoice = z.union(
+  [
+    z.enum(['none', 'auto', 'required']),
+    z.object({ type: z.literal('function'), function: z.object({ name: z.string() }).loose() }).loose(),
+  ],
+  { error: 'must be none, auto, required, or a function by its name' },
+);
+
 const part = z.object({ type: z.string(), text: z.string().optional() }).loose();
 
 const message = z
   .object({
     role: z.enum(['system', 'developer', 'user', 'assistant', 'tool', 'function']),
     content: z.union([z.string(), z.array(part)], { error: 'must be a string or a list of text parts' }).nullish(),
+    tool_calls: z.array(toolCall).nullish(),
   })
   .loose();
 export type RequestMessage = z.infer<typeof message>;
@@ -145,8 +179,10 @@ export const chatRequest = z
     continue_final_message: z.boolean().nullish(),
     documents: z.array(z.unknown()).nullish(),
     chat_template_kwargs: templateVariables,
-    tools: z.array(z.unknown()).nullish(),
-    tool_choice: z.unknown().optional(),
+    tools: z.array(tool).max(256).nullish(),
+    tool_choice: toolChoice.nullish(),
+    parallel_tool_calls: z.boolean().nullish(),
+    reasoning_effort: z.string().nullish(),
   })
   .loose();
 

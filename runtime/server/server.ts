@@ -45,6 +45,9 @@ export interface ServerOptions {
   /** what of streams' times is not as usual */
   streams?: Partial<StreamPace>;
   modelName?: string;
+  /** how tool calls and thoughts are read: a format's name, auto (as the chat template says) or none */
+  toolFormat?: string;
+  reasoningFormat?: string;
   /** pino's level; default: silent */
   logLevel?: string;
 }
@@ -90,6 +93,8 @@ export async function createServer(engine: EngineApi, options: ServerOptions = {
     defaultMaxTokens: options.defaultMaxTokens,
     streams: { patience: 3, keepAlive: 15, stall: options.streamStallTimeout ?? 60, ...options.streams },
     pace: new Pace(),
+    toolFormat: options.toolFormat,
+    reasoningFormat: options.reasoningFormat,
     matchers: matchersOf(engine.model),
     active: new Set(),
     draining: false,

@@ -20,14 +20,6 @@ interface Asked {
   readonly value: unknown;
 }
 
-/** Texts of exactly one rule. */
-const only = (body: string): Grammar => ({ text: new Rules().text(body) });
-
-function schemaGrammar(given: unknown): Grammar {
-  const rules = new Rules();
-  return { text: rules.text(schemaIn(rules, given)) };
-}
-
 function parsed(given: unknown): unknown {
   if (typeof given !== 'string') return given;
   try {
@@ -48,12 +40,13 @@ function choices(given: unknown): string[] {
   return given as string[];
 }
 
+/** What an answer may be, as rules and what stands for it; a client's own grammar stands alone. */
 const kinds = {
-  json: (given: unknown): Grammar => schemaGrammar(parsed(given)),
-  json_object: (): Grammar => schemaGrammar({ type: 'object' }),
-  regex: (given: unknown): Grammar => only(fromRegex(text(given))),
-  choice: (given: unknown): Grammar => only(either(choices(given).map(literal))),
-  grammar: (given: unknown): Grammar => ({ text: text(given), foreign: true }),
+  json: (rules: Rules, given: unknown) => schemaIn(rules, parsed(given)),
+  json_object: (rules: Rules) => schemaIn(rules, { type: 'object' }),
+  regex: (_: Rules, given: unknown) => fromRegex(text(given)),
+  choice: (_: Rules, given: unknown) => either(choices(given).map(literal)),
+  grammar: (_: Rules, given: unknown): Grammar => ({ text: text(given), foreign: true }),
 } as const;
 const kindNames = Object.keys(kinds) as (keyof typeof kinds)[];
 
@@ -107,24 +100,42 @@ const older: Readonly<Record<string, keyof typeof kinds>> = {
 };
 
 export interface Structure {
-  readonly grammar: Grammar;
+  /** a grammar, or what stands for the answer in the rules */
+  readonly body: Grammar | string;
   /** the field that asks for it */
   readonly param: string;
 }
 
-/** Compiles a grammar, once for all generations of a request. Throws a 400 with the field at fault. */
-export async function maskingOf(matchers: Matchers, structure: Structure | undefined): Promise<Masking | undefined> {
+/** A grammar and the field that asks for it. */
+export interface Form {
+  readonly grammar: Grammar;
+  readonly param: string;
+  /** tokens that its text would not show */
+  readonly hidden?: readonly number[];
+}
+
+/** The form of an answer that is nothing but its structure. */
+export function formOf(body: CommonRequest): Form | undefined {
+  const rules = new Rules();
+  const structure = structureOf(rules, body);
   if (!structure) return undefined;
+  const { body: text, param } = structure;
+  return { grammar: typeof text === 'string' ? { text: rules.text(text) } : text, param };
+}
+
+/** Compiles a grammar, once for all generations of a request. Throws a 400 with the field at fault. */
+export async function maskingOf(matchers: Matchers, form: Form | undefined): Promise<Masking | undefined> {
+  if (!form) return undefined;
   try {
-    const follow = await matchers.open(structure.grammar);
-    return (stops) => follow({ stops });
+    const follow = await matchers.open(form.grammar);
+    return (stops) => follow({ stops, hidden: form.hidden });
   } catch (error) {
-    throw grammarError(error, structure.param);
+    throw grammarError(error, form.param);
   }
 }
 
-/** The grammar that a request asks for; undefined for free text. Throws a 400 that says what is wrong, and where. */
-export function structureOf(body: CommonRequest): Structure | undefined {
+/** What a request asks for; undefined for free text. Throws a 400 that says what is wrong, and where. */
+export function structureOf(rules: Rules, body: CommonRequest): Structure | undefined {
   const fields = body as Readonly<Record<string, unknown>>;
   const asked = [
     ...fromResponseFormat(body.response_format),
@@ -141,7 +152,7 @@ export function structureOf(body: CommonRequest): Structure | undefined {
       asked[1].param,
     );
   const [{ param, kind, value }] = asked;
-  return { param, grammar: refusing(param, () => kinds[kind](value)) };
+  return { param, body: refusing(param, () => kinds[kind](rules, value)) };
 }
 
 /** A GrammarError as a 400 with the field, and the place in it. */

@@ -4,6 +4,7 @@ import { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import type { NativeEngine } from '../../runtime/native/index.ts';
+import { compileTemplate } from '../../runtime/model/template.ts';
 import { runServer } from '../../runtime/server/serve.ts';
 import { type ServerOptions, createServer } from '../../runtime/server/server.ts';
 import { type Tiny, tinyModel } from '../oracle/tiny.ts';
@@ -81,6 +82,19 @@ export function smallTextEngine(options: Partial<EngineOptions> = {}): Promise<E
     ...options,
   });
 }
+
+/** The same model with a chat template. */
+export const withTemplate = (chatTemplate: string): Partial<EngineOptions> => {
+  const render = compileTemplate(chatTemplate);
+  return {
+    model: {
+      ...model.loaded,
+      chatTemplate,
+      chat: (messages, { addGenerationPrompt = true, variables = {}, tools } = {}) =>
+        render({ tools: tools ?? null, ...variables, messages, add_generation_prompt: addGenerationPrompt }),
+    },
+  };
+};
 
 export async function serve(options: ServerOptions = {}, engineOptions: Partial<EngineOptions> = {}): Promise<Running> {
   const engine = await smallTextEngine(engineOptions);

@@ -1,0 +1,139 @@
+/** Tools of a request: checked, as the chat template wants them, and as the grammar of the calls that it may answer with. */
+import { GrammarError, type Rules, either, literal, repeated, schemaIn, sequence } from '../grammar/index.ts';
+import type { ChatMessage, LoadedModel } from '../model/types.ts';
+import { ApiError } from './errors.ts';
+import type { ChatRequest, RequestMessage } from './schemas.ts';
+import { grammarError } from './structured.ts';
+import { type ToolFormat, toolFormats } from './tool-formats.ts';
+
+export type Tool = NonNullable<ChatRequest['tools']>[number];
+
+export interface Tools {
+  readonly list: readonly Tool[];
+  readonly format: ToolFormat;
+  /** auto: it may call; required: it must; a tool: it must call this one */
+  readonly choice: 'auto' | 'required' | Tool;
+  /** most calls of an answer */
+  readonly most: number;
+}
+
+/** What is asked for; undefined: no calls. Throws a 400 with the field at fault. */
+export function toolsOf(body: ChatRequest, model: LoadedModel, format: ToolFormat | undefined): Tools | undefined {
+  const list = body.tools ?? [];
+  const given = body.tool_choice ?? (list.length ? 'auto' : 'none');
+  if (given === 'none') return undefined;
+  if (list.length === 0) {
+    if (given === 'auto') return undefined;
+    throw new ApiError(400, 'tool_choice asks for a call, and tools lists none.', 'tool_choice');
+  }
+  const names = list.map((tool) => tool.function.name);
+  const twice = names.findIndex((name, i) => names.indexOf(name) < i);
+  if (twice >= 0) throw new ApiError(400, `Two tools are called ${names[twice]}.`, `tools[${twice}].function.name`);
+  if (!/\btools\b/.test(model.chatTemplate ?? ''))
+    throw new ApiError(
+      400,
+      `The chat template of ${model.name} shows no tools to the model, so it would know of none. Take a model made for tools, or give its template with --chat-template.`,
+      'tools',
+    );
+  if (!format)
+    throw new ApiError(
+      400,
+      `How ${model.name} writes tool calls is not known from its chat template: start the server with --tool-call-parser and one of ${toolFormats.map(({ name }) => name).join(', ')}.`,
+      'tools',
+    );
+  const choice = typeof given === 'string' ? given : list[names.indexOf(given.function.name)];
+  if (!choice)
+    throw new ApiError(
+      400,
+      `tool_choice names ${(given as { function: { name: string } }).function.name}; the tools are ${names.join(', ')}.`,
+      'tool_choice',
+    );
+  const one = typeof choice === 'object' || body.parallel_tool_calls === false;
+  return { list, format, choice, most: one ? 1 : Number.POSITIVE_INFINITY };
+}
+
+/** An object whose arguments a tool takes. Where nobody asks for strictness, a schema that no grammar holds is any object. */
+function argumentsOf(rules: Rules, tool: Tool, at: number): string {
+  const { parameters, strict } = tool.function;
+  try {
+    return schemaIn(rules, parameters ?? { type: 'object' });
+  } catch (error) {
+    if (strict || !(error instanceof GrammarError)) throw grammarError(error, `tools[${at}].function.parameters`);
+    return schemaIn(rules, { type: 'object' });
+  }
+}
+
+/** The calls that an answer may hold, from the first one's mark on. */
+function callsOf(rules: Rules, { list, format, choice, most }: Tools): string {
+  const { open = '', begin = '', end = '', separator, close = '', middle, argumentsKey } = format;
+  const called = list.filter((tool) => typeof choice === 'string' || tool === choice);
+  const calls = called.map((tool) => {
+    const name = JSON.stringify(tool.function.name);
+    const value = argumentsOf(rules, tool, list.indexOf(tool));
+    const body = middle
+      ? [literal(tool.function.name + middle), value]
+      : [literal(`{"name": ${name}, "${argumentsKey}": `), value, literal('}')];
+    return sequence([...(begin ? [literal(begin)] : []), ...body, ...(end ? [literal(end)] : [])]);
+  });
+  const call = rules.add(either(calls));
+  const more = most === 1 ? '""' : repeated(sequence([...(separator ? [literal(separator)] : []), call]), 0, undefined);
+  return rules.add(sequence([...(open ? [literal(open)] : []), call, more, ...(close ? [literal(close)] : [])]));
+}
+
+/** Whether what is said must hold the schema: else the model writes as it likes. */
+const isStrict = ({ list, choice }: Tools): boolean => choice !== 'auto' || list.some((tool) => tool.function.strict);
+
+/** What the answer may be: calls, or where they are free, calls after text, or `text` alone. Undefined: anything. */
+export function callGrammar(rules: Rules, tools: Tools, structure: string | undefined): string | undefined {
+  const { format, choice } = tools;
+  if (choice !== 'auto') return callsOf(rules, tools);
+  if (structure) return either([structure, callsOf(rules, tools)]);
+  if (!isStrict(tools)) return undefined;
+  const mark = format.open?.replace(/ ?\[$/, '') ?? format.begin?.trim();
+  if (mark) return `${rules.textWithout(mark)} (${callsOf(rules, tools)})?`;
+  return either(['""', sequence(['[^{ \\n\\t]', '[^\\x00]*']), callsOf(rules, tools)]);
+}
+
+/** Messages as transformers gives them to templates: arguments of calls as objects. */
+export function withCalls(
+  messages: readonly ChatMessage[],
+  given: readonly RequestMessage[],
+  { chatTemplate = '', name }: LoadedModel,
+): ChatMessage[] {
+  return messages.map((message, i) => {
+    if (message.role === 'function')
+      throw new ApiError(
+        400,
+        "Messages of role function are OpenAI's older way: send role tool with tool_call_id.",
+        `messages[${i}].role`,
+      );
+    const calls = given[i].tool_calls;
+    if (!calls?.length) return message;
+    if (!chatTemplate.includes('tool_calls'))
+      throw new ApiError(
+        400,
+        `The chat template of ${name} does not show tool calls to the model.`,
+        `messages[${i}].tool_calls`,
+      );
+    return {
+      ...message,
+      tool_calls: calls.map((call, c) => ({
+        ...call,
+        function: {
+          ...call.function,
+          arguments: objectOf(call.function.arguments, `messages[${i}].tool_calls[${c}].function.arguments`),
+        },
+      })),
+    };
+  });
+}
+
+function objectOf(given: string | Record<string, unknown> | null | undefined, param: string): unknown {
+  if (typeof given !== 'string') return given ?? {};
+  if (given.trim() === '') return {};
+  try {
+    return JSON.parse(given);
+  } catch (error) {
+    throw new ApiError(400, `${param} is no JSON: ${(error as Error).message}.`, param);
+  }
+}

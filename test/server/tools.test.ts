@@ -1,0 +1,233 @@
+/** Tools: shown to the model, called as its template writes calls, constrained where a call must come; thoughts apart. */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { serve, withTemplate } from './textual.ts';
+
+const QWEN = `{%- if tools %}{{- '<|im_start|>system\\n<tools>' }}{%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}{{- '\\n</tools> <tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}{%- endif %}
+{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content }}{%- if m.tool_calls %}{%- for call in m.tool_calls %}{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\\n</tool_call>' }}{%- endfor %}{%- endif %}{{- '<|im_end|>\\n' }}{%- endfor %}
+{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}`;
+const THINK = `${QWEN}{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- elif begin %}{{- '<think>\\n' }}{%- endif %}`;
+const MISTRAL = `{%- if tools is not none %}{{- '[AVAILABLE_TOOLS] ' + (tools | tojson) }}{%- endif %}{%- for m in messages %}{{- m.content }}{%- if m.tool_calls %}{{- '[TOOL_CALLS] ' }}{%- endif %}{%- endfor %}`;
+const LLAMA = `{{- 'Environment: ipython ' }}{%- if tools is not none %}{{- '{"name": function name, "parameters": dictionary}' + (tools | tojson) }}{%- endif %}{%- for m in messages %}{{- m.content }}{%- if m.tool_calls %}{{- m.tool_calls[0].function | tojson }}{%- endif %}{%- endfor %}`;
+const PLAIN = '{%- for m in messages %}{{- m.content }}{%- endfor %}';
+
+const running = await serve({}, withTemplate(QWEN));
+const thinking = await serve({}, withTemplate(THINK));
+const plain = await serve({}, withTemplate(PLAIN));
+const unknown = await serve({}, withTemplate(`${PLAIN}{{- tools }}`));
+test.after(async () => {
+  for (const server of [running, thinking, plain, unknown]) await server.stop();
+});
+const CHAT = '/v1/chat/completions';
+
+const weather = {
+  type: 'function',
+  function: {
+    name: 'weather',
+    description: 'Of a city.',
+    parameters: {
+      type: 'object',
+      properties: { city: { enum: ['Paris', 'Rome'] }, days: { type: 'integer', minimum: 1, maximum: 9 } },
+      required: ['city', 'days'],
+    },
+  },
+};
+const now = { type: 'function', function: { name: 'now' } };
+const tools = [weather, now];
+const messages = [{ role: 'user', content: 'Hi' }];
+
+interface Message {
+  content: string | null;
+  reasoning_content?: string;
+  tool_calls?: { id: string; type: string; function: { name: string; arguments: string } }[];
+}
+interface Answer {
+  choices: { message: Message; finish_reason: string }[];
+  error?: { message: string; param: string };
+}
+const ask = async (more: object, server = running): Promise<{ status: number; body: Answer }> => {
+  const response = await server.post(CHAT, {
+    messages,
+    max_tokens: 400,
+    seed: 5,
+    logit_bias: { 2: 5, 93: 5 },
+    ...more,
+  });
+  return { status: response.status, body: (await response.json()) as Answer };
+};
+
+/** Calls of every choice; each has arguments that the tool's schema accepts. */
+function callsOf({ status, body }: Awaited<ReturnType<typeof ask>>): NonNullable<Message['tool_calls']>[] {
+  assert.is(status, 200, JSON.stringify(body));
+  return body.choices.map(({ message, finish_reason }) => {
+    assert.is(finish_reason, 'tool_calls', JSON.stringify(message));
+    for (const { id, type, function: called } of message.tool_calls!) {
+      assert.match(id, /^call_\w{24}$/);
+      assert.is(type, 'function');
+      const given = JSON.parse(called.arguments) as Record<string, unknown>;
+      if (called.name === 'now') continue;
+      assert.is(called.name, 'weather');
+      assert.ok(['Paris', 'Rome'].includes(given.city as string) && Number(given.days) >= 1 && Number(given.days) <= 9);
+    }
+    return message.tool_calls!;
+  });
+}
+
+test('required and a named function: calls with valid arguments, under n and a policy that evicts', async () => {
+  const named = { type: 'function', function: { name: 'weather' } };
+  for (const calls of callsOf(await ask({ tools, tool_choice: named, n: 4, temperature: 1.5 })))
+    assert.equal(
+      calls.map((call) => call.function.name),
+      ['weather'],
+    );
+  const one = { tools, tool_choice: 'required', parallel_tool_calls: false };
+  for (const calls of callsOf(await ask({ ...one, n: 4, temperature: 1.5 }))) assert.is(calls.length, 1);
+  const policy = { sparse_kv: { policy: 'streaming', budget: 48 } };
+  callsOf(await ask({ ...one, ...policy, messages: [{ role: 'user', content: 'x'.repeat(200) }], temperature: 1.2 }));
+});
+
+test('a stream of calls: the id and name first, then arguments that come to the same', async () => {
+  const body = { tools, tool_choice: 'required', parallel_tool_calls: false, temperature: 0 };
+  const [[whole]] = callsOf(await ask(body));
+  const response = await running.post(CHAT, {
+    messages,
+    max_tokens: 400,
+    seed: 5,
+    logit_bias: { 2: 5, 93: 5 },
+    ...body,
+    stream: true,
+  });
+  const chunks = (await response.text())
+    .split('\n')
+    .filter((line) => line.startsWith('data: {'))
+    .map((line) => JSON.parse(line.slice(6)).choices[0]);
+  const deltas = chunks.flatMap(({ delta }) => delta.tool_calls ?? []);
+  assert.is(deltas[0].function.name, whole.function.name);
+  assert.is(deltas.filter(({ id }: { id?: string }) => id).length, 1);
+  assert.is(
+    deltas.map((each: { function: { arguments?: string } }) => each.function.arguments ?? '').join(''),
+    whole.function.arguments,
+  );
+  assert.is(chunks.map(({ delta }) => delta.content ?? '').join(''), '');
+  assert.is(chunks.at(-1).finish_reason, 'tool_calls');
+});
+
+test('auto: text is text; strict tools hold their schema; structure beside tools', async () => {
+  const free = await ask({ tools, max_tokens: 20, logit_bias: {} });
+  assert.equal([free.status, free.body.choices[0].message.tool_calls], [200, undefined]);
+  const strict = [{ ...weather, function: { ...weather.function, strict: true } }];
+  // what the free text may become is a call alone: < is the one character that comes
+  const { body } = await ask({
+    tools: strict,
+    temperature: 1,
+    n: 4,
+    logit_bias: { 28: 100, 2: 5, 93: 5, 97: -100 },
+    max_tokens: 300,
+  });
+  for (const { message } of body.choices)
+    for (const call of message.tool_calls ?? []) assert.is(call.function.name, 'weather');
+  const schema = { type: 'object', properties: { a: { const: 1 } }, required: ['a'] };
+  const format = { response_format: { type: 'json_schema', json_schema: { name: 's', schema } } };
+  const { body: both } = await ask({ tools, ...format, n: 4, temperature: 1.5, parallel_tool_calls: false });
+  for (const { message } of both.choices)
+    if (message.tool_calls) JSON.parse(message.tool_calls[0].function.arguments);
+    else assert.equal(JSON.parse(message.content!), { a: 1 });
+});
+
+test('other formats, and the flag that names one', async () => {
+  for (const [template, flag] of [
+    [MISTRAL, undefined],
+    [LLAMA, undefined],
+    [`${PLAIN}{{- tools }}`, 'hermes'],
+  ] as const) {
+    const server = await serve({ toolFormat: flag }, withTemplate(template));
+    const [[call]] = callsOf(await ask({ tools, tool_choice: 'required', parallel_tool_calls: false }, server));
+    assert.ok(['weather', 'now'].includes(call.function.name));
+    await server.stop();
+  }
+});
+
+test('calls of the history are rendered with their arguments as objects, answers of tools as messages', async () => {
+  const history = [
+    { role: 'user', content: 'W?' },
+    {
+      role: 'assistant',
+      content: null,
+      tool_calls: [{ id: 'call_1', type: 'function', function: { name: 'weather', arguments: '{"city": "Rome"}' } }],
+    },
+    { role: 'tool', tool_call_id: 'call_1', content: 'sunny' },
+  ];
+  const tokens = await running.post('/tokenize', { messages: history });
+  const { prompt } = (await (
+    await running.post('/detokenize', { tokens: ((await tokens.json()) as { tokens: number[] }).tokens })
+  ).json()) as { prompt: string };
+  assert.match(
+    prompt,
+    /<tool_call>\n\{"name": "weather", "arguments": \{"city": "Rome"\}\}\n<\/tool_call><\|im_end\|>\n<\|im_start\|>tool\nsunny/,
+  );
+});
+
+test('thoughts stand apart, and structure begins after them', async () => {
+  const on = { chat_template_kwargs: { begin: true } };
+  const thought = await ask(
+    { ...on, max_tokens: 10, logit_bias: { 95: -100, 96: -100, 97: -100 }, temperature: 1 },
+    thinking,
+  );
+  assert.is(thought.body.choices[0].message.content, '');
+  assert.ok(thought.body.choices[0].message.reasoning_content!.length > 0);
+  const choice = { structured_outputs: { choice: ['yes', 'no'] } };
+  const off = await ask({ ...choice, reasoning_effort: 'none' }, thinking);
+  assert.match(off.body.choices[0].message.content!, /^(yes|no)$/);
+  // no thought but spaces: then the tag's letters come by the grammar, and what was asked for after them
+  const tag = Object.fromEntries([...'</think>'].map((letter) => [letter.charCodeAt(0) - 32, 100]));
+  const { body } = await ask({ ...on, guided_regex: 'ok', temperature: 1, logit_bias: tag, max_tokens: 400 }, thinking);
+  for (const { message, finish_reason } of body.choices)
+    if (finish_reason === 'stop') assert.is(message.content, 'ok');
+    else assert.is(message.content, '');
+});
+
+test('what is wrong is named', async () => {
+  const call = { id: 'c', type: 'function', function: { name: 'f', arguments: '{' } };
+  const cases: [object, string, RegExp, typeof running?][] = [
+    [{ tools: [{ type: 'web_search' }] }, 'tools[0].type', /must be function/],
+    [{ tools: [{ type: 'function', function: { name: 'a b' } }] }, 'tools[0].function.name', /letters/],
+    [{ tools: [now, now] }, 'tools[1].function.name', /Two tools/],
+    [{ tools, tool_choice: 'must' }, 'tool_choice', /none, auto, required/],
+    [
+      { tools, tool_choice: { type: 'function', function: { name: 'x' } } },
+      'tool_choice',
+      /the tools are weather, now/,
+    ],
+    [{ tool_choice: 'required' }, 'tool_choice', /tools lists none/],
+    [{ tools, tool_choice: 'required', response_format: { type: 'json_object' } }, 'response_format', /send one/],
+    [{ tools, guided_grammar: 'root ::= "a"' }, 'guided_grammar', /beside tools/],
+    [
+      { tools: [{ type: 'function', function: { name: 'f', strict: true, parameters: { not: {} } } }] },
+      'tools[0].function.parameters',
+      /\.not: is not supported/,
+    ],
+    [{ functions: [{ name: 'f' }] }, 'functions', /use tools/],
+    [{ messages: [...messages, { role: 'function', name: 'f', content: 'x' }] }, 'messages[1].role', /role tool/],
+    [
+      { messages: [{ role: 'assistant', content: '', tool_calls: [call] }] },
+      'messages[0].tool_calls[0].function.arguments',
+      /is no JSON/,
+    ],
+    [{ tools }, 'tools', /shows no tools .* --chat-template/, plain],
+    [
+      { messages: [{ role: 'assistant', content: '', tool_calls: [call] }] },
+      'messages[0].tool_calls',
+      /does not show tool calls/,
+      plain,
+    ],
+    [{ reasoning_effort: 'low' }, 'reasoning_effort', /knows no reasoning_effort/, plain],
+    [{ tools }, 'tools', /--tool-call-parser and one of mistral-args/, unknown],
+  ];
+  for (const [more, param, words, server] of cases) {
+    const { status, body } = await ask(more, server);
+    assert.equal([status, body.error?.param], [400, param], `${JSON.stringify(more)}: ${JSON.stringify(body)}`);
+    assert.match(body.error!.message, words);
+  }
+});
+
+test.run();
