@@ -33,11 +33,6 @@ export class Drawable {
     for (const token of request.allowedTokens) addToken(this.listed, token);
   }
 
-  /** The mask does not know yet. */
-  get late(): boolean {
-    return this.mask?.pending !== undefined;
-  }
-
   /** Fills the set; false when nothing is left. `generated`: tokens drawn so far. */
   fill(generated: Int32Array): boolean {
     const { set, listed, mask } = this;

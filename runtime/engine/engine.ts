@@ -59,7 +59,7 @@ export class Engine implements EngineApi {
   /** to be ended before the next step */
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
-  /** ends the wait for masks */
+  /** ends the wait for masks: a request has come or been aborted */
   private wake?: () => void;
   private closing = false;
   /** policies whose users have been told that the window swallows the budget */
@@ -152,6 +152,7 @@ export class Engine implements EngineApi {
     const sequence = this.taken(request);
     this.counters[sequence.policy].requests++;
     this.scheduler.add(sequence);
+    this.wake?.();
     this.loop ??= this.run();
     return sequence.out;
   }
@@ -265,24 +266,25 @@ export class Engine implements EngineApi {
    * the next step otherwise. Where no other sequence can go on, the first of them is waited for. True: some are late still.
    */
   private async masks(): Promise<boolean> {
-    const all = [...this.scheduler.running, ...this.scheduler.waiting];
-    const masked = all.filter(({ drawable }) => drawable);
-    const pending = masked.filter(({ late }) => late).map(({ drawable }) => drawable!.mask!.pending);
+    const all = () => [...this.scheduler.running, ...this.scheduler.waiting];
+    const before = all();
+    const pending = before.flatMap(({ drawable }) => drawable?.mask?.pending ?? []);
     if (pending.length > 0) {
-      const aborted = new Promise<void>((resolve) => (this.wake = resolve));
-      const others = all.length > pending.length;
-      await Promise.race([aborted, ...(others ? [Promise.all(pending), sleep(PATIENCE)] : pending)]);
+      const news = new Promise<void>((resolve) => (this.wake = resolve));
+      const others = before.length > pending.length;
+      await Promise.race([news, ...(others ? [Promise.all(pending), sleep(PATIENCE)] : pending)]);
     }
+    const masked = all().filter(({ drawable }) => drawable); // with those that have come meanwhile
     for (const sequence of masked) {
       const drawable = sequence.drawable!;
-      if (drawable.known || drawable.late || sequence.aborted) continue;
+      if (drawable.known || drawable.mask?.pending || sequence.aborted) continue;
       const { failure, complete } = drawable.mask ?? {};
       if (failure) this.end(sequence, 'error', { error: failure });
       else if (complete) this.end(sequence, 'stop');
       else if (!drawable.fill(sequence.tokens.subarray(sequence.prompt, sequence.known)))
         this.end(sequence, 'error', { error: new RequestError(NOTHING) });
     }
-    return masked.some(({ late }) => late);
+    return all().some(({ late }) => late);
   }
 
   private postprocess(rows: readonly Scheduled[]): void {

@@ -101,7 +101,7 @@ export class Sequence {
 
   /** What it may draw next is not known yet. */
   get late(): boolean {
-    return this.drawable?.late ?? false;
+    return this.drawable !== undefined && !this.drawable.known;
   }
 
   get forced(): boolean {

@@ -99,6 +99,7 @@ const bare = without(complement([]), [
   [0x22, 0x22],
   [0x5c, 0x5c],
 ]);
+const bareAscii = without(bare, [[0x80, 0x10ffff]]);
 const CHARACTER = `(${oneOf(bare)} | "\\\\" (["\\\\/bfnrt] | "u" [0-9a-fA-F]{4}))`;
 /** The same where characters are counted: no halves of characters. */
 const COUNTED = `(${oneOf(bare)} | "\\\\" ["\\\\/bfnrt])`;
@@ -379,7 +380,8 @@ class Converter {
       const steps = [...new Set(longer.map((name) => String.fromCodePoint(name.codePointAt(begin.length)!)))];
       const used = steps.map((step): [number, number] => [step.codePointAt(0)!, step.codePointAt(0)!]);
       const alternatives = [
-        `${oneOf(without(bare, used))} ${rest}`,
+        // no set leaves out some characters beyond ASCII: there, a name goes on within it
+        `${oneOf(without(used.some(([code]) => code > 0x7f) ? bareAscii : bare, used))} ${rest}`,
         ...steps
           .filter((step) => bare.some(([a, b]) => a <= step.codePointAt(0)! && step.codePointAt(0)! <= b))
           .map((step) => `${literal(step)} ${after(begin + step)}`),

@@ -32,7 +32,8 @@ class Walk implements LogitMask {
     private readonly end = Number.POSITIVE_INFINITY,
     private readonly failsAt = Number.POSITIVE_INFINITY,
   ) {
-    this.fill();
+    if (late) this.wait();
+    else this.fill();
   }
 
   get complete(): boolean {
@@ -52,6 +53,10 @@ class Walk implements LogitMask {
     this.state = next(this.state, token);
     this.drawn++;
     if (!this.late) return this.fill();
+    this.wait();
+  }
+
+  private wait(): void {
     this.allowed.fill(-1); // wrong until it is known
     this.pending = new Promise((resolve) =>
       setTimeout(() => {
@@ -116,6 +121,18 @@ test('through preemption and chunks: the mask follows the tokens, not the steps'
   const several = Array.from({ length: 4 }, (_, i) => outcome(engine, request('none', new Walk(i % 2 === 1))));
   for (const each of several) assert.equal((await each).tokens, expected.tokens);
   assert.ok(engine.stats().preemptions > 0, 'somebody was preempted');
+  await engine.close();
+});
+
+test('requests that come while others wait for their masks', async () => {
+  const engine = await smallEngine(model);
+  const expected = (await outcome(engine, request('none', new Walk(false)))).tokens;
+  const started: Promise<{ tokens: number[] }>[] = [];
+  for (let i = 0; i < 20; i++) {
+    started.push(outcome(engine, request('none', new Walk(true))));
+    await new Promise((resolve) => setTimeout(resolve, i % 5));
+  }
+  for (const each of await Promise.all(started)) assert.equal(each.tokens, expected);
   await engine.close();
 });
 
