@@ -3,6 +3,7 @@ import { Rules, literal } from '../grammar/index.ts';
 import type { LoadedModel } from '../model/types.ts';
 import type { Service } from './active-request.ts';
 import { ApiError } from './errors.ts';
+import { conversationText } from './prompt.ts';
 import type { Reading } from './reply.ts';
 import type { ChatRequest } from './schemas.ts';
 import { type Form, structureOf } from './structured.ts';
@@ -29,9 +30,15 @@ const isOpened = (prompt: string, format: ReasoningFormat | undefined): boolean 
   prompt.lastIndexOf(format.begin) > prompt.lastIndexOf(format.end) &&
   prompt.trimEnd().endsWith(format.begin);
 
-/** Tools that the request offers, before its prompt is written. */
-export const offered = (service: Service, body: ChatRequest): Tools | undefined =>
-  toolsOf(body, service.engine.model, toolFormatOf(service.engine.model, service.toolFormat));
+/** The text of a chat's prompt, and the tools that it shows. */
+export function chatPrompt(
+  service: Pick<Service, 'engine' | 'toolFormat'>,
+  body: ChatRequest,
+): { text: string; tools: Tools | undefined } {
+  const { model } = service.engine;
+  const tools = toolsOf(body, model, toolFormatOf(model, service.toolFormat));
+  return { tools, text: conversationText(model, { ...body, shown: tools?.list, variables: effortOf(body, model) }) };
+}
 
 export function chatForm(service: Service, body: ChatRequest, prompt: string, tools: Tools | undefined): ChatForm {
   const { model } = service.engine;
@@ -73,7 +80,7 @@ function formOf(
 }
 
 /** Template variables that reasoning_effort stands for. Throws a 400 where the model has nothing like it. */
-export function effortOf(body: ChatRequest, { chatTemplate = '', name }: LoadedModel): Record<string, unknown> {
+function effortOf(body: ChatRequest, { chatTemplate = '', name }: LoadedModel): Record<string, unknown> {
   const { reasoning_effort: effort } = body;
   if (effort === undefined || effort === null) return {};
   if (chatTemplate.includes('reasoning_effort')) return { reasoning_effort: effort };

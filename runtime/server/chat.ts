@@ -3,12 +3,12 @@ import { randomUUID } from 'node:crypto';
 import type { TokenEvent } from '../engine/types.ts';
 import { type Asked, type Shape, answer } from './answer.ts';
 import { ActiveRequest, type Service } from './active-request.ts';
-import { chatForm, effortOf, offered } from './chat-form.ts';
+import { chatForm, chatPrompt } from './chat-form.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { chatLogs } from './logprobs.ts';
 import type { Output } from './output.ts';
-import { conversationText, readPrompt } from './prompt.ts';
+import { readPrompt } from './prompt.ts';
 import { Reply, deltaOf, messageOf } from './reply.ts';
 import { keptTokens } from './sampling.ts';
 import { checkScores, promptLogs, score } from './scores.ts';
@@ -30,8 +30,7 @@ export async function chat(service: Service, encoder: Encoder, body: ChatRequest
   refuse(body);
   const { engine } = service;
   const { model } = engine;
-  const tools = offered(service, body);
-  const text = conversationText(model, { ...body, shown: tools?.list, variables: effortOf(body, model) });
+  const { text, tools } = chatPrompt(service, body);
   const { form, reading: read, special } = chatForm(service, body, text, tools);
   const maxTokens = body.max_completion_tokens ?? body.max_tokens ?? undefined;
   const reading = {

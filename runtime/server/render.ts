@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Service } from './active-request.ts';
 import type { Encoder } from './encode.ts';
-import { conversationText, promptsOf, readPrompt } from './prompt.ts';
+import { chatPrompt } from './chat-form.ts';
+import { promptsOf, readPrompt } from './prompt.ts';
 import { keptTokens } from './sampling.ts';
 import type { ChatRequest, CompletionRequest } from './schemas.ts';
 import { refuseUnsupported } from './unsupported.ts';
@@ -13,13 +14,10 @@ interface Rendered {
   token_ids: number[];
 }
 
-export async function renderChat(
-  { engine, modelName }: Service,
-  encoder: Encoder,
-  body: ChatRequest,
-): Promise<Rendered> {
+export async function renderChat(service: Service, encoder: Encoder, body: ChatRequest): Promise<Rendered> {
+  const { engine, modelName } = service;
   refuseUnsupported(body, 'chat');
-  const text = conversationText(engine.model, body);
+  const { text } = chatPrompt(service, body);
   const keep = keptTokens(engine, body, body.max_completion_tokens ?? body.max_tokens ?? 1);
   const reading = { addBos: body.add_special_tokens ?? false, keep };
   const tokens = await readPrompt(encoder, engine.model.tokenizer.bos, text, reading);
