@@ -1,6 +1,11 @@
 /** Tools: shown to the model, called as its template writes calls, constrained where a call must come; thoughts apart. */
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { generateObject } from 'ai';
+import OpenAI from 'openai';
+import { zodResponseFormat } from 'openai/helpers/zod';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { z } from 'zod';
 import { serve, withTemplate } from './textual.ts';
 
 const QWEN = `{%- if tools %}{{- '<|im_start|>system\\n<tools>' }}{%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}{{- '\\n</tools> <tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}{%- endif %}
@@ -184,6 +189,28 @@ test('thoughts stand apart, and structure begins after them', async () => {
   for (const { message, finish_reason } of body.choices)
     if (finish_reason === 'stop') assert.is(message.content, 'ok');
     else assert.is(message.content, '');
+});
+
+test('openai: parse by a schema, tools as a stream; ai: generateObject', async () => {
+  const client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: 'none', maxRetries: 0 });
+  const wanted = z.object({ colour: z.enum(['red', 'blue']), size: z.int().min(1).max(9) });
+  const asked = { model: 'tiny', messages: [{ role: 'user' as const, content: 'Hi' }], max_tokens: 200, seed: 1 };
+  const parsed = await client.chat.completions.parse({ ...asked, response_format: zodResponseFormat(wanted, 'thing') });
+  assert.ok(wanted.safeParse(parsed.choices[0].message.parsed).success);
+  const stream = client.chat.completions.stream({
+    ...asked,
+    tools: tools as OpenAI.ChatCompletionTool[],
+    tool_choice: { type: 'function', function: { name: 'weather' } },
+  });
+  const [call] = (await stream.finalChatCompletion()).choices[0].message.tool_calls!;
+  assert.ok(call.type === 'function' && ['Paris', 'Rome'].includes(JSON.parse(call.function.arguments).city));
+  const provider = createOpenAICompatible({
+    name: 'skv',
+    baseURL: `${running.url}/v1`,
+    supportsStructuredOutputs: true,
+  });
+  const { object } = await generateObject({ model: provider.chatModel('tiny'), schema: wanted, prompt: 'Hi' });
+  assert.ok(wanted.safeParse(object).success);
 });
 
 test('what is wrong is named', async () => {
