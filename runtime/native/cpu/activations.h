@@ -11,35 +11,49 @@ class ActivationRows {
   /* So many tokens of up to `cols` inputs. */
   ActivationRows(size_t tokens, int cols)
       : pairs_(pairs_of(cols)),
-        q_(tokens * pairs_ * kPair),
-        scale_(tokens * pairs_),
-        sum_(tokens * pairs_ * 2),
-        half_sum_(tokens * pairs_ * 4),
-        offset_(tokens * pairs_ * 2),
-        half_offset_(tokens * pairs_ * 4) {}
+        coarse_(tokens * pairs_),
+        fine_(tokens * pairs_),
+        has_fine_(tokens * words_of(int(pairs_))) {}
 
   /* Tokens from `row` on: x [token][cols] is what they are quantised from. */
-  Activations at(size_t row, const float* x, int cols) const {
-    const size_t pair = row * pairs_;
+  Activations at(size_t row, const float* x, int cols, bool keeps_fine) const {
     Activations a;
     a.cols = cols;
     a.x = x;
     a.stride = cols;
-    a.q = q_.data() + pair * kPair;
-    a.scale = scale_.data() + pair;
-    a.sum = sum_.data() + pair * 2;
-    a.half_sum = half_sum_.data() + pair * 4;
-    a.offset = offset_.data() + pair * 2;
-    a.half_offset = half_offset_.data() + pair * 4;
+    a.coarse = coarse_.from(row * pairs_);
+    a.fine = fine_.from(row * pairs_);
+    a.keeps_fine = keeps_fine;
+    a.has_fine = has_fine_.data() + row * words_of(int(pairs_));
     return a;
   }
 
  private:
+  class Pairs {
+   public:
+    explicit Pairs(size_t n)
+        : q_(n * kPair), scale_(n), sum_(n * 2), half_sum_(n * 4), offset_(n * 2), half_offset_(n * 4) {}
+    Int8Pairs from(size_t pair) const {
+      Int8Pairs p;
+      p.q = q_.data() + pair * kPair;
+      p.scale = scale_.data() + pair;
+      p.sum = sum_.data() + pair * 2;
+      p.half_sum = half_sum_.data() + pair * 4;
+      p.offset = offset_.data() + pair * 2;
+      p.half_offset = half_offset_.data() + pair * 4;
+      return p;
+    }
+
+   private:
+    Array<int8_t> q_;
+    Array<float> scale_;
+    Array<int16_t> sum_, half_sum_;
+    Array<int32_t> offset_, half_offset_;
+  };
+
   size_t pairs_;
-  Array<int8_t> q_;
-  Array<float> scale_;
-  Array<int16_t> sum_, half_sum_;
-  Array<int32_t> offset_, half_offset_;
+  Pairs coarse_, fine_;
+  Array<uint64_t> has_fine_;
 };
 
 }  // namespace skv

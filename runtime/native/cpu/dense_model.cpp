@@ -14,6 +14,9 @@ namespace {
 constexpr int kWorkerTokens = 32;
 /* Ranges are whole tiles of products, but for the last. */
 constexpr int kTile = 8;
+/* Inputs of q, k, v and of the output keep their outliers apart: half of what int8 costs, for a sixth of a prompt's
+ * products (docs/performance.md). */
+constexpr bool kOutliersApart = true;
 
 int scratch_rows(const Threads& threads) { return std::max(threads.count() * kWorkerTokens, SKV_KEPT_LOGITS); }
 
@@ -138,7 +141,7 @@ void DenseModel::after_last_attention(int tokens) {
 void DenseModel::logits(const int32_t* place, int n, float* out) {
   const size_t width = model_.width;
   const TokenRange range = {0, n};
-  const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width);
+  const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width, kOutliersApart);
   for (int i = 0; i < n; i++) {
     float* normed = &output_in_[i * width];
     normalise(&x_[place[i] * width], weights_.output_norm, normed, model_.width);
@@ -161,7 +164,7 @@ void DenseModel::before_attention(int l, const TokenRange& range) {
   const int q = model_.heads * model_.head_dim, kv = model_.kv_heads * model_.head_dim;
   const size_t first = range.first;
   const Activations normed =
-      add_and_norm(range, l > 0 ? &weights_.layer[l - 1].ffn_post_norm : nullptr, layer.attn_norm);
+      add_and_norm(range, l > 0 ? &weights_.layer[l - 1].ffn_post_norm : nullptr, layer.attn_norm, kOutliersApart);
   project(range, normed,
           {{&layer.q, &io_.q[first * q], q}, {&layer.k, &io_.k[first * kv], kv}, {&layer.v, &io_.v[first * kv], kv}});
   for_tokens(range, [&](int32_t i, int32_t) { finish_heads(l, first + i); });
@@ -175,18 +178,18 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
   float *h = &h_[row * width], *gate = &gate_[row * ffn], *up = &up_[row * ffn];
 
   const float* out = &io_.out[range.first * q];
-  const Activations attended = quantised_.at(row, out, int(q));
+  const Activations attended = quantised_.at(row, out, int(q), !kOutliersApart);
   for_tokens(range, [&](int32_t i, int32_t) { quantise(attended, i, out + i * q); });
   project(range, attended, {{&layer.o, h, int(width)}});
 
   const bool is_gated = layer.gate.w.data;
-  const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm);
+  const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm, !kOutliersApart);
   if (is_gated)
     project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
   else
     project(range, normed, {{&layer.up, gate, int(ffn)}});
 
-  const Activations gated = quantised_.at(row, gate, int(ffn));
+  const Activations gated = quantised_.at(row, gate, int(ffn), !kOutliersApart);
   for_tokens(range, [&](int32_t i, int32_t) {
     activate(gate + i * ffn, is_gated ? up + i * ffn : nullptr);
     quantise(gated, i, gate + i * ffn);
@@ -196,10 +199,11 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
 
 /* x += h, which the last product left, after its norm `post`, unless that is null; then x's norm, ready for products.
  * It goes to h where they read it as f32, else to a place that stays in the worker's cache. */
-Activations DenseModel::add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm) {
+Activations DenseModel::add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm,
+                                     bool keeps_fine) {
   const size_t width = model_.width;
   float* h = &h_[range.scratch_row() * width];
-  const Activations a = quantised_.at(range.scratch_row(), h, model_.width);
+  const Activations a = quantised_.at(range.scratch_row(), h, model_.width, keeps_fine);
   for_tokens(range, [&](int32_t i, int32_t worker) {
     float* x = &x_[(range.first + i) * width];
     if (post) add_residual(x, h + i * width, *post);

@@ -144,8 +144,8 @@ SKV_CLONES void rope(float* head, const float* cosine, const float* sine, int di
   }
 }
 
-/* n <= kPair inputs to int8 [n]; returns the scale they share. */
-SKV_CLONES float quantise_pair(const float* x, int n, int8_t* q) {
+/* n <= kPair inputs to int8 [n], with the scale that they share; returns the largest |x|. */
+SKV_CLONES float quantise_pair(const float* x, int n, int8_t* q, float* scale) {
   int32_t peak_bits = 0; /* |x| compares like its bits */
   for (int i = 0; i < n; i++) {
     int32_t bits;
@@ -160,27 +160,49 @@ SKV_CLONES float quantise_pair(const float* x, int n, int8_t* q) {
     const float shifted = x[i] * inverse + kRound;
     q[i] = int8_t(int32_t(shifted - kRound));
   }
-  return peak / 127.0f;
+  *scale = peak / 127.0f;
+  return peak;
+}
+
+/* What the largest |x| of a pair without a fine term is at most. */
+SKV_CLONES float outlier_bound(const float* x, int cols) {
+  return kOutlier *
+         std::sqrt(sum_of(x, cols, [](float v) __attribute__((always_inline)) { return v * v; }) / float(cols));
+}
+
+/* n inputs of a pair, and their sums. Returns the largest |x|. */
+static float quantise_pair(const Int8Pairs& to, size_t at, const float* x, int n) {
+  int8_t* q = to.q + at * kPair;
+  const float peak = quantise_pair(x, n, q, &to.scale[at]);
+  memset(q + n, 0, kPair - n);
+  for (int b = 0; b < 2; b++) {
+    int32_t half[2] = {0, 0};
+    for (int j = 0; j < kBlock; j++) half[j / 16] += q[b * kBlock + j];
+    for (int h = 0; h < 2; h++) {
+      to.half_sum[at * 4 + 2 * b + h] = int16_t(half[h]);
+      to.half_offset[at * 4 + 2 * b + h] = -kQ6Zero * half[h];
+    }
+    to.sum[at * 2 + b] = int16_t(half[0] + half[1]);
+    to.offset[at * 2 + b] = -kQ8Zero * (half[0] + half[1]);
+  }
+  return peak;
 }
 
 void quantise_generic(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
-  for (int i = 0; i < pairs; i++) {
+  const float bound = to.keeps_fine ? outlier_bound(x, to.cols) : INFINITY;
+  uint64_t* has_fine = to.has_fine + size_t(token) * words_of(pairs);
+  if (to.keeps_fine) memset(has_fine, 0, words_of(pairs) * sizeof *has_fine);
+  for (int i = 0; i < pairs; i++, x += kPair) {
     const size_t at = size_t(token) * pairs + i;
     const int n = to.cols - i * kPair < kPair ? to.cols - i * kPair : kPair;
-    int8_t* q = to.q + at * kPair;
-    to.scale[at] = quantise_pair(x + i * kPair, n, q);
-    memset(q + n, 0, kPair - n);
-    for (int b = 0; b < 2; b++) {
-      int32_t half[2] = {0, 0};
-      for (int j = 0; j < kBlock; j++) half[j / 16] += q[b * kBlock + j];
-      for (int h = 0; h < 2; h++) {
-        to.half_sum[at * 4 + 2 * b + h] = int16_t(half[h]);
-        to.half_offset[at * 4 + 2 * b + h] = -kQ6Zero * half[h];
-      }
-      to.sum[at * 2 + b] = int16_t(half[0] + half[1]);
-      to.offset[at * 2 + b] = -kQ8Zero * (half[0] + half[1]);
-    }
+    const float peak = quantise_pair(to.coarse, at, x, n);
+    to.fine.scale[at] = 0;
+    if (!(peak > bound)) continue;
+    has_fine[i / 64] |= uint64_t(1) << (i % 64);
+    float rest[kPair];
+    for (int j = 0; j < n; j++) rest[j] = x[j] - float(to.coarse.q[at * kPair + j]) * to.coarse.scale[at];
+    quantise_pair(to.fine, at, rest, n);
   }
 }
 

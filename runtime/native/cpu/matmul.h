@@ -8,6 +8,7 @@
  *                                             sum_x: its int8 activations, added up
  *   part = fma(float(dot), d, part)           dot: int8 dot product of a span; one span after the other
  *   acc  = fma(part, d_x, acc)                d_x: scale of the pair's activations
+ *   acc  = fma(part, d_x, acc)                again for pairs that have a fine term, of it, after all the others
  *   out  = acc * 2^e                          e: of the row
  *
  * Q6 and Q8 have no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column. */
@@ -17,11 +18,8 @@
 
 namespace skv {
 
-/* Inputs of a product: f32 as given, and int8 beside them for quantised weights. Owns nothing. */
-struct Activations {
-  int cols = 0;
-  const float* x = nullptr; /* [token][stride] */
-  int stride = 0;
+/* Inputs in int8, a scale for a pair. Owns nothing. */
+struct Int8Pairs {
   int8_t* q = nullptr;            /* [token][pairs_of(cols)][kPair] */
   float* scale = nullptr;         /* [token][pair] */
   int16_t* sum = nullptr;         /* [token][pair][2] sum of a block's q */
@@ -29,6 +27,22 @@ struct Activations {
   int32_t* offset = nullptr;      /* [token][pair][2] -128 * sum: what the zero of Q8's bytes adds */
   int32_t* half_offset = nullptr; /* [token][pair][2][2] -32 * half_sum: of Q6's */
 };
+
+/* Inputs of a product: f32 as given, and int8 beside them for quantised weights. Owns nothing.
+ *
+ * One large input leaves few of int8's steps to the others of its pair. So where `keeps_fine`, pairs whose largest |x|
+ * is over kOutlier times the root mean square of the token have a second term, what the first left: 15 bits in all. Of
+ * other pairs the fine scale is 0, and the rest of the term is anything. */
+struct Activations {
+  int cols = 0;
+  const float* x = nullptr; /* [token][stride] */
+  int stride = 0;
+  Int8Pairs coarse, fine;
+  bool keeps_fine = false;
+  uint64_t* has_fine = nullptr; /* [token][words_of(pairs)] a bit for each pair, where keeps_fine */
+};
+constexpr float kOutlier = 9;
+static inline int words_of(int pairs) { return (pairs + 63) / 64; }
 
 /* Quantises a token, x [cols]: symmetric, scale = max|x| / 127 of a pair, round to nearest even. cols must be whole
  * blocks. */

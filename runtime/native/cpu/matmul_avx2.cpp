@@ -2,11 +2,10 @@
  * last: the 16 rows are two registers h of 8 for each token.
  *
  *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
- *         a: activations of tokens [token0, token1): f32 [token][stride], int8 q [token][pair][64], with the scale and
- *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
- *   out   [token][out_stride] f32, rows of groups [group0, group1)
- *   bound by memory for few tokens; for many by arithmetic: no instruction adds four products of bytes to 32 bits, so
- *     bytes are widened (Q8) or added in pairs first (Q4)
+ *         a: activations of tokens [token0, token1): f32 [token][stride], int8 [token][pair][64] with the scale and
+ * sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them out
+ * [token][out_stride] f32, rows of groups [group0, group1) bound by memory for few tokens; for many by arithmetic: no
+ * instruction adds four products of bytes to 32 bits, so bytes are widened (Q8) or added in pairs first (Q4)
  *
  * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX2. */
 #include "matmul.h"
@@ -94,54 +93,68 @@ inline void span_dots(const Q8Pair& pair, int b, int, int h, const int8_t* const
 
 /* What the zero of a span's w adds. */
 template <class Pair>
-inline int32_t offset_of(const Pair&, const Activations&, size_t, int, int) {
+inline int32_t offset_of(const Pair&, const Int8Pairs&, size_t, int, int) {
   return 0;
 }
-inline int32_t offset_of(const Q6Pair&, const Activations& a, size_t at, int b, int i) {
-  return a.half_offset[at * 4 + 2 * b + i / 16];
+inline int32_t offset_of(const Q6Pair&, const Int8Pairs& x, size_t at, int b, int i) {
+  return x.half_offset[at * 4 + 2 * b + i / 16];
 }
-inline int32_t offset_of(const Q8Pair&, const Activations& a, size_t at, int b, int) { return a.offset[at * 2 + b]; }
+inline int32_t offset_of(const Q8Pair&, const Int8Pairs& x, size_t at, int b, int) { return x.offset[at * 2 + b]; }
 
 /* What minima add to a pair's products, rows 8h … 8h + 7; `at`: token's pair. */
 template <class Pair>
-inline __m256 min_term(const Pair& pair, const Activations& a, size_t at, int h) {
-  const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
+inline __m256 min_term(const Pair& pair, const Int8Pairs& x, size_t at, int h) {
+  const int32_t sums = reinterpret_cast<const int32_t*>(x.sum)[at];
   return _mm256_cvtepi32_ps(_mm256_madd_epi16(load(pair.m[8 * h]), _mm256_set1_epi32(sums)));
 }
-inline __m256 min_term(const Q2Pair& pair, const Activations& a, size_t at, int h) {
-  const int32_t* sums = reinterpret_cast<const int32_t*>(a.half_sum) + 2 * at;
+inline __m256 min_term(const Q2Pair& pair, const Int8Pairs& x, size_t at, int h) {
+  const int32_t* sums = reinterpret_cast<const int32_t*>(x.half_sum) + 2 * at;
   const __m256i first = _mm256_madd_epi16(load(pair.m[0][8 * h]), _mm256_set1_epi32(sums[0]));
   const __m256i second = _mm256_madd_epi16(load(pair.m[1][8 * h]), _mm256_set1_epi32(sums[1]));
   return _mm256_cvtepi32_ps(_mm256_add_epi32(first, second));
 }
-inline __m256 min_term(const Q6Pair&, const Activations&, size_t, int) { return _mm256_setzero_ps(); }
-inline __m256 min_term(const Q8Pair&, const Activations&, size_t, int) { return _mm256_setzero_ps(); }
+inline __m256 min_term(const Q6Pair&, const Int8Pairs&, size_t, int) { return _mm256_setzero_ps(); }
+inline __m256 min_term(const Q8Pair&, const Int8Pairs&, size_t, int) { return _mm256_setzero_ps(); }
 
-/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs. */
+/* acc [token][h] += products of a pair with the inputs of T tokens. `at`: pair of the first; the next one's is `step`
+ * on. */
+template <int T, class Pair>
+inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
+  for (int h = 0; h < 2; h++) {
+    __m256 part[T];
+    for (int t = 0; t < T; t++) part[t] = min_term(pair, x, at + t * step, h);
+    for (int b = 0; b < 2; b++)
+      for (int i = 0; i < kBlock; i += Pair::kSpan) {
+        const int8_t* q[T];
+        int32_t offset[T];
+        for (int t = 0; t < T; t++) {
+          q[t] = x.q + (at + t * step) * kPair + b * kBlock;
+          offset[t] = offset_of(pair, x, at + t * step, b, i);
+        }
+        __m256i dots[T];
+        span_dots<T>(pair, b, i, h, q, offset, dots);
+        const __m256 d = halves(scales_of(pair, b, i) + 8 * h);
+        for (int t = 0; t < T; t++) part[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, part[t]);
+      }
+    for (int t = 0; t < T; t++) acc[t][h] = _mm256_fmadd_ps(part[t], _mm256_set1_ps(x.scale[at + t * step]), acc[t][h]);
+  }
+}
+
+/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs, then of the fine terms where one of the
+ * tokens has one. */
 template <int T, class Pair>
 inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, __m256 (*acc)[2]) {
-  const int pairs = pairs_of(w.cols);
-  for (int k = 0; k < pairs; k++, pair++)
-    for (int h = 0; h < 2; h++) {
-      __m256 part[T];
-      for (int t = 0; t < T; t++) part[t] = min_term(*pair, a, size_t(t0 + t) * pairs + k, h);
-      for (int b = 0; b < 2; b++)
-        for (int i = 0; i < kBlock; i += Pair::kSpan) {
-          const int8_t* q[T];
-          int32_t offset[T];
-          for (int t = 0; t < T; t++) {
-            const size_t at = size_t(t0 + t) * pairs + k;
-            q[t] = a.q + at * kPair + b * kBlock;
-            offset[t] = offset_of(*pair, a, at, b, i);
-          }
-          __m256i dots[T];
-          span_dots<T>(*pair, b, i, h, q, offset, dots);
-          const __m256 d = halves(scales_of(*pair, b, i) + 8 * h);
-          for (int t = 0; t < T; t++) part[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, part[t]);
-        }
-      for (int t = 0; t < T; t++)
-        acc[t][h] = _mm256_fmadd_ps(part[t], _mm256_set1_ps(a.scale[size_t(t0 + t) * pairs + k]), acc[t][h]);
+  const int pairs = pairs_of(w.cols), words = words_of(pairs);
+  const size_t first = size_t(t0) * pairs;
+  for (int k = 0; k < pairs; k++) add_pair<T>(acc, pair[k], a.coarse, first + k, pairs);
+  for (int word = 0; a.keeps_fine && word < words; word++) {
+    uint64_t has = 0;
+    for (int t = 0; t < T; t++) has |= a.has_fine[size_t(t0 + t) * words + word];
+    for (; has; has &= has - 1) {
+      const int k = 64 * word + __builtin_ctzll(has);
+      add_pair<T>(acc, pair[k], a.fine, first + k, pairs);
     }
+  }
 }
 
 /* 2^e of 8 rows. */

@@ -2,11 +2,10 @@
  * column to its last: the 16 rows are one register for each token.
  *
  *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
- *         a: activations of tokens [token0, token1): f32 [token][stride], int8 q [token][pair][64], with the scale and
- *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
- *   out   [token][out_stride] f32, rows of groups [group0, group1)
- *   bound by memory for few tokens: so the first tile of a group prefetches its weights; by vpdpbusd for many, one of
- *         which multiplies 4 inputs of 16 rows with a token's
+ *         a: activations of tokens [token0, token1): f32 [token][stride], int8 [token][pair][64] with the scale and
+ * sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them out
+ * [token][out_stride] f32, rows of groups [group0, group1) bound by memory for few tokens: so the first tile of a group
+ * prefetches its weights; by vpdpbusd for many, one of which multiplies 4 inputs of 16 rows with a token's
  *
  * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX-512. */
 #include "matmul.h"
@@ -14,6 +13,7 @@
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 #include <immintrin.h>
 
+#include <cmath>
 #include <cstring>
 
 namespace skv {
@@ -104,28 +104,26 @@ inline __m512 add_dots(__m512 part, const Block<kSpans>& block, const int8_t* q,
 
 /* What the zero of w adds to the spans of block b: [span], null where there is no zero. `at`: token's pair. */
 template <class Pair>
-inline const int32_t* offsets_of(const Pair&, const Activations&, size_t, int) {
+inline const int32_t* offsets_of(const Pair&, const Int8Pairs&, size_t, int) {
   return nullptr;
 }
-inline const int32_t* offsets_of(const Q6Pair&, const Activations& a, size_t at, int b) {
-  return a.half_offset + at * 4 + 2 * b;
+inline const int32_t* offsets_of(const Q6Pair&, const Int8Pairs& x, size_t at, int b) {
+  return x.half_offset + at * 4 + 2 * b;
 }
-inline const int32_t* offsets_of(const Q8Pair&, const Activations& a, size_t at, int b) {
-  return a.offset + at * 2 + b;
-}
+inline const int32_t* offsets_of(const Q8Pair&, const Int8Pairs& x, size_t at, int b) { return x.offset + at * 2 + b; }
 
 /* Minima of a pair, and what they add to a token's products. */
 template <class Pair>
 struct Minima { /* none */
   explicit Minima(const Pair&) {}
-  __m512 term(const Activations&, size_t) const { return _mm512_setzero_ps(); }
+  __m512 term(const Int8Pairs&, size_t) const { return _mm512_setzero_ps(); }
 };
 template <class Pair>
 struct BlockMinima {
   __m512i m;
   explicit BlockMinima(const Pair& pair) : m(_mm512_load_si512(pair.m)) {}
-  __m512 term(const Activations& a, size_t at) const {
-    const int32_t sums = reinterpret_cast<const int32_t*>(a.sum)[at];
+  __m512 term(const Int8Pairs& x, size_t at) const {
+    const int32_t sums = reinterpret_cast<const int32_t*>(x.sum)[at];
     return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), m, _mm512_set1_epi32(sums)));
   }
 };
@@ -143,8 +141,8 @@ struct Minima<Q2Pair> {
   explicit Minima(const Q2Pair& pair) {
     for (int b = 0; b < 2; b++) m[b] = _mm512_load_si512(pair.m[b]);
   }
-  __m512 term(const Activations& a, size_t at) const {
-    const int32_t* sums = reinterpret_cast<const int32_t*>(a.half_sum) + 2 * at;
+  __m512 term(const Int8Pairs& x, size_t at) const {
+    const int32_t* sums = reinterpret_cast<const int32_t*>(x.half_sum) + 2 * at;
     const __m512i first = _mm512_dpwssd_epi32(_mm512_setzero_si512(), m[0], _mm512_set1_epi32(sums[0]));
     return _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(first, m[1], _mm512_set1_epi32(sums[1])));
   }
@@ -168,6 +166,36 @@ inline void prefetch(const Pair* pair) {
   for (size_t line = 0; line < sizeof(Pair); line += 64) _mm_prefetch(ahead + line, _MM_HINT_T1);
 }
 
+/* acc [token] += products of a pair with the inputs of T tokens. `at`: pair of the first; the next one's is `step` on.
+ */
+template <int T, class Pair>
+inline void add_pair(__m512* acc, const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
+  const Minima<Pair> minima(pair);
+  const BlockOf<Pair> b0 = block_of(pair, 0), b1 = block_of(pair, 1);
+#pragma GCC unroll 8
+  for (int t = 0; t < T; t++, at += step) {
+    const int8_t* q = x.q + at * kPair;
+    __m512 part = minima.term(x, at);
+    part = add_dots(part, b0, q, offsets_of(pair, x, at, 0));
+    part = add_dots(part, b1, q + kBlock, offsets_of(pair, x, at, 1));
+    acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(x.scale[at]), acc[t]);
+  }
+}
+
+/* The same of fine terms, for pairs where one of tokens [t0, t0 + T) has one: their weights were read just before. */
+template <int T, class Pair>
+inline void add_fine(__m512* acc, const Pair* pair, const Activations& a, int t0, int pairs) {
+  const int words = words_of(pairs);
+  for (int word = 0; word < words; word++) {
+    uint64_t has = 0;
+    for (int t = 0; t < T; t++) has |= a.has_fine[size_t(t0 + t) * words + word];
+    for (; has; has &= has - 1) {
+      const int i = 64 * word + __builtin_ctzll(has);
+      add_pair<T>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs);
+    }
+  }
+}
+
 /* A tile of tokens [t0, t0 + T); row: the first of the group; kFirst: its weights come from memory. */
 template <int T, bool kFirst, class Pair>
 inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, float* out, int stride,
@@ -176,20 +204,11 @@ inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pa
   __m512 acc[T];
   for (int t = 0; t < T; t++) acc[t] = _mm512_setzero_ps();
   if (kFirst && has_minima(w.format)) _mm_prefetch(reinterpret_cast<const char*>(w.exponents() + row), _MM_HINT_T0);
-  for (int i = 0; i < pairs; i++, pair++) {
-    if (kFirst) prefetch(pair);
-    const Minima<Pair> minima(*pair);
-    const BlockOf<Pair> b0 = block_of(*pair, 0), b1 = block_of(*pair, 1);
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++) {
-      const size_t at = size_t(t0 + t) * pairs + i;
-      const int8_t* q = a.q + at * kPair;
-      __m512 part = minima.term(a, at);
-      part = add_dots(part, b0, q, offsets_of(*pair, a, at, 0));
-      part = add_dots(part, b1, q + kBlock, offsets_of(*pair, a, at, 1));
-      acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(a.scale[at]), acc[t]);
-    }
+  for (int i = 0; i < pairs; i++) {
+    if (kFirst) prefetch(pair + i);
+    add_pair<T>(acc, pair[i], a.coarse, size_t(t0) * pairs + i, pairs);
   }
+  if (a.keeps_fine) add_fine<T>(acc, pair, a, t0, pairs);
   if (has_minima(w.format)) {
     const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
     for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
@@ -263,7 +282,7 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
 }
 
 /* Sums of a pair's halves and blocks, and what they offset. q: 16 numbers each. */
-inline void store_sums(const Activations& to, size_t at, const __m128i q[4]) {
+inline void store_sums(const Int8Pairs& to, size_t at, const __m128i q[4]) {
   const __m256i low = _mm256_set_m128i(q[1], q[0]), high = _mm256_set_m128i(q[3], q[2]);
   const __m512i biased =
       _mm512_xor_si512(_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1), _mm512_set1_epi8(-128));
@@ -279,28 +298,58 @@ inline void store_sums(const Activations& to, size_t at, const __m128i q[4]) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to.offset + at * 2), _mm_mullo_epi32(blocks, _mm_set1_epi32(-kQ8Zero)));
 }
 
-/* A token's activations to int8, as quantise_generic; the processor rounds to nearest even by default. */
+/* A pair's inputs x [4] to int8 q [4], as quantise_pair of elementwise.h: the processor rounds to nearest even by
+ * default. Returns the largest |x|. */
+inline float quantise_pair(const Int8Pairs& to, size_t at, const __m512* x, __m128i* q) {
+  __m512i magnitude = _mm512_setzero_si512();
+  for (int j = 0; j < 4; j++) magnitude = _mm512_max_epi32(magnitude, _mm512_castps_si512(_mm512_abs_ps(x[j])));
+  const int32_t bits = _mm512_reduce_max_epi32(magnitude); /* |x| compares like its bits */
+  float peak;
+  memcpy(&peak, &bits, 4);
+  /* below, the quotient would overflow */
+  const __m512 inverse = _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f);
+  for (int j = 0; j < 4; j++) {
+    q[j] = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(x[j], inverse)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + at * kPair + 16 * j), q[j]);
+  }
+  to.scale[at] = peak / 127.0f;
+  store_sums(to, at, q);
+  return peak;
+}
+
+/* What the largest |x| of a pair without a fine term is at most, as outlier_bound. */
+float bound_of(const float* x, int cols) {
+  __m512 squares = _mm512_setzero_ps();
+  for (int i = 0; i < cols; i += 16) {
+    const __m512 each = _mm512_loadu_ps(x + i);
+    squares = _mm512_add_ps(squares, _mm512_mul_ps(each, each));
+  }
+  float lanes[16], sum = 0;
+  _mm512_storeu_ps(lanes, squares);
+  for (float lane : lanes) sum += lane;
+  return kOutlier * _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(sum / float(cols))));
+}
+
+/* A token's activations to int8, as quantise_generic. */
 void quantise(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
+  const float bound = to.keeps_fine ? bound_of(x, to.cols) : INFINITY;
+  uint64_t* has_fine = to.has_fine + size_t(token) * words_of(pairs);
+  if (to.keeps_fine) memset(has_fine, 0, words_of(pairs) * sizeof *has_fine);
   for (int i = 0; i < pairs; i++, x += kPair) {
     const size_t at = size_t(token) * pairs + i;
     const bool odd = (i + 1) * kPair > to.cols;
     __m512 in[4];
     for (int j = 0; j < 4; j++) in[j] = odd && j >= 2 ? _mm512_setzero_ps() : _mm512_loadu_ps(x + 16 * j);
-    __m512i magnitude = _mm512_setzero_si512();
-    for (int j = 0; j < 4; j++) magnitude = _mm512_max_epi32(magnitude, _mm512_castps_si512(_mm512_abs_ps(in[j])));
-    const int32_t bits = _mm512_reduce_max_epi32(magnitude); /* |x| compares like its bits */
-    float peak;
-    memcpy(&peak, &bits, 4);
-    const __m512 inverse =
-        _mm512_set1_ps(peak > 1e-30f ? 127.0f / peak : 0.0f); /* below, the quotient would overflow */
     __m128i q[4];
-    for (int j = 0; j < 4; j++) {
-      q[j] = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(in[j], inverse)));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(to.q + at * kPair + 16 * j), q[j]);
-    }
-    to.scale[at] = peak / 127.0f;
-    store_sums(to, at, q);
+    const float peak = quantise_pair(to.coarse, at, in, q);
+    to.fine.scale[at] = 0;
+    if (!(peak > bound)) continue;
+    has_fine[i / 64] |= uint64_t(1) << (i % 64);
+    const __m512 scale = _mm512_set1_ps(to.coarse.scale[at]);
+    for (int j = 0; j < 4; j++)
+      in[j] = _mm512_sub_ps(in[j], _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[j])), scale));
+    quantise_pair(to.fine, at, in, q);
   }
 }
 

@@ -1,9 +1,9 @@
-/* Dense products in plain loops, for any processor, one output at a time: the reference whose bits the other paths must
- * have.
+/* Dense products in plain loops, for any processor: the reference whose bits the other paths must have. A tile is one
+ * row group × up to 32 tokens, whose sums stay in the first-level cache.
  *
  *   in    w: packed rows (packed.h); a: activations of tokens [token0, token1), f32 and int8 (matmul.h)
  *   out   [token][out_stride] f32, rows of groups [group0, group1)
- *   bound by arithmetic: weights are unpacked again for every token */
+ *   bound by arithmetic: weights are unpacked to 16 bits once a tile, for loops that compilers vectorise */
 #include <cmath>
 
 #include "matmul.h"
@@ -11,63 +11,99 @@
 namespace skv {
 namespace {
 
-/* What a pair of blocks adds before its dot products: minima times sums of activations. */
-template <class Pair>
-float min_term(const Pair& pair, int r, const int16_t* half_sum) {
-  int32_t sum = 0;
-  for (int b = 0; b < 2; b++)
-    for (int h = 0; h < 2; h++) sum += minimum_of(pair, b, r, 16 * h) * half_sum[2 * b + h];
-  return float(sum);
-}
+constexpr int kTile = 32; /* tokens */
 
-/* int8 dot product of the span of block b that begins at input i, row r of a group, with a token's q [kBlock]. */
-template <class Pair>
-int32_t dot(const Pair& pair, int b, int r, int i, const int8_t* q) {
-  int32_t sum = 0;
-  for (int end = i + Pair::kSpan; i < end; i++) sum += weight_of(pair, b, r, i) * q[i];
-  return sum;
-}
+struct Sums { /* of a tile */
+  float of[kTile][kRows] = {};
+};
+
+/* A pair of a group's weights, plainly. */
+template <int kSpans>
+struct Unpacked {
+  int16_t w[kRows][kPair];
+  int32_t m[kRows][4]; /* of each half of a block */
+  float d[kRows][kSpans];
+};
 
 template <class Pair>
-float quantised_row(const Matrix& w, const Activations& a, const Pair* group, int r, int t) {
-  const int pairs = pairs_of(w.cols);
-  float acc = 0;
-  for (int k = 0; k < pairs; k++) {
-    const Pair& pair = group[k];
-    const size_t at = size_t(t) * pairs + k;
-    float part = min_term(pair, r, a.half_sum + at * 4);
-    for (int b = 0; b < 2; b++)
-      for (int i = 0; i < kBlock; i += Pair::kSpan) {
-        const int32_t sum = dot(pair, b, r, i, a.q + at * kPair + b * kBlock);
-        part = std::fma(float(sum), f16_to_f32(scales_of(pair, b, i)[r]), part);
-      }
-    acc = std::fma(part, a.scale[at], acc);
+void unpack(const Pair& pair, Unpacked<kPair / Pair::kSpan>* out) {
+  for (int r = 0; r < kRows; r++) {
+    for (int i = 0; i < kPair; i++) out->w[r][i] = int16_t(weight_of(pair, i / kBlock, r, i % kBlock));
+    for (int h = 0; h < 4; h++) out->m[r][h] = minimum_of(pair, h / 2, r, 16 * (h % 2));
+    for (int s = 0; s < kPair / Pair::kSpan; s++) {
+      const int i = s * Pair::kSpan;
+      out->d[r][s] = f16_to_f32(scales_of(pair, i / kBlock, i % kBlock)[r]);
+    }
   }
-  return acc;
 }
 
-float plain_row(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t) {
-  const float* x = a.x + size_t(t) * a.stride;
-  float acc = 0;
-  for (int c = 0; c < w.cols; c++) acc = std::fma(x[c], plain_at(w.format, group, size_t(c) * kRows + r), acc);
-  return acc;
+/* sums [row] += products of a pair with a token's, x [at]. */
+template <int kSpans>
+void add_pair(const Unpacked<kSpans>& pair, const Int8Pairs& x, size_t at, float* sums) {
+  int16_t q[kPair];
+  for (int i = 0; i < kPair; i++) q[i] = x.q[at * kPair + i];
+  for (int r = 0; r < kRows; r++) {
+    int32_t least = 0; /* what minima add */
+    for (int h = 0; h < 4; h++) least += pair.m[r][h] * x.half_sum[at * 4 + h];
+    float part = float(least);
+    for (int s = 0; s < kSpans; s++) {
+      int32_t dot = 0;
+      for (int i = s * (kPair / kSpans); i < (s + 1) * (kPair / kSpans); i++) dot += int32_t(pair.w[r][i]) * q[i];
+      part = std::fma(float(dot), pair.d[r][s], part);
+    }
+    sums[r] = std::fma(part, x.scale[at], sums[r]);
+  }
 }
 
-float output(const Matrix& w, const Activations& a, const uint8_t* group, int r, int t, int row) {
-  float value = 0;
-  if (!with_pairs(w.format, group, [&](const auto* pairs) { value = quantised_row(w, a, pairs, r, t); }))
-    return plain_row(w, a, group, r, t);
-  return has_minima(w.format) ? std::ldexp(value, w.exponents()[row]) : value;
+/* One pair after the other, then those with a fine term again. */
+template <class Pair>
+void quantised_tile(const Matrix& w, const Activations& a, const Pair* group, int t0, int tokens, Sums* sums) {
+  const int pairs = pairs_of(w.cols);
+  Unpacked<kPair / Pair::kSpan> pair;
+  for (int k = 0; k < pairs; k++) {
+    unpack(group[k], &pair);
+    for (int t = 0; t < tokens; t++) add_pair(pair, a.coarse, size_t(t0 + t) * pairs + k, sums->of[t]);
+  }
+  for (int k = 0; a.keeps_fine && k < pairs; k++) {
+    bool unpacked = false;
+    for (int t = 0; t < tokens; t++) {
+      const size_t at = size_t(t0 + t) * pairs + k;
+      if (a.fine.scale[at] == 0) continue;
+      if (!unpacked) unpack(group[k], &pair);
+      unpacked = true;
+      add_pair(pair, a.fine, at, sums->of[t]);
+    }
+  }
+}
+
+void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, int tokens, Sums* sums) {
+  for (int c = 0; c < w.cols; c++) {
+    float weights[kRows];
+    for (int r = 0; r < kRows; r++) weights[r] = plain_at(w.format, group, size_t(c) * kRows + r);
+    for (int t = 0; t < tokens; t++) {
+      const float x = a.x[size_t(t0 + t) * a.stride + c];
+      for (int r = 0; r < kRows; r++) sums->of[t][r] = std::fma(x, weights[r], sums->of[t][r]);
+    }
+  }
 }
 
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
              int out_stride) {
-  for (int g = group0; g < group1; g++)
-    for (int t = token0; t < token1; t++)
-      for (int r = 0; r < kRows && g * kRows + r < w.rows; r++) {
-        const int row = g * kRows + r;
-        out[size_t(t) * out_stride + row] = output(w, a, w.group(g), r, t, row);
-      }
+  for (int t0 = token0; t0 < token1; t0 += kTile) {
+    const int tokens = token1 - t0 < kTile ? token1 - t0 : kTile;
+    for (int g = group0; g < group1; g++) {
+      const int row = g * kRows, rows = w.rows - row < kRows ? w.rows - row : kRows;
+      Sums sums;
+      if (!with_pairs(w.format, w.group(g), [&](const auto* pairs) { quantised_tile(w, a, pairs, t0, tokens, &sums); }))
+        plain_tile(w, a, w.group(g), t0, tokens, &sums);
+      for (int t = 0; t < tokens; t++)
+        for (int r = 0; r < rows; r++) {
+          const float sum = sums.of[t][r];
+          out[size_t(t0 + t) * out_stride + row + r] =
+              has_minima(w.format) ? std::ldexp(sum, w.exponents()[row + r]) : sum;
+        }
+    }
+  }
 }
 
 bool always() { return true; }

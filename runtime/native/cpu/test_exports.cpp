@@ -17,7 +17,7 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   m.data = arena.data();
   skv::pack(m, type, weights, 0, m.groups());
   const skv::ActivationRows quantised(size_t(tokens), cols);
-  const skv::Activations a = quantised.at(0, x, cols);
+  const skv::Activations a = quantised.at(0, x, cols, true);
   if (skv::quantised(m.format)) skv::quantise_all(path->quantise, a, tokens);
   path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;
