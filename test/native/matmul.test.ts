@@ -22,7 +22,7 @@ function rounded(x: Float32Array): Float64Array {
   return Float64Array.from(x, (each) => nearest(Math.fround(each * inverse)) * Math.fround(peak / 127));
 }
 
-const OUTLIER = 10;
+const OUTLIER = 9;
 
 /**
  * Activations [token][cols] as the product sees them: int8 for quantised weights, with a scale for 64; twice where one of
