@@ -21,8 +21,8 @@ const kinds: Record<string, RegExp> = {
   dsl: /\.(ts|js)$/,
   eval: /\.ts$/,
   policies: /\.ts$/,
-  runtime: /\.(ts|cpp|h)$/,
-  templates: /\.(hbs|h|hpp|cuh|txt)$/,
+  runtime: /\.(ts|cpp|h|html)$/,
+  templates: /\.(hbs|h|hpp|cpp|cuh|txt)$/,
   toolchain: /\.(ts|mjs|txt)$/,
 };
 
@@ -37,9 +37,9 @@ test('every file has a reason', () => {
   for (const path of ['bench/peers/llama.ts', 'runtime/contract/print.ts']) assert.not(paths.includes(path), path);
 });
 
-test('it is small: a megabyte of text', () => {
+test('it is small: text alone', () => {
   assert.ok(unpackedSize > 500_000, `${unpackedSize} bytes`);
-  assert.ok(unpackedSize < 1_400_000, `${unpackedSize} bytes`);
+  assert.ok(unpackedSize < 2_000_000, `${unpackedSize} bytes`);
   for (const { path, size } of files) assert.ok(size < 30_000, `${path}: ${size} bytes`);
 });
 
