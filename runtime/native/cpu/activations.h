@@ -16,7 +16,7 @@ class ActivationRows {
         has_fine_(tokens * words_of(int(pairs_))) {}
 
   /* Tokens from `row` on: x [token][cols] is what they are quantised from. */
-  Activations at(size_t row, const float* x, int cols, bool keeps_fine) const {
+  Activations at(size_t row, const float* x, int cols, bool keeps_fine = false) const {
     Activations a;
     a.cols = cols;
     a.x = x;

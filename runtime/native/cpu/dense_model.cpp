@@ -178,18 +178,18 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
   float *h = &h_[row * width], *gate = &gate_[row * ffn], *up = &up_[row * ffn];
 
   const float* out = &io_.out[range.first * q];
-  const Activations attended = quantised_.at(row, out, int(q), !kOutliersApart);
+  const Activations attended = quantised_.at(row, out, int(q));
   for_tokens(range, [&](int32_t i, int32_t) { quantise(attended, i, out + i * q); });
   project(range, attended, {{&layer.o, h, int(width)}});
 
   const bool is_gated = layer.gate.w.data;
-  const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm, !kOutliersApart);
+  const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm);
   if (is_gated)
     project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
   else
     project(range, normed, {{&layer.up, gate, int(ffn)}});
 
-  const Activations gated = quantised_.at(row, gate, int(ffn), !kOutliersApart);
+  const Activations gated = quantised_.at(row, gate, int(ffn));
   for_tokens(range, [&](int32_t i, int32_t) {
     activate(gate + i * ffn, is_gated ? up + i * ffn : nullptr);
     quantise(gated, i, gate + i * ffn);

@@ -62,7 +62,8 @@ class DenseModel {
   void for_tokens(const TokenRange& range, Fn&& fn);
   void before_attention(int layer, const TokenRange& range);
   void after_attention(int layer, const TokenRange& range);
-  Activations add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm, bool keeps_fine);
+  Activations add_and_norm(const TokenRange& range, const NormWeights* post, const NormWeights& norm,
+                           bool keeps_fine = false);
   void add_residual(float* x, float* h, const NormWeights& post) const;
   void normalise(const float* x, const NormWeights& norm, float* out, int n) const;
   void activate(float* gate, const float* up) const;

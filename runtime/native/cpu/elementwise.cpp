@@ -164,7 +164,6 @@ SKV_CLONES float quantise_pair(const float* x, int n, int8_t* q, float* scale) {
   return peak;
 }
 
-/* What the largest |x| of a pair without a fine term is at most. */
 SKV_CLONES float outlier_bound(const float* x, int cols) {
   return kOutlier *
          std::sqrt(sum_of(x, cols, [](float v) __attribute__((always_inline)) { return v * v; }) / float(cols));

@@ -44,10 +44,23 @@ struct Activations {
 constexpr float kOutlier = 9;
 static inline int words_of(int pairs) { return (pairs + 63) / 64; }
 
+/* fn(pair) for the pairs that one of tokens [t0, t0 + tokens) has a fine term of, in their order. */
+template <class Fn>
+static inline void each_fine_pair(const Activations& a, int t0, int tokens, Fn&& fn) {
+  const int words = a.keeps_fine ? words_of(pairs_of(a.cols)) : 0;
+  for (int word = 0; word < words; word++) {
+    uint64_t has = 0;
+    for (int t = 0; t < tokens; t++) has |= a.has_fine[size_t(t0 + t) * words + word];
+    for (; has; has &= has - 1) fn(64 * word + __builtin_ctzll(has));
+  }
+}
+
 /* Quantises a token, x [cols]: symmetric, scale = max|x| / 127 of a pair, round to nearest even. cols must be whole
  * blocks. */
 using Quantise = void (*)(const Activations& to, int token, const float* x);
 void quantise_generic(const Activations& to, int token, const float* x); /* in plain loops */
+/* What the largest |x| of a pair without a fine term is at most. */
+float outlier_bound(const float* x, int cols);
 /* Tokens [0, tokens), from a.x. */
 void quantise_all(Quantise quantise, const Activations& a, int tokens);
 

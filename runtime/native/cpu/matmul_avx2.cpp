@@ -2,10 +2,11 @@
  * last: the 16 rows are two registers h of 8 for each token.
  *
  *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
- *         a: activations of tokens [token0, token1): f32 [token][stride], int8 [token][pair][64] with the scale and
- * sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them out
- * [token][out_stride] f32, rows of groups [group0, group1) bound by memory for few tokens; for many by arithmetic: no
- * instruction adds four products of bytes to 32 bits, so bytes are widened (Q8) or added in pairs first (Q4)
+ *         a: activations of tokens [token0, token1): f32 [token][stride] and int8 [token][pair][64], with the scale and
+ *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
+ *   out   [token][out_stride] f32, rows of groups [group0, group1)
+ *   bound by memory for few tokens; for many by arithmetic: no instruction adds four products of bytes to 32 bits, so
+ *     bytes are widened (Q8) or added in pairs first (Q4)
  *
  * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX2. */
 #include "matmul.h"
@@ -116,8 +117,7 @@ inline __m256 min_term(const Q2Pair& pair, const Int8Pairs& x, size_t at, int h)
 inline __m256 min_term(const Q6Pair&, const Int8Pairs&, size_t, int) { return _mm256_setzero_ps(); }
 inline __m256 min_term(const Q8Pair&, const Int8Pairs&, size_t, int) { return _mm256_setzero_ps(); }
 
-/* acc [token][h] += products of a pair with the inputs of T tokens. `at`: pair of the first; the next one's is `step`
- * on. */
+/* acc [token][h] += products of a pair with inputs of T tokens. `at`: the first's pair; the next one's is `step` on. */
 template <int T, class Pair>
 inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
   for (int h = 0; h < 2; h++) {
@@ -140,21 +140,14 @@ inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, siz
   }
 }
 
-/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs, then of the fine terms where one of the
- * tokens has one. */
+/* A tile of tokens [t0, t0 + T): acc [token][h] += products of all pairs, then of the fine terms that its tokens have.
+ */
 template <int T, class Pair>
 inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, __m256 (*acc)[2]) {
-  const int pairs = pairs_of(w.cols), words = words_of(pairs);
+  const int pairs = pairs_of(w.cols);
   const size_t first = size_t(t0) * pairs;
   for (int k = 0; k < pairs; k++) add_pair<T>(acc, pair[k], a.coarse, first + k, pairs);
-  for (int word = 0; a.keeps_fine && word < words; word++) {
-    uint64_t has = 0;
-    for (int t = 0; t < T; t++) has |= a.has_fine[size_t(t0 + t) * words + word];
-    for (; has; has &= has - 1) {
-      const int k = 64 * word + __builtin_ctzll(has);
-      add_pair<T>(acc, pair[k], a.fine, first + k, pairs);
-    }
-  }
+  each_fine_pair(a, t0, T, [&](int k) { add_pair<T>(acc, pair[k], a.fine, first + k, pairs); });
 }
 
 /* 2^e of 8 rows. */

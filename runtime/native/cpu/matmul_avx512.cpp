@@ -2,10 +2,11 @@
  * column to its last: the 16 rows are one register for each token.
  *
  *   in    w: packed rows (packed.h), read from memory once a panel of 32 tokens
- *         a: activations of tokens [token0, token1): f32 [token][stride], int8 [token][pair][64] with the scale and
- * sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them out
- * [token][out_stride] f32, rows of groups [group0, group1) bound by memory for few tokens: so the first tile of a group
- * prefetches its weights; by vpdpbusd for many, one of which multiplies 4 inputs of 16 rows with a token's
+ *         a: activations of tokens [token0, token1): f32 [token][stride] and int8 [token][pair][64], with the scale and
+ *            sums of each pair (matmul.h), which stay in the first-level cache while the row groups pass over them
+ *   out   [token][out_stride] f32, rows of groups [group0, group1)
+ *   bound by memory for few tokens: so the first tile of a group prefetches its weights; by vpdpbusd for many, one of
+ *         which multiplies 4 inputs of 16 rows with a token's
  *
  * Compiled with its own flags; all of it stays in this file, so that no other is compiled for AVX-512. */
 #include "matmul.h"
@@ -166,8 +167,7 @@ inline void prefetch(const Pair* pair) {
   for (size_t line = 0; line < sizeof(Pair); line += 64) _mm_prefetch(ahead + line, _MM_HINT_T1);
 }
 
-/* acc [token] += products of a pair with the inputs of T tokens. `at`: pair of the first; the next one's is `step` on.
- */
+/* acc [token] += products of a pair with inputs of T tokens. `at`: the first's pair; the next one's is `step` on. */
 template <int T, class Pair>
 inline void add_pair(__m512* acc, const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
   const Minima<Pair> minima(pair);
@@ -179,20 +179,6 @@ inline void add_pair(__m512* acc, const Pair& pair, const Int8Pairs& x, size_t a
     part = add_dots(part, b0, q, offsets_of(pair, x, at, 0));
     part = add_dots(part, b1, q + kBlock, offsets_of(pair, x, at, 1));
     acc[t] = _mm512_fmadd_ps(part, _mm512_set1_ps(x.scale[at]), acc[t]);
-  }
-}
-
-/* The same of fine terms, for pairs where one of tokens [t0, t0 + T) has one: their weights were read just before. */
-template <int T, class Pair>
-inline void add_fine(__m512* acc, const Pair* pair, const Activations& a, int t0, int pairs) {
-  const int words = words_of(pairs);
-  for (int word = 0; word < words; word++) {
-    uint64_t has = 0;
-    for (int t = 0; t < T; t++) has |= a.has_fine[size_t(t0 + t) * words + word];
-    for (; has; has &= has - 1) {
-      const int i = 64 * word + __builtin_ctzll(has);
-      add_pair<T>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs);
-    }
   }
 }
 
@@ -208,7 +194,9 @@ inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pa
     if (kFirst) prefetch(pair + i);
     add_pair<T>(acc, pair[i], a.coarse, size_t(t0) * pairs + i, pairs);
   }
-  if (a.keeps_fine) add_fine<T>(acc, pair, a, t0, pairs);
+  each_fine_pair(a, t0, T, [&](int i) __attribute__((always_inline)) {
+    add_pair<T>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs);
+  });
   if (has_minima(w.format)) {
     const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
     for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
@@ -298,7 +286,7 @@ inline void store_sums(const Int8Pairs& to, size_t at, const __m128i q[4]) {
   _mm_storel_epi64(reinterpret_cast<__m128i*>(to.offset + at * 2), _mm_mullo_epi32(blocks, _mm_set1_epi32(-kQ8Zero)));
 }
 
-/* A pair's inputs x [4] to int8 q [4], as quantise_pair of elementwise.h: the processor rounds to nearest even by
+/* A pair's inputs x [4] to int8 q [4], as quantise_pair of elementwise.cpp: the processor rounds to nearest even by
  * default. Returns the largest |x|. */
 inline float quantise_pair(const Int8Pairs& to, size_t at, const __m512* x, __m128i* q) {
   __m512i magnitude = _mm512_setzero_si512();
@@ -317,23 +305,10 @@ inline float quantise_pair(const Int8Pairs& to, size_t at, const __m512* x, __m1
   return peak;
 }
 
-/* What the largest |x| of a pair without a fine term is at most, as outlier_bound. */
-float bound_of(const float* x, int cols) {
-  __m512 squares = _mm512_setzero_ps();
-  for (int i = 0; i < cols; i += 16) {
-    const __m512 each = _mm512_loadu_ps(x + i);
-    squares = _mm512_add_ps(squares, _mm512_mul_ps(each, each));
-  }
-  float lanes[16], sum = 0;
-  _mm512_storeu_ps(lanes, squares);
-  for (float lane : lanes) sum += lane;
-  return kOutlier * _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(sum / float(cols))));
-}
-
 /* A token's activations to int8, as quantise_generic. */
 void quantise(const Activations& to, int token, const float* x) {
   const int pairs = pairs_of(to.cols);
-  const float bound = to.keeps_fine ? bound_of(x, to.cols) : INFINITY;
+  const float bound = to.keeps_fine ? outlier_bound(x, to.cols) : INFINITY;
   uint64_t* has_fine = to.has_fine + size_t(token) * words_of(pairs);
   if (to.keeps_fine) memset(has_fine, 0, words_of(pairs) * sizeof *has_fine);
   for (int i = 0; i < pairs; i++, x += kPair) {

@@ -64,16 +64,10 @@ void quantised_tile(const Matrix& w, const Activations& a, const Pair* group, in
     unpack(group[k], &pair);
     for (int t = 0; t < tokens; t++) add_pair(pair, a.coarse, size_t(t0 + t) * pairs + k, sums->of[t]);
   }
-  for (int k = 0; a.keeps_fine && k < pairs; k++) {
-    bool unpacked = false;
-    for (int t = 0; t < tokens; t++) {
-      const size_t at = size_t(t0 + t) * pairs + k;
-      if (a.fine.scale[at] == 0) continue;
-      if (!unpacked) unpack(group[k], &pair);
-      unpacked = true;
-      add_pair(pair, a.fine, at, sums->of[t]);
-    }
-  }
+  each_fine_pair(a, t0, tokens, [&](int k) {
+    unpack(group[k], &pair);
+    for (int t = 0; t < tokens; t++) add_pair(pair, a.fine, size_t(t0 + t) * pairs + k, sums->of[t]);
+  });
 }
 
 void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int t0, int tokens, Sums* sums) {
