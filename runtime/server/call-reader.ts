@@ -1,7 +1,7 @@
 /** A model's answer → text and tool calls, piece by piece: arguments are passed on as they come. */
 import { randomUUID } from 'node:crypto';
 import { firstOf, unsure } from './held-text.ts';
-import type { ToolFormat } from './tool-formats.ts';
+import { type ToolFormat, firstMarks, partsAround } from './tool-formats.ts';
 
 /** What is new of a call; OpenAI's delta. */
 export interface CallDelta {
@@ -120,14 +120,15 @@ export class CallReader {
   private reading = false;
   private call?: Call;
   private readonly marks: readonly string[];
+  private readonly parts: readonly string[];
 
   /** `most`: further calls are dropped */
   constructor(
     private readonly format: ToolFormat,
     private readonly most: number,
   ) {
-    const { open, begin } = format;
-    this.marks = [open?.replace(/ ?\[$/, ''), begin?.trim()].filter((mark) => mark !== undefined) as string[];
+    this.marks = firstMarks(format);
+    this.parts = partsAround(format);
   }
 
   push(text: string): Read {
@@ -182,14 +183,12 @@ export class CallReader {
   }
 
   private betweenCalls(read: Read): boolean {
-    const { open, begin, end, middle, close, argumentsKey } = this.format;
-    const parts = [open?.replace(/ ?\[$/, ''), begin, end, close, ...(open ? ['['] : []), ',', ';']
-      .map((part) => part?.trim())
-      .filter((part) => part);
+    const { middle, argumentsKey } = this.format;
+    const { parts } = this;
     for (;;) {
       this.held = this.held.trimStart();
-      if (parts.some((part) => part !== this.held && part!.startsWith(this.held))) return false; // it may become this part
-      const part = parts.find((each) => this.held.startsWith(each!));
+      if (parts.some((part) => part !== this.held && part.startsWith(this.held))) return false; // it may become this part
+      const part = parts.find((each) => this.held.startsWith(each));
       if (!part) break;
       this.held = this.held.slice(part.length);
     }

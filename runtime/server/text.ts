@@ -1,5 +1,6 @@
 /** Tokens → text, with stop strings that may begin in one token and end in another. */
 import type { Detokenizer } from '../model/types.ts';
+import { unsure } from './held-text.ts';
 
 export class TextStream {
   private held = '';
@@ -49,10 +50,6 @@ export class TextStream {
 
   /** All but the longest end of the held text that a stop string begins with. */
   private certain(): string {
-    let keep = 0;
-    for (const stop of this.stops)
-      for (let n = Math.min(stop.length - 1, this.held.length); n > keep; n--)
-        if (this.held.endsWith(stop.slice(0, n))) keep = n;
-    return this.held.slice(0, this.held.length - keep);
+    return this.held.slice(0, this.held.length - unsure(this.held, this.stops));
   }
 }

@@ -84,14 +84,29 @@ export function reasoningFormatOf({ chatTemplate = '' }: LoadedModel, chosen: Ch
   return reasoningFormats.find(({ end }) => chatTemplate.includes(end));
 }
 
+/** Texts without blanks around them, of those that there are. */
+const trimmed = (texts: readonly (string | undefined)[]): string[] =>
+  texts.map((text) => text?.trim() ?? '').filter((text) => text !== '');
+
+/** What stands before all calls, without the bracket that begins their list. */
+const openingOf = ({ open }: ToolFormat): string | undefined => open?.replace(/ ?\[$/, '');
+
+/** What a first call begins with; none where nothing but the call itself tells. */
+export const firstMarks = (format: ToolFormat): string[] => trimmed([openingOf(format), format.begin]);
+
+/** What may stand around calls and between them. */
+export const partsAround = (format: ToolFormat): string[] => [
+  ...trimmed([openingOf(format), format.begin, format.end, format.close]),
+  ...(format.open ? ['['] : []),
+  ',',
+  ';',
+];
+
 /** The texts of a format that a model may have as tokens of their own. */
-export const markersOf = (format: ToolFormat | ReasoningFormat): string[] => {
-  const texts =
-    'signs' in format
-      ? [format.open?.replace(/ ?\[$/, ''), format.begin, format.end, format.middle]
-      : [format.begin, format.end];
-  return texts.map((text) => text?.trim()).filter((text) => text !== undefined && text !== '') as string[];
-};
+export const markersOf = (format: ToolFormat | ReasoningFormat): string[] =>
+  'signs' in format
+    ? trimmed([openingOf(format), format.begin, format.end, format.middle])
+    : trimmed([format.begin, format.end]);
 
 /** Every format's. */
 export const allMarkers: readonly string[] = [...new Set([...toolFormats, ...reasoningFormats].flatMap(markersOf))];

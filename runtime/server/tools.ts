@@ -4,7 +4,7 @@ import type { ChatMessage, LoadedModel } from '../model/types.ts';
 import { ApiError } from './errors.ts';
 import type { ChatRequest, RequestMessage } from './schemas.ts';
 import { grammarError } from './structured.ts';
-import { type ToolFormat, toolFormats } from './tool-formats.ts';
+import { type ToolFormat, firstMarks, toolFormats } from './tool-formats.ts';
 
 export type Tool = NonNullable<ChatRequest['tools']>[number];
 
@@ -89,7 +89,7 @@ export function callGrammar(rules: Rules, tools: Tools, structure: string | unde
   if (choice !== 'auto') return callsOf(rules, tools);
   if (structure) return either([structure, callsOf(rules, tools)]);
   if (!isStrict(tools)) return undefined;
-  const mark = format.open?.replace(/ ?\[$/, '') ?? format.begin?.trim();
+  const [mark] = firstMarks(format);
   if (mark) return `${rules.textWithout(mark)} (${callsOf(rules, tools)})?`;
   return either(['""', sequence(['[^{ \\n\\t]', '[^\\x00]*']), callsOf(rules, tools)]);
 }

@@ -1,9 +1,8 @@
 /** A chat's answer → blocks of Anthropic's message, with the event of each step. */
 import { randomUUID } from 'node:crypto';
-import type { Delta } from '../responses/writer.ts';
+import type { Delta, Event } from '../chat-events.ts';
 import type { Usage } from '../schemas.ts';
 
-type Event = { type: string } & Record<string, unknown>;
 type Block =
   | { type: 'text'; text: string }
   | { type: 'thinking'; thinking: string; signature: string }

@@ -3,27 +3,16 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyReply } from 'fastify';
 import type { Service } from '../active-request.ts';
 import { chat } from '../chat.ts';
+import { type ChatAnswer, type Protocol, chatEvents } from '../chat-events.ts';
 import type { Encoder } from '../encode.ts';
 import { ApiError, invalid, toApiError } from '../errors.ts';
-import type { Events, Output } from '../output.ts';
+import type { Output } from '../output.ts';
 import { type Usage, chatRequest, firstOnly } from '../schemas.ts';
 import { EventStream } from '../sse.ts';
 import { chatBody, messagesOf, ownName } from './input.ts';
 import type { Item, ResponsesRequest } from './schema.ts';
 import type { ResponseStore } from './store.ts';
-import { type Delta, ResponseWriter, endOf, failureOf, usageOf } from './writer.ts';
-
-/** A chat's answer or chunk, as far as it is read here. */
-interface ChatAnswer {
-  choices: {
-    message?: Delta;
-    delta?: Delta;
-    finish_reason: string | null;
-    logprobs?: { content?: Parameters<ResponseWriter['take']>[1] | null } | null;
-  }[];
-  usage?: Usage | null;
-  error?: ApiError['body']['error'];
-}
+import { ResponseWriter, endOf, failureOf, usageOf } from './writer.ts';
 
 /** The items of a request: those before it, with references resolved. */
 function itemsOf(body: ResponsesRequest, store: ResponseStore): Item[] {
@@ -95,14 +84,14 @@ export async function respond(
   const out: Output = {
     raw: reply.raw,
     whole: (answer) => {
-      const { choices, usage } = answer as ChatAnswer;
+      const { choices, usage } = answer as Required<ChatAnswer>;
       const [{ message = {}, finish_reason: reason, logprobs }] = choices;
       writer.take(message, logprobs?.content ?? []);
       const end = endOf(reason);
       writer.close(end.status === 'completed' ? 'completed' : 'incomplete');
       reply.send(finish(end, usage));
     },
-    stream: () => responseEvents(new EventStream(reply, service.streams), writer, start, finish),
+    stream: () => chatEvents(new EventStream(reply, service.streams), responseEvents(writer, start, finish), true),
   };
   try {
     if (error) throw invalid(error.issues[0], { messages: items });
@@ -113,47 +102,20 @@ export async function respond(
   }
 }
 
-/** A chat's chunks → the events of a response. */
-function responseEvents(
-  stream: EventStream,
+/** The events of a response. */
+const responseEvents = (
   writer: ResponseWriter,
   start: object,
   finish: (end: object, usage?: Usage | null) => object,
-): Events {
-  let sequence = 0;
-  const send = async (events: readonly ({ type: string } & Record<string, unknown>)[]) => {
-    for (const { type, ...event } of events) await stream.send({ type, sequence_number: sequence++, ...event }, type);
-  };
-  let usage: Usage | null | undefined;
-  let reason: string | null = null;
-  let failure: ChatAnswer['error'];
-  let begun = false;
-  const begin = async () => {
-    if (begun) return;
-    begun = true;
-    await send([
-      { type: 'response.created', response: start },
-      { type: 'response.in_progress', response: start },
-    ]);
-  };
-  return {
-    log: stream.log,
-    send: async (chunk) => {
-      await begin();
-      const answer = chunk as ChatAnswer;
-      failure ??= answer.error;
-      usage = answer.usage ?? usage;
-      for (const { delta, finish_reason, logprobs } of answer.choices ?? []) {
-        reason = finish_reason ?? reason;
-        await send(writer.take(delta ?? {}, logprobs?.content ?? []));
-      }
-    },
-    end: async () => {
-      await begin();
-      const end = failure ? failureOf({ error: failure }) : endOf(reason);
-      await send(writer.close(end.status === 'completed' ? 'completed' : 'incomplete'));
-      await send([{ type: `response.${end.status}`, response: finish(end, usage) }]);
-      await stream.end('');
-    },
-  };
-}
+): Protocol => ({
+  begin: () => [
+    { type: 'response.created', response: start },
+    { type: 'response.in_progress', response: start },
+  ],
+  take: (delta, logprobs) => writer.take(delta, logprobs),
+  end({ reason, usage, failure }) {
+    const end = failure ? failureOf({ error: failure }) : endOf(reason);
+    const last = writer.close(end.status === 'completed' ? 'completed' : 'incomplete');
+    return [...last, { type: `response.${end.status}`, response: finish(end, usage) }];
+  },
+});

@@ -1,28 +1,10 @@
 /** A chat's answer → the items of a response, with the event of each step. */
 import { randomUUID } from 'node:crypto';
+import type { Delta, Event, Logprob } from '../chat-events.ts';
 import type { ApiError } from '../errors.ts';
 import type { Usage } from '../schemas.ts';
 import type { Item } from './schema.ts';
 
-/** What a chat's chunk brings, or the whole message of an answer. */
-export interface Delta {
-  content?: string | null;
-  reasoning_content?: string | null;
-  tool_calls?: readonly {
-    index?: number;
-    id?: string;
-    function?: { name?: string; arguments?: string };
-  }[];
-}
-
-interface Logprob {
-  token: string;
-  logprob: number;
-  bytes?: number[];
-  top_logprobs?: Logprob[];
-}
-
-type Event = { type: string } & Record<string, unknown>;
 type Part = Record<string, unknown> & { text: string };
 type Output = Item & { id: string; status?: string };
 
