@@ -1,6 +1,5 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
 import { checkRequest } from './admission.ts';
@@ -8,12 +7,13 @@ import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
 import { drawableOf } from './drawable.ts';
 import { GenerationQueue } from './generation.ts';
+import { Masks } from './masks.ts';
 import { PrefixCache } from './prefix.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
-import { type CacheView, type RequestView, headView, widthOf } from './view.ts';
+import { type CacheView, type RequestView, cacheView, requestView } from './view.ts';
 import { checkLayers } from './budgets.ts';
 import {
   type EngineApi,
@@ -35,12 +35,6 @@ interface PolicyStats {
   slotsSeen: number;
 }
 
-/** Milliseconds that a step waits for masks while others could go on. */
-const PATIENCE = 2;
-
-const NOTHING =
-  'No token is left to be drawn: what the grammar, allowed_token_ids, bad_words and min_tokens allow has nothing in common.';
-
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
 
@@ -59,8 +53,6 @@ export class Engine implements EngineApi {
   /** to be ended before the next step */
   private readonly aborted: Sequence[] = [];
   private loop?: Promise<void>;
-  /** ends the wait for masks: a request has come or been aborted */
-  private wake?: () => void;
   private closing = false;
   /** policies whose users have been told that the window swallows the budget */
   private readonly told = new Set<string>();
@@ -75,6 +67,7 @@ export class Engine implements EngineApi {
   private readonly tables: BlockTables;
   private readonly scheduler: Scheduler;
   private readonly batch: Batch;
+  private readonly masks: Masks;
   /** what the prefix cache mixes into its hashes, by policy */
   private readonly salts: string[];
   private readonly pageBytes: number;
@@ -100,6 +93,10 @@ export class Engine implements EngineApi {
     this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, stride, headWindows.length * stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching);
+    this.masks = new Masks(
+      () => this.scheduler.sequences,
+      (...ended) => this.end(...ended),
+    );
     this.batch = new Batch(buffers, spec.layers, maxSeqs, () => model.tokenizer.classes);
   }
 
@@ -152,7 +149,7 @@ export class Engine implements EngineApi {
     const sequence = this.taken(request);
     this.counters[sequence.policy].requests++;
     this.scheduler.add(sequence);
-    this.wake?.();
+    this.masks.wake();
     this.loop ??= this.run();
     return sequence.out;
   }
@@ -213,7 +210,7 @@ export class Engine implements EngineApi {
   private abort(sequence: Sequence, reason: 'stop' | 'abort'): void {
     if (!sequence.aborted) this.aborted.push(sequence);
     sequence.aborted ??= reason;
-    this.wake?.();
+    this.masks.wake();
     this.loop ??= this.run();
   }
 
@@ -225,7 +222,7 @@ export class Engine implements EngineApi {
       for (;;) {
         for (const sequence of this.aborted.splice(0)) this.end(sequence, sequence.aborted!);
         for (const look of this.looks.splice(0)) look();
-        const late = await this.masks();
+        const late = await this.masks.settle();
         const rows = this.scheduler.schedule();
         if (rows.length === 0) {
           if (late || this.aborted.length > 0) continue;
@@ -252,39 +249,12 @@ export class Engine implements EngineApi {
       }
     } catch (error) {
       this.failure = new EngineStopped(error as Error);
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting])
-        this.end(sequence, 'error', { error: this.failure });
+      for (const sequence of this.scheduler.sequences) this.end(sequence, 'error', { error: this.failure });
       this.aborted.length = 0;
     } finally {
       this.loop = undefined;
       for (const look of this.looks.splice(0)) look();
     }
-  }
-
-  /**
-   * Settles what sequences may draw next; some end by it. Masks that are not known yet get a moment: their sequences sit out
-   * the next step otherwise. Where no other sequence can go on, the first of them is waited for. True: some are late still.
-   */
-  private async masks(): Promise<boolean> {
-    const all = () => [...this.scheduler.running, ...this.scheduler.waiting];
-    const before = all();
-    const pending = before.flatMap(({ drawable }) => drawable?.mask?.pending ?? []);
-    if (pending.length > 0) {
-      const news = new Promise<void>((resolve) => (this.wake = resolve));
-      const others = before.length > pending.length;
-      await Promise.race([news, ...(others ? [Promise.all(pending), sleep(PATIENCE)] : pending)]);
-    }
-    const masked = all().filter(({ drawable }) => drawable); // with those that have come meanwhile
-    for (const sequence of masked) {
-      const drawable = sequence.drawable!;
-      if (drawable.known || drawable.mask?.pending || sequence.aborted) continue;
-      const { failure, complete } = drawable.mask ?? {};
-      if (failure) this.end(sequence, 'error', { error: failure });
-      else if (complete) this.end(sequence, 'stop');
-      else if (!drawable.fill(sequence.tokens.subarray(sequence.prompt, sequence.known)))
-        this.end(sequence, 'error', { error: new RequestError(NOTHING) });
-    }
-    return all().some(({ late }) => late);
   }
 
   private postprocess(rows: readonly Scheduled[]): void {
@@ -391,32 +361,14 @@ export class Engine implements EngineApi {
   private view(name: string): CacheView | undefined {
     const sequence = this.scheduler.running.find(({ request }) => request.name === name);
     if (!sequence || sequence.computed === 0 || this.failure) return undefined;
-    const { plan } = sequence.rules;
-    const { computed: length, slot } = sequence;
-    const width = widthOf(length);
-    const states = plan.states.map((state) => state.name);
-    const lanes = [0, ...states.map((state) => plan.lanes.lastIndexOf(state))];
-    const heads = this.windows.map((window, layer) =>
-      Array.from({ length: this.model.spec.kvHeads }, (_, head) => {
-        const read = lanes.map((lane) => this.nativeEngine.readLane(slot, layer, head, lane));
-        return headView(read, length, width, window ? length - window : 0);
-      }),
-    );
-    const { prompt, compactions } = sequence;
-    return { policy: plan.name, prompt, length, compactions, width, states, heads };
+    const read = (layer: number, head: number, lane: number) =>
+      this.nativeEngine.readLane(sequence.slot, layer, head, lane);
+    return cacheView(sequence, { windows: this.windows, kvHeads: this.model.spec.kvHeads }, read);
   }
 
   requests(): RequestView[] {
-    const viewOf = (sequence: Sequence): RequestView => ({
-      policy: sequence.rules.plan.name,
-      running: sequence.slot >= 0,
-      prompt: sequence.prompt,
-      computed: sequence.computed,
-      generated: sequence.generated,
-      pages: sequence.slot < 0 ? 0 : this.tables.pages(sequence),
-      compactions: sequence.compactions,
-    });
-    return [...this.scheduler.running, ...this.scheduler.waiting].map(viewOf);
+    const pages = (sequence: Sequence) => (sequence.slot < 0 ? 0 : this.tables.pages(sequence));
+    return this.scheduler.sequences.map((sequence) => requestView(sequence, pages(sequence)));
   }
 
   stats(): EngineStats {
@@ -451,8 +403,7 @@ export class Engine implements EngineApi {
 
   async close(options: { drain?: boolean } = {}): Promise<void> {
     this.closing = true;
-    if (!options.drain)
-      for (const sequence of [...this.scheduler.running, ...this.scheduler.waiting]) this.abort(sequence, 'abort');
+    if (!options.drain) for (const sequence of this.scheduler.sequences) this.abort(sequence, 'abort');
     await this.loop;
     this.nativeEngine.close();
   }

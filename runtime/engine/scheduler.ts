@@ -61,6 +61,11 @@ export class Scheduler {
     this.budgets = new Int32Array(limits.layers);
   }
 
+  /** Those that run, then those that wait. */
+  get sequences(): Sequence[] {
+    return [...this.running, ...this.waiting];
+  }
+
   add(sequence: Sequence): void {
     this.insert(this.waiting, sequence);
   }

@@ -1,4 +1,5 @@
 /** A picture of what one request holds: small enough to send several times a second, whatever its length. */
+import type { Sequence } from './sequence.ts';
 
 /** Most bins that a head's positions are counted in. */
 const BINS = 256;
@@ -27,7 +28,7 @@ export interface CacheView {
 }
 
 /** `lanes`: a head's words, the positions first, then its states' as f32; `first`: positions before it are not looked at. */
-export function headView(lanes: readonly Int32Array[], length: number, width: number, first: number): HeadView {
+function headView(lanes: readonly Int32Array[], length: number, width: number, first: number): HeadView {
   const [positions, ...words] = lanes;
   const bins = Math.ceil(length / width);
   const kept = new Array<number>(bins).fill(0);
@@ -47,7 +48,7 @@ export function headView(lanes: readonly Int32Array[], length: number, width: nu
   return { slots, kept, states };
 }
 
-export const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS));
+const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS));
 
 /** A request of an engine as a list shows it. */
 export interface RequestView {
@@ -60,3 +61,34 @@ export interface RequestView {
   readonly pages: number;
   readonly compactions: number;
 }
+
+/** Words of one lane of a head's slots, in slot order. */
+type ReadLane = (layer: number, head: number, lane: number) => Int32Array;
+
+/** What a sequence that runs holds now. `windows`: of each layer, 0 where there is none. */
+export function cacheView(
+  { rules: { plan }, prompt, computed: length, compactions }: Sequence,
+  { windows, kvHeads }: { windows: readonly number[]; kvHeads: number },
+  read: ReadLane,
+): CacheView {
+  const width = widthOf(length);
+  const states = plan.states.map((state) => state.name);
+  const lanes = [0, ...states.map((state) => plan.lanes.lastIndexOf(state))];
+  const heads = windows.map((window, layer) =>
+    Array.from({ length: kvHeads }, (_, head) => {
+      const words = lanes.map((lane) => read(layer, head, lane));
+      return headView(words, length, width, window ? length - window : 0);
+    }),
+  );
+  return { policy: plan.name, prompt, length, compactions, width, states, heads };
+}
+
+export const requestView = (sequence: Sequence, pages: number): RequestView => ({
+  policy: sequence.rules.plan.name,
+  running: sequence.slot >= 0,
+  prompt: sequence.prompt,
+  computed: sequence.computed,
+  generated: sequence.generated,
+  pages,
+  compactions: sequence.compactions,
+});
