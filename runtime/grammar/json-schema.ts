@@ -5,93 +5,10 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { GrammarError, type Rules, complement, either, literal, oneOf, repeated, sequence, without } from './ebnf.ts';
+import { type Schema, Schemas, isObject, wrong } from './joined.ts';
+import { type Path, type Type, formats, held, known, refused, types } from './keywords.ts';
 import { type Bound, integers, numbers } from './number-range.ts';
 import { MOST, fromPattern } from './regex.ts';
-
-type Path = readonly (string | number)[];
-
-const types = ['string', 'integer', 'number', 'boolean', 'null', 'array', 'object'] as const;
-type Type = (typeof types)[number];
-
-/** Keywords that describe and change nothing, as far as they can stand in two schemas that are joined. Unknown ones are such, too. */
-const notes = [
-  'title',
-  'description',
-  'default',
-  'examples',
-  'example',
-  'deprecated',
-  'readOnly',
-  'writeOnly',
-  'contentEncoding',
-  'contentMediaType',
-  'definitions',
-  'discriminator',
-  'id',
-  'nullable',
-  'format',
-];
-
-/** Keywords that a grammar holds, by the type that they concern. */
-const held: Readonly<Record<'any' | Type, readonly string[]>> = {
-  any: ['type', 'enum', 'const', 'anyOf', 'oneOf', 'allOf', '$ref'],
-  string: ['minLength', 'maxLength', 'pattern'],
-  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum', 'multipleOf'],
-  boolean: [],
-  null: [],
-  array: ['items', 'prefixItems', 'additionalItems', 'minItems', 'maxItems', 'uniqueItems'],
-  object: [
-    'properties',
-    'required',
-    'additionalProperties',
-    'unevaluatedProperties',
-    'propertyNames',
-    'minProperties',
-    'maxProperties',
-  ],
-};
-const known: readonly string[] = Object.values(held).flat();
-/** Every other keyword of the drafts: it would change which texts are right. */
-const refused = [
-  'not',
-  'if',
-  'then',
-  'else',
-  'dependentRequired',
-  'dependentSchemas',
-  'dependencies',
-  'patternProperties',
-  'contains',
-  'minContains',
-  'maxContains',
-  'unevaluatedItems',
-  '$dynamicRef',
-  '$recursiveRef',
-];
-
-/** Formats whose texts a pattern tells; days to the 28th are in every month. Another format only describes. */
-const DATE = '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])';
-const TIME = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,6})?(Z|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
-const BYTE = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
-const NAME = '[A-Za-z0-9]([A-Za-z0-9-]{0,20}[A-Za-z0-9])?';
-const formats: Readonly<Record<string, string>> = {
-  date: `^${DATE}$`,
-  time: `^${TIME}$`,
-  'date-time': `^${DATE}T${TIME}$`,
-  uuid: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
-  email: `^[A-Za-z0-9_]+([.+-][A-Za-z0-9_]+)*@${NAME}(\\.${NAME})+$`,
-  hostname: `^${NAME}(\\.${NAME})*$`,
-  ipv4: `^${BYTE}(\\.${BYTE}){3}$`,
-  uri: '^[a-z][a-z0-9+-]*://[A-Za-z0-9._~:/?#@!$&()*+,;=%-]+$',
-};
-
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const wrong = (path: Path, what: string): never => {
-  throw new GrammarError(what, path);
-};
 
 /** Inside quotes: anything but quotes, backslashes and controls, or an escape. */
 const bare = without(complement([]), [
@@ -112,8 +29,8 @@ class Converter {
   private readonly shared = new Map<string, string>();
 
   constructor(
-    private readonly whole: unknown,
-    readonly rules: Rules,
+    private readonly schemas: Schemas,
+    private readonly rules: Rules,
   ) {}
 
   /** One rule for all that write the same. */
@@ -161,7 +78,7 @@ class Converter {
     for (const keyword of Object.keys(schema))
       if (refused.includes(keyword)) wrong([...path, keyword], 'is not supported: no grammar holds it');
     if (schema.$ref !== undefined) return this.reference(schema, path);
-    if (schema.allOf !== undefined) return this.value(this.merged(schema, path), path);
+    if (schema.allOf !== undefined) return this.value(this.schemas.merged(schema, path), path);
     if (schema.const !== undefined || 'const' in schema)
       return this.constant(schema, [schema.const], [...path, 'const']);
     if (schema.enum !== undefined) {
@@ -174,7 +91,7 @@ class Converter {
     return either(this.typesOf(schema, path).map((type) => this.typed(type, schema, path)));
   }
 
-  private typesOf(schema: Readonly<Record<string, unknown>>, path: Path): readonly Type[] {
+  private typesOf(schema: Schema, path: Path): readonly Type[] {
     const { type } = schema;
     if (type === undefined) {
       const hinted = types.filter((each) => held[each].some((keyword) => schema[keyword] !== undefined));
@@ -190,7 +107,7 @@ class Converter {
     return [...list, ...nullable] as Type[];
   }
 
-  private typed(type: Type, schema: Readonly<Record<string, unknown>>, path: Path): string {
+  private typed(type: Type, schema: Schema, path: Path): string {
     switch (type) {
       case 'string':
         return this.string(schema, path);
@@ -208,7 +125,7 @@ class Converter {
     }
   }
 
-  private count(schema: Readonly<Record<string, unknown>>, name: string, path: Path): number | undefined {
+  private count(schema: Schema, name: string, path: Path): number | undefined {
     const value = schema[name];
     if (value === undefined) return undefined;
     if (!Number.isInteger(value) || (value as number) < 0) wrong([...path, name], 'must be a whole number from 0');
@@ -216,14 +133,14 @@ class Converter {
     return value as number;
   }
 
-  private counts(schema: Readonly<Record<string, unknown>>, of: string, path: Path): [number, number | undefined] {
+  private counts(schema: Schema, of: string, path: Path): [number, number | undefined] {
     const min = this.count(schema, `min${of}`, path) ?? 0;
     const max = this.count(schema, `max${of}`, path);
     if (max !== undefined && max < min) wrong([...path, `max${of}`], `is less than min${of}`);
     return [min, max === undefined ? undefined : Math.min(max, MOST)];
   }
 
-  private string(schema: Readonly<Record<string, unknown>>, path: Path): string {
+  private string(schema: Schema, path: Path): string {
     const [min, max] = this.counts(schema, 'Length', path);
     const bounded = min > 0 || max !== undefined;
     if (schema.pattern !== undefined) {
@@ -243,7 +160,7 @@ class Converter {
       : this.text;
   }
 
-  private numeric(type: 'integer' | 'number', schema: Readonly<Record<string, unknown>>, path: Path): string {
+  private numeric(type: 'integer' | 'number', schema: Schema, path: Path): string {
     const bound: { [K in keyof Bound]: number } = {};
     for (const name of ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'] as const) {
       const value = schema[name];
@@ -261,7 +178,7 @@ class Converter {
     }
   }
 
-  private array(schema: Readonly<Record<string, unknown>>, path: Path): string {
+  private array(schema: Schema, path: Path): string {
     const [min, max] = this.counts(schema, 'Items', path);
     if (schema.uniqueItems) wrong([...path, 'uniqueItems'], 'is not supported: no grammar holds it');
     const tuple = schema.prefixItems ?? (Array.isArray(schema.items) ? schema.items : undefined);
@@ -308,7 +225,7 @@ class Converter {
     return sequence([literal('['), this.space, inside, this.space, literal(']')]);
   }
 
-  private object(schema: Readonly<Record<string, unknown>>, path: Path): string {
+  private object(schema: Schema, path: Path): string {
     const properties = schema.properties ?? {};
     if (!isObject(properties)) return wrong([...path, 'properties'], 'must be an object of schemas');
     const required = (schema.required ?? []) as string[];
@@ -333,12 +250,7 @@ class Converter {
   }
 
   /** Keywords about names and how many there are: what holds by itself passes. */
-  private checkNames(
-    schema: Readonly<Record<string, unknown>>,
-    path: Path,
-    open: boolean,
-    required: readonly string[],
-  ): void {
+  private checkNames(schema: Schema, path: Path, open: boolean, required: readonly string[]): void {
     const { propertyNames: names, minProperties: min, maxProperties: max, properties } = schema;
     const free =
       names === undefined ||
@@ -393,7 +305,7 @@ class Converter {
   }
 
   /** Values as they stand, those that the other keywords allow. */
-  private constant(schema: Readonly<Record<string, unknown>>, values: readonly unknown[], path: Path): string {
+  private constant(schema: Schema, values: readonly unknown[], path: Path): string {
     const typed = schema.type === undefined ? undefined : this.typesOf(schema, path.slice(0, -1));
     const fitting = values.filter((value) => !typed || typed.some((type) => isOf(type, value)));
     if (fitting.length === 0) wrong(path, 'has no value of the type');
@@ -401,35 +313,21 @@ class Converter {
   }
 
   /** Where alternatives overlap, oneOf is read as anyOf. */
-  private union(schema: Readonly<Record<string, unknown>>, keyword: string, path: Path): string {
+  private union(schema: Schema, keyword: string, path: Path): string {
     const { [keyword]: list, ...beside } = schema;
     if (!Array.isArray(list) || list.length === 0) return wrong(path, 'must list at least one schema');
     const around = Object.keys(beside).some((each) => known.includes(each));
     return either(
-      list.map((each, i) => this.value(around ? this.merged({ allOf: [beside, each] }, path) : each, [...path, i])),
+      list.map((each, i) =>
+        this.value(around ? this.schemas.merged({ allOf: [beside, each] }, path) : each, [...path, i]),
+      ),
     );
   }
 
-  private resolve(reference: unknown, path: Path): [schema: unknown, path: Path] {
-    if (typeof reference !== 'string' || !reference.startsWith('#'))
-      return wrong(path, `must be a place in this schema, such as #/$defs/name; it is ${json(reference)}`);
-    const steps = reference
-      .slice(1)
-      .split('/')
-      .slice(1)
-      .map((step) => decodeURIComponent(step).replaceAll('~1', '/').replaceAll('~0', '~'));
-    let schema: unknown = this.whole;
-    for (const step of steps) {
-      schema = (schema as Record<string, unknown> | undefined)?.[step];
-      if (schema === undefined) wrong(path, `${json(reference)} is not in this schema`);
-    }
-    return [schema, steps];
-  }
-
-  private reference({ $ref, ...beside }: Readonly<Record<string, unknown>>, path: Path): string {
-    const [schema, where] = this.resolve($ref, [...path, '$ref']);
+  private reference({ $ref, ...beside }: Schema, path: Path): string {
+    const [schema, where] = this.schemas.resolve($ref, [...path, '$ref']);
     if (Object.keys(beside).some((each) => known.includes(each)))
-      return this.value(this.merged({ allOf: [schema, beside] }, path), path);
+      return this.value(this.schemas.merged({ allOf: [schema, beside] }, path), path);
     const found = this.byReference.get($ref as string);
     if (found) return found;
     const rule = this.rules.reserve();
@@ -437,43 +335,6 @@ class Converter {
     const body = this.value(schema, where);
     if (body === rule) wrong([...path, '$ref'], 'refers to itself');
     return this.rules.set(rule, body);
-  }
-
-  /** One schema instead of several that all hold. */
-  private merged({ allOf, ...own }: Readonly<Record<string, unknown>>, path: Path): Readonly<Record<string, unknown>> {
-    if (!Array.isArray(allOf) || allOf.length === 0) return wrong([...path, 'allOf'], 'must list at least one schema');
-    const out: Record<string, unknown> = { ...own };
-    allOf.forEach((each, i) => {
-      const where = [...path, 'allOf', i];
-      let schema: unknown = each;
-      for (let depth = 0; isObject(schema) && schema.$ref !== undefined; depth++) {
-        if (depth > 16) wrong(where, 'refers to itself');
-        const { $ref, ...beside } = schema;
-        const [target] = this.resolve($ref, where);
-        if (!isObject(target)) return wrong(where, 'must be an object to be joined with others');
-        schema = Object.keys(beside).length ? this.merged({ allOf: [target, beside] }, where) : target;
-      }
-      if (schema === true) return;
-      if (!isObject(schema)) return wrong(where, 'must be an object to be joined with others');
-      const flat = schema.allOf === undefined ? schema : this.merged(schema, where);
-      for (const [keyword, value] of Object.entries(flat)) this.join(out, keyword, value, where);
-    });
-    return out;
-  }
-
-  private join(out: Record<string, unknown>, keyword: string, value: unknown, path: Path): void {
-    const before = out[keyword];
-    if (before === undefined || notes.includes(keyword) || keyword.startsWith('$')) out[keyword] = before ?? value;
-    else if (keyword === 'required') out.required = [...new Set([before, value].flat())];
-    else if (keyword === 'properties' && isObject(before) && isObject(value)) {
-      const both = Object.keys(value).filter((name) => Object.hasOwn(before, name));
-      const joined = both.map((name) => [
-        name,
-        isDeepStrictEqual(before[name], value[name]) ? value[name] : { allOf: [before[name], value[name]] },
-      ]);
-      out.properties = { ...before, ...value, ...Object.fromEntries(joined) };
-    } else if (!isDeepStrictEqual(before, value))
-      wrong([...path, keyword], 'says another thing than the schema that it is joined with');
   }
 }
 
@@ -488,7 +349,7 @@ function isOf(type: Type, value: unknown): boolean {
 /** A value of the schema, as rules of a grammar and what stands for it there. Throws a GrammarError. */
 export function schemaIn(rules: Rules, schema: unknown): string {
   try {
-    return new Converter(schema, rules).value(schema, []);
+    return new Converter(new Schemas(schema), rules).value(schema, []);
   } catch (error) {
     if (error instanceof RangeError) throw new GrammarError('is nested too deep'); // the stack's end
     throw error;
