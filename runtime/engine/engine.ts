@@ -13,9 +13,10 @@ import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
-import { type CacheView, type RequestView, cacheView, requestView } from './view.ts';
+import { cacheView, requestView } from './view.ts';
 import { checkLayers } from './budgets.ts';
 import {
+  type CacheView,
   type EngineApi,
   EngineStopped,
   ShuttingDown,
@@ -26,6 +27,7 @@ import {
   type GenerateRequest,
   type Generation,
   RequestError,
+  type RequestView,
 } from './types.ts';
 
 interface PolicyStats {

@@ -1,7 +1,6 @@
 /** The engine as its users (server, CLI, benchmarks, tests) see it. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../model/types.ts';
-import type { CacheView, RequestView } from './view.ts';
 import { type ApiAnswer, UserError } from '../../toolchain/errors.ts';
 
 export interface EngineOptions {
@@ -104,6 +103,42 @@ export interface CompactionEvent {
   kept: number[][][];
   /** the policy's parameters as its expressions read them then */
   params: Readonly<Record<string, number>>;
+}
+
+/** One head: its positions in bins of equal width. */
+export interface HeadView {
+  readonly slots: number;
+  /** [bin] slots that it holds there */
+  readonly kept: number[];
+  /** [state][bin] the largest value of a slot there; 0 where none is kept */
+  readonly states: number[][];
+}
+
+/** What one request holds: small enough to send several times a second, whatever its length. */
+export interface CacheView {
+  readonly policy: string;
+  readonly prompt: number;
+  /** logical tokens so far */
+  readonly length: number;
+  readonly compactions: number;
+  /** positions of a bin */
+  readonly width: number;
+  /** names of the policy's states */
+  readonly states: readonly string[];
+  /** [layer][kv_head] */
+  readonly heads: readonly (readonly HeadView[])[];
+}
+
+/** A request of an engine as a list shows it. */
+export interface RequestView {
+  readonly policy: string;
+  readonly running: boolean;
+  readonly prompt: number;
+  /** tokens that have been computed, of the prompt and generated */
+  readonly computed: number;
+  readonly generated: number;
+  readonly pages: number;
+  readonly compactions: number;
 }
 
 export interface TokenEvent {

@@ -1,31 +1,9 @@
 /** A picture of what one request holds: small enough to send several times a second, whatever its length. */
 import type { Sequence } from './sequence.ts';
+import type { CacheView, HeadView, RequestView } from './types.ts';
 
 /** Most bins that a head's positions are counted in. */
 const BINS = 256;
-
-/** One head: its positions in bins of equal width. */
-export interface HeadView {
-  readonly slots: number;
-  /** [bin] slots that it holds there */
-  readonly kept: number[];
-  /** [state][bin] the largest value of a slot there; 0 where none is kept */
-  readonly states: number[][];
-}
-
-export interface CacheView {
-  readonly policy: string;
-  readonly prompt: number;
-  /** logical tokens so far */
-  readonly length: number;
-  readonly compactions: number;
-  /** positions of a bin */
-  readonly width: number;
-  /** names of the policy's states */
-  readonly states: readonly string[];
-  /** [layer][kv_head] */
-  readonly heads: readonly (readonly HeadView[])[];
-}
 
 /** `lanes`: a head's words, the positions first, then its states' as f32; `first`: positions before it are not looked at. */
 function headView(lanes: readonly Int32Array[], length: number, width: number, first: number): HeadView {
@@ -49,18 +27,6 @@ function headView(lanes: readonly Int32Array[], length: number, width: number, f
 }
 
 const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS));
-
-/** A request of an engine as a list shows it. */
-export interface RequestView {
-  readonly policy: string;
-  readonly running: boolean;
-  readonly prompt: number;
-  /** tokens that have been computed, of the prompt and generated */
-  readonly computed: number;
-  readonly generated: number;
-  readonly pages: number;
-  readonly compactions: number;
-}
 
 /** Words of one lane of a head's slots, in slot order. */
 type ReadLane = (layer: number, head: number, lane: number) => Int32Array;

@@ -3,7 +3,7 @@ import chromium from '@sparticuz/chromium';
 import { type Browser, chromium as driver } from 'playwright-core';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import type { CacheView } from '../../runtime/engine/view.ts';
+import type { CacheView } from '../../runtime/engine/types.ts';
 import { doorOf, serve, until } from './textual.ts';
 
 const running = await serve({ apiKey: 'sesame' });
