@@ -5,7 +5,7 @@ import type { Service } from './active-request.ts';
 import { ApiError } from './errors.ts';
 import { conversationText } from './prompt.ts';
 import type { Reading } from './reply.ts';
-import type { ChatRequest } from './schemas.ts';
+import type { ChatRequest, ConversationRequest } from './schemas.ts';
 import { type Form, structureOf } from './structured.ts';
 import { type ReasoningFormat, markersOf, reasoningFormatOf, toolFormatOf } from './tool-formats.ts';
 import { type Tools, callGrammar, toolsOf } from './tools.ts';
@@ -33,7 +33,7 @@ const isOpened = (prompt: string, format: ReasoningFormat | undefined): boolean 
 /** The text of a chat's prompt, and the tools that it shows. */
 export function chatPrompt(
   service: Pick<Service, 'engine' | 'toolFormat'>,
-  body: ChatRequest,
+  body: ConversationRequest,
 ): { text: string; tools: Tools | undefined } {
   const { model } = service.engine;
   const tools = toolsOf(body, model, toolFormatOf(model, service.toolFormat));
@@ -80,11 +80,12 @@ function formOf(
 }
 
 /** Template variables that reasoning_effort stands for. Throws a 400 where the model has nothing like it. */
-function effortOf(body: ChatRequest, { chatTemplate = '', name }: LoadedModel): Record<string, unknown> {
+function effortOf(body: ConversationRequest, { chatTemplate = '', name }: LoadedModel): Record<string, unknown> {
   const { reasoning_effort: effort } = body;
   if (effort === undefined || effort === null) return {};
   if (chatTemplate.includes('reasoning_effort')) return { reasoning_effort: effort };
   if (chatTemplate.includes('enable_thinking')) return { enable_thinking: effort !== 'none' && effort !== 'minimal' };
+  if (effort === 'none') return {}; // it never does
   throw new ApiError(
     400,
     `${name} does not think more or less: its chat template knows no reasoning_effort.`,

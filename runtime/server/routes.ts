@@ -12,15 +12,15 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { Service } from './active-request.ts';
 import { chat } from './chat.ts';
+import { chatPrompt } from './chat-form.ts';
 import { complete } from './completions.ts';
 import type { Encoder } from './encode.ts';
 import { ApiError } from './errors.ts';
 import { tokenText } from './logprobs.ts';
-import { conversationOf } from './messages/input.ts';
+import { chatOf } from './messages/input.ts';
 import { anthropicError, message } from './messages/message.ts';
 import { countRequest, messagesRequest } from './messages/schema.ts';
 import { replyOutput } from './output.ts';
-import { conversationText } from './prompt.ts';
 import { renderChat, renderCompletion } from './render.ts';
 import { respond } from './responses/respond.ts';
 import { responsesRequest } from './responses/schema.ts';
@@ -120,7 +120,7 @@ export function addMessageRoutes(app: App, service: Service, encoder: Encoder): 
   });
   app.post('/v1/messages/count_tokens', options(countRequest), async ({ body }) => {
     checkModel(service, body.model);
-    const text = conversationText(service.engine.model, chatRequest.parse(conversationOf(body)));
+    const { text } = chatPrompt(service, chatOf(body));
     return { input_tokens: (await encoder.encode(text, { special: true })).length };
   });
 }
@@ -140,7 +140,7 @@ export function addTokenRoutes(app: App, service: Service, encoder: Encoder): vo
     checkModel(service, body.model);
     if ((body.prompt ?? body.messages ?? undefined) === undefined)
       throw new ApiError(400, 'Send prompt or messages.', 'prompt', 'missing_required_parameter');
-    const text = body.prompt ?? conversationText(model, { ...body, messages: body.messages! });
+    const text = body.prompt ?? chatPrompt(service, { ...body, messages: body.messages! }).text;
     const addBos = body.add_special_tokens ?? typeof body.prompt === 'string';
     const tokens = [...(await encoder.encode(text, { addBos, special: true }))];
     const strings = body.return_token_strs ? { token_strs: tokens.map((token) => tokenText(model, token)) } : {};

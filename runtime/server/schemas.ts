@@ -116,7 +116,7 @@ export const completionRequest = z
   })
   .loose();
 
-const schema = z.union([z.boolean(), z.object({}).loose()], { error: 'must be a schema' });
+export const schema = z.union([z.boolean(), z.object({}).loose()], { error: 'must be a schema' });
 /** A call of an earlier answer. */
 const toolCall = z
   .object({
@@ -128,12 +128,13 @@ const toolCall = z
       .loose(),
   })
   .loose();
+export const toolName = z.string().regex(/^[\w.:-]{1,128}$/, { error: 'must be 1 to 128 letters, digits, _ . : or -' });
 const tool = z
   .object({
     type: z.literal('function', { error: 'must be function: other tools are not supported' }),
     function: z
       .object({
-        name: z.string().regex(/^[\w.:-]{1,128}$/, { error: 'must be 1 to 128 letters, digits, _ . : or -' }),
+        name: toolName,
         description: z.string().nullish(),
         parameters: schema.nullish(),
         strict: z.boolean().nullish(),
@@ -168,21 +169,28 @@ const templateVariables = record(z.unknown())
   })
   .nullish();
 
+/** What shapes a chat's prompt. */
+const conversation = {
+  messages: z.array(message).min(1),
+  add_generation_prompt: z.boolean().nullish(),
+  continue_final_message: z.boolean().nullish(),
+  documents: z.array(z.unknown()).nullish(),
+  chat_template_kwargs: templateVariables,
+  tools: z.array(tool).max(256).nullish(),
+  tool_choice: toolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  reasoning_effort: z.string().nullish(),
+};
+const conversationRequest = z.object(conversation).loose();
+export type ConversationRequest = z.infer<typeof conversationRequest>;
+
 export const chatRequest = z
   .object({
     ...sampling,
-    messages: z.array(message).min(1),
+    ...conversation,
     max_completion_tokens: count(1 << 24).nullish(),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.number().int().min(0).max(20).nullish(),
-    add_generation_prompt: z.boolean().nullish(),
-    continue_final_message: z.boolean().nullish(),
-    documents: z.array(z.unknown()).nullish(),
-    chat_template_kwargs: templateVariables,
-    tools: z.array(tool).max(256).nullish(),
-    tool_choice: toolChoice.nullish(),
-    parallel_tool_calls: z.boolean().nullish(),
-    reasoning_effort: z.string().nullish(),
   })
   .loose();
 
@@ -190,11 +198,9 @@ export const tokenizeRequest = z
   .object({
     model: z.string().nullish(),
     prompt: z.string().nullish(),
-    messages: z.array(message).min(1).nullish(),
+    ...conversation,
+    messages: conversation.messages.nullish(),
     add_special_tokens: z.boolean().nullish(),
-    add_generation_prompt: z.boolean().nullish(),
-    continue_final_message: z.boolean().nullish(),
-    chat_template_kwargs: templateVariables,
     return_token_strs: z.boolean().nullish(),
   })
   .loose();

@@ -1,4 +1,5 @@
 /** Serves until a signal: the first drains and ends with 0, a second one stops at once. */
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EngineApi } from '../engine/types.ts';
@@ -15,12 +16,22 @@ export interface RunOptions extends ServerOptions {
 /** Milliseconds between looks at whether npm is still there. */
 const LOOK = 500;
 
-/** npm and npx run commands in a shell and pass signals to that alone: once it is gone, the server has been told to stop. */
+/** The parent and its parent: the shell that npm and npx run commands in, and npm itself where the system tells. */
+function ancestors(): string {
+  const parent = process.ppid;
+  try {
+    return `${parent} ${readFileSync(`/proc/${parent}/stat`, 'latin1').split(') ')[1].split(' ')[1]}`;
+  } catch {
+    return String(parent);
+  }
+}
+
+/** npm passes signals to its shell alone, and SIGKILL to nobody: once one of them is gone, the server has been told to stop. */
 function whenOrphaned(stop: () => void): void {
   if (process.env.npm_command === undefined) return;
-  const parent = process.ppid;
+  const first = ancestors();
   const look = setInterval(() => {
-    if (process.ppid === parent) return;
+    if (ancestors() === first) return;
     clearInterval(look);
     stop();
   }, LOOK).unref();

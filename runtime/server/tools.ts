@@ -2,11 +2,11 @@
 import { GrammarError, type Rules, either, literal, repeated, schemaIn, sequence } from '../grammar/index.ts';
 import type { ChatMessage, LoadedModel } from '../model/types.ts';
 import { ApiError } from './errors.ts';
-import type { ChatRequest, RequestMessage } from './schemas.ts';
+import type { ConversationRequest, RequestMessage } from './schemas.ts';
 import { grammarError } from './structured.ts';
 import { type ToolFormat, firstMarks, toolFormats } from './tool-formats.ts';
 
-export type Tool = NonNullable<ChatRequest['tools']>[number];
+export type Tool = NonNullable<ConversationRequest['tools']>[number];
 
 export interface Tools {
   readonly list: readonly Tool[];
@@ -18,7 +18,11 @@ export interface Tools {
 }
 
 /** What is asked for; undefined: no calls. Throws a 400 with the field at fault. */
-export function toolsOf(body: ChatRequest, model: LoadedModel, format: ToolFormat | undefined): Tools | undefined {
+export function toolsOf(
+  body: ConversationRequest,
+  model: LoadedModel,
+  format: ToolFormat | undefined,
+): Tools | undefined {
   const list = body.tools ?? [];
   const given = body.tool_choice ?? (list.length ? 'auto' : 'none');
   if (given === 'none') return undefined;

@@ -163,7 +163,7 @@ test('tools and thoughts become a chat’s, and back', () => {
     tools: [
       {
         type: 'function',
-        function: { name: 'f', description: 'd', parameters: { type: 'object' }, strict: undefined },
+        function: { name: 'f', description: 'd', parameters: { type: 'object' } },
       },
     ],
     tool_choice: 'required',

@@ -48,6 +48,7 @@ interface Message {
 }
 interface Answer {
   choices: { message: Message; finish_reason: string }[];
+  usage: { prompt_tokens: number };
   error?: { message: string; param: string };
 }
 const ask = async (more: object, server = running): Promise<{ status: number; body: Answer }> => {
@@ -213,6 +214,23 @@ test('openai: parse by a schema, tools as a stream; ai: generateObject', async (
   assert.ok(wanted.safeParse(object).success);
 });
 
+test('tokens are counted with the tools that a chat shows', async () => {
+  const count = async (path: string, body: object): Promise<Record<string, number>> =>
+    (await (await running.post(path, body)).json()) as Record<string, number>;
+  const { usage } = (await ask({ tools, max_tokens: 1 })).body;
+  assert.is((await count('/tokenize', { messages, tools })).count, usage.prompt_tokens);
+  const input = [
+    { ...weather.function, parameters: undefined, input_schema: weather.function.parameters },
+    now.function,
+  ];
+  const counted = await count('/v1/messages/count_tokens', { messages, tools: input });
+  assert.is(counted.input_tokens, usage.prompt_tokens);
+  assert.ok((await count('/tokenize', { messages })).count < usage.prompt_tokens);
+  const wrong = await running.post('/v1/messages/count_tokens', { messages, tools: [{ name: 'a b' }] });
+  assert.is(wrong.status, 400);
+  assert.match(await wrong.text(), /tools\[0\]\.name: must be 1 to 128 letters/);
+});
+
 test('what is wrong is named', async () => {
   const call = { id: 'c', type: 'function', function: { name: 'f', arguments: '{' } };
   const cases: [object, string, RegExp, typeof running?][] = [
@@ -250,6 +268,7 @@ test('what is wrong is named', async () => {
     [{ reasoning_effort: 'low' }, 'reasoning_effort', /knows no reasoning_effort/, plain],
     [{ tools }, 'tools', /--tool-call-parser and one of mistral-args/, unknown],
   ];
+  assert.is((await ask({ reasoning_effort: 'none', max_tokens: 1 }, plain)).status, 200);
   for (const [more, param, words, server] of cases) {
     const { status, body } = await ask(more, server);
     assert.equal([status, body.error?.param], [400, param], `${JSON.stringify(more)}: ${JSON.stringify(body)}`);

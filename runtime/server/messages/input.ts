@@ -1,6 +1,7 @@
 /** A request of /v1/messages → one of /v1/chat/completions. */
-import { ApiError } from '../errors.ts';
-import type { Block, CountRequest, MessagesRequest } from './schema.ts';
+import { ApiError, invalid } from '../errors.ts';
+import { type ChatRequest, chatRequest, firstOnly } from '../schemas.ts';
+import type { Block, CountRequest } from './schema.ts';
 
 /** What of a request stays in this protocol. */
 const own = [
@@ -74,11 +75,15 @@ function messagesOf({ system, messages }: CountRequest): Message[] {
   ];
 }
 
+/** Without what is not there: templates would write it as null. */
+const present = (fields: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null));
+
 const toolsOf = ({ tools }: CountRequest) =>
   tools?.map(({ type, name, description, input_schema: parameters, strict }, i) => {
     if (type && type !== 'custom')
       throw new ApiError(400, `Tools of type ${type} are not supported.`, `tools[${i}].type`);
-    return { type: 'function', function: { name, description, parameters, strict } };
+    return { type: 'function', function: present({ name, description, parameters, strict }) };
   });
 
 function toolChoiceOf({ tool_choice: choice }: CountRequest): unknown {
@@ -102,26 +107,20 @@ function formatOf(body: CountRequest): unknown {
   return { type: 'json_schema', json_schema: { name: 'output', schema: format.schema, strict: true } };
 }
 
-/** What shapes the prompt, as a chat's body. A conversation that ends with the assistant goes on with its words. */
-export function conversationOf(body: CountRequest): Record<string, unknown> {
+/** A request as a chat's body, not yet looked at. */
+export function chatBody(body: CountRequest): Record<string, unknown> {
+  for (const field of refused) if (body[field]) throw new ApiError(400, `${field} is not supported.`, field);
   const messages = messagesOf(body);
-  const goesOn = messages.at(-1)?.role === 'assistant';
   const { thinking } = body;
   const given = body.chat_template_kwargs as Record<string, unknown> | undefined;
-  return {
-    messages,
-    tools: toolsOf(body),
-    tool_choice: toolChoiceOf(body),
-    ...(goesOn ? { continue_final_message: true, add_generation_prompt: false } : {}),
-    ...(thinking ? { chat_template_kwargs: { enable_thinking: thinking.type !== 'disabled', ...given } } : {}),
-  };
-}
-
-export function chatBody(body: MessagesRequest): Record<string, unknown> {
-  for (const field of refused) if (body[field]) throw new ApiError(400, `${field} is not supported.`, field);
   const chat: Record<string, unknown> = {
     ...Object.fromEntries(Object.entries(body).filter(([name]) => !own.includes(name))),
-    ...conversationOf(body),
+    messages,
+    // a conversation that ends with the assistant goes on with its words
+    ...(messages.at(-1)?.role === 'assistant' ? { continue_final_message: true, add_generation_prompt: false } : {}),
+    ...(thinking ? { chat_template_kwargs: { enable_thinking: thinking.type !== 'disabled', ...given } } : {}),
+    tools: toolsOf(body),
+    tool_choice: toolChoiceOf(body),
     stream: body.stream,
     stream_options: body.stream ? { include_usage: true } : undefined,
     max_tokens: body.max_tokens,
@@ -130,5 +129,12 @@ export function chatBody(body: MessagesRequest): Record<string, unknown> {
     reasoning_effort: configOf(body).effort,
     parallel_tool_calls: body.tool_choice?.disable_parallel_tool_use ? false : undefined,
   };
-  return Object.fromEntries(Object.entries(chat).filter(([, value]) => value !== undefined && value !== null));
+  return present(chat);
+}
+
+export function chatOf(body: CountRequest): ChatRequest {
+  const chat = chatBody(body);
+  const { data, error } = chatRequest.safeParse(chat, firstOnly);
+  if (error) throw invalid(error.issues[0], chat);
+  return data;
 }

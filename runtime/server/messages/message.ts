@@ -5,10 +5,9 @@ import type { Service } from '../active-request.ts';
 import { chat } from '../chat.ts';
 import { type ChatAnswer, type Protocol, chatEvents } from '../chat-events.ts';
 import type { Encoder } from '../encode.ts';
-import { invalid, toApiError } from '../errors.ts';
-import { chatRequest, firstOnly } from '../schemas.ts';
+import { toApiError } from '../errors.ts';
 import { EventStream } from '../sse.ts';
-import { chatBody } from './input.ts';
+import { chatOf } from './input.ts';
 import type { MessagesRequest } from './schema.ts';
 import { MessageWriter, endOf, usageOf } from './writer.ts';
 
@@ -34,8 +33,6 @@ export async function message(
   body: MessagesRequest,
   reply: FastifyReply,
 ): Promise<void> {
-  const { data, error } = chatRequest.safeParse(chatBody(body), firstOnly);
-  if (error) throw invalid(error.issues[0], body);
   const writer = new MessageWriter();
   const start = {
     id: `msg_${randomUUID().replaceAll('-', '')}`,
@@ -47,7 +44,7 @@ export async function message(
     stop_sequence: null,
     usage: usageOf(undefined),
   };
-  await chat(service, encoder, data, {
+  await chat(service, encoder, chatOf(body), {
     raw: reply.raw,
     whole: (answer) => {
       const { choices, usage } = answer as Required<ChatAnswer>;

@@ -1,5 +1,6 @@
 /** What POST /v1/messages takes: Anthropic's protocol. Sampling beyond it is the chat's, handed on as it is. */
 import { z } from 'zod';
+import { schema, toolName } from '../schemas.ts';
 
 const block = z.object({ type: z.string(), text: z.string().optional() }).loose();
 export type Block = z.infer<typeof block>;
@@ -10,7 +11,9 @@ const conversation = {
   model: z.string().nullish(),
   messages: z.array(z.object({ role: z.enum(['user', 'assistant', 'system']), content }).loose()).min(1),
   system: content.nullish(),
-  tools: z.array(z.object({ name: z.string(), type: z.string().nullish() }).loose()).nullish(),
+  tools: z
+    .array(z.object({ name: toolName, type: z.string().nullish(), input_schema: schema.nullish() }).loose())
+    .nullish(),
   tool_choice: z
     .object({ type: z.enum(['auto', 'any', 'tool', 'none']) })
     .loose()
