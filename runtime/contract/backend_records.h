@@ -4,10 +4,12 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x20c2aa66u
+#define SKV_BACKEND_VERSION 0x37f296e3u
 
-#define SKV_MAX_LOGPROBS 20 /* alternatives that a draw can report */
-#define SKV_KEPT_LOGITS 32  /* draws of a step whose raw logits stay readable */
+#define SKV_MAX_LOGPROBS 20                         /* alternatives that a draw can report */
+#define SKV_KEPT_LOGITS 32                          /* draws of a step whose raw logits stay readable */
+#define SKV_MAX_BIASES 1024                         /* tokens whose logits a sequence may move */
+#define SKV_MASK_WORDS(vocab) (((vocab) + 31) / 32) /* words of a set of tokens, one bit each */
 
 /* Types of weights, numbered as GGUF numbers them. */
 enum {

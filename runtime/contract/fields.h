@@ -94,9 +94,9 @@ void each_array(const skv_config& c, skv_buffers& of, Fn&& fn) {
   fn("sampler", of.sampler, size_t(c.max_tokens));
   fn("sampled", of.sampled, size_t(c.max_tokens));
   fn("history", of.history, size_t(c.max_seqs) * c.table_stride * SKV_PAGE);
-  fn("biasToken", of.bias_token, size_t(c.max_seqs) * 1024);
-  fn("biasValue", of.bias_value, size_t(c.max_seqs) * 1024);
-  fn("mask", of.mask, size_t(c.max_seqs) * ((c.model.vocab + 31) / 32));
+  fn("biasToken", of.bias_token, size_t(c.max_seqs) * SKV_MAX_BIASES);
+  fn("biasValue", of.bias_value, size_t(c.max_seqs) * SKV_MAX_BIASES);
+  fn("mask", of.mask, size_t(c.max_seqs) * SKV_MASK_WORDS(c.model.vocab));
   fn("copy", of.copy, size_t(c.max_copies) * 2);
 }
 

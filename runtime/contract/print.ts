@@ -280,6 +280,8 @@ function backendRecords(): string[] {
     ...defines([
       define('MAX_LOGPROBS', c.MAX_LOGPROBS, 'alternatives that a draw can report'),
       define('KEPT_LOGITS', c.KEPT_LOGITS, 'draws of a step whose raw logits stay readable'),
+      define('MAX_BIASES', c.MAX_BIASES, 'tokens whose logits a sequence may move'),
+      define('MASK_WORDS(vocab)', '(((vocab) + 31) / 32)', 'words of a set of tokens, one bit each'),
     ]),
     ...[c.weightTypes, ...weightSizes, c.norms, c.activations, c.roles].flatMap(enumOf),
     `#define SKV_T_COUNT ${roles.length}`,

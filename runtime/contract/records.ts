@@ -109,6 +109,10 @@ export const probe = record(
 export const MAX_LOGPROBS = 20;
 /** draws of a step, the first ones, whose raw logits stay readable */
 export const KEPT_LOGITS = 32;
+/** tokens whose logits a sequence may move */
+export const MAX_BIASES = 1024;
+/** words of a set of tokens, one bit each; SKV_MASK_WORDS */
+export const maskWords = (vocab: number): number => Math.ceil(vocab / 32);
 
 export const weightTypes = enumeration('SKV_W_', 'Types of weights, numbered as GGUF numbers them.', {
   F32: [0],
@@ -326,12 +330,17 @@ export const buffers = [
     count: ['c.maxSeqs', 'c.tableStride', 'SKV_PAGE'],
     doc: 'tokens that penalties count',
   },
-  { name: 'biasToken', element: 'int32_t', count: ['c.maxSeqs', 1024], doc: 'tokens whose logits are moved' },
-  { name: 'biasValue', element: 'float', count: ['c.maxSeqs', 1024], doc: 'by this much' },
+  {
+    name: 'biasToken',
+    element: 'int32_t',
+    count: ['c.maxSeqs', 'SKV_MAX_BIASES'],
+    doc: 'tokens whose logits are moved',
+  },
+  { name: 'biasValue', element: 'float', count: ['c.maxSeqs', 'SKV_MAX_BIASES'], doc: 'by this much' },
   {
     name: 'mask',
     element: 'int32_t',
-    count: ['c.maxSeqs', '((c.model.vocab + 31) / 32)'],
+    count: ['c.maxSeqs', 'SKV_MASK_WORDS(c.model.vocab)'],
     doc: 'bits of the vocabulary, one set a draw that asks for it: 1 may be drawn',
   },
   {

@@ -1,5 +1,6 @@
 /** Whether an engine can run a request at all, whatever else is running. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
+import { MAX_BIASES } from '../contract/records.ts';
 import type { ModelSpec } from '../native/index.ts';
 import { ratioOf } from './params.ts';
 import { Rules } from './rules.ts';
@@ -42,6 +43,7 @@ export function checkRequest(request: GenerateRequest, offer: Offer): Admitted {
   const given = request.params ?? {};
   const rules = new Rules(plan, given, ratioOf(plan, given, request.ratio, offer.ratio), offer.windows);
   checkTokens(request, spec.vocab);
+  checkBiases(request);
   const maxTokens = (request.forced?.length ?? 0) || request.maxTokens;
   if (!Number.isInteger(maxTokens) || maxTokens < 1)
     throw new RequestError('max_tokens must be at least 1.', 'max_tokens');
@@ -62,6 +64,17 @@ function checkTokens({ prompt, forced = [], allowedTokens, badWords = [] }: Gene
     for (let i = 0; i < tokens.length; i++)
       if (!(tokens[i] >= 0 && tokens[i] < vocab))
         throw new RequestError(`Token ${tokens[i]} is not in the vocabulary of ${vocab}.`, param);
+}
+
+/** Until minTokens are there, stop tokens are moved out of reach as well. */
+function checkBiases({ sampling, minTokens, stopTokens }: GenerateRequest): void {
+  const stops = minTokens ? new Set(stopTokens).size : 0;
+  const biases = (sampling?.logitBias?.size ?? 0) + stops;
+  if (biases > MAX_BIASES)
+    throw new RequestError(
+      `logit_bias moves ${biases} tokens${stops ? `, the ${stops} that end the text among them` : ''}; at most ${MAX_BIASES} can be.`,
+      'logit_bias',
+    );
 }
 
 /** Lengths against the context: logical ones, or live slots where positions are the cache's own. */

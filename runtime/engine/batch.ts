@@ -120,7 +120,6 @@ export class Batch {
   }
 
   private bias(token: number, value: number): void {
-    if (this.biases === this.buffers.biasToken.length) return;
     this.buffers.biasToken[this.biases] = token;
     this.buffers.biasValue[this.biases++] = value;
   }

@@ -1,8 +1,6 @@
 /** What a sequence may draw next: what its mask, its list of tokens, its bad words and its minimum of tokens leave. */
+import { maskWords } from '../contract/records.ts';
 import type { GenerateRequest, LogitMask } from './types.ts';
-
-/** 32-bit words of a set of tokens. */
-export const maskWords = (vocab: number): number => Math.ceil(vocab / 32);
 
 export const addToken = (set: Int32Array, token: number): void => void (set[token >> 5] |= 1 << (token & 31));
 export const dropToken = (set: Int32Array, token: number): void => void (set[token >> 5] &= ~(1 << (token & 31)));

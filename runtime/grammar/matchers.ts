@@ -3,7 +3,8 @@
  * holds up the event loop. A mask comes within a fraction of a millisecond; a grammar may take seconds to compile.
  */
 import type { Worker } from 'node:worker_threads';
-import { addToken, dropToken, hasToken, maskWords } from '../engine/drawable.ts';
+import { maskWords } from '../contract/records.ts';
+import { addToken, dropToken, hasToken } from '../engine/drawable.ts';
 import type { LogitMask } from '../engine/types.ts';
 import { startWorker } from '../../toolchain/worker.ts';
 import { GrammarError } from './ebnf.ts';

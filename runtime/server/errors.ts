@@ -38,7 +38,8 @@ export function requestError(error: unknown, body: object): unknown {
   const { status, code, param = null } = error.api;
   const named = param === 'prompt' && 'messages' in body ? 'messages' : param;
   const ofRequest =
-    named === null || ['prompt', 'messages', 'max_tokens', 'allowed_token_ids', 'bad_words'].includes(named);
+    named === null ||
+    ['prompt', 'messages', 'max_tokens', 'allowed_token_ids', 'bad_words', 'logit_bias'].includes(named);
   return new ApiError(status, error.message, ofRequest ? named : `sparse_kv.${named}`, code);
 }
 

@@ -49,7 +49,6 @@ function biasOf(body: CommonRequest, vocab: number): ReadonlyMap<number, number>
       throw new ApiError(400, `logit_bias: ${key} is not a token of this model.`, 'logit_bias');
     bias.set(token, value);
   }
-  if (bias.size > 1024) throw new ApiError(400, 'logit_bias has more than 1024 tokens.', 'logit_bias');
   return bias;
 }
 

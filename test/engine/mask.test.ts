@@ -2,7 +2,8 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { random } from '../../codegen/oracle/random.ts';
-import { addToken, hasToken, maskWords } from '../../runtime/engine/drawable.ts';
+import { maskWords } from '../../runtime/contract/records.ts';
+import { addToken, hasToken } from '../../runtime/engine/drawable.ts';
 import type { GenerateRequest, LogitMask } from '../../runtime/engine/types.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, policyNames, randomTokens, smallBudgets, smallEngine } from './small.ts';

@@ -2,6 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
+import { MAX_BIASES } from '../../runtime/contract/records.ts';
 import { RequestError } from '../../runtime/engine/types.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, randomTokens, smallEngine } from './small.ts';
@@ -130,6 +131,12 @@ test('what can never run is refused at submission', async () => {
   refused({ prompt: [vocab] }, /not in the vocabulary/);
   refused({ prompt: [1], forced: [2, vocab] }, /not in the vocabulary/);
   refused({ maxTokens: 0 }, /at least 1/);
+  const logitBias = new Map(Array.from({ length: MAX_BIASES }, (_, token) => [token, 1]));
+  refused(
+    { sampling: { logitBias }, minTokens: 2, stopTokens: [3, 3] },
+    /logit_bias moves 1025 tokens, the 1 that end the text among them; at most 1024/,
+  );
+  refused({ sampling: { logitBias: new Map([...logitBias, [-1, 1]]) } }, /logit_bias moves 1025 tokens; at most/);
   refused({ policy: 'nope' }, /no policy nope; loaded are none/);
   refused({ policy: 'h2o', params: { size: 1 } }, /no parameter size; it has budget, recent/);
   refused({ policy: 'h2o', params: { budget: -4 } }, /from 0 to/);

@@ -42,7 +42,7 @@ void Sampling::apply_penalties(const skv_sampler& s, const skv_buffers& buffers,
 /* Logits of what may be drawn, -inf elsewhere: `logits` itself when that is every token. */
 const float* Sampling::allow(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab) {
   if (s.mask < 0) return logits;
-  const int words = (vocab + 31) / 32;
+  const int words = SKV_MASK_WORDS(vocab);
   const int32_t* mask = buffers.mask + size_t(s.mask) * words;
   allowed_.assign(vocab, -INFINITY);
   for (int word = 0; word < words; word++)
