@@ -5,7 +5,7 @@ import { collect } from './flags.ts';
 import { main } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
 
-type Name = 'bounds' | 'kernels' | 'engine' | 'peers' | 'serve' | 'policies';
+type Name = 'bounds' | 'kernels' | 'engine' | 'start' | 'peers' | 'serve' | 'policies';
 
 /** Adds a measurement with what all of them have. `runs`: how often it repeats by default, where it does. */
 type What = (name: Name, description: string, example: string, runs?: string) => Command;
@@ -68,6 +68,14 @@ function registerParts(what: What, bench: Command): void {
     'skv bench engine --runs 5',
     '5',
   ).action(run('engine'));
+  what(
+    'start',
+    'Seconds and memory until skv serve answers, beside reading the model’s files',
+    'skv bench start --model qwen2.5-coder-0.5b',
+    '3',
+  )
+    .option('--kv-cache-memory <size>', 'bytes of the pool', '256MiB')
+    .action(run('start'));
 }
 
 /** Other systems beside it. */

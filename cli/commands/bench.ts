@@ -61,6 +61,14 @@ export async function engine(flags: Repeated): Promise<void> {
   await measure(flags, (progress) => engineBench({ model, runs, quick: flags.quick }, progress));
 }
 
+export async function start(flags: Repeated & { kvCacheMemory: string }): Promise<void> {
+  const runs = flags.quick ? 1 : whole('runs', flags.runs);
+  const pool = parseBytes('kv-cache-memory', flags.kvCacheMemory);
+  const { start: run } = await import('../../bench/start.ts');
+  const model = await openModel(flags.model);
+  await measure(flags, (progress) => run({ model, runs, pool }, progress));
+}
+
 export async function peers(flags: Repeated & { short?: boolean; only: string[]; part: PeerPart[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { peers: run } = await import('../../bench/peers.ts');

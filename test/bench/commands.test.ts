@@ -47,6 +47,15 @@ test('kernels: every pass and every weight format, beside limits of the same run
     assert.ok(row.seconds.median > 0 && row.bytes > 0 && Number.isFinite(row.ofBound), row.kernel);
 });
 
+test('start: seconds and memory of a server until it answers', async () => {
+  const { code, out, err } = await skv('bench', 'start', '--model', model, '--quick', '--json');
+  assert.is(code, 0, err);
+  const { data, tables } = JSON.parse(out) as { tables: Table[]; data: Record<string, { median: number; n: number }> };
+  assert.ok(data.ready.median > data.read.median);
+  assert.ok(data.peak.median > 20 << 20, 'Node alone has more');
+  assert.equal([data.ready.n, tables[0].rows.length], [1, 1]);
+});
+
 test('objects of sources that are gone are not linked', () => {
   const objects = join(folder, 'CMakeFiles/skv_cpu.dir/runtime/native/cpu');
   mkdirSync(objects, { recursive: true });
@@ -130,7 +139,7 @@ test('mistakes end with 1 and say what to do', async () => {
 });
 
 test('every measurement has help with an example', async () => {
-  for (const name of ['bounds', 'kernels', 'engine', 'peers', 'serve', 'policies']) {
+  for (const name of ['bounds', 'kernels', 'engine', 'start', 'peers', 'serve', 'policies']) {
     const { code, out } = await skv('bench', name, '--help');
     assert.is(code, 0);
     assert.match(out, new RegExp(`Example:\\n {2}skv bench ${name}`));

@@ -8,24 +8,24 @@ import { loadModel } from '../../runtime/model/load.ts';
 
 const model = await loadModel('smollm2-135m');
 const text = model.tokenizer.encode(mobyDick().slice(0, 60_000));
-const prompts = keyPrompts(model, { text, length: 1024, trials: 10, seed: 1 });
+const prompts = keyPrompts(model, { text, length: 512, trials: 6, seed: 1 });
 
 for (const blind of [false, true]) {
   const when = blind ? ', asked for after the prompt' : '';
 
-  test(`the full cache finds keys in 1,024 tokens${when}`, async () => {
+  test(`the full cache finds keys in 512 tokens${when}`, async () => {
     const { found, trials, cacheBytes } = await keys(model, await build(shipped('none')!), prompts, { blind });
-    assert.ok(found >= 9, JSON.stringify(trials)); // 10 where this was written
-    assert.ok(cacheBytes > 1024 * 23_040);
+    assert.ok(found >= 5, JSON.stringify(trials)); // 6 where this was written
+    assert.ok(cacheBytes > 512 * 23_040);
   });
 
   test(`streaming finds those in its window alone${when}`, async () => {
-    const params = { budget: 320 };
+    const params = { budget: 160 };
     const { trials, cacheBytes } = await keys(model, await build(shipped('streaming')!), prompts, { params, blind });
     const found = trials.filter((trial) => trial.found).map(({ depth }) => depth);
-    assert.ok(found.length >= 2, JSON.stringify(trials));
-    assert.ok(Math.min(...found) > 0.65, `found at ${found}`); // it sees the last 316 of 1,024 tokens
-    assert.ok(cacheBytes < 400 * 23_040);
+    assert.ok(found.length >= 1, JSON.stringify(trials));
+    assert.ok(Math.min(...found) > 0.65, `found at ${found}`); // it sees the last 156 of 512 tokens
+    assert.ok(cacheBytes < 200 * 23_040);
   });
 }
 

@@ -1,28 +1,50 @@
 /* Dense products in plain loops, for any processor: the reference whose bits the other paths must have. A tile is one
- * row group × up to 32 tokens, whose sums stay in the first-level cache.
+ * row group × up to 128 tokens, whose sums stay in the first-level cache.
  *
  *   in    w: packed rows (packed.h); a: activations of tokens [token0, token1), f32 and int8 (matmul.h)
  *   out   [token][out_stride] f32, rows of groups [group0, group1)
  *   bound by arithmetic: weights are unpacked to 16 bits once a tile, for loops that compilers vectorise */
 #include <cmath>
+#include <cstring>
 
 #include "matmul.h"
 
 namespace skv {
 namespace {
 
-constexpr int kTile = 32; /* tokens */
+constexpr int kTile = 128; /* tokens */
 
 struct Sums { /* of a tile */
   float of[kTile][kRows] = {};
 };
+
+/* c [row] = fma(a [row], b [row], c [row]). Without an instruction for it std::fma is a call, so it goes by double,
+ * where the product is exact: the sum rounded to double and then to float is the fused one, unless it lies in the
+ * middle of two floats or below the normal ones. */
+void fuse(const float* a, const float* b, float* c) {
+#if !defined(__FMA__) && !defined(__aarch64__)
+  double sums[kRows];
+  int64_t bits[kRows], doubtful = 0; /* by the sign */
+  for (int r = 0; r < kRows; r++) sums[r] = double(a[r]) * double(b[r]) + double(c[r]);
+  memcpy(bits, sums, sizeof bits);
+  for (int r = 0; r < kRows; r++) {
+    const int64_t middle = (bits[r] & 0x1fffffff) ^ 0x10000000, size = bits[r] & INT64_MAX;
+    doubtful |= (middle - 1) | ((size - 0x3810000000000000) & -size);
+  }
+  if (doubtful >= 0) {
+    for (int r = 0; r < kRows; r++) c[r] = float(sums[r]);
+    return;
+  }
+#endif
+  for (int r = 0; r < kRows; r++) c[r] = std::fma(a[r], b[r], c[r]);
+}
 
 /* A pair of a group's weights, plainly. */
 template <int kSpans>
 struct Unpacked {
   int16_t w[kRows][kPair];
   int32_t m[kRows][4]; /* of each half of a block */
-  float d[kRows][kSpans];
+  float d[kSpans][kRows];
 };
 
 template <class Pair>
@@ -32,7 +54,7 @@ void unpack(const Pair& pair, Unpacked<kPair / Pair::kSpan>* out) {
     for (int h = 0; h < 4; h++) out->m[r][h] = minimum_of(pair, h / 2, r, 16 * (h % 2));
     for (int s = 0; s < kPair / Pair::kSpan; s++) {
       const int i = s * Pair::kSpan;
-      out->d[r][s] = f16_to_f32(scales_of(pair, i / kBlock, i % kBlock)[r]);
+      out->d[s][r] = f16_to_f32(scales_of(pair, i / kBlock, i % kBlock)[r]);
     }
   }
 }
@@ -42,17 +64,20 @@ template <int kSpans>
 void add_pair(const Unpacked<kSpans>& pair, const Int8Pairs& x, size_t at, float* sums) {
   int16_t q[kPair];
   for (int i = 0; i < kPair; i++) q[i] = x.q[at * kPair + i];
+  float parts[kRows], dots[kSpans][kRows], scale[kRows];
   for (int r = 0; r < kRows; r++) {
     int32_t least = 0; /* what minima add */
     for (int h = 0; h < 4; h++) least += pair.m[r][h] * x.half_sum[at * 4 + h];
-    float part = float(least);
+    parts[r] = float(least);
+    scale[r] = x.scale[at];
     for (int s = 0; s < kSpans; s++) {
       int32_t dot = 0;
       for (int i = s * (kPair / kSpans); i < (s + 1) * (kPair / kSpans); i++) dot += int32_t(pair.w[r][i]) * q[i];
-      part = std::fma(float(dot), pair.d[r][s], part);
+      dots[s][r] = float(dot);
     }
-    sums[r] = std::fma(part, x.scale[at], sums[r]);
   }
+  for (int s = 0; s < kSpans; s++) fuse(dots[s], pair.d[s], parts);
+  fuse(parts, scale, sums);
 }
 
 /* One pair after the other, then those with a fine term again. */
@@ -75,8 +100,9 @@ void plain_tile(const Matrix& w, const Activations& a, const uint8_t* group, int
     float weights[kRows];
     for (int r = 0; r < kRows; r++) weights[r] = plain_at(w.format, group, size_t(c) * kRows + r);
     for (int t = 0; t < tokens; t++) {
-      const float x = a.x[size_t(t0 + t) * a.stride + c];
-      for (int r = 0; r < kRows; r++) sums->of[t][r] = std::fma(x, weights[r], sums->of[t][r]);
+      float x[kRows];
+      for (int r = 0; r < kRows; r++) x[r] = a.x[size_t(t0 + t) * a.stride + c];
+      fuse(x, weights, sums->of[t]);
     }
   }
 }
