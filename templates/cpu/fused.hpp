@@ -9,74 +9,120 @@
 
 #include "simd.hpp"
 
+// A register of floats, and of their bits. What stays in registers is counted in these: sixteen floats are kRegisters.
+#if defined(__AVX512F__)
+constexpr int kRegister = 16;
+#elif defined(__FMA__)
+constexpr int kRegister = 8;
+#else
+constexpr int kRegister = 4;
+#endif
+constexpr int kRegisters = 16 / kRegister;
+typedef float f32xN __attribute__((vector_size(4 * kRegister)));
+typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
+typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
+
+// Sixteen floats, register by register.
+union Sixteen {
+  f32x16 all;
+  f32xN reg[kRegisters];
+};
+
 // a * b + c, fused where the machine has it: the same operation in every tile size, so that bits do not depend on
 // tiling.
-SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
+SKV_INLINE f32xN fma(f32xN a, f32xN b, f32xN c) {
 #if defined(__AVX512F__)
-  return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+  return (f32xN)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 #elif defined(__FMA__)
-  union {
-    f32x16 v;
-    __m256 h[2];
-  } x = {a}, y = {b}, z = {c};
-  for (int i = 0; i < 2; i++) z.h[i] = _mm256_fmadd_ps(x.h[i], y.h[i], z.h[i]);
-  return z.v;
+  return (f32xN)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #elif defined(__aarch64__)
-  union {
-    f32x16 v;
-    float32x4_t q[4];
-  } x = {a}, y = {b}, z = {c};
-  for (int i = 0; i < 4; i++) z.q[i] = vfmaq_f32(z.q[i], x.q[i], y.q[i]);
-  return z.v;
+  return vfmaq_f32(c, a, b);
 #else
   return a * b + c;
 #endif
 }
 
-// The larger of each lane; of a NaN in a, b.
-SKV_INLINE f32x16 larger(f32x16 a, f32x16 b) {
+// The same number, in a register from here on: GCC would rather read it again, or move it about.
+template <class V>
+SKV_INLINE V in_register(V x) {
 #if defined(__AVX512F__)
-  return (f32x16)_mm512_max_ps((__m512)a, (__m512)b);
+  asm("" : "+v"(x));
+#elif defined(__FMA__)
+  asm("" : "+x"(x));
+#elif defined(__aarch64__)
+  asm("" : "+w"(x));
+#endif
+  return x;
+}
+
+// The larger of each lane; of a NaN in a, b.
+SKV_INLINE f32xN larger(f32xN a, f32xN b) {
+#if defined(__AVX512F__)
+  return (f32xN)_mm512_max_ps((__m512)a, (__m512)b);
+#elif defined(__FMA__)
+  return (f32xN)_mm256_max_ps((__m256)a, (__m256)b);
 #else
   return a > b ? a : b;
 #endif
 }
 
+#if !defined(__AVX512F__)  // where sixteen floats are several registers
+SKV_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
+  Sixteen x = {a}, y = {b}, z = {c};
+  for (int i = 0; i < kRegisters; i++) z.reg[i] = fma(x.reg[i], y.reg[i], z.reg[i]);
+  return z.all;
+}
+
+SKV_INLINE f32x16 larger(f32x16 a, f32x16 b) {
+  Sixteen x = {a}, y = {b};
+  for (int i = 0; i < kRegisters; i++) x.reg[i] = larger(x.reg[i], y.reg[i]);
+  return x.all;
+}
+#endif
+
 // Lane l with lane l ^ W.
 template <int W>
-SKV_INLINE f32x16 crossed(f32x16 v) {
-  u32x16 lane;
-  for (uint32_t l = 0; l < 16; l++) lane[l] = l ^ W;
+SKV_INLINE f32xN crossed(f32xN v) {
+  u32xN lane;
+  for (uint32_t l = 0; l < kRegister; l++) lane[l] = l ^ W;
   return __builtin_shuffle(v, lane);
 }
 
-SKV_INLINE float max_of(f32x16 v) {
-  v = larger(v, crossed<8>(v));
-  v = larger(v, crossed<4>(v));
-  v = larger(v, crossed<2>(v));
-  return larger(v, crossed<1>(v))[0];
+// One of sixteen lanes, halves onto each other in skv_tree's order: add(v, w) for each pair of halves.
+template <class Add>
+SKV_INLINE float tree_of(const f32xN* v, Add add) {
+  f32xN x[kRegisters];
+  for (int i = 0; i < kRegisters; i++) x[i] = v[i];
+  for (int n = kRegisters / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; i++) x[i] = add(x[i], x[i + n]);
+  if constexpr (kRegister > 8) x[0] = add(x[0], crossed<8>(x[0]));
+  if constexpr (kRegister > 4) x[0] = add(x[0], crossed<4>(x[0]));
+  x[0] = add(x[0], crossed<2>(x[0]));
+  return add(x[0], crossed<1>(x[0]))[0];
 }
 
-// The sum of all lanes, in skv_tree's order.
-SKV_INLINE float sum_of(f32x16 v) {
-  v += crossed<8>(v);
-  v += crossed<4>(v);
-  v += crossed<2>(v);
-  return (v + crossed<1>(v))[0];
+SKV_INLINE float max_of(const f32xN* v) {
+  return tree_of(v, [](f32xN a, f32xN b) SKV_FLAT { return larger(a, b); });
 }
 
-// e^x for x <= 0 within 2^-21, never below e^-87: attention's own, with fused multiply-adds.
-SKV_INLINE f32x16 exp16(f32x16 x) {
-  x = larger(x, splat(-87.0f));
-  const f32x16 t = fma(x, splat(1.44269504f), splat(12582912.0f)), k = t - splat(12582912.0f);
-  const f32x16 r = fma(k, splat(-0.693147182f), x);
-  f32x16 p = splat(8.29022937e-3f);
-  p = fma(p, r, splat(4.18983884e-2f));
-  p = fma(p, r, splat(1.66676402e-1f));
-  p = fma(p, r, splat(4.99991447e-1f));
-  p = fma(p, r, splat(9.99999702e-1f));
-  p = fma(p, r, splat(1.0f));
-  return (f32x16)((u32x16)p + ((u32x16)t << 23));  // the low bits of t are k
+SKV_INLINE float sum_of(const f32xN* v) {
+  return tree_of(v, [](f32xN a, f32xN b) SKV_FLAT { return a + b; });
+}
+
+// e^x for x <= 0 within 2^-21, never below e^-87: attention's own, with fused multiply-adds. V: f32xN or f32x16.
+template <class V>
+SKV_INLINE V exp_of(V x) {
+  typedef uint32_t Bits __attribute__((vector_size(sizeof(V))));
+  x = larger(x, splat<V>(-87.0f));
+  const V t = fma(x, splat<V>(1.44269504f), splat<V>(12582912.0f)), k = t - splat<V>(12582912.0f);
+  const V r = fma(k, splat<V>(-0.693147182f), x);
+  V p = splat<V>(8.29022937e-3f);
+  p = fma(p, r, splat<V>(4.18983884e-2f));
+  p = fma(p, r, splat<V>(1.66676402e-1f));
+  p = fma(p, r, splat<V>(4.99991447e-1f));
+  p = fma(p, r, splat<V>(9.99999702e-1f));
+  p = fma(p, r, splat<V>(1.0f));
+  return (V)((Bits)p + ((Bits)t << 23));  // the low bits of t are k
 }
 
 // One step of a transpose: blocks off the diagonal change places.

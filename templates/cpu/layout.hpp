@@ -7,7 +7,8 @@
 //
 // A dot-product instruction multiplies 16 pairs of bf16 by 16 pairs and adds each product of two to one of 16 sums. A
 // query pair of two dims, broadcast, meets two dims of 16 slots: 16 logits. A pair of two slots' probabilities meets
-// two slots of 16 dims: 16 sums of values.
+// two slots of 16 dims: 16 sums of values. Elsewhere a pair is two terms, a multiply-add each: its odd element, then
+// its even one.
 #pragma once
 #include "fused.hpp"
 #include "head.hpp"
@@ -17,50 +18,19 @@
 // multiply-adds where there is no such instruction.
 struct Bf16 {
   using Word = uint16_t;
-  using Pair = uint32_t;  // two neighbouring dims of a query, or two neighbouring slots' probabilities
+  using Pair = uint32_t;  // two neighbouring dims of a key
   using Pairs = u32x16;   // 16 of them
   SKV_INLINE Word encode(float x) {
     const uint32_t bits = (uint32_t)skv_bits(x);
     return x != x ? 0x7fc0 : (Word)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
   }
-  // Pairs that stay in their register: GCC would rather read them again for every row that uses them.
-  SKV_INLINE Pairs in_register(Pairs pairs) {
-#if defined(__AVX512F__)
-    asm("" : "+v"(pairs));
-#endif
-    return pairs;
-  }
   SKV_INLINE Pair pair(float even, float odd) { return encode(even) | (Pair)encode(odd) << 16; }
-  SKV_INLINE Pairs broadcast(Pair p) { return p - (Pairs){}; }
-  // acc + a . b of each pair, 16 sums.
-  SKV_INLINE f32x16 dot(Pairs a, Pairs b, f32x16 acc) {
-#if defined(__AVX512BF16__)
-    return (f32x16)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
-#else
-    return fma(even_of(a), even_of(b), fma(odd_of(a), odd_of(b), acc));
-#endif
-  }
   SKV_INLINE f32x16 even_of(Pairs p) { return (f32x16)(p << 16); }
   SKV_INLINE f32x16 odd_of(Pairs p) { return (f32x16)(p & 0xffff0000u); }
   SKV_INLINE Pairs pairs_of(f32x16 even, f32x16 odd) {
     Pairs pairs;
     for (int l = 0; l < 16; l++) pairs[l] = pair(even[l], odd[l]);
     return pairs;
-  }
-  // 16 numbers in order as 8 pairs, and back.
-  SKV_INLINE void pack(f32x16 x, Pair* to) {
-#if defined(__AVX512BF16__)
-    *(__m256i*)to = (__m256i)_mm512_cvtneps_pbh((__m512)x);
-#else
-    for (int i = 0; i < 8; i++) to[i] = pair(x[2 * i], x[2 * i + 1]);
-#endif
-  }
-  SKV_INLINE f32x16 unpack(const Pair* from) {
-#if defined(__AVX512F__)
-    return (f32x16)_mm512_slli_epi32(_mm512_cvtepu16_epi32(*(const __m256i*)from), 16);
-#else
-    return (f32x16)(__builtin_convertvector(*(const u16x16*)from, u32x16) << 16);
-#endif
   }
   // Of a page: dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
   SKV_INLINE Pairs key_pairs(const Word* keys, int j) { return *(const Pairs*)(keys + 32 * j); }
@@ -79,6 +49,49 @@ struct Bf16 {
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
   }
+
+  // What the products multiply. Multiplier: two neighbouring dims of a query, or two neighbouring slots' probabilities.
+#if defined(__AVX512BF16__)
+  static constexpr int kTerms = 1;  // of a pair
+  using Multiplier = Pair;
+  using Operand = u32xN;  // a register of pairs, or of one term of them
+  SKV_INLINE Operand operand(const Word* pairs, int) { return in_register(*(const Operand*)pairs); }
+  SKV_INLINE Operand broadcast(const Multiplier& m, int) { return m - Operand{}; }
+  // acc + a . b
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) {
+    return (f32xN)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
+  }
+  // Numbers in order as multipliers, and back.
+  SKV_INLINE void pack(f32xN x, Multiplier* to) { *(__m256i*)to = (__m256i)_mm512_cvtneps_pbh((__m512)x); }
+  SKV_INLINE f32xN unpack(const Multiplier* from) {
+    return (f32xN)_mm512_slli_epi32(_mm512_cvtepu16_epi32(*(const __m256i*)from), 16);
+  }
+#else
+  // They are widened when they are read: once for all rows of a block, and once for ever where they meet every key.
+  static constexpr int kTerms = 2;
+  struct Multiplier {
+    float even, odd;
+  };
+  using Operand = f32xN;
+  SKV_INLINE Operand operand(const Word* pairs, int term) {
+    const u32xN x = *(const u32xN*)pairs;
+    return (f32xN)(term ? x << 16 : x & 0xffff0000u);
+  }
+  SKV_INLINE Operand broadcast(const Multiplier& m, int term) { return splat<f32xN>(term ? m.even : m.odd); }
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return in_register(fma(a, b, acc)); }
+  SKV_INLINE void pack(f32xN x, Multiplier* to) {
+    const u32xN bits = (u32xN)x, rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
+    *(f32xN*)to = x == x ? (f32xN)rounded : (f32xN)(0x7fc00000u - u32xN{});
+  }
+  SKV_INLINE f32xN unpack(const Multiplier* from) { return *(const f32xN*)from; }
+#endif
+  // From slot s of dims 2j and 2j + 1; from dim d of slots 2i and 2i + 1.
+  SKV_INLINE Operand key_operand(const Word* keys, int j, int s, int term) {
+    return operand(keys + 32 * j + 2 * s, term);
+  }
+  SKV_INLINE Operand value_operand(const Word* values, int i, int d, int dim, int term) {
+    return operand(values + 2 * (i * dim + d), term);
+  }
 };
 
 // Keys and values in f32, exact: pairs are two registers.
@@ -91,15 +104,10 @@ struct F32 {
     f32x16 even, odd;
   };
   SKV_INLINE Word encode(float x) { return x; }
-  SKV_INLINE Pairs in_register(Pairs pairs) { return pairs; }
   SKV_INLINE Pair pair(float even, float odd) { return {even, odd}; }
-  SKV_INLINE Pairs broadcast(Pair p) { return {splat(p.even), splat(p.odd)}; }
-  SKV_INLINE f32x16 dot(Pairs a, Pairs b, f32x16 acc) { return fma(a.even, b.even, fma(a.odd, b.odd, acc)); }
   SKV_INLINE f32x16 even_of(Pairs p) { return p.even; }
   SKV_INLINE f32x16 odd_of(Pairs p) { return p.odd; }
   SKV_INLINE Pairs pairs_of(f32x16 even, f32x16 odd) { return {even, odd}; }
-  SKV_INLINE void pack(f32x16 x, Pair* to) { *(f32x16*)to = x; }
-  SKV_INLINE f32x16 unpack(const Pair* from) { return *(const f32x16*)from; }
   SKV_INLINE Pairs key_pairs(const Word* keys, int j) {
     return {*(const f32x16*)(keys + 32 * j), *(const f32x16*)(keys + 32 * j + 16)};
   }
@@ -120,6 +128,20 @@ struct F32 {
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
+
+  static constexpr int kTerms = 2;
+  using Multiplier = Pair;
+  using Operand = f32xN;
+  SKV_INLINE Operand broadcast(const Multiplier& m, int term) { return splat<f32xN>(term ? m.even : m.odd); }
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return in_register(fma(a, b, acc)); }
+  SKV_INLINE void pack(f32xN x, Multiplier* to) { *(f32xN*)to = x; }
+  SKV_INLINE f32xN unpack(const Multiplier* from) { return *(const f32xN*)from; }
+  SKV_INLINE Operand key_operand(const Word* keys, int j, int s, int term) {
+    return *(const f32xN*)(keys + 32 * j + (term ? 0 : 16) + s);
+  }
+  SKV_INLINE Operand value_operand(const Word* values, int i, int d, int dim, int term) {
+    return *(const f32xN*)(values + (2 * i + (term ? 0 : 1)) * dim + d);
+  }
 };
 
 // A head whose pages hold one type of keys and values.

@@ -8,15 +8,20 @@
 #include "kernels.hpp"
 #include "scratch.hpp"
 
-// Attention of a token's query group to the slots of a page. pairs [group][8], factor [group].
+// Attention of a token's query group to the slots of a page. multipliers [group][8], factor [group].
 template <class KV, Group how>
-SKV_INLINE f32x16 page_attn(const typename KV::Pair* pairs, const float* factor, int group) {
-  f32x16 total = KV::unpack(pairs) * splat(factor[0]);
-  for (int g = 1; g < group; g++) {
-    const f32x16 p = KV::unpack(pairs + g * kPagePairs), f = splat(factor[g]);
-    total = how == Group::max ? larger(p * f, total) : fma(p, f, total);
+SKV_INLINE f32x16 page_attn(const typename KV::Multiplier* multipliers, const float* factor, int group) {
+  Sixteen total;
+  for (int n = 0; n < kRegisters; n++) {
+    const auto* m = multipliers + n * kRegister / 2;
+    f32xN sum = KV::unpack(m) * splat<f32xN>(factor[0]);
+    for (int g = 1; g < group; g++) {
+      const f32xN p = KV::unpack(m + g * kPagePairs), f = splat<f32xN>(factor[g]);
+      sum = how == Group::max ? larger(p * f, sum) : fma(p, f, sum);
+    }
+    total.reg[n] = how == Group::mean ? sum / splat<f32xN>((float)group) : sum;
   }
-  return how == Group::mean ? total / splat((float)group) : total;
+  return total.all;
 }
 
 // Pages [p0, p1) of one segment, for the row's tokens [t0, t1): attn [page][token][16 slots]. Row 0 of the

@@ -1,10 +1,11 @@
 // The two products of attention over pages: logits = queries . keys, and out = probabilities . values.
 //
-//   q [row][dim / 2] pairs, scaled    keys [page][dim / 2][16 slots] pairs    logits [row][SKV_SEGMENT] f32
-//   p [page][row][8] pairs of slots   values [page][8][dim] pairs             out [row][dim] f32
+//   q [row][dim / 2] multipliers, scaled    keys [page][dim / 2][16 slots] pairs    logits [row][SKV_SEGMENT] f32
+//   p [page][row][8] multipliers            values [page][8][dim] pairs             out [row][dim] f32
 //
-// Both walk pairs with dot(): a block of R query rows and N pages (or B x 16 dims) stays in registers, and what is read
-// of a page is read once for all R rows. A row's bits do not depend on the block it runs in.
+// Both walk pairs with dot(): a block of R query rows and N pages (or N x 16 dims) stays in registers, as many as the
+// machine has (kAccumulators), and what is read of a page is read once for all R rows. A row's bits do not depend on
+// the block it runs in.
 //
 // Decode is bound by reading pages, prefill by dot(): dim / 2 of them per row and page for each product. The hardware
 // cannot guess where the next page lies: the first rows that meet a page prefetch what follows.
@@ -38,44 +39,89 @@ SKV_INLINE void prefetch(const uint8_t* at) { __builtin_prefetch(at, 0, 2); }
 template <int n>
 using Count = std::integral_constant<int, n>;
 
+// A block's sums, in registers: some of the machine's are left for operands. And how many pages, or times 16 dims, a
+// block has where its rows leave room: more sums that do not wait for each other, and fewer broadcasts.
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr int kRegisterFile = 32;
+#else
+constexpr int kRegisterFile = 16;
+#endif
+constexpr int kAccumulators = kRegisterFile * 3 / 4;
+constexpr int kBlockMost = 6, kTogether = kRegister == 16 ? 4 : 2;
+
+// A block's sums: [R rows][M registers] of N pages, or N times 16 dims.
+template <class KV, int R, int N>
+struct Block {
+  static constexpr int M = N * kRegisters;
+  // Operands of a term that wait for all rows, beside a multiplier and one more: all, or those of a page or 16 dims.
+  static constexpr int kHeld = R * M + M + 2 <= kRegisterFile ? M : kRegisters;
+  f32xN acc[R][M];
+  Block() {
+    for (int r = 0; r < R; r++)
+      for (int m = 0; m < M; m++) acc[r][m] = f32xN{};
+  }
+  // acc[r][m] += operand(m, term) * multiplier(r, term)
+  template <class Operand, class Multiplier>
+  SKV_FLAT void add(Operand operand, Multiplier multiplier) {
+#pragma GCC unroll 2
+    for (int term = 0; term < KV::kTerms; term++)
+#pragma GCC unroll 8
+      for (int m = 0; m < M; m += kHeld) {
+        typename KV::Operand held[kHeld];
+        for (int i = 0; i < kHeld; i++) held[i] = operand(m + i, term);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) {
+          const auto w = multiplier(r, term);
+          for (int i = 0; i < kHeld; i++) acc[r][m + i] = KV::dot(held[i], w, acc[r][m + i]);
+        }
+        if (kHeld < M) asm volatile("" ::: "memory");  // reads multipliers again: no registers are left for them
+      }
+  }
+  // of rows `stride` floats apart
+  SKV_FLAT void store(float* out, int64_t stride) const {
+    for (int r = 0; r < R; r++)
+      for (int m = 0; m < M; m++) *(f32xNu*)(out + r * stride + m * kRegister) = acc[r][m];
+  }
+};
+
 // logits [R][N pages x 16 slots], of rows `stride` floats apart.
 template <class KV, int R, int N, bool kPrefetch>
-SKV_INLINE void block_logits(const typename KV::Word* const* keys, const typename KV::Pair* q, int half, float* logits,
-                             int stride, const uint8_t* const* ahead) {
+SKV_INLINE void block_logits(const typename KV::Word* const* keys, const typename KV::Multiplier* q, int half,
+                             float* logits, int stride, const uint8_t* const* ahead) {
   constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of a page's keys, per pair of dims
-  f32x16 acc[R][N];
-  for (int r = 0; r < R; r++)
-    for (int n = 0; n < N; n++) acc[r][n] = splat(0);
+  Block<KV, R, N> block;
   for (int j = 0; j < half; j++) {
-    typename KV::Pairs pairs[N];
-    for (int n = 0; n < N; n++) {
-      if (kPrefetch)
+    if (kPrefetch)
+      for (int n = 0; n < N; n++)
         for (int b = 0; b < kBytes; b += 64) prefetch(ahead[n] + j * kBytes + b);
-      pairs[n] = KV::in_register(KV::key_pairs(keys[n], j));
-    }
-#pragma GCC unroll 16
-    for (int r = 0; r < R; r++) {
-      const auto w = KV::broadcast(q[r * half + j]);
-      for (int n = 0; n < N; n++) acc[r][n] = KV::dot(pairs[n], w, acc[r][n]);
-    }
+    block.add([&](int m, int term)
+                  SKV_FLAT { return KV::key_operand(keys[m / kRegisters], j, m % kRegisters * kRegister, term); },
+              [&](int r, int term) SKV_FLAT { return KV::broadcast(q[r * half + j], term); });
   }
-  for (int r = 0; r < R; r++)
-    for (int n = 0; n < N; n++) *(f32x16*)(logits + (int64_t)r * stride + n * SKV_PAGE) = acc[r][n];
+  block.store(logits, stride);
 }
 
-// Rows in blocks that fit the registers, the largest first: block(Count<R>()) takes as many as there are.
-template <class Block>
+// Rows in blocks whose sums fit the registers, N pages or times 16 dims wide, the largest first: block(Count<R>())
+// takes as many as there are.
+template <int N, class Block>
 SKV_INLINE void in_blocks(Block& block) {
-  block(Count<6>());
-  block(Count<4>());
-  block(Count<3>());
-  block(Count<2>());
+  auto fitting = [&](auto R) SKV_FLAT {
+    if constexpr (R * N * kRegisters <= kAccumulators) block(R);
+  };
+  fitting(Count<12>());
+  fitting(Count<6>());
+  fitting(Count<4>());
+  fitting(Count<3>());
+  fitting(Count<2>());
   block(Count<1>());
 }
 
+// Whether blocks of these rows leave room for kTogether pages, or times 16 dims.
+SKV_INLINE bool together(int rows) { return std::min(rows, kBlockMost) * kTogether * kRegisters <= kAccumulators; }
+
 // The same for any number of rows. With kPrefetch the first block prefetches `ahead` [N].
 template <class KV, int N, bool kPrefetch>
-SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename KV::Pair* q, int rows, int half,
+SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename KV::Multiplier* q, int rows, int half,
                             float* logits, int stride, const uint8_t* const* ahead) {
   int r = 0;
   auto block = [&](auto R) {
@@ -86,8 +132,7 @@ SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename
         block_logits<KV, R, N, false>(keys, q + r * half, half, logits + (int64_t)r * stride, stride, ahead);
     }
   };
-  if (N == 1) block(Count<12>());
-  in_blocks(block);
+  in_blocks<N>(block);
 }
 
 // Whether a live slot of page p is shifted, and the shift rotates its key.
@@ -100,7 +145,7 @@ SKV_INLINE bool is_shifted(const AnyHead& h, int p, int shift_lane) {
 
 // Logits of query rows for page p, whether or not its slots are shifted. rotated [dim][16] is scratch.
 template <class KV>
-[[gnu::noinline]] void page_logits(const Head<KV>& h, int p, const typename KV::Pair* q, int rows, float* logits,
+[[gnu::noinline]] void page_logits(const Head<KV>& h, int p, const typename KV::Multiplier* q, int rows, float* logits,
                                    int stride, int shift_lane, typename KV::Word* rotated) {
   const auto* keys = h.keys(p);
   if (is_shifted(h, p, shift_lane)) {
@@ -113,7 +158,7 @@ template <class KV>
 // Logits of the segment's first pages, several at a time: [row][SKV_SEGMENT]. kShifts: there is a lane of shifts.
 template <class KV, bool kPrefetch, bool kShifts>
 [[gnu::noinline]] void segment_logits(const Head<KV>& h, const PageCursor<KV>& cursor, int pages,
-                                      const typename KV::Pair* q, int rows, float* logits, int shift_lane,
+                                      const typename KV::Multiplier* q, int rows, float* logits, int shift_lane,
                                       typename KV::Word* rotated) {
   const int page0 = cursor.page0;
   int i = 0;
@@ -136,19 +181,18 @@ template <class KV, bool kPrefetch, bool kShifts>
         rows_logits<KV, N, kPrefetch>(keys, q, rows, h.dim / 2, to, SKV_SEGMENT, ahead);
     }
   };
-  group(Count<4>());
+  if (together(rows)) group(Count<kTogether>());
   group(Count<1>());
 }
 
-// out[r][B * 16 dims] = sum over slots of p[page][r][slot] * value[slot], pair by pair; pages of p are `pitch` pairs
-// apart.
-template <class KV, int R, int B, bool kPrefetch>
+// out[r][N * 16 dims] = sum over slots of p[page][r][slot] * value[slot], pair by pair; pages of p are `pitch`
+// multipliers apart.
+template <class KV, int R, int N, bool kPrefetch>
 SKV_INLINE void block_values(const Head<KV>& h, const PageCursor<KV>& cursor, int slots, int d0,
-                             const typename KV::Pair* p, int pitch, float* out, int out_stride) {
+                             const typename KV::Multiplier* p, int pitch, float* out, int out_stride) {
   constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of two slots' values, per 16 dims
-  f32x16 acc[R][B];
-  for (int r = 0; r < R; r++)
-    for (int b = 0; b < B; b++) acc[r][b] = splat(0);
+  const int dim = h.dim;
+  Block<KV, R, N> block;
   const int last = (slots - 1) / SKV_PAGE;
   for (int i = 0; i <= last; i++) {
     const auto* values = h.values(cursor.page0 + i);
@@ -156,40 +200,35 @@ SKV_INLINE void block_values(const Head<KV>& h, const PageCursor<KV>& cursor, in
     const int count = i < last ? kPagePairs : (slots - last * SKV_PAGE + 1) / 2;
     for (int s = 0; s < count; s++) {
       if (kPrefetch)
-        for (int b = 0; b < B * kBytes; b += 64) prefetch(ahead + (s * h.dim + d0) / 16 * kBytes + b);
-      typename KV::Pairs pairs[B];
-      for (int b = 0; b < B; b++) pairs[b] = KV::in_register(KV::value_pairs(values, s, d0 + 16 * b, h.dim));
-#pragma GCC unroll 16
-      for (int r = 0; r < R; r++) {
-        const auto w = KV::broadcast(p[(int64_t)i * pitch + r * kPagePairs + s]);
-        for (int b = 0; b < B; b++) acc[r][b] = KV::dot(pairs[b], w, acc[r][b]);
-      }
+        for (int b = 0; b < N * kBytes; b += 64) prefetch(ahead + (s * dim + d0) / 16 * kBytes + b);
+      block.add([&](int m, int term) SKV_FLAT { return KV::value_operand(values, s, d0 + m * kRegister, dim, term); },
+                [&](int r, int term)
+                    SKV_FLAT { return KV::broadcast(p[(int64_t)i * pitch + r * kPagePairs + s], term); });
     }
   }
-  for (int r = 0; r < R; r++)
-    for (int b = 0; b < B; b++) *(f32x16u*)(out + (int64_t)r * out_stride + d0 + 16 * b) = acc[r][b];
+  block.store(out + d0, out_stride);
 }
 
 // The same for any number of rows and all dims.
 template <class KV, bool kPrefetch>
 [[gnu::noinline]] void segment_values(const Head<KV>& h, const PageCursor<KV>& cursor, int slots, int rows,
-                                      const typename KV::Pair* p, int pitch, float* out, int stride) {
+                                      const typename KV::Multiplier* p, int pitch, float* out, int stride) {
   int d = 0;
-  auto dims = [&](auto B) {
-    for (; d + 16 * B <= h.dim; d += 16 * B) {
+  auto dims = [&](auto N) {
+    for (; d + 16 * N <= h.dim; d += 16 * N) {
       int r = 0;
       auto block = [&](auto R) {
         for (; r + R <= rows; r += R) {
           if (kPrefetch && r == 0)
-            block_values<KV, R, B, true>(h, cursor, slots, d, p, pitch, out, stride);
+            block_values<KV, R, N, true>(h, cursor, slots, d, p, pitch, out, stride);
           else
-            block_values<KV, R, B, false>(h, cursor, slots, d, p + r * kPagePairs, pitch, out + (int64_t)r * stride,
+            block_values<KV, R, N, false>(h, cursor, slots, d, p + r * kPagePairs, pitch, out + (int64_t)r * stride,
                                           stride);
         }
       };
-      in_blocks(block);
+      in_blocks<N>(block);
     }
   };
-  dims(Count<4>());
+  if (together(rows)) dims(Count<kTogether>());
   dims(Count<1>());
 }

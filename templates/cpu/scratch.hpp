@@ -31,11 +31,11 @@ struct Probabilities {
   int rows;
   static int64_t factor_bytes(int rows) { return (rows + 15) / 16 * 16 * sizeof(float); }
   static int64_t bytes(int rows) {  // of a segment
-    return factor_bytes(rows) + rows * kSegmentPages * kPagePairs * sizeof(typename KV::Pair);
+    return factor_bytes(rows) + rows * kSegmentPages * kPagePairs * sizeof(typename KV::Multiplier);
   }
   float* factor(int seg, int r) const { return (float*)(at + seg * bytes(rows)) + r; }
-  typename KV::Pair* pairs(int page, int r) const {
-    auto* first = (typename KV::Pair*)(at + page / kSegmentPages * bytes(rows) + factor_bytes(rows));
+  typename KV::Multiplier* pairs(int page, int r) const {
+    auto* first = (typename KV::Multiplier*)(at + page / kSegmentPages * bytes(rows) + factor_bytes(rows));
     return first + (page % kSegmentPages * rows + r) * kPagePairs;
   }
   // lse [rows]. Rows that see nothing of a segment get anything.
@@ -43,7 +43,7 @@ struct Probabilities {
     for (int r = 0; r < rows; r += 16) {
       f32x16 of = splat(0);
       memcpy(&of, lse + r, std::min(rows - r, 16) * sizeof(float));
-      for (int seg = 0; seg < segments; seg++) *(f32x16*)factor(seg, r) = exp16(*(f32x16*)factor(seg, r) - of);
+      for (int seg = 0; seg < segments; seg++) *(f32x16*)factor(seg, r) = exp_of(*(f32x16*)factor(seg, r) - of);
     }
   }
 };

@@ -11,7 +11,10 @@ typedef int32_t i32x16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(32)));
 typedef uint8_t u8x16 __attribute__((vector_size(16), aligned(16)));
 
-SKV_INLINE f32x16 splat(float x) { return x - (f32x16){}; }
+template <class V = f32x16>
+SKV_INLINE V splat(float x) {
+  return x - V{};
+}
 
 // All ones in lanes [0, n), else 0.
 SKV_INLINE i32x16 first_lanes(int n) {

@@ -15,18 +15,18 @@ constexpr int kBlockRows = 24;  // rows that go from logits to weighted values t
 // A worker's buffers for one tile.
 template <class KV>
 struct Tile {
-  typename KV::Pair* q;        // [kTileRows][dim / 2] scaled queries
+  typename KV::Multiplier* q;  // [kTileRows][dim / 2] scaled queries
   int *from, *visible;         // [kTileRows] a row sees slots [from, visible); both rise from row to row
   float* logits;               // [kBlockRows][SKV_SEGMENT]
-  typename KV::Pair* p;        // [kSegmentPages][kBlockRows][kPagePairs] their exponentials
+  typename KV::Multiplier* p;  // [kSegmentPages][kBlockRows][kPagePairs] their exponentials
   typename KV::Word* rotated;  // a page's keys
   Partials total, segment;     // of all segments so far, and of one
   Tile(Scratch* scratch, int dim) {
-    q = scratch->take<typename KV::Pair>(kTileRows * dim / 2);
+    q = scratch->take<typename KV::Multiplier>(kTileRows * dim / 2);
     from = scratch->take<int>(kTileRows);
     visible = scratch->take<int>(kTileRows);
     logits = scratch->take<float>(kBlockRows * SKV_SEGMENT);
-    p = scratch->take<typename KV::Pair>(kSegmentPages * kBlockRows * kPagePairs);
+    p = scratch->take<typename KV::Multiplier>(kSegmentPages * kBlockRows * kPagePairs);
     rotated = scratch->take<typename KV::Word>(SKV_PAGE * dim);
     for (Partials* each : {&total, &segment}) {
       each->max = scratch->take<float>(kTileRows);
@@ -44,12 +44,13 @@ struct Tile {
 template <class KV>
 int load_queries(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
   const int g = h.shape->group, half = h.dim / 2, before = *h.length - h.row->tokens;
-  const f32x16 scale = splat(h.shape->scale);
+  const f32xN scale = splat<f32xN>(h.shape->scale);
   for (int t = t0; t < t1; t++)
     for (int i = 0; i < g; i++) {
       const int r = (t - t0) * g + i;
       const float* from = h.query(t) + i * h.dim;
-      for (int d = 0; d < h.dim; d += 16) KV::pack(*(const f32x16u*)(from + d) * scale, tile.q + r * half + d / 2);
+      for (int d = 0; d < h.dim; d += kRegister)
+        KV::pack(*(const f32xNu*)(from + d) * scale, tile.q + r * half + d / 2);
       tile.visible[r] = before + t + 1;
       tile.from[r] = h.first_slot(before + t + 1);
     }
@@ -58,7 +59,7 @@ int load_queries(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile) {
 
 // tanh(x): odd powers where 1 - e^-2x would cancel, and elsewhere that.
 SKV_INLINE f32x16 tanh16(f32x16 x) {
-  const f32x16 size = x < splat(0) ? -x : x, square = x * x, e = exp16(splat(-2.0f) * size);
+  const f32x16 size = x < splat(0) ? -x : x, square = x * x, e = exp_of(splat(-2.0f) * size);
   f32x16 p = splat(2.18694885e-2f);
   p = fma(p, square, splat(-5.39682540e-2f));
   p = fma(p, square, splat(1.33333333e-1f));
@@ -79,27 +80,33 @@ SKV_INLINE void cap_logits(float* x, int pages, float cap) {
 SKV_INLINE float max_logit(float* x, int from, int visible, int pages) {
   for (int s = 0; s < from; s++) x[s] = -INFINITY;
   for (int s = visible; s < pages * SKV_PAGE; s++) x[s] = -INFINITY;
-  f32x16 max = splat(-INFINITY), other = max;
+  f32xN max[kRegisters], other[kRegisters];
+  for (int n = 0; n < kRegisters; n++) max[n] = other[n] = splat<f32xN>(-INFINITY);
+  auto take = [&](f32xN* most, int i) SKV_FLAT {
+    for (int n = 0; n < kRegisters; n++) most[n] = larger(*(f32xN*)(x + i * SKV_PAGE + n * kRegister), most[n]);
+  };
   for (int i = 0; i < pages; i++) {
-    max = larger(*(f32x16*)(x + i * SKV_PAGE), max);
-    if (++i < pages) other = larger(*(f32x16*)(x + i * SKV_PAGE), other);
+    take(max, i);
+    if (++i < pages) take(other, i);
   }
-  return max_of(larger(max, other));
+  for (int n = 0; n < kRegisters; n++) max[n] = larger(max[n], other[n]);
+  return max_of(max);
 }
 
 // exp(logit - max) of a row's logits x, as pairs of each page, `pitch` pairs apart; returns their sum.
 template <class KV>
-SKV_INLINE float exponentials(const float* x, float max, int from, int visible, int pages, typename KV::Pair* p,
+SKV_INLINE float exponentials(const float* x, float max, int from, int visible, int pages, typename KV::Multiplier* p,
                               int pitch) {
-  f32x16 sum = splat(0);
-  const f32x16 largest = splat(max);
-  for (int i = 0; i < pages; i++) {
-    const f32x16 at = *(f32x16*)(x + i * SKV_PAGE);
-    f32x16 e = exp16(at - largest);
-    if (((i + 1) * SKV_PAGE > visible) | (i * SKV_PAGE < from)) e = at > splat(-INFINITY) ? e : splat(0);
-    sum += e;
-    KV::pack(e, p + (int64_t)i * pitch);
-  }
+  f32xN sum[kRegisters] = {};
+  const f32xN largest = splat<f32xN>(max);
+  for (int i = 0; i < pages; i++)
+    for (int n = 0; n < kRegisters; n++) {
+      const f32xN at = *(f32xN*)(x + i * SKV_PAGE + n * kRegister);
+      f32xN e = exp_of(at - largest);
+      if (((i + 1) * SKV_PAGE > visible) | (i * SKV_PAGE < from)) e = at > -INFINITY ? e : f32xN{};
+      sum[n] += e;
+      KV::pack(e, p + (int64_t)i * pitch + n * kRegister / 2);
+    }
   return sum_of(sum);
 }
 
@@ -161,7 +168,7 @@ SKV_INLINE void merge(const Partials& total, const Partials& segment, RowRange r
   for (int r0 = rows.first / 16 * 16; r0 < rows.end; r0 += 16) {
     const auto old = *(f32x16u*)(total.max + r0), sum = *(f32x16u*)(total.sum + r0);
     const f32x16 next = *(f32x16u*)(segment.max + r0), max = larger(next, old);
-    const f32x16 a = exp16(old - max), b = exp16(next - max);
+    const f32x16 a = exp_of(old - max), b = exp_of(next - max);
     const i32x16 adds = first_lanes(rows.end - r0) & ~first_lanes(rows.first - r0);
     *(f32x16u*)(total.max + r0) = adds ? max : old;
     *(f32x16u*)(total.sum + r0) = adds ? sum * a + *(f32x16u*)(segment.sum + r0) * b : sum;
