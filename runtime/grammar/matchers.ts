@@ -213,25 +213,26 @@ export class Matchers {
   /** what is being compiled */
   private readonly compiling = new Map<string, { thread: Thread; ready: Promise<void> }>();
   private nextId = 1;
-  private vocabulary?: Vocabulary;
+  private vocabulary?: Promise<Vocabulary>;
 
   /** `read`: called at the first grammar; `vocab`: tokens of a set, those without a text included. */
   constructor(
     private readonly vocab: number,
-    private readonly read: () => Vocabulary,
+    private readonly read: () => Promise<Vocabulary>,
   ) {}
 
   /** Gives a function that starts to follow the grammar for one generation. Throws a GrammarError. */
   async open(grammar: Grammar): Promise<(follow: Follow) => LogitMask> {
-    const { thread, ready } = this.compile(grammar);
+    const vocabulary = await (this.vocabulary ??= this.read());
+    const { thread, ready } = this.compile(grammar, vocabulary);
     await ready;
     return (follow) => thread.follow(this.nextId++, grammar.text, this.vocab, follow);
   }
 
-  private compile(grammar: Grammar): { thread: Thread; ready: Promise<void> } {
+  private compile(grammar: Grammar, vocabulary: Vocabulary): { thread: Thread; ready: Promise<void> } {
     const found = this.compiling.get(grammar.text);
     if (found) return found;
-    const thread = this.choose(grammar.text);
+    const thread = this.choose(grammar.text, vocabulary);
     const ready = thread.compile(grammar);
     const entry = { thread, ready };
     this.compiling.set(grammar.text, entry);
@@ -241,14 +242,13 @@ export class Matchers {
   }
 
   /** One that knows the grammar, one that follows nobody, a new one, the one that follows the fewest. */
-  private choose(grammar: string): Thread {
+  private choose(grammar: string, vocabulary: Vocabulary): Thread {
     const knows = this.threads.find((thread) => !thread.busy && thread.knows.has(grammar));
     if (knows) return knows;
     const free = this.threads.filter(({ busy }) => !busy).sort((a, b) => a.load - b.load);
     if (free[0]?.load === 0) return free[0];
     if (this.threads.length < WORKERS) {
-      this.vocabulary ??= this.read();
-      const started = new Thread(this.vocabulary, (thread) => this.threads.splice(this.threads.indexOf(thread), 1));
+      const started = new Thread(vocabulary, (thread) => this.threads.splice(this.threads.indexOf(thread), 1));
       this.threads.push(started);
       return started;
     }

@@ -24,14 +24,18 @@ export function markerTokens(model: LoadedModel): readonly Marker[] {
   return found;
 }
 
+/** Tokens that are read before others get a turn: milliseconds of a vocabulary that takes half a second. */
+const TURN = 4096;
+
 /** Tokens that end generation are no text, whatever they read. */
-function vocabularyOf(model: LoadedModel): Vocabulary {
+export async function vocabularyOf(model: LoadedModel): Promise<Vocabulary> {
   const { tokenizer, spec } = model;
   const marked = new Map(markerTokens(model).map(({ token, text }) => [token, Buffer.from(text)]));
   const ends = new Int32Array(spec.vocab);
   const parts: Uint8Array[] = [];
   let at = 0;
   for (let token = 0; token < spec.vocab; token++) {
+    if (token % TURN === TURN - 1) await new Promise(setImmediate);
     const text = token < tokenizer.vocab && !tokenizer.eos.includes(token);
     const bytes = text ? (marked.get(token) ?? tokenizer.bytes(token)) : new Uint8Array(0);
     parts.push(bytes);

@@ -1,6 +1,8 @@
 /** Answers that have a form: what comes out is right, whatever the model would rather say. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { LoadedModel } from '../../runtime/model/types.ts';
+import { vocabularyOf } from '../../runtime/server/vocabulary.ts';
 import { serve } from './textual.ts';
 
 const running = await serve();
@@ -127,6 +129,21 @@ test('what is wrong is named, with its place, and the server goes on', async () 
     assert.match(body.error!.message, words);
   }
   assert.equal(await textsOf(TEXT, { guided_choice: ['on'] }), ['on']);
+});
+
+test('a large vocabulary is read in turns with everything else', async () => {
+  const vocab = 20_000;
+  const tokenizer = { vocab, eos: [], bytes: () => Buffer.from('ab'), encode: () => [] };
+  let [turns, reading] = [0, true];
+  const other = () => {
+    turns++;
+    if (reading) setImmediate(other);
+  };
+  setImmediate(other);
+  const { bytes, ends } = await vocabularyOf({ tokenizer, spec: { vocab } } as unknown as LoadedModel);
+  reading = false;
+  assert.equal([bytes.length, ends[vocab - 1]], [2 * vocab, 2 * vocab]);
+  assert.ok(turns >= 4, `${turns}`);
 });
 
 test.run();
