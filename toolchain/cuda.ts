@@ -92,3 +92,18 @@ export function devices(): number[] {
   );
   return [...new Set(found)].sort((a, b) => a - b);
 }
+
+/** Of libraries. -fmad=false: expressions keep the written order; kernels fuse where they say so. A spill is an error. */
+export const nvccFlags = [
+  ...['-shared', '-std=c++17', '-O3', '-fmad=false', '-cudart', 'static'],
+  ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', '--exclude-libs,ALL,--strip-all'],
+  ...['-Xptxas', '-v,-warn-spills,-Werror'],
+];
+
+/** Machine code for each architecture; PTX for newer ones only where nobody said which device it is for. */
+export function gencode(archs: readonly number[] | undefined): string[] {
+  const here = archs ?? devices();
+  const known = here.length ? here : [80, 90];
+  const ptx = here.length ? [] : [`arch=compute_90,code=compute_90`];
+  return [...known.map((arch) => `arch=compute_${arch},code=sm_${arch}`), ...ptx].flatMap((each) => ['-gencode', each]);
+}

@@ -125,7 +125,7 @@ export class Engine implements EngineApi {
     const { threads, cpus } = threadsOf(options);
     const nativeEngine = await native().open(
       {
-        backend: cpuBackend(),
+        backend: options.backend ?? cpuBackend(),
         model: { ...model.spec, layer: model.spec.layer.map((each, l) => ({ ...each, window: windows[l] })) },
         kvType,
         pages,

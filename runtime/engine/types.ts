@@ -10,6 +10,8 @@ export interface EngineOptions {
   /** keep this fraction of a sequence's length instead of each policy's budget (--sparse-kv-cache-ratio) */
   ratio?: number;
   kvType?: 'bf16' | 'f32';
+  /** path of the library that runs the model, of the target that policies were built for; default: the CPU's */
+  backend?: string;
   /** what quantised weights are multiplied with; default int8. f32 is many times slower, and what int8 is judged by */
   activations?: 'int8' | 'f32';
   /** bytes of the pool; default: a quarter of the memory that is free here, at most what maxSeqs full sequences need */

@@ -14,12 +14,12 @@ export class NativeBuildError extends UserError {
   override name = 'NativeBuildError';
 }
 
-/** Hash of everything the addon is built from. Node's version is no part of it: the addon uses Node-API alone. */
+/** Hash of everything the addon and the CPU backend are built from. Node's version is no part of it: the addon uses Node-API alone. */
 function sourceHash(): string {
   const hash = createHash('sha256').update(process.arch);
   const folder = join(root, 'runtime');
   const sources = (readdirSync(folder, { recursive: true }) as string[])
-    .filter((name) => /\.(h|cpp)$/.test(name))
+    .filter((name) => /\.(h|cpp)$/.test(name) && !name.startsWith(join('native', 'cuda')))
     .sort();
   for (const file of [join(root, 'CMakeLists.txt'), ...sources.map((name) => join(folder, name))])
     hash.update(readFileSync(file));

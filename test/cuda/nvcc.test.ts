@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { targets } from '../../codegen/back/targets.ts';
-import { gencode } from '../../codegen/back/cuda/nvcc.ts';
+import { gencode } from '../../toolchain/cuda.ts';
 import { occupancy } from '../../codegen/back/cuda/occupancy.ts';
 import { CompileError } from '../../toolchain/process.ts';
 import { InternalError } from '../../codegen/ir/diagnostics.ts';

@@ -29,27 +29,41 @@ function headerHash(): string {
   return headers;
 }
 
-/** Compiles CUDA text against the emulation; the same text is compiled once and kept in `directory`. */
-export async function emulateSource(
-  text: string,
-  directory = process.env.SKV_GENERATED ?? join(root, 'generated'),
+const folder = () => process.env.SKV_GENERATED ?? join(root, 'generated');
+
+/** A library that is compiled once for these texts and the headers here; `args` tells the compiler what, for a file. */
+export async function emulated(
+  texts: readonly string[],
+  args: (draft: string) => string[],
+  directory = folder(),
 ): Promise<string> {
-  const name = createHash('sha256').update(headerHash()).update(text).digest('hex').slice(0, 16);
+  const hash = createHash('sha256').update(headerHash());
+  for (const text of texts) hash.update(text);
+  const name = hash.digest('hex').slice(0, 16);
   const library = join(directory, `emulated-${name}.so`);
   mkdirSync(directory, { recursive: true });
   if (existsSync(library)) return library;
   await locked(`${library}.lock`, async () => {
     if (existsSync(library)) return;
-    const draft = `${library}.${randomUUID().slice(0, 8)}`;
-    writeFileSync(`${draft}.cu`, text);
-    const searched = [...includes, here].map((path) => `-I${path}`);
-    const args = [...flags, ...searched, `${draft}.cu`, '-o', `${draft}.so`];
-    const { code, output } = await run(process.env.CXX ?? 'c++', args);
+    const draft = library.replace(/so$/, `${randomUUID().slice(0, 8)}.so`);
+    const { code, output } = await run(process.env.CXX ?? 'c++', [...flags, ...args(draft)]);
     if (code !== 0) throw new Error(`the emulation of ${name} does not compile:\n${output}`);
-    renameSync(`${draft}.cu`, library.replace(/so$/, 'cu'));
-    renameSync(`${draft}.so`, library);
+    renameSync(draft, library);
   });
   return library;
+}
+
+/** Compiles CUDA text against the emulation; the same text is compiled once and kept in `directory`. */
+export function emulateSource(text: string, directory = folder()): Promise<string> {
+  return emulated(
+    [text],
+    (draft) => {
+      const source = draft.replace(/\.[^.]*\.so$/, '.cu'); // beside the library: errors name its lines
+      writeFileSync(source, text);
+      return [...includes, here].map((path) => `-I${path}`).concat(source, '-o', draft);
+    },
+    directory,
+  );
 }
 
 /** A policy file's CUDA library for the emulation, with its plan. */

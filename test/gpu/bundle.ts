@@ -3,7 +3,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statS
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileSource, shipped } from '../../codegen/build.ts';
-import { flags } from '../../codegen/back/cuda/nvcc.ts';
+import { nvccFlags } from '../../toolchain/cuda.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { cases, vector } from './vectors.ts';
 
@@ -26,7 +26,7 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
   });
   rmSync(join(folder, 'templates', 'cpu'), { recursive: true });
   // another nvcc may spill where ours does not: there it is a warning; lines are for compute-sanitizer's reports
-  writeFileSync(join(folder, 'flags'), `${flags.join(' ').replace(',-Werror', '')} -lineinfo\n`);
+  writeFileSync(join(folder, 'flags'), `${nvccFlags.join(' ').replace(',-Werror', '')} -lineinfo\n`);
   for (const name of policies) {
     const own = cases().filter(({ policy }) => policy === name);
     const { sources, plan } = await compileSource(shipped(name)!, {

@@ -9,7 +9,7 @@ import { root } from '../../toolchain/folders.mjs';
 export const sources = ['runtime', 'templates', 'bench', 'test'].flatMap((folder) =>
   (readdirSync(join(root, folder), { recursive: true }) as string[])
     .map((name) => join(folder, name))
-    .filter((name) => /\.(h|hpp|cuh|cpp)$/.test(name) && !name.includes('/golden/')),
+    .filter((name) => /\.(h|hpp|cu|cuh|cpp)$/.test(name) && !name.includes('/golden/')),
 );
 
 /** clang-format from a package, not the system's: each version has its own opinion, and the lock file names one. */

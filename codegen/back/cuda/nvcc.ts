@@ -2,27 +2,12 @@
 import { existsSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { CompileOptions, Compiler } from '../shared/target.ts';
-import { type CudaToolchain, devices, findCuda } from '../../../toolchain/cuda.ts';
+import { type CudaToolchain, findCuda, gencode, nvccFlags } from '../../../toolchain/cuda.ts';
 import { CompileError, DiskFullError, type Finished, isFull, run } from '../../../toolchain/process.ts';
 import { doesNotCompile } from '../shared/failure.ts';
 import { missingTool } from '../../../toolchain/compilers.ts';
 import { includes } from '../shared/includes.ts';
 import { readUsage, writeUsage } from './usage.ts';
-
-/** -fmad=false: the policy's expressions keep the written order; attention fuses where it says so. A spill is an error. */
-export const flags = [
-  ...['-shared', '-std=c++17', '-O3', '-fmad=false', '-cudart', 'static'],
-  ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', '--exclude-libs,ALL,--strip-all'],
-  ...['-Xptxas', '-v,-warn-spills,-Werror'],
-];
-
-/** Machine code for each architecture; PTX for newer ones only where nobody said which device it is for. */
-export function gencode(archs: readonly number[] | undefined): string[] {
-  const here = archs ?? devices();
-  const known = here.length ? here : [80, 90];
-  const ptx = here.length ? [] : [`arch=compute_90,code=compute_90`];
-  return [...known.map((arch) => `arch=compute_${arch},code=sm_${arch}`), ...ptx].flatMap((each) => ['-gencode', each]);
-}
 
 export function nvcc(options: CompileOptions): Compiler {
   const code = gencode(options.archs);
@@ -34,7 +19,7 @@ export function nvcc(options: CompileOptions): Compiler {
   }
   const version = toolchain instanceof Error ? 'none' : toolchain.version;
   return {
-    fingerprint: [version, ...code, ...flags].join(' '),
+    fingerprint: [version, ...code, ...nvccFlags].join(' '),
     compile: (folder, policyFile) => {
       if (toolchain instanceof Error) throw toolchain;
       return compileWith(toolchain, code, folder, policyFile);
@@ -46,7 +31,7 @@ const searched = includes.map((path) => `-I${path}`);
 
 async function compileWith(toolchain: CudaToolchain, code: string[], folder: string, file: string): Promise<string> {
   const library = join(folder, 'policy.so');
-  const args = [...flags, ...code, ...searched, `-L${toolchain.libraries}`, '-o', library, 'policy.cu'];
+  const args = [...nvccFlags, ...code, ...searched, `-L${toolchain.libraries}`, '-o', library, 'policy.cu'];
   const [{ code: exit, output }, launched] = await Promise.all([
     run(toolchain.nvcc, args, { cwd: folder, env: { TMPDIR: folder } }),
     launches(toolchain, folder),

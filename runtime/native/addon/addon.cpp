@@ -17,16 +17,16 @@ using Napi::Error;
 using Napi::Object;
 using Napi::Value;
 
-const skv_policy* policy_at(const CallbackInfo& info) {
+const skv_policy* policy_at(const CallbackInfo& info, const char* target) {
   try {
-    return skv::open_policy(info[0].ToString().Utf8Value());
+    return skv::open_policy(info[0].ToString().Utf8Value(), target);
   } catch (const std::exception& e) {
     throw Error::New(info.Env(), e.what());
   }
 }
 
 Value policy_info(const CallbackInfo& info) {
-  const skv_policy* p = policy_at(info);
+  const skv_policy* p = policy_at(info, "");
   Object o = Object::New(info.Env());
   o.Set("name", p->name);
   o.Set("hash", p->hash);
@@ -46,7 +46,7 @@ float* floats(const Object& o, const char* key, size_t least) {
 
 template <int32_t (*skv_policy::*Probe)(const skv_probe*)>
 Value probe(const CallbackInfo& info) {
-  const skv_policy* policy = policy_at(info);
+  const skv_policy* policy = policy_at(info, "cpu");
   const Object o = info[1].As<Object>();
   skv_probe p{};
   p.abi_version = SKV_ABI_VERSION;

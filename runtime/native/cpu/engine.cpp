@@ -3,33 +3,21 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "fields.h"
+#include "check.h"
+#include "logit_tokens.h"
+#include "shared_arrays.h"
 
 namespace skv {
-
-SharedBuffers::SharedBuffers(const skv_config& c) : memory_(bytes_of(c)) {
-  uint8_t* at = memory_.data();
-  each_array(c, arrays_, [&](const char*, auto*& array, size_t n) {
-    array = reinterpret_cast<std::remove_reference_t<decltype(array)>>(at);
-    at += whole_lines(n * sizeof *array);
-  });
-}
-
-size_t SharedBuffers::bytes_of(const skv_config& c) {
-  size_t total = 0;
-  skv_buffers arrays{};
-  each_array(c, arrays, [&](const char*, auto* array, size_t n) { total += whole_lines(n * sizeof *array); });
-  return total;
-}
 
 CpuEngine::CpuEngine(const skv_config& c, const Progress& progress)
     : layers_(c.model.layers),
       vocab_(c.model.vocab),
       max_copies_(c.max_copies),
       threads_(c.threads, std::vector<int>(c.cpu, c.cpu + (c.cpu ? c.threads : 0))),
-      shared_(c),
+      shared_(shared_bytes(c)),
+      buffers_(shared_arrays(c, shared_.data())),
       io_(c.model, c.max_tokens),
-      cache_(c, shared_.arrays(), io_, threads_),
+      cache_(c, buffers_, io_, threads_),
       model_(c.model, c.max_tokens, c.exact_activations, io_, threads_, progress),
       logit_place_(c.max_tokens),
       last_rows_(c.max_rows),
@@ -37,9 +25,13 @@ CpuEngine::CpuEngine(const skv_config& c, const Progress& progress)
       logits_(size_t(SKV_KEPT_LOGITS) * c.model.vocab) {}
 
 void CpuEngine::step(const skv_step_counts& counts) {
-  check(counts);
   const skv_buffers& b = buffers();
-  const int logit_tokens = find_logit_tokens(counts);
+  StepLimits limits{};
+  limits.vocab = vocab_;
+  limits.max_copies = max_copies_;
+  limits.policies = cache_.policies();
+  check_step(counts, b, cache_.shape(), limits);
+  const int logit_tokens = find_logit_tokens(counts, b.sampler, logit_place_.data());
   cut_last_rows(counts.rows);
   cache_.copy_pages(counts.copies);
   cache_.begin(counts.rows);
@@ -52,40 +44,6 @@ void CpuEngine::step(const skv_step_counts& counts) {
   if (logit_tokens) model_.after_last_attention(logit_tokens);
   sample(counts.samplers);
   cache_.compact();
-}
-
-/* What a step says of itself is checked here, once: neither the dense model nor policies look again. */
-void CpuEngine::check(const skv_step_counts& n) const {
-  auto fail = [](const std::string& what) { throw std::runtime_error("bad step: " + what); };
-  const skv_shape& shape = cache_.shape();
-  const skv_buffers& b = buffers();
-  if (n.tokens < 1 || n.tokens > shape.max_tokens) fail(std::to_string(n.tokens) + " tokens");
-  if (n.rows < 1 || n.rows > shape.max_rows) fail(std::to_string(n.rows) + " rows");
-  if (n.samplers < 0 || n.samplers > shape.max_tokens) fail(std::to_string(n.samplers) + " samplers");
-  if (n.copies < 0 || n.copies > max_copies_) fail(std::to_string(n.copies) + " copies");
-  for (int i = 0; i < n.tokens; i++)
-    if (b.token[i] < 0 || b.token[i] >= vocab_) fail("token id " + std::to_string(b.token[i]));
-  for (int i = 0; i < n.samplers; i++) {
-    if (b.sampler[i].source < 0 || b.sampler[i].source >= n.tokens) fail("sampler without a token");
-    if (b.sampler[i].mask < -1 || b.sampler[i].mask >= shape.max_seqs) fail("sampler without its mask");
-  }
-  for (int r = 0; r < n.rows; r++) {
-    const skv_row& row = b.row[r];
-    if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens)
-      fail("tokens of row " + std::to_string(r));
-    cache_.check(r);
-  }
-}
-
-/* Gives the tokens whose logits a sampler reads their places; returns how many. The last layer computes keys and values
- * of all tokens, and everything after them of these alone. */
-int CpuEngine::find_logit_tokens(const skv_step_counts& counts) {
-  std::fill_n(logit_place_.begin(), counts.tokens, -1);
-  for (int i = 0; i < counts.samplers; i++) logit_place_[buffers().sampler[i].source] = 0;
-  int found = 0;
-  for (int t = 0; t < counts.tokens; t++)
-    if (logit_place_[t] == 0) logit_place_[t] = found++;
-  return found;
 }
 
 /* The rows without the first tokens that the last layer's attention is not asked for: no logits are read of them, and

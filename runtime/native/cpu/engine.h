@@ -14,24 +14,12 @@
 
 namespace skv {
 
-/* The arrays that TypeScript writes and reads, in one block; each starts on a cache line. */
-class SharedBuffers {
- public:
-  explicit SharedBuffers(const skv_config& config);
-  const skv_buffers& arrays() const { return arrays_; }
-
- private:
-  static size_t bytes_of(const skv_config& config);
-  Arena memory_;
-  skv_buffers arrays_{};
-};
-
 class CpuEngine {
  public:
   /* The calling thread is worker 0 of the engine's threads: it must run the steps. Throws std::runtime_error. */
   CpuEngine(const skv_config& config, const Progress& progress);
 
-  const skv_buffers& buffers() const { return shared_.arrays(); }
+  const skv_buffers& buffers() const { return buffers_; }
   int add_policy(const char* path) { return cache_.add_policy(path); }
   void step(const skv_step_counts& counts);
   int read_lane(int seq, int layer, int head, int lane, int32_t* out) const {
@@ -43,14 +31,13 @@ class CpuEngine {
   std::string describe() const;
 
  private:
-  void check(const skv_step_counts& counts) const;
-  int find_logit_tokens(const skv_step_counts& counts);
   void cut_last_rows(int rows);
   void sample(int samplers);
 
   const int layers_, vocab_, max_copies_;
   Threads threads_;
-  SharedBuffers shared_;
+  Arena shared_; /* buffers_ lie here */
+  const skv_buffers buffers_;
   AttentionIo io_;
   KvCache cache_;
   DenseModel model_;

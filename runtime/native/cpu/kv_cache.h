@@ -13,6 +13,7 @@
 #include "attention_io.h"
 #include "backend.h"
 #include "arena.h"
+#include "policies.h"
 #include "threads.h"
 
 namespace skv {
@@ -24,8 +25,7 @@ class KvCache {
 
   /* Its index. */
   int add_policy(const char* path);
-  /* Throws for a row that names a sequence, policy or page that is not there. */
-  void check(int row) const;
+  int policies() const { return policies_.count(); }
 
   void copy_pages(int copies);
   void begin(int rows);
@@ -41,8 +41,6 @@ class KvCache {
 
  private:
   void size_scratch();
-  template <class Uses, class Fn>
-  void for_policies(Uses&& uses, const char* failed, Fn&& fn);
 
   const std::vector<float> inv_freq_;         /* [table][head_dim / 2] */
   const std::vector<skv_layer_shape> layers_; /* [layer] */
@@ -51,7 +49,7 @@ class KvCache {
   AttentionIo& io_;
   Threads& threads_;
   Arena pool_; /* [pages][page_bytes] */
-  std::vector<const skv_policy*> policies_;
+  Policies policies_;
   Array<uint8_t> scratch_;   /* [worker][exec_.scratch_bytes] */
   Array<float> step_floats_; /* skv_step.logits */
   skv_exec exec_{};

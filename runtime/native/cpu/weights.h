@@ -6,18 +6,10 @@
 #include "backend.h"
 #include "arena.h"
 #include "packed.h"
+#include "progress.h"
 #include "threads.h"
 
 namespace skv {
-
-/* Whom a long load tells how far it is; may be nobody. */
-struct Progress {
-  void (*report)(void* arg, float done) = nullptr;
-  void* arg = nullptr;
-  void operator()(float done) const {
-    if (report) report(arg, done);
-  }
-};
 
 /* A matrix and its bias [rows], null where the model has none. No data: the model has no such matrix. */
 struct Linear {

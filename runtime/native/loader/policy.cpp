@@ -47,30 +47,34 @@ void probe(const std::string& path, const std::string& symbol) {
     throw std::runtime_error(path + ": loading it crashed (" + strsignal(WTERMSIG(status)) + ")");
 }
 
-}  // namespace
-
-const skv_policy* open_policy(const std::string& name, const std::string& target) {
-  static std::mutex mutex;
-  static std::map<std::string, const skv_policy*> opened;
-  std::lock_guard<std::mutex> lock(mutex);
-  if (auto found = opened.find(name); found != opened.end()) return found->second;
+/* Throws std::runtime_error. */
+const skv_policy* open_library(const std::string& name) {
   const size_t mark = name.rfind('#');
   const std::string path = name.substr(0, mark);
   const std::string symbol = mark == std::string::npos ? SKV_POLICY_ENTRY : name.substr(mark + 1);
   probe(path, symbol);
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) throw std::runtime_error(std::string("cannot open policy: ") + dlerror());
-  const skv_policy* policy;
   try {
-    policy = &entry_of(handle, path, symbol);
+    return &entry_of(handle, path, symbol);
   } catch (...) {
     dlclose(handle);
     throw;
   }
-  if (target != policy->target)
-    throw std::runtime_error(path + " was built for the target " + policy->target + "; this engine runs " + target +
+}
+
+}  // namespace
+
+const skv_policy* open_policy(const std::string& name, const std::string& target) {
+  static std::mutex mutex;
+  static std::map<std::string, const skv_policy*> opened;
+  std::lock_guard<std::mutex> lock(mutex);
+  const auto found = opened.find(name);
+  const skv_policy* policy = found == opened.end() ? opened[name] = open_library(name) : found->second;
+  if (!target.empty() && target != policy->target)
+    throw std::runtime_error(name + " was built for the target " + policy->target + "; this engine runs " + target +
                              ": build the policy with --target " + target);
-  return opened[name] = policy;
+  return policy;
 }
 
 }  // namespace skv

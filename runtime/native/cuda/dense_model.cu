@@ -1,0 +1,225 @@
+#include "dense_model.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "dense.cuh"
+
+namespace skv {
+namespace {
+
+/* Throws for a launch that the device refused. */
+void launched(int32_t code) {
+  if (code) throw std::runtime_error(std::string("the device refused a kernel: ") + device_error(code - SKV_E_DEVICE));
+}
+
+/* Refuses a model that the kernels have no numbers for. */
+skv_model checked(const skv_model& m) {
+  if (m.norm < SKV_NORM_RMS || m.norm > SKV_NORM_LAYER)
+    throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
+  if (m.activation < SKV_ACT_SILU || m.activation > SKV_ACT_RELU)
+    throw std::runtime_error("this backend has no activation " + std::to_string(m.activation));
+  if (m.width % 2 || m.ffn % 2 || m.head_dim % 2)
+    throw std::runtime_error("this backend takes models whose width, MLP and heads are even");
+  return m;
+}
+
+size_t widest_product(const skv_model& m) {
+  return std::max(size_t(m.heads + 2 * m.kv_heads) * m.head_dim, 2 * size_t(m.ffn));
+}
+
+/* Threads of a block for so many pairs of numbers: whole warps, no more than have something to do. */
+int threads_for(int numbers) { return std::min(kDenseThreads, ceil_div(numbers / 2, 32) * 32); }
+
+/* fn(F32() or Bf16()) */
+template <class Fn>
+void by_type(int type, Fn&& fn) {
+  if (type == SKV_F32)
+    fn(F32());
+  else
+    fn(Bf16());
+}
+
+}  // namespace
+
+DeviceModel::DeviceModel(Device& device, const skv_config& c, int type, DeviceIo& io, const Progress& progress)
+    : device_(device),
+      model_(checked(c.model)),
+      type_(type),
+      io_(io),
+      weights_(device, c, type, progress),
+      frequencies_(c.model.ropes * (c.model.head_dim / 2)),
+      inv_freq_(device, frequencies_, "frequencies"),
+      cosine_(device, size_t(c.max_tokens) * frequencies_, "cosines"),
+      sine_(device, size_t(c.max_tokens) * frequencies_, "sines"),
+      x_(device, size_t(c.max_tokens) * c.model.width, "x"),
+      gathered_x_(device, x_.size(), "gathered x"),
+      h_(device, x_.size(), "h"),
+      products_(device, c.max_tokens * widest_product(c.model), "products"),
+      normed_(device, type_words(x_.size()), "normed"),
+      gated_(device, type_words(size_t(c.max_tokens) * c.model.ffn), "gated"),
+      gathered_out_(device, io.out.size(), "gathered out"),
+      now_x_(x_.data()),
+      now_out_(io.out.data()) {
+  device.upload(inv_freq_.data(), c.model.inv_freq, inv_freq_.bytes());
+  device.wait();
+}
+
+NormNumbers DeviceModel::numbers(const DeviceNorm& norm) const {
+  NormNumbers out{};
+  out.gain = norm.gain;
+  out.bias = norm.bias;
+  out.eps = model_.norm_eps;
+  out.kind = model_.norm;
+  return out;
+}
+
+void DeviceModel::multiply(const DeviceLinear& by, const void* x, int tokens, float* out) {
+  DenseProduct product{};
+  product.rows = by.rows;
+  product.cols = by.cols;
+  product.tokens = tokens;
+  product.type = type_;
+  product.w = by.w;
+  product.x = x;
+  product.out = out;
+  device_.multiply(product);
+}
+
+void DeviceModel::embed(const int32_t* token, const int32_t* position, int tokens) {
+  now_x_ = x_.data();
+  now_out_ = io_.out.data();
+  Rotations rotations{};
+  rotations.position = position;
+  rotations.inv_freq = inv_freq_.data();
+  rotations.cosine = cosine_.data();
+  rotations.sine = sine_.data();
+  rotations.frequencies = frequencies_;
+  rotations.scale = model_.rope_scale;
+  launched(SKV_LAUNCH(rotations_kernel, dim3(tokens), threads_for(2 * frequencies_), 0, device_.stream(), rotations));
+  Embed embed{};
+  embed.token = token;
+  embed.position = position;
+  embed.embedding = static_cast<const uint32_t*>(weights_.embed);
+  embed.positions = static_cast<const uint32_t*>(weights_.positions);
+  embed.x = now_x_;
+  embed.width = model_.width;
+  embed.scale = model_.embed_scale;
+  by_type(type_, [&](auto t) {
+    launched(
+        SKV_LAUNCH((embed_kernel<decltype(t)>), dim3(tokens), threads_for(model_.width), 0, device_.stream(), embed));
+  });
+}
+
+void DeviceModel::add_and_norm(int tokens, const float* bias, const DeviceNorm* post, const DeviceNorm* norm) {
+  AddAndNorm add{};
+  add.x = now_x_;
+  add.h = post ? h_.data() : nullptr;
+  add.bias = bias;
+  if (post) add.post = numbers(*post);
+  add.residual_scale = model_.residual_scale;
+  if (norm) add.norm = numbers(*norm);
+  add.out_scale = 1;
+  add.normed = normed_.data();
+  add.width = model_.width;
+  by_type(type_, [&](auto t) {
+    launched(SKV_LAUNCH((add_and_norm_kernel<decltype(t)>), dim3(tokens), threads_for(model_.width), kDenseWarps * 4,
+                        device_.stream(), add));
+  });
+}
+
+void DeviceModel::up_to_attention(int l, int tokens) {
+  const DeviceLayer& layer = weights_.layer[l];
+  if (l > 0) {
+    after_attention(l - 1, tokens);
+    const DeviceLayer& before = weights_.layer[l - 1];
+    add_and_norm(tokens, before.down.bias, &before.ffn_post_norm, &layer.attn_norm);
+  } else {
+    add_and_norm(tokens, nullptr, nullptr, &layer.attn_norm);
+  }
+  multiply(layer.qkv, normed_.data(), tokens, products_.data());
+  FinishHeads finish{};
+  finish.qkv = products_.data();
+  finish.bias = layer.qkv.bias;
+  finish.q_norm = numbers(layer.q_norm);
+  finish.k_norm = numbers(layer.k_norm);
+  finish.cosine = cosine_.data();
+  finish.sine = sine_.data();
+  finish.heads = model_.heads;
+  finish.kv_heads = model_.kv_heads;
+  finish.dim = model_.head_dim;
+  finish.rope_dims = model_.rope_dims;
+  finish.interleaved = model_.rope_interleaved;
+  finish.frequencies = frequencies_;
+  finish.rope0 = model_.layer[l].rope * (model_.head_dim / 2);
+  finish.q = io_.q.data();
+  finish.k = io_.k.data();
+  finish.v = io_.v.data();
+  const dim3 grid(tokens, model_.heads + 2 * model_.kv_heads);
+  by_type(type_, [&](auto t) {
+    launched(SKV_LAUNCH((finish_heads_kernel<decltype(t)>), grid, kHeadThreads, model_.head_dim * 4, device_.stream(),
+                        finish));
+  });
+}
+
+/* From attention's output to h, which is still to be added to the residual stream. */
+void DeviceModel::after_attention(int l, int tokens) {
+  const DeviceLayer& layer = weights_.layer[l];
+  multiply(layer.o, now_out_, tokens, h_.data());
+  add_and_norm(tokens, layer.o.bias, &layer.attn_post_norm, &layer.ffn_norm);
+  multiply(layer.gate_up, normed_.data(), tokens, products_.data());
+  Activate activate{};
+  activate.products = products_.data();
+  activate.bias = layer.gate_up.bias;
+  activate.gated = gated_.data();
+  activate.ffn = model_.ffn;
+  activate.is_gated = layer.is_gated;
+  activate.activation = model_.activation;
+  const dim3 grid(tokens, ceil_div(model_.ffn / 2, kPieceWords));
+  by_type(type_, [&](auto t) {
+    launched(SKV_LAUNCH((activate_kernel<decltype(t)>), grid, threads_for(model_.ffn), 0, device_.stream(), activate));
+  });
+  multiply(layer.down, gated_.data(), tokens, h_.data());
+}
+
+void DeviceModel::gather(const int32_t* source, int n) {
+  const int out_words = int(type_words(size_t(model_.heads) * model_.head_dim));
+  launched(SKV_LAUNCH(gather_kernel, dim3(n), threads_for(2 * model_.width), 0, device_.stream(),
+                      reinterpret_cast<const uint32_t*>(x_.data()), reinterpret_cast<uint32_t*>(gathered_x_.data()),
+                      source, model_.width));
+  launched(SKV_LAUNCH(gather_kernel, dim3(n), threads_for(2 * out_words), 0, device_.stream(),
+                      static_cast<const uint32_t*>(io_.out.data()), gathered_out_.data(), source, out_words));
+  now_x_ = gathered_x_.data();
+  now_out_ = gathered_out_.data();
+}
+
+void DeviceModel::after_last_attention(int tokens) {
+  const DeviceLayer& last = weights_.layer.back();
+  after_attention(model_.layers - 1, tokens);
+  add_and_norm(tokens, last.down.bias, &last.ffn_post_norm, nullptr);
+}
+
+void DeviceModel::logits(const int32_t* place, int n, float* out) {
+  AddAndNorm norm{};
+  norm.x = now_x_;
+  norm.norm = numbers(weights_.output_norm);
+  norm.out_scale = model_.logit_scale;
+  norm.place = place;
+  norm.normed = normed_.data();
+  norm.width = model_.width;
+  by_type(type_, [&](auto t) {
+    launched(SKV_LAUNCH((add_and_norm_kernel<decltype(t)>), dim3(n), threads_for(model_.width), kDenseWarps * 4,
+                        device_.stream(), norm));
+  });
+  multiply(weights_.output, normed_.data(), n, out);
+  if (model_.logit_cap == 0) return;
+  const dim3 grid(ceil_div(model_.vocab, kPieceWords), n);
+  launched(SKV_LAUNCH(cap_kernel, grid, kDenseThreads, 0, device_.stream(), out, model_.vocab, model_.logit_cap));
+}
+
+void DeviceModel::best(const float* logits, int n, int32_t* token) {
+  launched(
+      SKV_LAUNCH(best_kernel, dim3(n), kDenseThreads, kDenseWarps * 8, device_.stream(), logits, model_.vocab, token));
+}
+
+}  // namespace skv

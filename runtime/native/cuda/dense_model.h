@@ -1,0 +1,71 @@
+/* The dense model on a device: the same steps as the CPU's (cpu/dense_model.h), each a few launches on the stream.
+ *
+ *   embed                     token, position             -> x, the residual stream
+ *   up_to_attention(layer)    x, out of the layer before  -> x; q, k, v of the layer, rotated
+ *   (attention, elsewhere)    q, k, v                     -> out, see attention_io.h
+ *   gather                    tokens whose logits nobody reads leave x and out
+ *   after_last_attention      x, out of the last layer    -> x
+ *   logits                    x of some tokens            -> logits
+ *
+ * A token's bits depend on nothing but the token, its position and what attention gave it, as far as that is true of
+ * multiply(): the emulation's is, cuBLASLt chooses by how many tokens there are. */
+#ifndef SKV_CUDA_DENSE_MODEL_H
+#define SKV_CUDA_DENSE_MODEL_H
+#include "attention_io.h"
+#include "backend.h"
+#include "device.h"
+#include "weights.h"
+
+struct NormNumbers;
+
+namespace skv {
+
+class DeviceModel {
+ public:
+  /* type: SKV_F32 or SKV_BF16, of weights and of what they meet. device and io must outlive this. Throws
+   * std::runtime_error. */
+  DeviceModel(Device& device, const skv_config& config, int type, DeviceIo& io, const Progress& progress);
+
+  /* token and position [tokens] lie on the device. */
+  void embed(const int32_t* token, const int32_t* position, int tokens);
+  void up_to_attention(int layer, int tokens);
+  /* Token source[i], on the device, becomes the i-th of n. */
+  void gather(const int32_t* source, int n);
+  void after_last_attention(int tokens);
+  /* Logits [n][vocab], on the device, of the tokens that stand at these places of the residual stream. */
+  void logits(const int32_t* place, int n, float* out);
+  /* The token [n] of the largest of each [vocab] of logits, the lowest among equals; both on the device. */
+  void best(const float* logits, int n, int32_t* token);
+
+  size_t weight_bytes() const { return weights_.bytes(); }
+
+ private:
+  void after_attention(int layer, int tokens);
+  void multiply(const DeviceLinear& by, const void* x, int tokens, float* out);
+  NormNumbers numbers(const DeviceNorm& norm) const;
+  /* x += h, after its bias and its norm `post`; then x's norm into normed_, unless that is null. */
+  void add_and_norm(int tokens, const float* bias, const DeviceNorm* post, const DeviceNorm* norm);
+  size_t type_words(size_t n) const { return type_ == SKV_F32 ? n : n / 2; }
+
+  Device& device_;
+  const skv_model model_;
+  const int type_;
+  DeviceIo& io_;
+  const DeviceWeights weights_;
+  const int frequencies_; /* of all tables of RoPE */
+
+  DeviceArray<float> inv_freq_;        /* [ropes][head_dim / 2] */
+  DeviceArray<float> cosine_, sine_;   /* [max_tokens][frequencies_] */
+  DeviceArray<float> x_, gathered_x_;  /* [max_tokens][width] */
+  DeviceArray<float> h_;               /* [max_tokens][width] */
+  DeviceArray<float> products_;        /* [max_tokens][what is widest of qkv, gate_up] */
+  DeviceArray<uint32_t> normed_;       /* [max_tokens][width] of the dense type */
+  DeviceArray<uint32_t> gated_;        /* [max_tokens][ffn] of the dense type */
+  DeviceArray<uint32_t> gathered_out_; /* [max_tokens][heads][head_dim] of the dense type */
+  /* The residual stream and attention's output, before or after gather. */
+  float* now_x_;
+  const uint32_t* now_out_;
+};
+
+}  // namespace skv
+#endif

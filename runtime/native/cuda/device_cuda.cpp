@@ -1,0 +1,103 @@
+/* The device by the CUDA runtime. */
+#include <cuda_runtime.h>
+
+#include <cstring>
+#include <stdexcept>
+
+#include "backend.h"
+#include "cublaslt.h"
+#include "device.h"
+
+namespace skv {
+namespace {
+
+/* Oldest device that the kernels are written for: cp.async and bf16 products. */
+constexpr int kOldest = 80;
+
+void check(cudaError_t error, const std::string& what) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError(); /* not told again by a later launch */
+  throw std::runtime_error(what + ": " + cudaGetErrorString(error));
+}
+
+std::string size_text(size_t bytes) { return std::to_string((bytes + (1 << 20) - 1) >> 20) + " MiB"; }
+
+/* The first device, when it can run the kernels. */
+cudaDeviceProp first_device() {
+  int count = 0; /* stays as it is where there is no driver */
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver || error == cudaErrorNoDevice || (error == cudaSuccess && count == 0)) {
+    cudaGetLastError();
+    throw std::runtime_error(std::string("there is no CUDA device here that this driver can run (") +
+                             cudaGetErrorString(error) +
+                             "): install a driver for CUDA 13, 580 or newer, or serve with the CPU");
+  }
+  check(error, "CUDA does not start");
+  cudaDeviceProp properties;
+  check(cudaGetDeviceProperties(&properties, 0), "the device says nothing of itself");
+  if (properties.major * 10 + properties.minor < kOldest)
+    throw std::runtime_error(std::string(properties.name) + " has compute capability " +
+                             std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+                             ", 8.0 or newer is needed: serve with the CPU");
+  return properties;
+}
+
+/* Owns the stream before what uses it is opened. */
+class Stream {
+ public:
+  Stream() { check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "the device gives no stream"); }
+  ~Stream() { cudaStreamDestroy(stream_); }
+  Stream(const Stream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  cudaStream_t stream_ = nullptr;
+};
+
+class CudaDevice : public Device {
+ public:
+  CudaDevice() : properties_(first_device()), products_(stream_.get()) {}
+
+  std::string name() const override {
+    return std::string(properties_.name) + " sm_" + std::to_string(properties_.major * 10 + properties_.minor);
+  }
+  int multiprocessors() const override { return properties_.multiProcessorCount; }
+  void* stream() const override { return stream_.get(); }
+
+  void* allocate(size_t bytes, const char* what) override {
+    void* memory = nullptr;
+    check(cudaMalloc(&memory, bytes), "the device has no " + size_text(bytes) + " for " + what);
+    return memory;
+  }
+  void free(void* memory) override { cudaFree(memory); }
+  void* allocate_host(size_t bytes) override {
+    void* memory = nullptr;
+    check(cudaHostAlloc(&memory, bytes, cudaHostAllocDefault), "no " + size_text(bytes) + " of pinned memory");
+    memset(memory, 0, bytes);
+    return memory;
+  }
+  void free_host(void* memory) override { cudaFreeHost(memory); }
+
+  void clear(void* memory, size_t bytes) override {
+    check(cudaMemsetAsync(memory, 0, bytes, stream_.get()), "the device clears no memory");
+  }
+  void upload(void* device, const void* host, size_t bytes) override {
+    check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_.get()), "a copy to the device");
+  }
+  void download(void* host, const void* device, size_t bytes) override {
+    check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_.get()), "a copy from the device");
+  }
+  void multiply(const DenseProduct& product) override { products_.multiply(product); }
+  void wait() override { check(cudaStreamSynchronize(stream_.get()), "the device failed in a step"); }
+
+ private:
+  const cudaDeviceProp properties_;
+  const Stream stream_;
+  CublasLt products_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> Device::open() { return std::make_unique<CudaDevice>(); }
+
+}  // namespace skv

@@ -1,0 +1,179 @@
+#include "kv_cache.h"
+
+#include <algorithm>
+
+#include "layout.h"
+#include "shape.h"
+
+namespace skv {
+namespace {
+
+constexpr const char* kTarget = "cuda";
+
+bool is_decode(const skv_row& row) { return row.tokens == 1 && row.pos0 >= row.prompt; }
+
+}  // namespace
+
+DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const skv_buffers& buffers, DeviceIo& io)
+    : device_(device),
+      inv_freq_(device, size_t(c.model.ropes) * (c.model.head_dim / 2), "frequencies of kernels"),
+      layers_(layer_shapes(c.model, inv_freq_.data())),
+      shape_(shape_of(c, lanes_of(c, kTarget), io_type, layers_)),
+      buffers_(buffers),
+      policies_(kTarget, shape_),
+      pool_(device, size_t(shape_.pages) * shape_.page_bytes, "pool"),
+      row_(device, c.max_rows, "row"),
+      table_(device, size_t(c.max_seqs) * heads_of_sequence() * c.table_stride, "tables"),
+      length_(device, size_t(c.max_seqs) * heads_of_sequence(), "lengths"),
+      budget_(device, size_t(c.max_seqs) * c.model.layers, "budgets"),
+      classes_(device, c.max_tokens, "classes"),
+      copy_(device, size_t(c.max_copies) * 2, "pairs"),
+      param_(device, size_t(c.max_seqs) * SKV_MAX_PARAMS, "params"),
+      scratch_(device, 0, "scratch"),
+      step_floats_(device, 0, "logits"),
+      slots_(c.max_rows),
+      read_by_(c.pages),
+      written_by_(c.pages) {
+  device.clear(pool_.data(), pool_.bytes()); /* slots that no token has are weighted with 0, which NaN would survive */
+  device.upload(inv_freq_.data(), c.model.inv_freq, inv_freq_.bytes());
+  device.wait();
+  exec_.workers = device.multiprocessors();
+  exec_.stream = device.stream();
+  step_.abi_version = SKV_ABI_VERSION;
+  step_.size = sizeof step_;
+  step_.shape = &shape_;
+  step_.row = row_.data();
+  step_.pool = pool_.data();
+  step_.tables = table_.data();
+  step_.lengths = length_.data();
+  step_.budgets = budget_.data();
+  step_.params = param_.data();
+  step_.classes = classes_.data();
+  step_.q = reinterpret_cast<const float*>(io.q.data());
+  step_.k = reinterpret_cast<const float*>(io.k.data());
+  step_.v = reinterpret_cast<const float*>(io.v.data());
+  step_.out = reinterpret_cast<float*>(io.out.data());
+  step_.lse = io.lse.data();
+  for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
+}
+
+int DeviceCache::add_policy(const char* path) {
+  const int index = policies_.add(path);
+  size_scratch();
+  return index;
+}
+
+void DeviceCache::size_scratch() {
+  int64_t bytes = 64, floats = 16;
+  for (int i = 0; i < policies_.count(); i++) {
+    bytes = std::max(bytes, policies_[i].scratch_bytes(&shape_));
+    floats = std::max(floats, policies_[i].step_floats(&shape_));
+  }
+  if (size_t(bytes) > scratch_.size()) scratch_.resize(size_t(bytes), "scratch");
+  if (size_t(floats) > step_floats_.size()) step_floats_.resize(size_t(floats), "logits");
+  exec_.scratch = scratch_.data();
+  exec_.scratch_bytes = int64_t(scratch_.size());
+  step_.logits = step_floats_.data();
+}
+
+/* What the step's rows read; tables of other sequences stay as they are. */
+void DeviceCache::upload(const skv_step_counts& counts) {
+  const skv_buffers& b = buffers_;
+  const size_t heads = heads_of_sequence(), table = heads * shape_.table_stride;
+  step_.rows = counts.rows;
+  device_.upload(row_.data(), b.row, counts.rows * sizeof(skv_row));
+  device_.upload(length_.data(), b.length, length_.bytes());
+  device_.upload(budget_.data(), b.budget, budget_.bytes());
+  device_.upload(param_.data(), b.param, param_.bytes());
+  device_.upload(classes_.data(), b.classes, counts.tokens * sizeof(int32_t));
+  for (int r = 0; r < counts.rows; r++) {
+    const skv_row& row = b.row[r];
+    device_.upload(table_.data() + row.seq * table, b.table + row.seq * table, table * sizeof(int32_t));
+    slots_[r] = *std::max_element(b.length + row.seq * heads, b.length + (row.seq + 1) * heads) + row.tokens;
+  }
+}
+
+/* Pairs may depend on each other (a page freed by one is another's target): those that do go into launches of their
+ * own, in order. */
+void DeviceCache::copy_pages(int copies) {
+  if (copies == 0) return;
+  device_.upload(copy_.data(), buffers_.copy, copies * 2 * sizeof(int32_t));
+  auto launch = [&](int first, int end) {
+    const skv_policy& any = policies_[0];
+    if (const int32_t code = any.copy(&step_, copy_.data() + 2 * first, end - first, &exec_))
+      throw std::runtime_error(std::string("pages could not be copied: ") + any.error(code));
+  };
+  std::fill(read_by_.begin(), read_by_.end(), -1);
+  std::fill(written_by_.begin(), written_by_.end(), -1);
+  int first = 0; /* of the pairs that have not been launched */
+  for (int i = 0; i < copies; i++) {
+    const int from = buffers_.copy[2 * i], to = buffers_.copy[2 * i + 1];
+    if (written_by_[from] >= first || written_by_[to] >= first || read_by_[to] >= first) {
+      launch(first, i);
+      first = i;
+    }
+    read_by_[from] = i;
+    written_by_[to] = i;
+  }
+  launch(first, copies);
+}
+
+/* Of the rows of one policy. */
+skv_hints DeviceCache::hints_for(int policy) const {
+  skv_hints hints{};
+  for (int r = 0; r < step_.rows; r++) {
+    const skv_row& row = buffers_.row[r];
+    if (row.policy != policy) continue;
+    hints.slots = std::max(hints.slots, slots_[r]);
+    hints.compact_rows += row.compact != 0;
+    if (is_decode(row)) {
+      hints.decode_rows++;
+      continue;
+    }
+    hints.prompt_tokens = std::max(hints.prompt_tokens, row.tokens);
+    hints.observed_tokens = std::max(hints.observed_tokens, row.observe1 - row.observe0);
+  }
+  return hints;
+}
+
+void DeviceCache::attend(int layer) {
+  policies_.each(
+      buffers_.row, step_.rows, [](const skv_row&) { return true; }, "failed",
+      [&](const skv_policy& policy, int index) {
+        step_.self = index;
+        step_.hints = hints_for(index);
+        if (const int32_t code = policy.append(&step_, layer, &exec_)) return code;
+        if (const int32_t code = policy.attend(&step_, layer, &exec_)) return code;
+        return policy.observe(&step_, layer, &exec_);
+      });
+}
+
+void DeviceCache::compact() {
+  policies_.each(
+      buffers_.row, step_.rows, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
+      [&](const skv_policy& policy, int index) {
+        step_.self = index;
+        step_.hints = hints_for(index);
+        return policy.compact(&step_, &exec_);
+      });
+}
+
+void DeviceCache::download() { device_.download(buffers_.length, length_.data(), length_.bytes()); }
+
+int DeviceCache::read_lane(int seq, int layer, int head, int lane, int32_t* out) {
+  if (seq < 0 || seq >= shape_.max_seqs || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads ||
+      lane < 0 || lane >= shape_.lanes)
+    return -1;
+  const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
+  const int length = buffers_.length[index];
+  const skv_page_layout layout = skv_layout_of(shape_.head_dim, skv_kv_bytes(shape_.kv_type), shape_.lanes);
+  for (int s = 0; s < length; s += SKV_PAGE) {
+    const size_t page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
+    const size_t at = page * layout.bytes + layout.lanes + lane * SKV_PAGE * sizeof(int32_t); /* [lane][slot] */
+    device_.download(out + s, pool_.data() + at, std::min(SKV_PAGE, length - s) * sizeof(int32_t));
+  }
+  device_.wait();
+  return length;
+}
+
+}  // namespace skv

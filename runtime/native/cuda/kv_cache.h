@@ -1,0 +1,67 @@
+/* The KV cache on a device: the pool of pages, what of a step's arrays kernels read there, the opened policy libraries
+ * with their scratch, and the calls of a step in their order:
+ *
+ *   upload          rows, tables, lengths, budgets, parameters, classes -> the device
+ *   copy_pages      shared pages that a row will write to become its own
+ *   attend(layer)   q, k, v -> pages; q and pages -> out, lse (attention_io.h); what policies observe -> lanes
+ *   compact         losers leave their pages, after the last layer
+ *   download        lengths -> the shared arrays, there once the device has been waited for */
+#ifndef SKV_CUDA_KV_CACHE_H
+#define SKV_CUDA_KV_CACHE_H
+#include <vector>
+
+#include "attention_io.h"
+#include "backend.h"
+#include "device.h"
+#include "policies.h"
+
+namespace skv {
+
+class DeviceCache {
+ public:
+  /* Opens the configuration's policies. device, buffers and io must outlive this. Throws std::runtime_error. */
+  DeviceCache(Device& device, const skv_config& config, int io_type, const skv_buffers& buffers, DeviceIo& io);
+
+  /* Its index. */
+  int add_policy(const char* path);
+  int policies() const { return policies_.count(); }
+
+  void upload(const skv_step_counts& counts);
+  void copy_pages(int copies);
+  void attend(int layer);
+  void compact();
+  void download();
+
+  /* One lane of a sequence's live slots of one layer and head; returns how many, or -1 if there is no such thing. */
+  int read_lane(int seq, int layer, int head, int lane, int32_t* out);
+  const skv_shape& shape() const { return shape_; }
+  size_t pool_bytes() const { return pool_.bytes(); }
+
+ private:
+  void size_scratch();
+  skv_hints hints_for(int policy) const;
+  size_t heads_of_sequence() const { return size_t(shape_.layers) * shape_.kv_heads; }
+
+  Device& device_;
+  DeviceArray<float> inv_freq_;               /* [table][head_dim / 2] */
+  const std::vector<skv_layer_shape> layers_; /* [layer] */
+  const skv_shape shape_;
+  const skv_buffers& buffers_;
+  Policies policies_;
+
+  DeviceArray<uint8_t> pool_; /* [pages][page_bytes] */
+  /* As the shared arrays of these names: */
+  DeviceArray<skv_row> row_;
+  DeviceArray<int32_t> table_, length_, budget_, classes_, copy_;
+  DeviceArray<float> param_;
+
+  DeviceArray<uint8_t> scratch_;
+  DeviceArray<float> step_floats_;        /* skv_step.logits */
+  std::vector<int> slots_;                /* [row] most live slots of one head, the step's tokens included */
+  std::vector<int> read_by_, written_by_; /* [page] the last pair of copies that does, or -1 */
+  skv_exec exec_{};
+  skv_step step_{};
+};
+
+}  // namespace skv
+#endif

@@ -1,0 +1,138 @@
+/**
+ * The CUDA backend under the real engine, emulated: the tokens of the CPU's, for policies of every kind, whatever the
+ * engine does with their pages meanwhile. Races, indices outside arrays and reads of what nobody wrote end a step.
+ */
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
+import type { EngineOptions } from '../../runtime/engine/types.ts';
+import { emulateBackend } from '../emulation/backend.ts';
+import { emulate } from '../emulation/emulate.ts';
+import { tinyModel } from '../oracle/tiny.ts';
+import { outcome, randomTokens, smallBudgets, smallEngine } from './small.ts';
+
+/** One policy of each kind: none, by position, by attention, by an observed window, with budgets that flow between heads. */
+const names = ['none', 'streaming', 'h2o', 'snapkv', 'adakv'];
+
+const model = tinyModel(7, { layers: 3, kvHeads: 2, group: 3, windows: [0, 24, 0] });
+process.on('exit', () => model.remove());
+const { vocab, layers, kvHeads } = model.shape;
+const PROMPT = randomTokens(1, 90, vocab);
+const requestFor = (policy: string) => ({ prompt: PROMPT, maxTokens: 24, policy, params: smallBudgets[policy] });
+
+const onCpu = { policies: await Promise.all(names.map((name) => build(shipped(name)!))) };
+const backend = await emulateBackend();
+const onDevice = {
+  backend,
+  policies: await Promise.all(
+    names.map(async (name) => ({
+      ...(await emulate(shipped(name)!, { headDims: [64], kvTypes: ['f32', 'bf16'] })),
+      directory: '',
+    })),
+  ),
+};
+const engineOf = (options: Partial<EngineOptions>) =>
+  smallEngine(model, {
+    maxModelLen: 256,
+    maxSeqs: 6,
+    kvCacheBytes: 8 << 20,
+    kvType: 'f32',
+    activations: 'f32',
+    threads: 1,
+    ...options,
+  });
+
+const cpu = await engineOf({ ...onCpu, prefixCache: false });
+const expected = new Map<string, number[]>();
+for (const policy of names) expected.set(policy, (await outcome(cpu, requestFor(policy))).tokens);
+
+test('the policies do generate different tokens', () =>
+  assert.ok(new Set([...expected.values()].map(String)).size > 2));
+
+for (const chunk of [1, 33, 512])
+  test(`prompts in chunks of ${chunk}`, async () => {
+    const engine = await engineOf({ ...onDevice, maxBatchedTokens: chunk, prefixCache: false });
+    for (const policy of names) {
+      const { tokens, finished } = await outcome(engine, requestFor(policy));
+      assert.is(finished.error, undefined, finished.error?.message);
+      assert.equal(tokens, expected.get(policy), policy);
+      assert.is(finished.compactions > 0, policy !== 'none', policy);
+    }
+    await engine.close();
+  });
+
+test('among strangers of every policy, some of which abort', async () => {
+  const engine = await engineOf({ ...onDevice, maxBatchedTokens: 40, prefixCache: false });
+  const strangers = names.map((policy, i) =>
+    engine.submit({
+      prompt: randomTokens(50 + i, 20 + 11 * i, vocab),
+      maxTokens: 12 + i,
+      policy,
+      params: smallBudgets[policy],
+    }),
+  );
+  const watched = names.map((policy) => outcome(engine, requestFor(policy)));
+  setTimeout(() => strangers.forEach((stranger, i) => i % 2 === 0 && stranger.abort()), 30);
+  for (const [i, policy] of names.entries()) assert.equal((await watched[i]).tokens, expected.get(policy), policy);
+  await Promise.all(strangers.map((stranger) => stranger.finished));
+  await engine.close();
+});
+
+test('after a prefix hit, and two requests that share a prefix at once', async () => {
+  const engine = await engineOf({ ...onDevice, maxBatchedTokens: 64 });
+  let hits = 0;
+  for (const policy of names) {
+    await outcome(engine, { ...requestFor(policy), maxTokens: 1 });
+    const pair = [outcome(engine, requestFor(policy)), outcome(engine, requestFor(policy))];
+    for (const each of pair) {
+      const { tokens, finished } = await each;
+      assert.equal(tokens, expected.get(policy), policy);
+      if (finished.cachedTokens > 0) hits++;
+    }
+  }
+  assert.ok(hits >= 4, `${hits} hits`);
+  await engine.close();
+});
+
+test('through preemption: a small pool gives the tokens of a large one', async () => {
+  const { pageBytes } = cpu.stats();
+  const kvCacheBytes = pageBytes * layers * kvHeads * 11;
+  const engine = await engineOf({ ...onDevice, maxBatchedTokens: 64, kvCacheBytes, prefixCache: false });
+  const watched = names.flatMap((policy) => [outcome(engine, requestFor(policy)), outcome(engine, requestFor(policy))]);
+  for (const [i, each] of watched.entries())
+    assert.equal((await each).tokens, expected.get(names[i >> 1]), names[i >> 1]);
+  assert.ok(engine.stats().preemptions > 0, 'somebody was preempted');
+  await engine.close();
+});
+
+test('draws, penalties, biases, log-probabilities and forced tokens are the CPU’s', async () => {
+  const engine = await engineOf({ ...onDevice });
+  const requests = [
+    { ...requestFor('h2o'), sampling: { temperature: 1, seed: 42, topP: 0.9 } },
+    { ...requestFor('none'), sampling: { repetitionPenalty: 1.3, logitBias: new Map([[7, 2]]) } },
+    { ...requestFor('snapkv'), sampling: { logprobs: 3 } },
+    { ...requestFor('none'), forced: randomTokens(3, 10, vocab) },
+  ];
+  for (const request of requests) {
+    const [wanted, got] = [cpu, engine].map((each) => each.submit(request));
+    const events = [];
+    for await (const event of got) events.push(event);
+    let i = 0;
+    for await (const { token, logprob, alternatives } of wanted) {
+      assert.is(events[i].token, token);
+      if (logprob !== undefined)
+        assert.ok(Math.abs(events[i].logprob! - logprob) < 1e-4, `${events[i].logprob}, ${logprob}`);
+      assert.equal(
+        events[i].alternatives?.map((each) => each.token),
+        alternatives?.map((each) => each.token),
+      );
+      i++;
+    }
+    assert.is(events.length, i);
+  }
+  await engine.close();
+});
+
+test('close', () => cpu.close());
+
+test.run();
