@@ -17,7 +17,7 @@ const names = ['none', 'streaming', 'h2o', 'snapkv', 'adakv'];
 const model = tinyModel(7, { layers: 3, kvHeads: 2, group: 3, windows: [0, 24, 0] });
 process.on('exit', () => model.remove());
 const { vocab, layers, kvHeads } = model.shape;
-const PROMPT = randomTokens(1, 90, vocab);
+const PROMPT = randomTokens(1, 76, vocab);
 const requestFor = (policy: string) => ({ prompt: PROMPT, maxTokens: 24, policy, params: smallBudgets[policy] });
 
 const onCpu = { policies: await Promise.all(names.map((name) => build(shipped(name)!))) };
@@ -41,6 +41,9 @@ const engineOf = (options: Partial<EngineOptions>) =>
     threads: 1,
     ...options,
   });
+
+/** Mean distance of log-probabilities in bf16, of a model whose logits spread as widely as this one's. */
+const MOST_APART = 0.1;
 
 const cpu = await engineOf({ ...onCpu, prefixCache: false });
 const expected = new Map<string, number[]>();
@@ -96,7 +99,7 @@ test('after a prefix hit, and two requests that share a prefix at once', async (
 
 test('through preemption: a small pool gives the tokens of a large one', async () => {
   const { pageBytes } = cpu.stats();
-  const kvCacheBytes = pageBytes * layers * kvHeads * 11;
+  const kvCacheBytes = pageBytes * layers * kvHeads * 10;
   const engine = await engineOf({ ...onDevice, maxBatchedTokens: 64, kvCacheBytes, prefixCache: false });
   const watched = names.flatMap((policy) => [outcome(engine, requestFor(policy)), outcome(engine, requestFor(policy))]);
   for (const [i, each] of watched.entries())
@@ -131,6 +134,30 @@ test('draws, penalties, biases, log-probabilities and forced tokens are the CPUâ
     assert.is(events.length, i);
   }
   await engine.close();
+});
+
+test('in bf16: near the CPUâ€™s numbers, and the same tokens whatever the chunks', async () => {
+  const forced = randomTokens(3, 16, vocab);
+  const logprobs = async (options: Partial<EngineOptions>) => {
+    const engine = await engineOf(options);
+    const values: number[] = [];
+    for await (const { logprob } of engine.submit({ ...requestFor('none'), forced })) values.push(logprob!);
+    await engine.close();
+    return values;
+  };
+  const bf16 = { kvType: 'bf16', activations: 'int8' } as const; // int8 is the CPU's alone; its model here is F32
+  const wanted = await logprobs({ ...onCpu, ...bf16 });
+  const got = await logprobs({ ...onDevice, ...bf16 });
+  const apart = wanted.reduce((sum, each, i) => sum + Math.abs(each - got[i]), 0) / wanted.length;
+  assert.ok(apart > 0 && apart < MOST_APART, `${apart} apart on average`);
+
+  const tokens: number[][] = [];
+  for (const maxBatchedTokens of [20, 512]) {
+    const engine = await engineOf({ ...onDevice, ...bf16, maxBatchedTokens, prefixCache: false });
+    tokens.push((await outcome(engine, requestFor('h2o'))).tokens);
+    await engine.close();
+  }
+  assert.equal(tokens[0], tokens[1]);
 });
 
 test('close', () => cpu.close());

@@ -19,7 +19,7 @@ import { fileWeights, widthsOf } from './blocks.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const sources = ['cpu', 'loader'].map((room) => join(root, 'runtime/native', room));
+const sources = ['cpu', 'loader', 'step'].map((room) => join(root, 'runtime/native', room));
 const folder = mkdtempSync(join(tmpdir(), 'skv-portable-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
