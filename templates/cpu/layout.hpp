@@ -78,7 +78,7 @@ struct Bf16 {
     return (f32xN)(term ? x << 16 : x & 0xffff0000u);
   }
   SKV_INLINE Operand broadcast(const Multiplier& m, int term) { return splat<f32xN>(term ? m.even : m.odd); }
-  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return in_register(fma(a, b, acc)); }
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return fma(a, b, acc); }
   SKV_INLINE void pack(f32xN x, Multiplier* to) {
     const u32xN bits = (u32xN)x, rounded = (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u;
     *(f32xN*)to = x == x ? (f32xN)rounded : (f32xN)(0x7fc00000u - u32xN{});
@@ -133,7 +133,7 @@ struct F32 {
   using Multiplier = Pair;
   using Operand = f32xN;
   SKV_INLINE Operand broadcast(const Multiplier& m, int term) { return splat<f32xN>(term ? m.even : m.odd); }
-  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return in_register(fma(a, b, acc)); }
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) { return fma(a, b, acc); }
   SKV_INLINE void pack(f32xN x, Multiplier* to) { *(f32xN*)to = x; }
   SKV_INLINE f32xN unpack(const Multiplier* from) { return *(const f32xN*)from; }
   SKV_INLINE Operand key_operand(const Word* keys, int j, int s, int term) {

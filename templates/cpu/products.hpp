@@ -72,7 +72,11 @@ struct Block {
 #pragma GCC unroll 16
         for (int r = 0; r < R; r++) {
           const auto w = multiplier(r, term);
-          for (int i = 0; i < kHeld; i++) acc[r][m + i] = KV::dot(held[i], w, acc[r][m + i]);
+          for (int i = 0; i < kHeld; i++) {
+            auto& sum = acc[r][m + i];
+            sum = KV::dot(held[i], w, sum);
+            if (kRegisterFile < 32) sum = in_register(sum);
+          }
         }
         if (kHeld < M) asm volatile("" ::: "memory");  // reads multipliers again: no registers are left for them
       }
@@ -101,15 +105,19 @@ SKV_INLINE void block_logits(const typename KV::Word* const* keys, const typenam
   block.store(logits, stride);
 }
 
-// Rows in blocks whose sums fit the registers, N pages or times 16 dims wide, the largest first: block(Count<R>())
-// takes as many as there are.
+// Rows in blocks whose sums fit the registers, N pages or times 16 dims wide: as few as do, and nearly equal, for sums
+// of a small block wait for each other. block(Count<R>()) takes as many as there are.
 template <int N, class Block>
-SKV_INLINE void in_blocks(Block& block) {
+SKV_INLINE void in_blocks(int rows, Block& block) {
+  constexpr int kMost = std::min(kAccumulators / (N * kRegisters), 12);
+  const int blocks = (rows + kMost - 1) / kMost, most = (rows + blocks - 1) / blocks;
   auto fitting = [&](auto R) SKV_FLAT {
-    if constexpr (R * N * kRegisters <= kAccumulators) block(R);
+    if constexpr (R <= kMost)
+      if (R <= most) block(R);
   };
   fitting(Count<12>());
   fitting(Count<6>());
+  fitting(Count<5>());
   fitting(Count<4>());
   fitting(Count<3>());
   fitting(Count<2>());
@@ -132,7 +140,7 @@ SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename
         block_logits<KV, R, N, false>(keys, q + r * half, half, logits + (int64_t)r * stride, stride, ahead);
     }
   };
-  in_blocks<N>(block);
+  in_blocks<N>(rows, block);
 }
 
 // Whether a live slot of page p is shifted, and the shift rotates its key.
@@ -226,7 +234,7 @@ template <class KV, bool kPrefetch>
                                           stride);
         }
       };
-      in_blocks<N>(block);
+      in_blocks<N>(rows, block);
     }
   };
   if (together(rows)) dims(Count<kTogether>());
