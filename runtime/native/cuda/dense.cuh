@@ -196,16 +196,17 @@ __global__ void __launch_bounds__(kHeadThreads) finish_heads_kernel(FinishHeads 
   const int token = blockIdx.x, h = blockIdx.y, all = f.heads + 2 * f.kv_heads, middle = f.dim / 2;
   const bool is_q = h < f.heads, is_v = h >= f.heads + f.kv_heads;
   const Global<const float> product = global(f.qkv) + ((int64_t)token * all + h) * f.dim;
-  for (int i = threadIdx.x; i < f.dim; i += kHeadThreads)
-    head[i] = f.bias ? product[i] + global(f.bias)[h * f.dim + i] : (float)product[i];
-  __syncwarp();
+  // a thread's pairs are its own until they are rotated
+  const int pairs0 = 2 * threadIdx.x, pairs = 2 * kHeadThreads;
+  for (int i = pairs0; i < f.dim; i += pairs)
+    for (int e = i; e < i + 2; e++) head[e] = f.bias ? product[e] + global(f.bias)[h * f.dim + e] : (float)product[e];
   const NormNumbers numbers = is_q ? f.q_norm : f.k_norm;
   if (!is_v && numbers.gain) {
     const Normed norm = norm_of(numbers, f.dim, head, [&](int i) { return (float)head[i]; });
-    __syncwarp();
-    for (int i = threadIdx.x; i < f.dim; i += kHeadThreads) head[i] = norm(head[i], i);
-    __syncwarp();
+    for (int i = pairs0; i < f.dim; i += pairs)
+      for (int e = i; e < i + 2; e++) head[e] = norm(head[e], e);
   }
+  __syncwarp();
   const Global<uint32_t> to = global(is_q ? f.q : is_v ? f.v : f.k);
   const int64_t at = ((int64_t)token * (is_q ? f.heads : f.kv_heads) + (is_q ? h : (h - f.heads) % f.kv_heads)) * middle;
   const Global<const float> cosine = global(f.cosine) + (int64_t)token * f.frequencies + f.rope0;

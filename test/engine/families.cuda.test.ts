@@ -1,0 +1,90 @@
+/** A tiny model of every family on the emulated device: the CPU's tokens and log-probabilities, in chunks and side by side. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
+import type { EngineOptions, TokenEvent } from '../../runtime/engine/types.ts';
+import { loadModel } from '../../runtime/model/load.ts';
+import { emulatedDevice } from '../emulation/backend.ts';
+import { type TinyFamily, familyModel, sizes, tinyFamilies, writeFamilyFolder } from '../oracle/families.ts';
+import { randomTokens, smallBudgets, smallEngine } from './small.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'skv-device-families-'));
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+
+/** f32 on both sides, sums in another order. */
+const TOLERANCE = 1e-3;
+const names = ['none', 'h2o'];
+const onCpu = { policies: await Promise.all(names.map((name) => build(shipped(name)!))) };
+const onDevice = await emulatedDevice(names, 'f32');
+
+/** With heads of 64 numbers, which kernels are built for, out of a width of 256. */
+const widened = (tiny: TinyFamily): TinyFamily => ({
+  ...tiny,
+  headDim: 64,
+  sizes: { width: 256 },
+  config: {
+    ...tiny.config,
+    ...(tiny.name === 'opt' ? { word_embed_proj_dim: 256 } : {}),
+    ...(tiny.ropeFactors ? { partial_rotary_factor: 12 / 64 } : {}),
+  },
+});
+
+async function answers(
+  loaded: Awaited<ReturnType<typeof loadModel>>,
+  options: Pick<EngineOptions, 'policies' | 'backend'>,
+) {
+  const engine = await smallEngine(
+    { loaded },
+    {
+      ...options,
+      kvType: 'f32',
+      activations: 'f32',
+      maxBatchedTokens: 24,
+      maxModelLen: sizes.positions,
+      maxSeqs: 3,
+      kvCacheBytes: 8 << 20,
+      threads: 1,
+    },
+  );
+  const prompt = randomTokens(1, 45, sizes.vocab);
+  const forced = randomTokens(2, 6, sizes.vocab);
+  const generations = [
+    ...names.map((policy) => engine.submit({ prompt, maxTokens: 10, policy, params: smallBudgets[policy] })),
+    engine.submit({ prompt, maxTokens: 10, forced, policy: 'none' }),
+  ];
+  const events = await Promise.all(
+    generations.map(async (generation) => {
+      const found: TokenEvent[] = [];
+      for await (const event of generation) found.push(event);
+      const { error } = await generation.finished;
+      if (error) throw error;
+      return found;
+    }),
+  );
+  await engine.close();
+  return events;
+}
+
+for (const [seed, tiny] of tinyFamilies.entries())
+  test(tiny.name, async () => {
+    const at = join(folder, String(seed));
+    writeFamilyFolder(familyModel(widened(tiny), 400 + seed), at);
+    const loaded = await loadModel(at);
+    assert.is(loaded.spec.headDim, 64);
+    const [wanted, got] = [await answers(loaded, onCpu), await answers(loaded, onDevice)];
+    wanted.forEach((events, r) => {
+      assert.equal(
+        got[r].map(({ token }) => token),
+        events.map(({ token }) => token),
+      );
+      events.forEach(({ logprob }, i) => {
+        if (logprob !== undefined)
+          assert.ok(Math.abs(logprob - got[r][i].logprob!) < TOLERANCE, `${logprob}, ${got[r][i].logprob}`);
+      });
+    });
+  });
+
+test.run();
