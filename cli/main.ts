@@ -108,6 +108,19 @@ command(
   .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
   .action((policy, options) => main(async () => (await import('./commands/trace.ts')).trace(policy, options)));
 
+command(
+  'table <policy>',
+  'Measure the table that a policy has for each model (duo: how far back each KV head looks), and write both',
+  'skv table duo --model qwen2.5-coder-0.5b --out mine',
+)
+  .option(...model)
+  .option('--text <file>', 'a long text; default: Moby Dick')
+  .option('--tokens <n>', 'tokens of it', '2048')
+  .option('--sinks <n>', 'first positions that every head keeps', '128')
+  .option('--recent <n>', 'most recent positions that every head keeps', '256')
+  .option('--out <folder>', 'where to write', '.')
+  .action((policy, options) => main(async () => (await import('./commands/table.ts')).makeTable(policy, options)));
+
 command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What is attention?"')
   .option(...model)
   .option('--policy <policy>', 'name or file', 'auto')

@@ -1,20 +1,12 @@
 /** A policy by its shipped name or by its file. */
-import { existsSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
-import { build, shipped } from '../codegen/build.ts';
+import { existsSync } from 'node:fs';
+import { build, shipped, shippedNames } from '../codegen/build.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { checkRatio, valuesOf } from '../runtime/engine/params.ts';
 import { parseParams, parseRatio } from './flags.ts';
 import { note } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
-import { root } from '../toolchain/folders.mjs';
 import { nearest } from '../toolchain/words.ts';
-
-export const shippedNames = (): string[] =>
-  readdirSync(join(root, 'policies'))
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => name.slice(0, -3))
-    .sort();
 
 /** `auto` is no policy: everything is kept. */
 export function policyFile(nameOrFile: string): string {

@@ -159,6 +159,13 @@ function writeAtomically(path: string, text: string): void {
   }
 }
 
+/** Names of the shipped policies, sorted. */
+export const shippedNames = (): string[] =>
+  readdirSync(join(root, 'policies'))
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => name.slice(0, -3))
+    .sort();
+
 /** Path of a shipped policy, or undefined. */
 export function shipped(name: string): string | undefined {
   const file = join(root, 'policies', `${name}.ts`);

@@ -179,6 +179,39 @@ export function dot(a: Vec, b: Vec): number {
  */
 export const norm = (a: Vec): number => sqrt(dot(a, a));
 /**
+ * Sum of a vector's elements without their signs, from 0: in the order of `dot`.
+ * @example
+ * score: (slot) => slot.mass * norm1(slot.value)
+ */
+export function norm1(a: Vec): number {
+  const lanes = new Float32Array(16);
+  numbers(a).forEach((x, i) => {
+    lanes[i % 16] += Math.abs(x);
+  });
+  return tree(lanes);
+}
+/** The extreme of a vector's elements: sixteen interleaved ones in index order, then a tree; 0 for -0. */
+function extreme(a: Vec, none: number, of: (a: number, b: number) => number): number {
+  const lanes = new Float32Array(16).fill(none);
+  numbers(a).forEach((x, i) => {
+    lanes[i % 16] = of(lanes[i % 16], x);
+  });
+  for (let width = 8; width >= 1; width /= 2) for (let l = 0; l < width; l++) lanes[l] = of(lanes[l], lanes[l + width]);
+  return f(lanes[0] + 0);
+}
+/**
+ * The largest element of a vector; NaN is left out.
+ * @example
+ * score: (slot) => highest(slot.value) - lowest(slot.value)
+ */
+export const highest = (a: Vec): number => extreme(a, -Infinity, max);
+/**
+ * The smallest element of a vector; NaN is left out.
+ * @example
+ * score: (slot) => highest(slot.value) - lowest(slot.value)
+ */
+export const lowest = (a: Vec): number => extreme(a, Infinity, min);
+/**
  * Cosine of the angle between two vectors, -1 … 1; NaN when one is zero.
  * @example
  * across: { anchor: { mean: (slot) => slot.key } },

@@ -153,12 +153,26 @@ export const everything = {
   kind: 'all',
 } as const;
 
+/** A trigger by slots over the budget, as `over` makes it. */
+export interface Over<Count> {
+  /** Which trigger this is. */
+  readonly kind: 'over';
+  /** How many more: whole slots from 0, or the name of a `tokens` parameter. */
+  readonly slack: Count;
+}
+/** A trigger by tokens of the prompt, as `promptChunk` makes it. */
+export interface PromptChunk<Count> {
+  /** Which trigger this is. */
+  readonly kind: 'promptChunk';
+  /** Prompt tokens between two compactions: a whole number from 16, or the name of a `tokens` parameter that is never less. */
+  readonly n: Count;
+}
 /**
  * When to compact; one, or several in a list.
  * @example
  * when: [promptChunk(128), every(16)]
  */
-export type Trigger =
+export type Trigger<Count = number> =
   | {
       /** After the prompt's last token. */
       readonly kind: 'promptEnd';
@@ -169,18 +183,8 @@ export type Trigger =
       /** Generated tokens between two compactions: a whole number from 1, or `'auto'`, from the ratio. */
       readonly n: number | 'auto';
     }
-  | {
-      /** When more slots are live than the budget and some more. */
-      readonly kind: 'over';
-      /** How many more: whole slots from 0. */
-      readonly slack: number;
-    }
-  | {
-      /** After each n prompt tokens. */
-      readonly kind: 'promptChunk';
-      /** Prompt tokens between two compactions: a whole number from 16. */
-      readonly n: number;
-    };
+  | Over<Count>
+  | PromptChunk<Count>;
 /**
  * After the prompt's last token, once; what is generated then stays.
  * @example
@@ -196,18 +200,22 @@ export const promptEnd: Trigger = { kind: 'promptEnd' };
 export const every = (n: number | 'auto'): Trigger => ({ kind: 'every', n });
 /**
  * At the prompt's end and after a generated token, when more than budget + slack slots are live; slack is whole slots
- * from 0.
+ * from 0, or the name of a `tokens` parameter.
  * @example
  * when: over(16)
  */
-export const over = (slack: number): Trigger => ({ kind: 'over', slack });
+export const over = <const N extends string | number>(slack: N): Over<N> => ({ kind: 'over', slack });
 /**
- * After each n prompt tokens, a whole number from 16, by default 128, and at the prompt's end, whatever chunks the
- * scheduler chose.
+ * After each n prompt tokens, a whole number from 16 or the name of a `tokens` parameter that is never less, by default 128,
+ * and at the prompt's end, whatever chunks the scheduler chose.
  * @example
  * when: promptChunk(256)
  */
-export const promptChunk = (n = 128): Trigger => ({ kind: 'promptChunk', n });
+export function promptChunk(): PromptChunk<number>;
+export function promptChunk<const N extends string | number>(n: N): PromptChunk<N>;
+export function promptChunk(n: string | number = 128): PromptChunk<string | number> {
+  return { kind: 'promptChunk', n };
+}
 
 /** How scores of neighbouring slots become one, as `mean` or `peak` makes it. */
 export interface PoolRule {
@@ -282,7 +290,7 @@ export type PolicySlot<P extends PropertyKey, S extends string> = Slot & { reado
  * across: { level: { mean: (slot) => slot.mass } },
  * score: (slot, across) => slot.mass - across.level
  */
-export type Statistic<T extends number | Vec, See> =
+export type Statistic<T extends number | Vec, See, Count = number> =
   | {
       /** The values' mean, by element for vectors. */
       readonly mean: (slot: See) => T;
@@ -298,6 +306,15 @@ export type Statistic<T extends number | Vec, See> =
   | {
       /** The smallest value, by element for vectors; NaN is left out. */
       readonly min: (slot: See) => T;
+    }
+  | {
+      /**
+       * The n-th largest value, so that `x >= across.name` holds for the n highest, and for those that equal the last: a whole
+       * number from 0, or the name of a `tokens` parameter. Of fewer slots the least, of n = 0 infinity; NaN is lowest.
+       */
+      readonly nth: Count;
+      /** What is compared: numbers. */
+      readonly of: (slot: See) => T;
     };
 
 /**
@@ -352,8 +369,8 @@ export interface WindowRule<Size> {
 
 /**
  * The fields of a policy. P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above
- * `score`. Size and Level follow from P: names of parameters that count slots, and of plain numbers (spelled out here, so
- * that errors list the names).
+ * `score`. Size, Level and Count follow from P: names of parameters that count slots, of plain numbers, and of whole slots
+ * (spelled out here, so that errors list the names).
  * @example
  * observe: 'every',
  * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
@@ -366,6 +383,7 @@ export interface PolicySpec<
   A extends Readonly<Record<string, number | Vec>>,
   Size = number | { [Name in keyof P]: P[Name] extends NumberParam ? never : Name }[keyof P],
   Level = number | { [Name in keyof P]: P[Name] extends NumberParam ? Name : never }[keyof P],
+  Count = number | { [Name in keyof P]: P[Name] extends TokensParam ? Name : never }[keyof P],
 > {
   /**
    * What flags and requests call the policy: lower-case letters, digits and hyphens, a letter first, at most 40.
@@ -409,7 +427,7 @@ export interface PolicySpec<
    * across: { anchor: { mean: (slot) => slot.key } },
    * score: (slot, across) => -cosine(slot.key, across.anchor)
    */
-  readonly across?: { readonly [Name in keyof A]: Statistic<A[Name], PolicySlot<Known<P>, NoInfer<S>>> };
+  readonly across?: { readonly [Name in keyof A]: Statistic<A[Name], PolicySlot<Known<P>, NoInfer<S>>, Count> };
   /**
    * A slot's worth, any f32: the lowest leaves first, the older among equals, NaN before all.
    * @default the position: the oldest leaves first
@@ -460,7 +478,7 @@ export interface PolicySpec<
    * @example
    * when: [promptEnd, every(16)]
    */
-  readonly when?: Trigger | readonly Trigger[];
+  readonly when?: Trigger<Count> | readonly Trigger<Count>[];
   /**
    * Which positions attention sees: `'original'`, or `'cache'`, as if evicted tokens had never been. With `'cache'` and a
    * bounded cache a text may be longer than the model's context.

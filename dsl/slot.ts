@@ -80,6 +80,14 @@ export interface Slot {
    */
   readonly heads: number;
   /**
+   * A random number, above 0 and below 1, drawn for each slot anew at each query (a score's is the newest token): a hash of the
+   * request's `seed`, layer, head and both positions. Reading it twice gives the same number, and so does every target, batch
+   * and cut of a prompt.
+   * @example
+   * score: (slot) => log(slot.mass) - log(-log(slot.random))
+   */
+  readonly random: number;
+  /**
    * The token's key after RoPE at its logical position, a vector of head_dim numbers.
    * @example
    * score: (slot) => -norm(slot.key)

@@ -6,9 +6,9 @@ import { cosine, definePolicy, norm, over, promptChunk, scale, tokens, topK } fr
  */
 export default definePolicy({
   name: 'keydiff',
-  params: { budget: tokens(512) },
+  params: { budget: tokens(512), block: tokens(128, { min: 16 }) },
   across: { anchor: { mean: (slot) => scale(slot.key, 1 / norm(slot.key)) } },
   score: (slot, across) => -cosine(slot.key, across.anchor),
   keep: topK('budget'),
-  when: [promptChunk(128), over(0)],
+  when: [promptChunk('block'), over(0)],
 });

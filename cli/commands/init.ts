@@ -39,6 +39,7 @@ function tsconfig(folder: string): string {
     noEmit: true,
     skipLibCheck: true,
     allowJs: true,
+    resolveJsonModule: true,
     ...(installed(folder) ? {} : { allowImportingTsExtensions: true, paths: { skv: [join(root, 'dsl', 'index.ts')] } }),
   };
   return `${JSON.stringify({ compilerOptions, include: ['*.ts', '*.js'] }, null, 2)}\n`;

@@ -1,6 +1,6 @@
 /** IR → C expressions over skv_… functions; the only printer of literals. */
 import { builtin } from '../ir/builtins.ts';
-import type { Node, Type } from '../ir/nodes.ts';
+import { type Node, type Type, tableKey } from '../ir/nodes.ts';
 import { operands, walk } from '../ir/walk.ts';
 
 /** An f32 literal that reads back as the same bits. */
@@ -32,11 +32,16 @@ export interface Names {
   /** index of each state and parameter in its array */
   readonly states: readonly string[];
   readonly params: readonly string[];
+  /** by tableKey */
+  readonly tables: readonly string[];
   /** path for #line, as the generated file shall show it */
   readonly file: string;
 }
 
-/** Statements that compute `node` and return it; subexpressions used more than once, and vectors, get a name. */
+/** On CUDA sixteen lanes compute it together: outside any branch, which only some slots would take. */
+const readsVectors = (node: Node): boolean => node.op === 'call' && node.args.some((arg) => arg.type === 'vec');
+
+/** Statements that compute `node` and return it; subexpressions used more than once, vectors, and what is made of them, get a name. */
 export function printReturn(node: Node, names: Names, result: (value: string) => string): string[] {
   const uses = new Map<Node, number>();
   for (const each of walk(node)) for (const operand of operands(each)) uses.set(operand, (uses.get(operand) ?? 0) + 1);
@@ -58,6 +63,11 @@ export function printReturn(node: Node, names: Names, result: (value: string) =>
         return `slot.params[${names.params.indexOf(each.name)} /* ${each.name} */]`;
       case 'across':
         return `across.${each.name}`;
+      case 'table': {
+        const { heads, name } = each.table;
+        const at = heads ? `(int)slot.layer * ${heads} + (int)slot.head` : '(int)slot.layer';
+        return `table_${names.tables.indexOf(tableKey(each.table))}[${at}] /* ${name} */`;
+      }
       case 'unary':
         return each.fn === 'neg' ? `(-${text(each.a)})` : `(!${text(each.a)})`;
       case 'binary':
@@ -74,7 +84,7 @@ export function printReturn(node: Node, names: Names, result: (value: string) =>
   const place = (each: Node) => lines.push(`#line ${each.span.line} "${names.file}"`);
   for (const each of walk(node)) {
     const trivial = operands(each).length === 0;
-    if (each === node || trivial || ((uses.get(each) ?? 0) < 2 && each.type !== 'vec')) continue;
+    if (each === node || trivial || ((uses.get(each) ?? 0) < 2 && each.type !== 'vec' && !readsVectors(each))) continue;
     place(each);
     lines.push(`const ${cTypes[each.type]} t${named.size} = ${text(each)};`);
     named.set(each, `t${named.size}`);

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { fieldsOf } from '../ir/fields.ts';
-import type { Node, Policy } from '../ir/nodes.ts';
+import { type Node, type Policy, tableKey } from '../ir/nodes.ts';
+import { tablesOf } from '../ir/uses.ts';
 import type { CudaPlan, Plan } from '../plan/types.ts';
 import { literal, printReturn } from './print.ts';
 import { targets } from './targets.ts';
@@ -15,6 +16,8 @@ export function context(policy: Policy, plan: Plan) {
     ...header(plan),
     ...traits(policy, plan),
     ...acrossTraits(policy),
+    ...rankedTraits(policy),
+    ...tableTraits(policy),
     ...expressions(policy),
     ...(plan.cuda ? schedule(plan.cuda) : {}),
   };
@@ -87,11 +90,39 @@ function acrossTraits({ across }: Policy) {
   };
 }
 
+/** The statistics that look for the n-th largest value. */
+function rankedTraits({ across, params }: Policy) {
+  const names = params.map((param) => param.name);
+  const nths = across.flatMap(({ n }, at) => (n ? [{ at, count: given(n, names) }] : []));
+  return { ranked: nths.length, nths };
+}
+
+/** Constants by layer and head, a line a layer. */
+function tableTraits(policy: Policy) {
+  const found = tablesOf(policy);
+  return {
+    tableLayers: found[0]?.layers ?? 0,
+    tableHeads: Math.max(0, ...found.map(({ heads }) => heads)),
+    tables: found.map(({ name, layers, heads, values }, i) => ({
+      title: `${name}, [${layers} layers]${heads ? `[${heads} KV heads]` : ''}`,
+      array: `table_${i}[${values.length}]`,
+      rows: Array.from({ length: layers }, (_, layer) => {
+        const width = Math.max(1, heads);
+        return `${values
+          .slice(layer * width, (layer + 1) * width)
+          .map(literal)
+          .join(', ')},`;
+      }),
+    })),
+  };
+}
+
 /** The policy's expressions as statements. */
 function expressions(policy: Policy) {
   const names = {
     states: policy.states.map((state) => state.name),
     params: policy.params.map((param) => param.name),
+    tables: tablesOf(policy).map(tableKey),
     file: basename(policy.span.file),
   };
   const code = (node: Node, indent: string, result: (value: string) => string) => [
@@ -110,7 +141,7 @@ function expressions(policy: Policy) {
       load: `a.${name} = totals.${of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
-    threshold: policy.keep.kind === 'above' ? threshold(policy.keep.threshold, names.params) : '0.0f',
+    threshold: policy.keep.kind === 'above' ? given(policy.keep.threshold, names.params) : '0.0f',
   };
 }
 
@@ -126,7 +157,8 @@ function schedule(cuda: CudaPlan) {
   };
 }
 
-const threshold = (node: Node, params: readonly string[]): string =>
+/** A constant, or a parameter's value. */
+const given = (node: Node, params: readonly string[]): string =>
   node.op === 'param' ? `params[${params.indexOf(node.name)}]` : literal((node as { value: number }).value);
 
 export interface Rendered {
@@ -137,7 +169,7 @@ export interface Rendered {
 const read = (name: string): string => readFileSync(join(templates, name), 'utf8');
 
 /** What the templates share. */
-export const partials = ['header', 'traits', 'across', 'score', 'table'];
+export const partials = ['header', 'constants', 'traits', 'across', 'score', 'table'];
 
 /** The same bytes for the same policy, always. `#line here` becomes the generated file's own position. */
 export function render(policy: Policy, plan: Plan): Rendered {

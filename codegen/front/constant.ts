@@ -1,6 +1,6 @@
 /** Evaluates the declarative fields of a policy (`keep: topK('budget')`): literals, module constants, the dsl's helpers. */
 import { join } from 'node:path';
-import { type Expression, Node, type PropertyAssignment, SyntaxKind } from 'ts-morph';
+import { type ArrayLiteralExpression, type Expression, Node, type PropertyAssignment, SyntaxKind } from 'ts-morph';
 import * as policy from '../../dsl/policy.ts';
 import { root } from '../../toolchain/folders.mjs';
 
@@ -47,7 +47,8 @@ export function constant(node: Expression): unknown {
   if (Node.isIdentifier(node) || Node.isPropertyAccessExpression(node)) {
     const helper = helperOf(node);
     if (helper !== undefined) return helper;
-    const initializer = constInitializer(definition(node));
+    const declaration = definition(node);
+    const initializer = constInitializer(declaration) ?? jsonValue(declaration);
     if (initializer) return constant(initializer);
     throw new NotConstant(node, `${node.getText()} is not a constant`);
   }
@@ -93,6 +94,25 @@ export function constInitializer(declaration: Node | undefined): Expression | un
   return declaration.getVariableStatement()?.getDeclarationKind() === 'const'
     ? declaration.getInitializer()
     : undefined;
+}
+
+/** The value of a JSON file, or of one of its members. */
+function jsonValue(declaration: Node | undefined): Expression | undefined {
+  if (!declaration?.getSourceFile().getFilePath().endsWith('.json')) return undefined;
+  if (Node.isPropertyAssignment(declaration)) return declaration.getInitializer();
+  const statement = Node.isSourceFile(declaration) ? declaration.getStatements()[0] : undefined;
+  return Node.isExpressionStatement(statement) ? statement.getExpression() : undefined;
+}
+
+/** The list that a constant is, written out, given to a name, or a member of a JSON file; undefined for anything else. */
+export function listOf(node: Node): ArrayLiteralExpression | undefined {
+  if (Node.isArrayLiteralExpression(node)) return node;
+  if (Node.isParenthesizedExpression(node) || Node.isAsExpression(node) || Node.isSatisfiesExpression(node))
+    return listOf(node.getExpression());
+  if (!Node.isIdentifier(node) && !Node.isPropertyAccessExpression(node)) return undefined;
+  const declaration = definition(node);
+  const value = constInitializer(declaration) ?? jsonValue(declaration);
+  return value && listOf(value);
 }
 
 /** Where the value of a name, or of a member of an imported module, is declared; through imports and aliases. */

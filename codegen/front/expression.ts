@@ -4,10 +4,11 @@
  */
 import { Node as Ast, type BinaryExpression, type CallExpression, SyntaxKind, ts } from 'ts-morph';
 import { builtin, builtins } from '../ir/builtins.ts';
-import { constInitializer, declaredIn, definition } from './constant.ts';
+import { constInitializer, declaredIn, definition, listOf } from './constant.ts';
 import { Collector } from '../ir/diagnostics.ts';
+import { simplifyNode } from '../ir/simplify.ts';
 import { forVectors, instead, operators, stateHint } from './forms.ts';
-import { type Node, type SlotField, type Span, slotTypes } from '../ir/nodes.ts';
+import { type Node, type SlotField, type Span, slotTypes, type Table } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
 import { all, type FunctionLike, Reported, Statements, type Value } from './statements.ts';
 
@@ -98,7 +99,9 @@ export class Lowering extends Statements {
         'impure-call',
         ast,
         `${name} does not give the same answer every time, or has an effect.`,
-        'a policy is a pure function of the slot',
+        name === 'Math.random'
+          ? 'slot.random is a random number of the slot, the same every time'
+          : 'a policy is a pure function of the slot',
       );
     const method = foreign ? name.match(/^Math\.(\w+)$/)?.[1] : undefined;
     const hint =
@@ -204,6 +207,56 @@ export class Lowering extends Statements {
     return this.property(this.value(base), access.getName(), ast);
   }
 
+  /** `gates[slot.layer][slot.head]`: a constant table at the slot's own place. */
+  private indexed(ast: Ast, span: Span): Value {
+    const places: Ast[] = [];
+    let base = ast;
+    for (; Ast.isElementAccessExpression(base); base = base.getExpression())
+      places.unshift(base.getArgumentExpression()!);
+    const table = this.tableOf(base, ast);
+    const fields = all(places.map((place) => () => this.node(place))).map((node) => node.op === 'slot' && node.field);
+    const wanted = table.heads ? ['layer', 'head'] : ['layer'];
+    if (fields.join() !== wanted.join())
+      this.fail(
+        'table-index',
+        ast,
+        `${table.name} has one number for each layer${table.heads ? ' and KV head' : ''}; it is read at ${wanted.map((each) => `[slot.${each}]`).join('')}.`,
+        `${table.name}${wanted.map((each) => `[slot.${each}]`).join('')}`,
+      );
+    return { op: 'table', type: 'f32', table, span };
+  }
+
+  /** A list of numbers, or a list of such lists of one length. */
+  private tableOf(base: Ast, at: Ast): Table {
+    const list = listOf(base);
+    if (!list) this.fail('unsupported-syntax', at, 'Only constant tables have elements.', instead[at.getKind()]);
+    const rows = list!.getElements().map((row) => (Ast.isArrayLiteralExpression(row) ? row.getElements() : [row]));
+    const wide = Ast.isArrayLiteralExpression(list!.getElements()[0]);
+    const heads = wide ? rows[0].length : 0;
+    const even = list!.getElements().every((row) => Ast.isArrayLiteralExpression(row) === wide);
+    const values = rows.flat().map((each) => this.element(each));
+    if (
+      rows.length === 0 ||
+      !even ||
+      rows.some((row) => row.length !== Math.max(1, heads)) ||
+      !values.every(Number.isFinite)
+    )
+      this.fail(
+        'table-shape',
+        base,
+        `${base.getText()} is no list of numbers, one a layer, nor of such lists, one a layer with a number a KV head.`,
+        '[[0.5, 1], [0.2, 0.9]] for two layers of two KV heads',
+      );
+    return { name: base.getText(), layers: rows.length, heads, values };
+  }
+
+  /** A constant number in f32, as wherever a constant of the module is read; NaN for anything else. */
+  private element(ast: Ast): number {
+    const node = this.captured(ast, ast);
+    const value = node && simplifyNode(node);
+    return value?.op === 'const' && typeof value.value === 'number' ? value.value : Number.NaN;
+  }
+
   private conditional(ast: Ast, span: Span): Value {
     const node = ast.asKindOrThrow(SyntaxKind.ConditionalExpression);
     const [cond, then, other] = all([
@@ -225,6 +278,9 @@ export class Lowering extends Statements {
     },
     [SyntaxKind.PropertyAccessExpression](ast) {
       return this.access(ast);
+    },
+    [SyntaxKind.ElementAccessExpression](ast, span) {
+      return this.indexed(ast, span);
     },
     [SyntaxKind.Identifier](ast, span) {
       return this.identifier(ast, span);

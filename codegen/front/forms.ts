@@ -37,7 +37,8 @@ export const instead: Partial<Record<SyntaxKind, string>> = {
   [SyntaxKind.ArrowFunction]: 'move the function to the top of the file, as a const or a function',
   [SyntaxKind.FunctionExpression]: 'move the function to the top of the file, as a const or a function',
   [SyntaxKind.FunctionDeclaration]: 'move the function to the top of the file',
-  [SyntaxKind.ElementAccessExpression]: 'write slot.name; vectors are read whole, with dot, norm, cosine',
+  [SyntaxKind.ElementAccessExpression]:
+    'write slot.name; vectors are read whole, with dot, norm, cosine; a table is a const list of numbers, or JSON that is imported',
   [SyntaxKind.AsExpression]: 'drop the `as`',
   [SyntaxKind.NonNullExpression]: 'drop the !',
   [SyntaxKind.SwitchStatement]: 'use if with return, or ?:',

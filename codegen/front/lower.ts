@@ -62,7 +62,9 @@ class Declaration {
     const window =
       this.data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
     const keep = this.data<RawKeep>('keep') ?? { kind: 'all' };
-    const when = this.field('when') ? (this.several('when') as Trigger[]) : [{ kind: 'over' as const, slack: 0 }];
+    const when = this.field('when')
+      ? (this.several('when') as RawTrigger[]).map(triggered)
+      : [{ kind: 'over' as const, slack: 0 }];
     const heads = this.data<string | Policy['heads']>('heads') ?? 'own';
     const layers = this.data<string | number[] | Policy['layers']>('layers') ?? 'uniform';
     return {
@@ -166,24 +168,37 @@ class Declaration {
   private across(scope: Scope): Map<string, Across | undefined> {
     return new Map(
       [...this.members(this.written('across', 'across: { anchor: { mean: (slot) => slot.key } }'))].map(
-        ([name, property]) => {
+        ([name, property]): [string, Across | undefined] => {
           this.at[`across.${name}`] = spanOf(property.getNameNode());
-          const [[reduce, of] = [], second] = [...this.members(property.getInitializer())];
-          const known = reductions.find((each) => each === reduce);
-          if (!known || !of || second) {
-            this.errors.report(
-              'unsupported-syntax',
-              spanOf(property),
-              'A statistic is one of mean, sum, max, min of a function.',
-              '{ mean: (slot) => … }',
-            );
-            return [name, undefined];
-          }
-          const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
-          return [name, node && { name, reduce: known, of: node }];
+          return [name, this.statistic(name, property, scope)];
         },
       ),
     );
+  }
+
+  private statistic(name: string, property: PropertyAssignment, scope: Scope): Across | undefined {
+    const members = this.members(property.getInitializer());
+    const [[reduce, of] = [], second] = [...members];
+    const known = reductions.find((each) => each === reduce);
+    const [count, ranked] = [members.get('nth'), members.get('of')];
+    if (count && ranked && members.size === 2) {
+      const value = this.data<number | string>('nth', count.getInitializer());
+      const node = new Lowering(scope).callback(ranked.getInitializer(), ranked, [slotValue], ['f32']);
+      return node && value !== undefined
+        ? { name, reduce: 'nth', n: constantOrParam(value, spanOf(count)), of: node }
+        : undefined;
+    }
+    if (!known || !of || second) {
+      this.errors.report(
+        'unsupported-syntax',
+        spanOf(property),
+        'A statistic is mean, sum, max or min of a function, or nth with of.',
+        '{ mean: (slot) => … }, or { nth: 8, of: (slot) => … }',
+      );
+      return undefined;
+    }
+    const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
+    return node && { name, reduce: known, of: node };
   }
 
   private state(name: string, property: PropertyAssignment, scope: Scope): State[] {
@@ -216,6 +231,17 @@ function observed(rules: unknown[]): Observe {
   };
 }
 
+/** A trigger as its helper makes it: parameters by name alone. */
+type RawTrigger = { kind: Trigger['kind']; n?: number | string; slack?: number | string };
+
+function triggered(raw: RawTrigger): Trigger {
+  const { kind, n, slack } = raw;
+  const count = (given: number | string | undefined) => (typeof given === 'string' ? { param: given } : given);
+  if (kind === 'over') return { kind, slack: count(slack)! };
+  if (kind === 'promptChunk') return { kind, n: count(n)! };
+  return raw as Trigger;
+}
+
 interface RawKeep {
   kind: string;
   budget?: unknown;
@@ -223,6 +249,12 @@ interface RawKeep {
   size?: number;
   besides?: 'protected';
 }
+
+/** A number that a declaration gives, or names. */
+const constantOrParam = (value: unknown, span: Span): Node =>
+  typeof value === 'string'
+    ? { op: 'param', type: 'f32', name: value, span }
+    : { op: 'const', type: 'f32', value: Math.fround(Number(value)), span };
 
 const budgetOf = ({ budget, besides }: RawKeep) => ({ budget: size(budget), ...(besides && { besides }) });
 
@@ -232,17 +264,8 @@ function kept(keep: RawKeep, span: Span): Keep {
       return { kind: 'topK', ...budgetOf(keep) };
     case 'chunks':
       return { kind: 'chunks', size: Number(keep.size), ...budgetOf(keep) };
-    case 'above': {
-      const { threshold } = keep;
-      const named = typeof threshold === 'string';
-      const value = Math.fround(Number(threshold));
-      return {
-        kind: 'above',
-        threshold: named
-          ? { op: 'param', type: 'f32', name: threshold, span }
-          : { op: 'const', type: 'f32', value, span },
-      };
-    }
+    case 'above':
+      return { kind: 'above', threshold: constantOrParam(keep.threshold, span) };
     default:
       return { kind: 'all' };
   }

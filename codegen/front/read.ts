@@ -43,6 +43,7 @@ function theProject(): Project {
       noEmit: true,
       allowImportingTsExtensions: true,
       allowJs: true,
+      resolveJsonModule: true,
       checkJs: true,
       skipLibCheck: true,
       paths: { skv: [join(dslFolder, 'index.ts')] },

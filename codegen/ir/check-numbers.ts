@@ -1,7 +1,7 @@
 /** Numbers that have a range of their own. */
 import { MAX_PARAMS } from '../../runtime/contract/records.ts';
 import type { Collector } from './diagnostics.ts';
-import { type Policy, type Trigger, place } from './nodes.ts';
+import { type Count, type Node, type Policy, type Trigger, place } from './nodes.ts';
 
 export function checkNumbers(policy: Policy, errors: Collector): void {
   const refuse = (field: string, message: string, hint?: string) =>
@@ -25,6 +25,14 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
   for (const state of policy.states)
     if (!Number.isFinite(state.init))
       refuse(`accumulate.${state.name}`, `${state.name} starts at ${state.init}; it must be a finite f32.`);
+  for (const { name, n } of policy.across)
+    if (n && !counts(policy, n))
+      errors.report(
+        'wrong-type',
+        n.span,
+        `${name} is the n-th largest: n is a whole number from 0, or a tokens parameter.`,
+        '{ nth: 8, of: (slot) => … }',
+      );
   const { pool, heads, layers, keep } = policy;
   if (pool && (pool.width % 2 !== 1 || pool.width < 1))
     errors.report(
@@ -48,12 +56,24 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
       `A chunk has a whole number of positions, at least 1; this is ${keep.size}.`,
       "chunks(16, 'budget')",
     );
-  if (policy.when.some((trigger) => !sensible(trigger)))
-    refuse('when', 'A trigger counts whole tokens: every from 1, over from 0, promptChunk from 16.');
+  if (policy.when.some((trigger) => !sensible(policy, trigger)))
+    refuse(
+      'when',
+      'A trigger counts whole tokens, or names a tokens parameter: every from 1, over from 0, promptChunk from 16.',
+    );
 }
 
-function sensible(trigger: Trigger): boolean {
-  const whole = (n: number, least: number) => Number.isInteger(n) && n >= least;
+/** Whether a node is a number of slots; a parameter that is not there was told by TypeScript, or is in plain JavaScript. */
+function counts(policy: Policy, n: Node): boolean {
+  if (n.op === 'const') return Number.isInteger(n.value) && (n.value as number) >= 0;
+  return n.op === 'param' && policy.params.some(({ name, kind }) => name === n.name && kind === 'tokens');
+}
+
+function sensible({ params }: Policy, trigger: Trigger): boolean {
+  const whole = (n: Count, least: number): boolean => {
+    if (typeof n === 'number') return Number.isInteger(n) && n >= least;
+    return params.some(({ name, kind, min }) => name === n.param && kind === 'tokens' && min >= least);
+  };
   switch (trigger.kind) {
     case 'every':
       return trigger.n === 'auto' || whole(trigger.n, 1);

@@ -22,6 +22,8 @@ export function checkTypes(policy: Policy, after: string): void {
         return states.has(node.name);
       case 'param':
         return params.has(node.name);
+      case 'table':
+        return node.table.values.length === node.table.layers * Math.max(1, node.table.heads);
       case 'across':
         return across.get(node.name) === node.type;
       case 'unary':

@@ -24,6 +24,7 @@ export function readsOf(node: Node): string[] {
     if (each.op === 'state') found.add(each.name);
     if (each.op === 'param') found.add(`params.${each.name}`);
     if (each.op === 'across') found.add(`across.${each.name}`);
+    if (each.op === 'table') found.add(each.table.name);
   }
   return [...found];
 }

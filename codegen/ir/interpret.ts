@@ -1,6 +1,6 @@
 /** The IR evaluated in f32: the living definition of the language. */
 import { onHost } from './builtins.ts';
-import type { Across, Node, Policy, SlotField, State } from './nodes.ts';
+import type { Across, Node, Policy, SlotField, State, Table } from './nodes.ts';
 import { operands } from './walk.ts';
 
 /** A number, a boolean, or a vector [head_dim]. */
@@ -56,6 +56,10 @@ export function apply(node: Node, args: readonly Value[]): Value {
   throw new Error(`nothing to apply: ${node.op}`);
 }
 
+/** Where a slot's value lies among a table's. */
+const placeIn = ({ heads }: Table, { layer, head }: { layer: number; head: number }): number =>
+  heads ? layer * heads + head : layer;
+
 export function evaluate(
   node: Node,
   slot: SlotValues,
@@ -76,6 +80,8 @@ export function evaluate(
         return slot.params[node.name];
       case 'across':
         return across[node.name];
+      case 'table':
+        return node.table.values[placeIn(node.table, slot.fields as { layer: number; head: number })];
       default:
         return apply(
           node,
@@ -98,12 +104,21 @@ function tree(values: Float32Array): number {
   return values[0];
 }
 
+/** The n-th largest, NaN lowest; of fewer the least, of none infinity. */
+function nth(n: number, values: readonly number[]): number {
+  if (n < 1) return Infinity;
+  const real = values.filter((x) => !Number.isNaN(x)).sort((a, b) => (a === b ? 0 : b - a)); // infinities equal themselves
+  const value = real[Math.min(n, values.length) - 1] ?? Number.NaN;
+  return value + 0;
+}
+
 /**
  * A statistic over slots. Sums run in a tree within each 16 slots, then page by page; absent slots add nothing. Extremes
  * start at infinity and leave NaN out.
  */
-export function statistic({ reduce, of }: Across, slots: readonly SlotValues[]): Value {
+export function statistic({ reduce, n, of }: Across, slots: readonly SlotValues[]): Value {
   const values = slots.map((slot) => evaluate(of, slot));
+  if (reduce === 'nth') return nth(evaluate(n!, slots[0]) as number, values as number[]);
   if (of.type !== 'vec') return reduced(reduce, values as number[]);
   const vectors = values as Float32Array[];
   return Float32Array.from(vectors[0], (_, d) =>
@@ -114,7 +129,7 @@ export function statistic({ reduce, of }: Across, slots: readonly SlotValues[]):
   );
 }
 
-function reduced(reduce: Across['reduce'], column: readonly number[]): number {
+function reduced(reduce: Exclude<Across['reduce'], 'nth'>, column: readonly number[]): number {
   if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity);
   if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity);
   let sum = 0;

@@ -26,6 +26,7 @@ export type SlotField =
   | 'layers'
   | 'head'
   | 'heads'
+  | 'random'
   | 'key'
   | 'value'
   | 'special'
@@ -43,6 +44,7 @@ export const slotTypes: Readonly<Record<SlotField, Type>> = {
   layers: 'f32',
   head: 'f32',
   heads: 'f32',
+  random: 'f32',
   key: 'vec',
   value: 'vec',
   special: 'bool',
@@ -59,12 +61,27 @@ interface At {
   readonly span: Span;
 }
 
+/** Constants by layer, or by layer and KV head: read at the slot's own. */
+export interface Table {
+  /** as the author writes it */
+  readonly name: string;
+  readonly layers: number;
+  /** KV heads of a layer; 0: one value a layer */
+  readonly heads: number;
+  /** [layer] or [layer][head] */
+  readonly values: readonly number[];
+}
+
+/** Tells tables apart: two files may have one of the same name. */
+export const tableKey = ({ name, values }: Table): string => `${name} ${values.join(' ')}`;
+
 export type Node =
   | (At & { readonly op: 'const'; readonly type: 'f32' | 'bool'; readonly value: number | boolean })
   | (At & { readonly op: 'slot'; readonly type: Type; readonly field: SlotField })
   | (At & { readonly op: 'state'; readonly type: 'f32'; readonly name: string })
   | (At & { readonly op: 'param'; readonly type: 'f32'; readonly name: string })
   | (At & { readonly op: 'across'; readonly type: Type; readonly name: string })
+  | (At & { readonly op: 'table'; readonly type: 'f32'; readonly table: Table })
   | (At & { readonly op: 'unary'; readonly type: Type; readonly fn: UnaryOp; readonly a: Node })
   | (At & { readonly op: 'binary'; readonly type: Type; readonly fn: BinaryOp; readonly a: Node; readonly b: Node })
   | (At & { readonly op: 'select'; readonly type: Type; readonly cond: Node; readonly then: Node; readonly else: Node })
@@ -72,6 +89,9 @@ export type Node =
 
 /** A number of slots, resolved per sequence: a literal, or the name of a `tokens`/`fraction` parameter. */
 export type Size = { readonly tokens: number } | { readonly param: string };
+
+/** A number of tokens, or the `tokens` parameter that says it. */
+export type Count = number | { readonly param: string };
 
 export type Param = { readonly name: string; readonly span: Span } & (
   | { readonly kind: 'tokens'; readonly default: number; readonly min: number; readonly max: number }
@@ -106,8 +126,8 @@ export type Keep =
 export type Trigger =
   | { readonly kind: 'promptEnd' }
   | { readonly kind: 'every'; readonly n: number | 'auto' }
-  | { readonly kind: 'over'; readonly slack: number }
-  | { readonly kind: 'promptChunk'; readonly n: number };
+  | { readonly kind: 'over'; readonly slack: Count }
+  | { readonly kind: 'promptChunk'; readonly n: Count };
 
 export interface Window {
   readonly first: Size;
@@ -119,7 +139,9 @@ export interface Window {
 /** One statistic over the live slots of a head: `reduce` of an expression of each slot. */
 export interface Across {
   readonly name: string;
-  readonly reduce: 'mean' | 'sum' | 'max' | 'min';
+  readonly reduce: 'mean' | 'sum' | 'max' | 'min' | 'nth';
+  /** of nth: a constant or a parameter */
+  readonly n?: Node;
   readonly of: Node;
 }
 

@@ -1,6 +1,6 @@
 /** Folds constants, drops what changes nothing, shares equal subexpressions. No value changes, NaN and -0 included. */
 import { apply } from './interpret.ts';
-import type { Node, Policy } from './nodes.ts';
+import { type Node, type Policy, tableKey } from './nodes.ts';
 import { needed } from './uses.ts';
 import { operands, withOperands } from './walk.ts';
 
@@ -31,6 +31,8 @@ class Sharing {
         return `${node.fn} ${from}`;
       case 'select':
         return `select ${from}`;
+      case 'table':
+        return `table ${tableKey(node.table)}`;
       default:
         return `${node.op} ${node.name}`;
     }

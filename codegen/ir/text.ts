@@ -1,5 +1,6 @@
 /** The IR as text: what `skv explain --ir` prints and what goldens hold. */
 import type { Node, Policy, Size, Trigger } from './nodes.ts';
+import { tablesOf } from './uses.ts';
 import { operands, walk } from './walk.ts';
 
 const size = (value: Size): string => ('param' in value ? value.param : String(value.tokens));
@@ -23,6 +24,8 @@ function expression(root: Node): { shared: string[]; value: string } {
         return `$${node.name}`;
       case 'across':
         return `across.${node.name}`;
+      case 'table':
+        return `${node.table.name}[layer]${node.table.heads ? '[head]' : ''}`;
       default:
         return `(${['fn' in node ? node.fn : node.op, ...operands(node).map(text)].join(' ')})`;
     }
@@ -35,8 +38,11 @@ function expression(root: Node): { shared: string[]; value: string } {
   return { shared, value: text(root) };
 }
 
+const count = (n: number | string | { readonly param: string }): string =>
+  typeof n === 'object' ? n.param : String(n);
+
 const trigger = (each: Trigger): string =>
-  `${each.kind}${'n' in each ? ` ${each.n}` : 'slack' in each ? ` ${each.slack}` : ''}`;
+  `${each.kind}${'n' in each ? ` ${count(each.n)}` : 'slack' in each ? ` ${count(each.slack)}` : ''}`;
 
 /** The same text for the same policy, always: a stage that changes nothing leaves it as it was. */
 export function irText(policy: Policy): string {
@@ -52,8 +58,11 @@ export function irText(policy: Policy): string {
     const prompt = typeof observe.prompt === 'object' ? `last ${size(observe.prompt.last)}` : observe.prompt;
     lines.push(`observe prompt ${prompt}, decode ${observe.decode}; group ${policy.group}`);
   }
+  for (const { name, layers, heads } of tablesOf(policy))
+    lines.push(`table ${name}: ${layers} layers${heads ? ` × ${heads} KV heads` : ''}`);
   for (const state of policy.states) add(`state ${state.name} from ${state.init} next`, state.next);
-  for (const each of policy.across) add(`across ${each.name} = ${each.reduce}`, each.of);
+  for (const { name, reduce, n, of } of policy.across)
+    add(`across ${name} = ${reduce}${n ? ` ${expression(n).value}` : ''}`, of);
   if (policy.score) add('score', policy.score);
   else lines.push('score slot.pos');
   if (pool) lines.push(`pool ${pool.kind} ${pool.width}`);

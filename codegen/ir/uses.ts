@@ -1,15 +1,25 @@
 /** Which expressions a policy has, and what its score depends on. */
-import type { Node, Policy } from './nodes.ts';
+import { type Node, type Policy, type Table, tableKey } from './nodes.ts';
 import { walk } from './walk.ts';
 
 /** Every expression of a policy, with the name of the function it came from. */
 export function expressions(policy: Policy): [string, Node][] {
   return [
     ...policy.states.map((state): [string, Node] => [`next ${state.name}`, state.next]),
-    ...policy.across.map((each): [string, Node] => [`across ${each.name}`, each.of]),
+    ...policy.across.flatMap(({ name, n, of }) =>
+      (n ? [n, of] : [of]).map((node): [string, Node] => [`across ${name}`, node]),
+    ),
     ...(policy.score ? [['score', policy.score] as [string, Node]] : []),
     ...(policy.keep.kind === 'above' ? [['above', policy.keep.threshold] as [string, Node]] : []),
   ];
+}
+
+/** Tables of constants that a policy reads, each once. */
+export function tablesOf(policy: Policy): Table[] {
+  const found = new Map<string, Table>();
+  for (const [, root] of expressions(policy))
+    for (const node of walk(root)) if (node.op === 'table') found.set(tableKey(node.table), node.table);
+  return [...found.values()];
 }
 
 /** States and statistics that the score depends on, directly or through others. */

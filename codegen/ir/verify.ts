@@ -4,8 +4,8 @@ import { checkNumbers } from './check-numbers.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
 import { type Collector, stage } from './diagnostics.ts';
-import { type Policy, place } from './nodes.ts';
-import { needed } from './uses.ts';
+import { type Policy, type Table, place } from './nodes.ts';
+import { needed, tablesOf } from './uses.ts';
 
 /** The author's mistakes that need the whole policy to see. */
 export function verify(policy: Policy, gather?: Collector): Policy {
@@ -16,6 +16,7 @@ export function verify(policy: Policy, gather?: Collector): Policy {
     checkSizes(policy, errors, incomplete);
     if (incomplete) return policy;
     checkUses(policy, errors);
+    checkTables(policy, errors);
     checkTypes(policy, 'lower');
     return policy;
   });
@@ -25,6 +26,28 @@ export function verify(policy: Policy, gather?: Collector): Policy {
 export function verifySimplified(policy: Policy): Policy {
   checkTypes(policy, 'simplify');
   return policy;
+}
+
+/** All tables are of one model. */
+function checkTables(policy: Policy, errors: Collector): void {
+  const [first, ...others] = tablesOf(policy);
+  const shape = ({ layers, heads }: Table) => `${layers} layers${heads ? ` of ${heads} KV heads` : ''}`;
+  const factors = policy.layers.kind === 'table' ? policy.layers.factors.length : 0;
+  for (const each of others)
+    if (each.layers !== first.layers || (each.heads && first.heads && each.heads !== first.heads))
+      errors.report(
+        'table-shape',
+        policy.span,
+        `${first.name} has ${shape(first)}, ${each.name} ${shape(each)}: no model has both.`,
+        'make the tables for one model',
+      );
+  if (first && factors && factors !== first.layers)
+    errors.report(
+      'table-shape',
+      place(policy, 'layers'),
+      `${first.name} has ${shape(first)}, layers ${factors} factors: no model has both.`,
+      'make the tables for one model',
+    );
 }
 
 /** What is accumulated or observed for nothing. */

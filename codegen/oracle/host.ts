@@ -7,10 +7,15 @@ import { dirname, join, resolve } from 'node:path';
 import { ts } from 'ts-morph';
 import * as dsl from '../../dsl/index.ts';
 
+type OfSlot = (slot: unknown) => number | Float32Array;
+
+/** `{ mean: (slot) => … }` and the like, or `{ nth: 8, of: (slot) => … }`. */
+export type HostStatistic = Readonly<Record<string, OfSlot>> | { readonly nth: number | string; readonly of: OfSlot };
+
 /** The parts of a policy that can be run. */
 export interface HostPolicy {
   readonly accumulate?: Readonly<Record<string, { init: number; next: (state: number, slot: unknown) => number }>>;
-  readonly across?: Readonly<Record<string, Readonly<Record<string, (slot: unknown) => number | Float32Array>>>>;
+  readonly across?: Readonly<Record<string, HostStatistic>>;
   readonly score?: (slot: unknown, across: unknown) => number;
 }
 
@@ -21,7 +26,7 @@ const arithmetic = new Set([
   ts.SyntaxKind.SlashToken,
 ]);
 
-/** Wraps every arithmetic operation and every number in a rounding call. */
+/** Wraps every arithmetic operation, every number and every element of a table in a rounding call. */
 const rounding: ts.TransformerFactory<ts.SourceFile> = (context) => {
   const { factory } = context;
   const rounded = (expression: ts.Expression) =>
@@ -31,11 +36,14 @@ const rounding: ts.TransformerFactory<ts.SourceFile> = (context) => {
       return factory.updatePropertyAssignment(node, node.name, ts.visitNode(node.initializer, visit) as ts.Expression);
     const inner = ts.visitEachChild(node, visit, context);
     if (ts.isBinaryExpression(inner) && arithmetic.has(inner.operatorToken.kind)) return rounded(inner);
-    if (ts.isNumericLiteral(inner)) return rounded(inner);
+    if (ts.isNumericLiteral(inner) || ts.isElementAccessExpression(inner)) return rounded(inner);
     return inner;
   };
   return (file) => ts.visitNode(file, visit) as ts.SourceFile;
 };
+
+/** Rows of a table pass as they are. */
+const roundNumber = (value: unknown): unknown => (typeof value === 'number' ? Math.fround(value) : value);
 
 /** The file that an import means: with its ending, without, or with the one it will have as JavaScript. */
 function resolveImport(name: string, folder: string): string {
@@ -65,11 +73,12 @@ function evaluate(
     const file = resolveImport(name, folder);
     const known = loaded.get(file);
     if (known) return known; // perhaps still being filled: modules may import each other
+    if (file.endsWith('.json')) return { __esModule: true, default: JSON.parse(readFileSync(file, 'utf8')) };
     const own = {};
     loaded.set(file, own);
     return evaluate(readFileSync(file, 'utf8'), dirname(file), skv, own, loaded);
   };
-  new Function('require', 'exports', '__f32', outputText)(load, exports, Math.fround);
+  new Function('require', 'exports', '__f32', outputText)(load, exports, roundNumber);
   return exports;
 }
 

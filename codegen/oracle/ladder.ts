@@ -3,11 +3,13 @@
  * climbs it for a user's policy, the suite for hundreds of random ones.
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
-import type { HostPolicy } from './host.ts';
+import type { HostPolicy, HostStatistic } from './host.ts';
 import { random } from './random.ts';
+import { chance } from '../ir/chance.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
 import type { Param, Policy } from '../ir/nodes.ts';
+import { tablesOf } from '../ir/uses.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
 export interface Situation {
@@ -19,6 +21,9 @@ export interface Situation {
   readonly heads: number;
   readonly length: number;
   readonly queryPos: number;
+  /** the request's seed, low and high 32 bits */
+  readonly seedLo: number;
+  readonly seedHi: number;
   /** in declared order */
   readonly params: Float32Array;
   readonly pos: Float32Array;
@@ -48,16 +53,23 @@ export function situation(policy: Policy, seed: number, wild = false): Situation
   const wide = (oneIn: number) => () =>
     extreme(oneIn) ? EXTREMES[integer(0, EXTREMES.length - 1)] : (next() - 0.5) * 10 ** integer(-3, 3);
   const queryPos = slots - 1 + integer(0, 5000);
-  const [layers, heads] = [integer(1, 40), integer(1, 16)];
+  const tables = tablesOf(policy);
+  const [layers, heads] = [
+    tables[0]?.layers ?? integer(1, 40),
+    tables.find((table) => table.heads)?.heads ?? integer(1, 16),
+  ];
+  const [layer, head] = [integer(0, layers - 1), integer(0, heads - 1)];
   return {
     slots,
     dim,
     layers,
     heads,
-    layer: integer(0, layers - 1),
-    head: integer(0, heads - 1),
+    layer,
+    head,
     length: queryPos + 1,
     queryPos,
+    seedLo: seed,
+    seedHi: ~seed,
     params: fill(16, () => 0).map((_, i) => paramValue(policy.params[i], next)),
     pos: fill(slots, () => integer(0, queryPos)).sort(),
     seen: fill(slots, () => integer(1, 300)),
@@ -93,6 +105,7 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
       layers: at.layers,
       head: at.head,
       heads: at.heads,
+      random: chance([at.seedLo, at.seedHi], { layer: at.layer, head: at.head, query: at.queryPos, pos: at.pos[s] }),
       special: (at.classes[s] & TokenClass.special) !== 0,
       punctuation: (at.classes[s] & TokenClass.punctuation) !== 0,
       key: at.keys.subarray(s * at.dim, (s + 1) * at.dim),
@@ -170,13 +183,26 @@ export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation
     });
   });
   const across: Record<string, number | Float32Array> = {};
-  for (const [name, each] of Object.entries(runnable.across ?? {})) {
-    const [[kind, of]] = Object.entries(each);
-    across[name] = reduce(kind, views.map(of));
-  }
+  for (const [name, each] of Object.entries(runnable.across ?? {})) across[name] = statisticOf(each, views);
   const { score = (view) => (view as { pos: number }).pos } = runnable;
   return { states, scores: Float32Array.from(views, (view) => score(view, across)) };
 }
+
+/** An author's statistic over the slots as JavaScript sees them. */
+function statisticOf(each: HostStatistic, views: readonly { params: unknown }[]): number | Float32Array {
+  if (!isRanked(each)) {
+    const [[kind, of]] = Object.entries(each);
+    return reduce(kind, views.map(of));
+  }
+  const n = typeof each.nth === 'string' ? (views[0].params as Record<string, number>)[each.nth] : each.nth;
+  if (n === 0) return Infinity;
+  const lowestFirst = Float32Array.from(views, (view) => (each.of(view) as number) + 0).sort(); // NaN comes last
+  const nans = lowestFirst.filter(Number.isNaN).length;
+  const rank = Math.min(n, views.length);
+  return rank > views.length - nans ? Number.NaN : lowestFirst[views.length - nans - rank];
+}
+
+const isRanked = (each: HostStatistic): each is Extract<HostStatistic, { of: unknown; nth: unknown }> => 'nth' in each;
 
 /** A statistic once more, from the language's words: trees of 16, then page by page; extremes leave NaN out. */
 function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {

@@ -3,7 +3,7 @@ import { fieldsOf, paramsOf, readsOf } from '../ir/fields.ts';
 import type { Policy } from '../ir/nodes.ts';
 import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
 import { planCuda } from './cuda.ts';
-import { expressions } from '../ir/uses.ts';
+import { expressions, tablesOf } from '../ir/uses.ts';
 
 /** What a target adds to the plan. */
 const additions: Record<Target, (policy: Policy, options: CudaOptions) => Partial<Plan>> = {
@@ -24,6 +24,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
   ];
   const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
   const nextParams = [...paramsOf(policy.states.map((state) => state.next))];
+  const tables = tablesOf(policy).map(({ name, layers, heads }) => ({ name, layers, heads }));
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
   return {
     name: policy.name,
@@ -36,6 +37,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     lanes,
     states: policy.states.map(({ name, init }) => ({ name, init })),
     ...(nextParams.length > 0 && { nextParams }),
+    ...(tables.length > 0 && { tables }),
     reads,
     pool: policy.pool,
     heads: policy.heads,

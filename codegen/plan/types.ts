@@ -3,7 +3,7 @@
  * do not appear here; they are printed into the generated source. The runtime imports only these types.
  */
 import type { KvName } from '../../runtime/contract/records.ts';
-import type { Keep, Observe, Param, Policy, Trigger, Window } from '../ir/nodes.ts';
+import type { Keep, Observe, Param, Policy, Table, Trigger, Window } from '../ir/nodes.ts';
 
 export type Target = 'cpu' | 'cuda';
 
@@ -72,6 +72,8 @@ export interface Plan {
   readonly states: readonly { readonly name: string; readonly init: number }[];
   /** parameters that `next` reads; absent: none. Where a ratio moves one, queries of different lengths see different values */
   readonly nextParams?: readonly string[];
+  /** tables of constants, which fit one model: layers, and KV heads of each, 0 where there is one value a layer. Absent: none */
+  readonly tables?: readonly Omit<Table, 'values'>[];
   readonly reads: {
     readonly attention: boolean;
     readonly keys: boolean;

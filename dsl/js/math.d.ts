@@ -95,6 +95,24 @@ export declare function dot(a: Vec, b: Vec): number;
  */
 export declare const norm: (a: Vec) => number;
 /**
+ * Sum of a vector's elements without their signs, from 0: in the order of `dot`.
+ * @example
+ * score: (slot) => slot.mass * norm1(slot.value)
+ */
+export declare function norm1(a: Vec): number;
+/**
+ * The largest element of a vector; NaN is left out.
+ * @example
+ * score: (slot) => highest(slot.value) - lowest(slot.value)
+ */
+export declare const highest: (a: Vec) => number;
+/**
+ * The smallest element of a vector; NaN is left out.
+ * @example
+ * score: (slot) => highest(slot.value) - lowest(slot.value)
+ */
+export declare const lowest: (a: Vec) => number;
+/**
  * Cosine of the angle between two vectors, -1 … 1; NaN when one is zero.
  * @example
  * across: { anchor: { mean: (slot) => slot.key } },

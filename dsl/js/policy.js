@@ -86,18 +86,14 @@ export const promptEnd = { kind: 'promptEnd' };
 export const every = (n) => ({ kind: 'every', n });
 /**
  * At the prompt's end and after a generated token, when more than budget + slack slots are live; slack is whole slots
- * from 0.
+ * from 0, or the name of a `tokens` parameter.
  * @example
  * when: over(16)
  */
 export const over = (slack) => ({ kind: 'over', slack });
-/**
- * After each n prompt tokens, a whole number from 16, by default 128, and at the prompt's end, whatever chunks the
- * scheduler chose.
- * @example
- * when: promptChunk(256)
- */
-export const promptChunk = (n = 128) => ({ kind: 'promptChunk', n });
+export function promptChunk(n = 128) {
+    return { kind: 'promptChunk', n };
+}
 /**
  * The mean of `width` neighbouring scores, an odd number of slots; places beyond the ends count as 0.
  * @example

@@ -16,6 +16,8 @@ void each_number(skv_probe& of, Fn&& fn) {
   fn("heads", of.heads);
   fn("length", of.length);
   fn("queryPos", of.query_pos);
+  fn("seedLo", of.seed_lo);
+  fn("seedHi", of.seed_hi);
 }
 
 template <class Fn>

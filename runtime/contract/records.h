@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x9f492784u
+#define SKV_ABI_VERSION 0x38b1d123u
 
 /* slots of a page */
 #define SKV_PAGE 16
@@ -38,6 +38,8 @@ enum {
   SKV_E_SHAPE = 1,
   /* more KV heads than can decide together */
   SKV_E_HEADS = 2,
+  /* its tables are for a model of another number of layers or KV heads */
+  SKV_E_TABLE = 3,
   /* + cudaError_t: launches after an error of the device fail until the process ends */
   SKV_E_DEVICE = 1000,
 };
@@ -51,6 +53,8 @@ static inline const char* skv_error_text(int32_t code) {
       return "no kernel for this head size, group or KV type in the library (on CUDA, build with --head-dim and --kv)";
     case SKV_E_HEADS:
       return "more KV heads than can decide together";
+    case SKV_E_TABLE:
+      return "its tables are for a model of another number of layers or KV heads";
     case SKV_E_DEVICE:
       return "+ cudaError_t: launches after an error of the device fail until the process ends";
     default:
@@ -72,6 +76,8 @@ typedef struct skv_row {
   int32_t compact;      /* 1: select and compact at the end of the step */
   int32_t window_first; /* protected slots: logical position < window_first, */
   int32_t window_last;  /* or >= length - window_last, length = pos0 + tokens */
+  int32_t seed_lo;      /* the request's seed, for slot.random */
+  int32_t seed_hi;      /* its upper half */
 } skv_row;
 static_assert(offsetof(skv_row, seq) == 0, "skv_row.seq");
 static_assert(offsetof(skv_row, policy) == 4, "skv_row.policy");
@@ -85,7 +91,9 @@ static_assert(offsetof(skv_row, observe_last) == 32, "skv_row.observe_last");
 static_assert(offsetof(skv_row, compact) == 36, "skv_row.compact");
 static_assert(offsetof(skv_row, window_first) == 40, "skv_row.window_first");
 static_assert(offsetof(skv_row, window_last) == 44, "skv_row.window_last");
-static_assert(sizeof(skv_row) == 48, "skv_row");
+static_assert(offsetof(skv_row, seed_lo) == 48, "skv_row.seed_lo");
+static_assert(offsetof(skv_row, seed_hi) == 52, "skv_row.seed_hi");
+static_assert(sizeof(skv_row) == 56, "skv_row");
 
 /* What a step's launches depend on, for the rows of the policy that is called. Upper bounds: more only costs time, so a
  * graph captured with generous ones serves every step below them; with less, rows stay without an answer. The CPU does
@@ -118,6 +126,8 @@ typedef struct skv_probe {
   int32_t heads;          /* for slot.heads */
   float length;           /* logical length */
   float query_pos;        /* position of the query, for slot.age */
+  int32_t seed_lo;        /* the request's seed, for slot.random */
+  int32_t seed_hi;        /* its upper half */
   const float* params;    /* [SKV_MAX_PARAMS] */
   const float* pos;       /* logical positions */
   const float* seen;      /* observed queries that could see the slot */

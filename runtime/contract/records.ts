@@ -30,6 +30,7 @@ export const TokenClass: ValuesOf<typeof tokenClasses> = valuesOf(tokenClasses);
 export const errorCodes = enumeration('SKV_E_', "What a policy's functions return: 0, or one of these.", {
   shape: [1, 'no kernel for this head size, group or KV type in the library (on CUDA, build with --head-dim and --kv)'],
   heads: [2, 'more KV heads than can decide together'],
+  table: [3, 'its tables are for a model of another number of layers or KV heads'],
   device: [1000, '+ cudaError_t: launches after an error of the device fail until the process ends'],
 });
 
@@ -58,6 +59,8 @@ export const row = record('skv_row', "One sequence's part of one step; written b
   { name: 'compact', type: 'i32', doc: '1: select and compact at the end of the step' },
   { name: 'windowFirst', type: 'i32', doc: 'protected slots: logical position < windowFirst,' },
   { name: 'windowLast', type: 'i32', doc: 'or >= length - windowLast, length = pos0 + tokens' },
+  { name: 'seedLo', type: 'i32', doc: "the request's seed, for slot.random" },
+  { name: 'seedHi', type: 'i32', doc: 'its upper half' },
 ]);
 export const Row: WordsOf<typeof row> = wordsOf(row);
 
@@ -91,6 +94,8 @@ export const probe = record(
     { name: 'heads', type: 'i32', doc: 'for slot.heads' },
     { name: 'length', type: 'f32', doc: 'logical length' },
     { name: 'queryPos', type: 'f32', doc: 'position of the query, for slot.age' },
+    { name: 'seedLo', type: 'i32', doc: "the request's seed, for slot.random" },
+    { name: 'seedHi', type: 'i32', doc: 'its upper half' },
     { name: 'params', type: { c: 'const float*' }, doc: '[SKV_MAX_PARAMS]' },
     { name: 'pos', type: { c: 'const float*' }, doc: 'logical positions' },
     { name: 'seen', type: { c: 'const float*' }, doc: 'observed queries that could see the slot' },

@@ -65,6 +65,8 @@ export class Batch {
     row[at + Row.compact] = compacts ? 1 : 0;
     row[at + Row.windowFirst] = window.first;
     row[at + Row.windowLast] = window.last;
+    row[at + Row.seedLo] = sequence.seed[0];
+    row[at + Row.seedHi] = sequence.seed[1];
     if (compacts) sequence.budgets(length, buffers.budget.subarray(slot * this.layers, (slot + 1) * this.layers));
     buffers.param.set(rules.paramsAt(length, prompt), slot * MAX_PARAMS);
     const classes = rules.plan.reads.classes ? this.classes() : undefined;

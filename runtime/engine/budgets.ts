@@ -1,5 +1,5 @@
 /** How many slots a policy means for one sequence: its parameters, budget and window at a logical length. */
-import type { Size } from '../../codegen/ir/nodes.ts';
+import type { Count, Size } from '../../codegen/ir/nodes.ts';
 import { compactsLater } from '../../codegen/plan/advice.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import { KEEP_ALL, TokenClass } from '../contract/records.ts';
@@ -20,6 +20,23 @@ const amountAt = ({ value, fraction }: Amount, length: number): number =>
 
 /** A length that no sequence has: where fractions are larger than any number of tokens. */
 const LONG = 1 << 20;
+
+/** What of a model a policy's tables must fit. */
+export interface TableShape {
+  readonly layers: number;
+  readonly kvHeads: number;
+}
+
+/** Throws RequestError when a policy's tables of constants are for another model. */
+export function checkTables(plan: Plan, has: TableShape): void {
+  checkLayers(plan, has.layers);
+  for (const { name, layers, heads } of plan.tables ?? [])
+    if (layers !== has.layers || (heads && heads !== has.kvHeads))
+      throw new RequestError(
+        `${plan.name}: ${name} is for ${layers} layers${heads ? ` of ${heads} KV heads` : ''}, the model has ${has.layers} layers of ${has.kvHeads}. Make a table for this model: skv table ${plan.name} --help.`,
+        'policy',
+      );
+}
 
 /** Throws RequestError when a policy's table of factors is for another number of layers than the model has. */
 export function checkLayers({ name, layers }: Plan, has: number): void {
@@ -77,6 +94,11 @@ export class Budgets {
     if ('tokens' in size) return { value: size.tokens, fraction: false };
     const { kind } = this.plan.params.find((param) => param.name === size.param)!;
     return { value: this.values.get(size.param)!, fraction: kind === 'fraction', param: size.param };
+  }
+
+  /** A number of tokens that a trigger gives or names. */
+  protected count(n: Count): number {
+    return typeof n === 'number' ? n : this.values.get(n.param)!;
   }
 
   /** How many of a prompt's last queries are observed; 0 unless the policy says { last: w }. */

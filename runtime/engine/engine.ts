@@ -14,7 +14,7 @@ import { Sequence } from './sequence.ts';
 import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
 import { cacheView, requestView } from './view.ts';
-import { checkLayers } from './budgets.ts';
+import { checkTables } from './budgets.ts';
 import {
   type CacheView,
   type EngineApi,
@@ -297,7 +297,11 @@ export class Engine implements EngineApi {
     const { plan } = sequence.rules;
     const values = sequence.rules.params(sequence.computed);
     const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
-    sequence.request.onCompaction({ at: sequence.computed, kept, params });
+    const state = (layer: number, head: number, name: string): Float32Array => {
+      const lane = plan.lanes.length - plan.states.length + plan.states.findIndex((each) => each.name === name);
+      return new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, lane).buffer);
+    };
+    sequence.request.onCompaction({ at: sequence.computed, kept, params, state });
   }
 
   /** Takes draw i: the token is reported, and may end the sequence. */
@@ -344,7 +348,7 @@ export class Engine implements EngineApi {
     if (this.policies.some(({ plan }) => plan.name === policy.plan.name))
       throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
     storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
-    checkLayers(policy.plan, this.model.spec.layers);
+    checkTables(policy.plan, this.model.spec);
     checkBuilds([policy]);
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);

@@ -22,11 +22,11 @@ export class Rules extends Budgets {
     const trigger = <K extends string>(kind: K) =>
       plan.when.find((each) => each.kind === kind) as Extract<Plan['when'][number], { kind: K }> | undefined;
     this.evicts = plan.keep.kind !== 'all' && this.layers.length > 0;
-    this.chunk = trigger('promptChunk')?.n ?? 0;
+    this.chunk = this.count(trigger('promptChunk')?.n ?? 0);
     this.endOnly = trigger('promptEnd') !== undefined;
     const every = trigger('every')?.n ?? 0;
     const n = every === 'auto' ? -1 : every;
-    const slack = trigger('over')?.slack ?? -1;
+    const slack = this.count(trigger('over')?.slack ?? -1);
     // a threshold has no budget to be over: it is asked once so many tokens have come
     const counts = plan.keep.kind === 'above' && slack >= 0;
     this.slack = counts ? -1 : slack;

@@ -39,7 +39,7 @@ export class Sequence {
   /** [n]: tokens of protected classes among the first n, up to `summed` */
   private sums = new Int32Array(1);
   private summed = 0;
-  /** the sampler's seed, low and high 32 bits */
+  /** the request's seed, of draws and of slot.random: low and high 32 bits */
   readonly seed: readonly [number, number];
 
   constructor(

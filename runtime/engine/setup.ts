@@ -6,7 +6,7 @@ import { KvType, SEGMENT } from '../contract/records.ts';
 import { native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
-import { checkLayers } from './budgets.ts';
+import { checkTables } from './budgets.ts';
 import { budgetOf } from './params.ts';
 import { pagesFor } from './rules.ts';
 import { type EngineOptions, RequestError } from './types.ts';
@@ -93,7 +93,7 @@ export function sizesOf(options: EngineOptions): Sizes {
 
 /** Throws for a policy that the model cannot have, and for a ratio that concerns none. */
 export function checkPolicies({ model, policies, ratio, note }: EngineOptions): void {
-  for (const { plan } of policies) checkLayers(plan, model.spec.layers);
+  for (const { plan } of policies) checkTables(plan, model.spec);
   if (ratio === undefined) return;
   if (!policies.some(({ plan }) => budgetOf(plan)))
     throw new RequestError(

@@ -105,6 +105,8 @@ export interface CompactionEvent {
   kept: number[][][];
   /** the policy's parameters as its expressions read them then */
   params: Readonly<Record<string, number>>;
+  /** a state of a head's slots that stayed, in slot order; during the call alone */
+  state(layer: number, head: number, name: string): Float32Array;
 }
 
 /** One head: its positions in bins of equal width. */

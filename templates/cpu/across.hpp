@@ -4,6 +4,7 @@
 //   reads 4 states bytes a slot, and dim b for each vector; with vectors, their arithmetic takes longer than reading
 #pragma once
 #include <algorithm>
+#include <functional>
 
 #include "shared/across.hpp"
 #include "slot.hpp"
@@ -46,9 +47,17 @@ SKV_INLINE void reduce_page(Reduce how, float* totals, float* rows, int stride, 
   for (int f = 0; f < n; f++) totals[f] += rows[f];
 }
 
-// page(p, slots, put_of): hands the values of the page's slots s to put_of(s).
+// The n-th largest of numbers as skv_ordered has them, which are reordered.
+SKV_INLINE float nth_of(uint32_t* ordered, int live, float n) {
+  if (n < 1.0f) return INFINITY;
+  const int at = std::min((int)n, live) - 1;
+  std::nth_element(ordered, ordered + at, ordered + live, std::greater<uint32_t>());
+  return skv_of_ordered(ordered[at]);
+}
+
+// page(p, slots, put_of): hands the values of the page's slots s to put_of(s). ordered [P::ranked][live] is scratch.
 template <class P, class Page>
-SKV_INLINE typename P::Across gather_across(int live, int dim, Page page) {
+SKV_INLINE typename P::Across gather_across(int live, int dim, const float* params, uint32_t* ordered, Page page) {
   constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
   float totals[most], tile[SKV_PAGE * most];
   auto each = [&](auto statistic) SKV_FLAT {
@@ -58,8 +67,19 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, Page page) {
   for (int p = 0; p * SKV_PAGE < live; p++) {
     const int slots = std::min(live - p * SKV_PAGE, SKV_PAGE);
     page(p, slots, [&](int s) SKV_FLAT { return Put<P>{tile + s * most, dim}; });
-    each([&](Reduce how, int at, int n) SKV_FLAT { reduce_page(how, totals + at, tile + at, most, n, slots); });
+    uint32_t* to = ordered + p * SKV_PAGE;
+    each([&](Reduce how, int at, int n) SKV_FLAT {
+      if (how != Reduce::nth) return reduce_page(how, totals + at, tile + at, most, n, slots);
+      for (int s = 0; s < slots; s++) to[s] = skv_ordered(tile[s * most + at]);
+      to += live;
+    });
   }
+  if constexpr (P::ranked > 0)
+    for (int i = 0; i < P::statistics; i++)
+      if (P::reduce(i) == Reduce::nth) {
+        totals[statistic_at<P>(i, dim)] = nth_of(ordered, live, P::nth(i, params));
+        ordered += live;
+      }
   each([&](Reduce how, int at, int n) SKV_FLAT {
     for (int f = at; how == Reduce::mean && f < at + n; f++) totals[f] = totals[f] / (float)live;
   });
@@ -67,11 +87,12 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, Page page) {
 }
 
 template <class P>
-SKV_INLINE typename P::Across across_of_head(const AnyHead& h) {
+SKV_INLINE typename P::Across across_of_head(const AnyHead& h, uint32_t* ordered) {
   const int live = *h.length;
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
   Vec keys[SKV_PAGE], values[SKV_PAGE];
-  return gather_across<P>(live, h.dim, [&](int p, int slots, auto put_of) SKV_FLAT {
+  return gather_across<P>(live, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
     if (P::across_reads_key) read_keys(h, p, keys);
     if (P::across_reads_value) read_values(h, p, values);
     for (int s = 0; s < slots; s++) {

@@ -48,7 +48,7 @@ SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer
   int64_t candidates = 0;
   for (int i = 0; i < n; i++) {
     const AnyHead h(step, row, layer, head0 + i);
-    unit[i] = new_selection(&scratch, *h.length);
+    unit[i] = new_selection(&scratch, *h.length, policy.ranked);
     unit[i].candidates = policy.score(h, unit[i]);
     candidates += unit[i].candidates;
   }

@@ -9,11 +9,12 @@ int32_t accepts(const skv_shape* s, const PolicyPasses& policy) {
   if (s->head_dim < 16 || s->head_dim > kMaxDim || s->head_dim % 16) return SKV_E_SHAPE;
   if (s->group > kTileRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
   if (policy.keep != Keep::all && policy.heads != Heads::own && s->kv_heads > kMostHeads) return SKV_E_HEADS;
-  return 0;
+  return tables_fit(policy.table_layers, policy.table_heads, s) ? 0 : SKV_E_TABLE;
 }
 
 int64_t scratch_bytes(const skv_shape* s, const PolicyPasses& policy) {
-  const int64_t tile = tile_scratch(s, policy.observes), select = policy.keep == Keep::all ? 0 : select_scratch(s);
+  const int64_t tile = tile_scratch(s, policy.observes),
+                select = policy.keep == Keep::all ? 0 : select_scratch(s, policy.ranked);
   return std::max(tile, select);
 }
 

@@ -14,6 +14,7 @@ struct Selection {
   int* candidate;        // [candidates] slots that compete, in slot order
   uint64_t* order;       // [candidates] scratch: ranks to be partitioned
   float* extra;          // [live] scratch
+  uint32_t* ordered;     // [ranked][live] scratch of statistics
 };
 
 // A policy as the kernels see it.
@@ -27,6 +28,8 @@ struct PolicyPasses {
   Keep keep;
   int chunk;
   double alpha;
+  int ranked;                     // statistics of the kind nth
+  int table_layers, table_heads;  // of its tables; 0: of any model
   // `next` for the slots of pages [p0, p1), once for each of the row's tokens [t0, t1) that sees them.
   // attn [page][token][16 slots]
   void (*observe)(const AnyHead&, int p0, int p1, int t0, int t1, const f32x16* attn);

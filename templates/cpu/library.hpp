@@ -21,6 +21,9 @@ PolicyPasses passes_of() {
   passes.keep = P::keep;
   passes.chunk = P::chunk;
   passes.alpha = P::alpha;
+  passes.ranked = P::ranked;
+  passes.table_layers = P::table_layers;
+  passes.table_heads = P::table_heads;
   if constexpr (P::observes) passes.observe = observe<P>;
   if constexpr (P::keep != Keep::all) passes.score = score<P>;
   if constexpr (replaces<P>()) passes.replace = replace<P>;

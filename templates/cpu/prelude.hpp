@@ -3,6 +3,7 @@
 #define SKV_INLINE static inline __attribute__((always_inline))
 #define SKV_BOTH SKV_INLINE                      // what CUDA has on host and device
 #define SKV_FLAT __attribute__((always_inline))  // of a lambda or a member
+#define SKV_TABLE static constexpr               // of a policy's constants
 #define SKV_ELEMENTS(dim) for (int i = 0; i < (dim); i++)
 #include "shared/limits.hpp"
 #include "shared/scalar.hpp"
@@ -24,6 +25,24 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   for (int i = 0; i < dim; i += 16)
     for (int l = 0; l < 16; l++) lanes[l] += a.at[i + l] * b.at[i + l];
   return skv_tree(lanes);
+}
+
+SKV_INLINE float skv_norm1(const Vec& a, int dim) {
+  float lanes[16] = {0};
+  for (int i = 0; i < dim; i += 16)
+    for (int l = 0; l < 16; l++) lanes[l] += skv_abs(a.at[i + l]);
+  return skv_tree(lanes);
+}
+
+template <class Of>
+SKV_INLINE float skv_extreme(const Vec& a, int dim, float none, Of of) {
+  float lanes[16];
+  for (int l = 0; l < 16; l++) lanes[l] = none;
+  for (int i = 0; i < dim; i += 16)
+    for (int l = 0; l < 16; l++) lanes[l] = of(lanes[l], a.at[i + l]);
+  for (int width = 8; width > 0; width /= 2)
+    for (int l = 0; l < width; l++) lanes[l] = of(lanes[l], lanes[l + width]);
+  return lanes[0];
 }
 
 #include "shared/vector.hpp"  // in terms of what stands above

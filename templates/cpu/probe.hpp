@@ -2,6 +2,8 @@
 //
 //   all arrays [slot], as skv_probe says; states [state][slot]
 #pragma once
+#include <vector>
+
 #include "across.hpp"
 
 SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
@@ -18,6 +20,7 @@ SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   slot.layers = (float)p->layers;
   slot.head = (float)p->head;
   slot.heads = (float)p->heads;
+  slot.random = random_of(p->seed_lo, p->seed_hi, p->layer, p->head, (int32_t)p->query_pos, (int32_t)slot.pos);
   set_classes(&slot, p->classes ? p->classes[s] : 0);
   slot.key = key;
   slot.value = value;
@@ -47,8 +50,9 @@ int32_t probe_score(const skv_probe* p) {
     return probe_slot(p, s, &key, &value);
   };
   typename P::Across across;
+  std::vector<uint32_t> ordered(P::ranked * p->slots);
   if constexpr (P::has_across)
-    across = gather_across<P>(p->slots, p->head_dim, [&](int page, int slots, auto put_of) {
+    across = gather_across<P>(p->slots, p->head_dim, p->params, ordered.data(), [&](int page, int slots, auto put_of) {
       for (int s = 0; s < slots; s++) P::across_slot(load(page * SKV_PAGE + s), states, put_of(s));
     });
   for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);

@@ -56,7 +56,8 @@ SKV_INLINE void score_page(const AnyHead& h, int p, const typename P::Across& ac
 template <class P>
 SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
   typename P::Across across;
-  if constexpr (P::has_across) with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h); });
+  if constexpr (P::has_across)
+    with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, c->ordered); });
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);

@@ -13,11 +13,11 @@
 #include "shared/select.hpp"
 
 // Most memory of a unit: every head of a layer at full length.
-SKV_INLINE int64_t select_scratch(const skv_shape* s) {
-  return (int64_t)s->kv_heads * ((int64_t)s->max_slots * 40 + 1024) + 1024;
+SKV_INLINE int64_t select_scratch(const skv_shape* s, int ranked) {
+  return (int64_t)s->kv_heads * ((int64_t)s->max_slots * (40 + 4 * ranked) + 1024) + 1024;
 }
 
-SKV_INLINE Selection new_selection(Scratch* scratch, int live) {
+SKV_INLINE Selection new_selection(Scratch* scratch, int live, int ranked) {
   const int padded = pages_of(live) * SKV_PAGE;
   Selection c;
   c.live = live;
@@ -28,6 +28,7 @@ SKV_INLINE Selection new_selection(Scratch* scratch, int live) {
   c.candidate = scratch->take<int>(padded);
   c.order = scratch->take<uint64_t>(live);
   c.extra = scratch->take<float>(live);
+  c.ordered = scratch->take<uint32_t>((int64_t)ranked * live);
   return c;
 }
 

@@ -14,6 +14,7 @@ SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live,
   slot.layers = (float)h.shape->layers;
   slot.head = (float)h.head;
   slot.heads = (float)h.shape->kv_heads;
+  slot.random = random_of(h.row->seed_lo, h.row->seed_hi, h.layer, h.head, query, pos);
   slot.key = key;
   slot.value = value;
   slot.params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;

@@ -7,6 +7,7 @@
 // Each slot's values go to a row of the tile; then a thread a float reduces the page: sums in a tree over the slots, as
 // skv_tree, absent ones 0; extremes in slot order. Pages follow in order: the language's order, hence its bits.
 #pragma once
+#include "block.cuh"
 #include "shared/across.hpp"
 #include "slot.cuh"
 
@@ -74,6 +75,32 @@ SKV_INLINE void gather_across(int live, int dim, Shared<float> tile, Shared<floa
   for (int f = threadIdx.x; f < floats; f += kAcrossThreads)
     if (how(f) == Reduce::mean) totals[f] = totals[f] / (float)live;
   __syncthreads();
+}
+
+// The n-th largest values of the statistics of that kind, one after the other. values [live] is scratch.
+template <class P, class Each>
+SKV_INLINE void gather_ranked(int live, int dim, Shared<float> tile, Shared<float> totals, Global<float> values,
+                              const BlockMemory& m, const float* params, Each each) {
+  const int floats = statistic_at<P>(P::statistics, dim), mine = threadIdx.x / kVecLanes;
+  SKV_UNROLL for (int i = 0; i < P::statistics; i++) {
+    if (P::reduce(i) != Reduce::nth) continue;
+    const int at = statistic_at<P>(i, dim), n = min((int)P::nth(i, params), live);
+    for (int slot = mine; slot < live; slot += SKV_PAGE) {
+      each(slot, Put<P>{tile + mine * floats, dim});
+      if (vec_lane() == 0) values[slot] = (float)tile[mine * floats + at];
+    }
+    __syncthreads();
+    auto rank = [&](int slot) -> uint64_t { return (uint64_t)skv_ordered(values[slot]) << 32 | (uint32_t)slot; };
+    const uint64_t border =
+        radix_border<true>(m, live, max(n - 1, 0), [&](int slot) -> Item { return {true, rank(slot), 1}; });
+    // those above the border are the n - 1 highest: the highest of the others
+    uint64_t least = ~(uint64_t)0;
+    for (int slot = threadIdx.x; slot < live; slot += kAcrossThreads)
+      if (rank(slot) <= border && ~rank(slot) < least) least = ~rank(slot);
+    const uint64_t nth = ~block_least(m, least);
+    if (threadIdx.x == 0) totals[at] = n < 1 ? INFINITY : skv_of_ordered((uint32_t)(nth >> 32));
+    __syncthreads();
+  }
 }
 
 template <class P>

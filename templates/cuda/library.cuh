@@ -75,7 +75,7 @@ template <class P>
 int32_t limits_of(const skv_shape* s) {
   if (s->group > kObserveRows) return SKV_E_SHAPE;  // a token's rows lie in one tile
   if (P::keep != Keep::all && P::heads != Heads::own && s->kv_heads > kMostHeads) return SKV_E_HEADS;
-  return 0;
+  return tables_fit(P::table_layers, P::table_heads, s) ? 0 : SKV_E_TABLE;
 }
 
 template <class P, class V>

@@ -5,6 +5,7 @@
 #include "cuda/device.cuh"
 #define SKV_INLINE static __device__ __forceinline__
 #define SKV_BOTH static __device__ __host__ __forceinline__
+#define SKV_TABLE static __constant__ const
 #include "shared/limits.hpp"
 #include "shared/scalar.hpp"
 
@@ -29,6 +30,21 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   float partial = 0;
   SKV_ELEMENTS(dim) partial += a.at[i] * b.at[i];
   return skv_tree(partial);
+}
+
+SKV_INLINE float skv_norm1(const Vec& a, int dim) {
+  float partial = 0;
+  SKV_ELEMENTS(dim) partial += skv_abs(a.at[i]);
+  return skv_tree(partial);
+}
+
+// Lanes may end with different zeros, and with nothing else that differs.
+template <class Of>
+SKV_INLINE float skv_extreme(const Vec& a, int dim, float none, Of of) {
+  float best = none;
+  SKV_ELEMENTS(dim) best = of(best, a.at[i]);
+  for (int width = 8; width > 0; width /= 2) best = of(best, __shfl_xor_sync(vec_mask(), best, width));
+  return best;
 }
 
 #include "shared/vector.hpp"

@@ -24,6 +24,7 @@ SKV_INLINE Slot probe_slot(const skv_probe& p, int s, const Vec* key, const Vec*
   slot.layers = (float)p.layers;
   slot.head = (float)p.head;
   slot.heads = (float)p.heads;
+  slot.random = random_of(p.seed_lo, p.seed_hi, p.layer, p.head, (int32_t)p.query_pos, (int32_t)slot.pos);
   set_classes(&slot, p.classes ? (int32_t)global(p.classes)[s] : 0);
   slot.key = key;
   slot.value = value;
@@ -58,13 +59,17 @@ __global__ void __launch_bounds__(kAcrossThreads) probe_score_kernel(skv_probe p
   const Shared<float> tile = arena.take<float>(SKV_PAGE * floats, "across tile");
   const Shared<float> totals = arena.take<float>(floats, "across totals");
   const Params params(p.params);
-  if (P::has_across)
-    gather_across<P>(p.slots, p.head_dim, tile, totals, [&](int s, const Put<P>& put) {
-      const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
-      float states[P::states + 1];
-      probe_states<P>(p, s, states);
-      P::across_slot(probe_slot(p, s, &key, &value, params), states, put);
-    });
+  auto each = [&](int s, const Put<P>& put) {
+    const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
+    float states[P::states + 1];
+    probe_states<P>(p, s, states);
+    P::across_slot(probe_slot(p, s, &key, &value, params), states, put);
+  };
+  if constexpr (P::ranked < P::statistics) gather_across<P>(p.slots, p.head_dim, tile, totals, each);
+  if constexpr (P::ranked > 0) {
+    const BlockMemory block(arena);
+    gather_ranked<P>(p.slots, p.head_dim, tile, totals, global(p.scores), block, params.at, each);
+  }
   const typename P::Across across = P::across_of(Totals<P>{totals, p.head_dim});
   for (int s = threadIdx.x / kVecLanes; s < p.slots; s += kAcrossThreads / kVecLanes) {
     const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
@@ -97,9 +102,14 @@ int32_t probe_next(const skv_probe* p) {
 }
 
 template <class P>
+SKV_BOTH int probe_shared(int dim) {
+  return across_shared<P>(dim) + (P::ranked > 0 ? BlockMemory::bytes + 64 : 0);
+}
+
+template <class P>
 int32_t probe_score(const skv_probe* p) {
   expose_probe(p, P::states);
-  const int32_t code = SKV_LAUNCH((probe_score_kernel<P>), dim3(1), kAcrossThreads, across_shared<P>(p->head_dim),
+  const int32_t code = SKV_LAUNCH((probe_score_kernel<P>), dim3(1), kAcrossThreads, probe_shared<P>(p->head_dim),
                                   nullptr, *p);
   return code ? code : wait_device();
 }

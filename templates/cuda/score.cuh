@@ -33,10 +33,11 @@ SKV_INLINE float score_slot(const Head<KV, D>& h, int slot, const typename P::Ac
   return P::score(slot_at<P>(h, page, at, query, h.live, 0, &key, &value, params), states, across);
 }
 
-// The statistics of a head's live slots. All threads of a block of 256 come here.
+// The statistics of a head's live slots. values [live] is scratch. All threads of a block of 256 come here.
 template <class P, class KV, int D>
-SKV_INLINE void gather_across(const Head<KV, D>& h, Shared<float> tile, Shared<float> totals, const Params& params) {
-  gather_across<P>(h.live, D, tile, totals, [&](int slot, const Put<P>& put) {
+SKV_INLINE void gather_across(const Head<KV, D>& h, Shared<float> tile, Shared<float> totals, Global<float> values,
+                              const BlockMemory& m, const Params& params) {
+  auto each = [&](int slot, const Put<P>& put) {
     const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
     if (P::across_reads_key) prefetch_vec(h, 0, slot + kPrefetchSlots);
     if (P::across_reads_value) prefetch_vec(h, h.values, slot + kPrefetchSlots);
@@ -47,5 +48,7 @@ SKV_INLINE void gather_across(const Head<KV, D>& h, Shared<float> tile, Shared<f
     read_states<P>(h, page, slot % SKV_PAGE, states);
     const int32_t query = h.row.pos0 + h.row.tokens - 1;
     P::across_slot(slot_at<P>(h, page, slot % SKV_PAGE, query, h.live, 0, &key, &value, params), states, put);
-  });
+  };
+  if constexpr (P::ranked < P::statistics) gather_across<P>(h.live, D, tile, totals, each);
+  if constexpr (P::ranked > 0) gather_ranked<P>(h.live, D, tile, totals, values, m, params.at, each);
 }

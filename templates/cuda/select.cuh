@@ -44,7 +44,7 @@ SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Selection<P>* c, const Bloc
   // a vector among the statistics has sixteen lanes too
   constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector;
   const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
-  if (P::has_across) gather_across<P>(h, tile, totals, params);
+  if (P::has_across) gather_across<P>(h, tile, totals, c->score, m, params);
   const typename P::Across across = P::across_of(Totals<P>{totals, D});
   if (wide) {
     for (int slot = threadIdx.x / kVecLanes; slot < h.live; slot += kBlockThreads / kVecLanes) {

@@ -23,6 +23,7 @@ SKV_INLINE Slot slot_at(const Head<KV, D>& h, Global<const uint32_t> page, int s
   out.layers = (float)h.s.layers;
   out.head = (float)h.head;
   out.heads = (float)h.s.kv_heads;
+  out.random = random_of(h.row.seed_lo, h.row.seed_hi, h.layer, h.head, query, pos);
   out.key = key;
   out.value = value;
   out.params = params.at;

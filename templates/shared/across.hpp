@@ -1,6 +1,7 @@
 // Statistics of `across`: a row of floats each slot, one for a number, dim for a vector; a page's rows are reduced to
 // one, pages follow in order: sums in a tree over the slots, as skv_tree, absent ones 0; extremes in slot order. That
-// is the language's order, hence its bits. A policy says of statistic i: reduce(i), is_vector(i).
+// is the language's order, hence its bits. A policy says of statistic i: reduce(i), is_vector(i), and of the `ranked`
+// ones of the kind nth, which look at all slots at once, how many: nth(i).
 #pragma once
 #include "shared/traits.hpp"
 #include "shared/vector.hpp"

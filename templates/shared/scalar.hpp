@@ -18,6 +18,15 @@ SKV_INLINE float skv_float(int32_t bits) {
   return x;
 }
 
+// A number's bits as a whole number that sorts like it: NaN lowest, -0 equal to +0. And the number of one.
+SKV_INLINE uint32_t skv_ordered(float x) {
+  const int32_t bits = skv_bits(x + 0.0f);
+  return x != x ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
+}
+SKV_INLINE float skv_of_ordered(uint32_t ordered) {
+  return skv_float((int32_t)(ordered & 0x80000000u ? ordered & 0x7fffffffu : ~ordered));
+}
+
 // e^x within 2 ulp; 0 below -87, infinity above 88.7228. x = k ln 2 + r, a polynomial in r, k added to the exponent.
 SKV_INLINE float skv_exp(float x) {
   const float c = x > 88.7228f ? 88.7228f : x < -87.0f ? -87.0f : x;

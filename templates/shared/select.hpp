@@ -7,10 +7,11 @@
 #include "shared/traits.hpp"
 
 // Score and position as one number that sorts like them: NaN lowest, -0 equal to +0.
-SKV_INLINE uint64_t rank_of(float score, int32_t pos) {
-  const int32_t bits = skv_bits(score + 0.0f);
-  const uint32_t ordered = score != score ? 0 : bits < 0 ? ~(uint32_t)bits : (uint32_t)bits | 0x80000000u;
-  return (uint64_t)ordered << 32 | (uint32_t)pos;
+SKV_INLINE uint64_t rank_of(float score, int32_t pos) { return (uint64_t)skv_ordered(score) << 32 | (uint32_t)pos; }
+
+// Whether tables of constants for so many layers and KV heads, 0 for any number, are for a model of this shape.
+SKV_BOTH bool tables_fit(int layers, int heads, const skv_shape* s) {
+  return (!layers || layers == s->layers) && (!heads || heads == s->kv_heads);
 }
 
 // The positions that a row's window protects: below `first`, from `end` on, and below `prompt` if the policy says so.

@@ -10,11 +10,30 @@ struct Slot {
   float seen;          // observed queries that could see the slot
   float live, length;  // slots of the head now; logical length
   float layer, layers, head, heads;
+  float random;                // of the request, the slot and the query: above 0, below 1
   float special, punctuation;  // 1: a token of that class
   const Vec *key, *value;
   const float* params;  // [SKV_MAX_PARAMS]
   int dim;              // head_dim
 };
+
+// All bits of a word depend on all of it; the same numbers as codegen/ir/chance.ts.
+SKV_INLINE uint32_t skv_mixed(uint32_t h) {
+  h = (h ^ h >> 16) * 0x7feb352du;
+  h = (h ^ h >> 15) * 0x846ca68bu;
+  return h ^ h >> 16;
+}
+
+// slot.random: a hash of the request's seed, where the slot lies and who asks, an odd multiple of 2^-24.
+SKV_INLINE float random_of(int32_t seed_lo, int32_t seed_hi, int32_t layer, int32_t head, int32_t query, int32_t pos) {
+  uint32_t h = skv_mixed(0x9e3779b9u + (uint32_t)seed_lo);
+  h = skv_mixed(h + (uint32_t)seed_hi);
+  h = skv_mixed(h + (uint32_t)layer);
+  h = skv_mixed(h + (uint32_t)head);
+  h = skv_mixed(h + (uint32_t)query);
+  h = skv_mixed(h + skv_mixed((uint32_t)pos));
+  return (float)(2 * (h >> 9) + 1) * 5.9604644775390625e-8f;
+}
 
 // Observed queries q with max(pos, first observed) <= q <= query, in closed form: the observed queries of a prompt are
 // its last ones, or all, or none (skv_row.observe_last), and every generated token's when decode is observed.

@@ -3,12 +3,22 @@
 //   Vec                elements `at` that this thread holds: all of them on the CPU, every sixteenth on CUDA
 //   SKV_ELEMENTS(dim)  a loop over their indices i
 //   skv_dot            sixteen interleaved partial sums in index order, then a tree: lanes[l] += lanes[l + 8], 4, 2, 1
+//   skv_norm1          the same of the elements without their signs
+//   skv_extreme        the same of the larger or smaller of two, from one that none exceeds: NaN is left out
 #pragma once
 #include "shared/scalar.hpp"
 
 SKV_INLINE float skv_norm(const Vec& a, int dim) { return skv_sqrt(skv_dot(a, a, dim)); }
 SKV_INLINE float skv_cosine(const Vec& a, const Vec& b, int dim) {
   return skv_dot(a, b, dim) / (skv_norm(a, dim) * skv_norm(b, dim));
+}
+
+// 0 for -0, whichever of them comes first.
+SKV_INLINE float skv_highest(const Vec& a, int dim) {
+  return skv_extreme(a, dim, -INFINITY, [](float x, float y) { return skv_max(x, y); }) + 0.0f;
+}
+SKV_INLINE float skv_lowest(const Vec& a, int dim) {
+  return skv_extreme(a, dim, INFINITY, [](float x, float y) { return skv_min(x, y); }) + 0.0f;
 }
 
 SKV_INLINE Vec skv_scale(const Vec& a, float s, int dim) {

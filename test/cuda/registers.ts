@@ -8,13 +8,12 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type BuildOptions, build, shipped } from '../../codegen/build.ts';
+import { type BuildOptions, build, shipped, shippedNames } from '../../codegen/build.ts';
 import { type KernelUsage, usageOf } from '../../codegen/back/cuda/usage.ts';
 import { installWheels } from '../../toolchain/wheels.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const root = dirname(dirname(here));
-const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));
+const names = shippedNames();
 
 const text = (usage: readonly KernelUsage[]): string =>
   ['kernel\tthreads\tregisters\tshared\tstack']

@@ -8,7 +8,14 @@ const model = tinyModel(7, { layers: 3, kvHeads: 2, group: 3, windows: [0, 24, 0
 process.on('exit', () => model.remove());
 const { vocab } = model.shape;
 const PROMPT = randomTokens(1, 150, vocab);
-const requestFor = (policy: string) => ({ prompt: PROMPT, maxTokens: 60, policy, params: smallBudgets[policy] });
+/** Greedy: the seed is the policies' that read slot.random. */
+const requestFor = (policy: string) => ({
+  prompt: PROMPT,
+  maxTokens: 60,
+  policy,
+  params: smallBudgets[policy],
+  sampling: { seed: 5 },
+});
 
 /** What each policy generates alone, in one chunk, in a large pool. */
 async function alone(): Promise<Map<string, number[]>> {

@@ -18,6 +18,10 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   chunkkv: { budget: budget + 10, window }, // a chunk more: it keeps whole ones
   knorm: { budget },
   keydiff: { budget },
+  vatp: { budget, recent: window, sinks: 4 },
+  a2sf: { budget },
+  randomattn: { budget: 20, every: 8 }, // besides the prompt
+  vase: { budget, recent: window, large: window },
 });
 /** Budgets that small prompts exceed. */
 export const smallBudgets = budgetsOf(40, 8);

@@ -2,7 +2,7 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compileSource, shipped } from '../../codegen/build.ts';
+import { compileSource, shippedNames, shipped } from '../../codegen/build.ts';
 import { nvccFlags } from '../../toolchain/cuda.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { cases, vector } from './vectors.ts';
@@ -52,7 +52,7 @@ const sizeOf = (folder: string): number =>
     .map((name) => statSync(join(folder, name)))
     .reduce((sum, info) => sum + (info.isFile() ? info.size : 0), 0);
 
-export const shippedPolicies = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));
+export const shippedPolicies = shippedNames();
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const folder = resolve(process.argv[2] ?? join(root, 'generated', 'bundle-gpu'));

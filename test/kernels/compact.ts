@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attention, bf16, normals, scaled } from './dense.ts';
+import { chance } from '../../codegen/ir/chance.ts';
 import { KEEP_ALL } from '../../runtime/contract/records.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
@@ -128,6 +129,74 @@ export default definePolicy({
     );
     assert.equal([...reads[2].lanes[0]].includes(0), false);
     assert.equal([...reads[3].lanes[0]].includes(0), true);
+  });
+
+  test('slot.random: of the seed, the layer, the head, the query and the position', async () => {
+    const { library } = await written(
+      'drawn',
+      `
+import { definePolicy, over, topK } from 'skv';
+export default definePolicy({ name: 'drawn', score: (slot) => slot.random, keep: topK(9), when: over(0) });`,
+    );
+    const shape = base('bf16', { layers: 2, seqs: 2 });
+    const seeds: [number, number][] = [
+      [7, 0],
+      [-7, 123],
+    ];
+    const places = [0, 1].flatMap((seq) =>
+      [0, 1].flatMap((layer) => [0, 1].map((head) => ({ seq, layer, head, seed: seeds[seq] }))),
+    );
+    const drawn = ({ layer, head, seed }: (typeof places)[number], query: number) =>
+      ranked(
+        Array.from({ length: query + 1 }, (_, pos) => chance(seed, { layer, head, query, pos })),
+        Array.from({ length: query + 1 }, (_, pos) => pos),
+      ).slice(-9);
+    const steps = seeds.map((seed, seq) => {
+      const step = chunk(shape, seq, 0, 40, { compact: true, seed, seq }, 9);
+      return { ...step, budgets: Array(4).fill(9) };
+    });
+    const { reads } = run(library, 1, shape, [...steps, ...places]);
+    const kept = reads.map(({ lanes }) => [...lanes[0]]);
+    assert.equal(
+      kept,
+      places.map((place) => drawn(place, 39).sort((a, b) => a - b)),
+    );
+    assert.is(new Set(kept.map(String)).size, 8, 'all differ');
+  });
+
+  test('nth: so many of the highest are at least the statistic, of any number of slots', async () => {
+    const { library } = await written(
+      'nth',
+      `
+import { above, definePolicy, highest, lowest, over } from 'skv';
+export default definePolicy({
+  name: 'nth',
+  across: {
+    most: { nth: 5, of: (slot) => highest(slot.value) },
+    none: { nth: 0, of: (slot) => slot.pos },
+    more: { nth: 1000, of: (slot) => lowest(slot.key) },
+  },
+  score: (slot, across) =>
+    highest(slot.value) >= across.most || slot.pos >= across.none || lowest(slot.key) < across.more ? 1 : 0,
+  keep: above(0), when: over(0),
+});`,
+    );
+    for (const length of [3, 5, 16, 100, 256]) {
+      const shape = base('f32');
+      const ops = (compact: boolean) => [chunk(shape, length, 0, length, { compact }, 0), ...heads(shape)];
+      const [before, after] = [run(library, 1, shape, ops(false)), run(library, 1, shape, ops(true))];
+      before.reads.forEach((head, i) => {
+        const highest = Array.from({ length }, (_, slot) => Math.max(...vector(head.values, slot, shape.headDim)));
+        const slots = Array.from({ length }, (_, slot) => slot);
+        assert.equal(
+          [...after.reads[i].lanes[0]],
+          ranked(highest, slots)
+            .slice(-5)
+            .sort((a, b) => a - b),
+          `length ${length}`,
+        );
+      });
+    }
   });
 
   test('of a layer with a window nothing is observed, and nothing leaves by a policy', async () => {

@@ -39,6 +39,7 @@ export interface Row {
   observeLast?: number;
   compact?: boolean;
   window?: [number, number];
+  seed?: [number, number];
 }
 
 /** One layer's inputs of a step: q [token][kvHeads * group][dim], k and v [token][kvHeads][dim]. */
@@ -151,6 +152,7 @@ function rowWords(row: Row, token0: number): Int32Array {
   words[RowWords.observeLast] = row.observeLast ?? 0;
   words[RowWords.compact] = row.compact ? 1 : 0;
   [words[RowWords.windowFirst], words[RowWords.windowLast]] = row.window ?? [0, 0];
+  [words[RowWords.seedLo], words[RowWords.seedHi]] = row.seed ?? [0, 0];
   return words;
 }
 

@@ -6,12 +6,12 @@ import { mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compileSource } from '../../codegen/build.ts';
+import { compileSource, shippedNames } from '../../codegen/build.ts';
 import { irText } from '../../codegen/ir/text.ts';
 import { root } from '../../toolchain/folders.mjs';
 
 const folder = join(root, 'test', 'kernels', 'golden');
-const names = readdirSync(join(root, 'policies')).map((file) => file.replace(/\.ts$/, ''));
+const names = shippedNames();
 const update = process.env.UPDATE === '1';
 
 async function goldens(name: string): Promise<Record<string, string>> {

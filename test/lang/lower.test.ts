@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { check } from '../../codegen/front/check.ts';
 import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
 import { irText } from '../../codegen/ir/text.ts';
+import { tablesOf } from '../../codegen/ir/uses.ts';
 import { files, IMPORTS, lowered, mistakes, mistakesIn, policyOf, scoreText, slugs } from './snippets.ts';
 
 const STATE = `observe: 'every', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }, `;
@@ -205,6 +206,64 @@ test('declarative fields', () => {
       ['w', 'tokens', 16, 64],
     ],
   );
+});
+
+test('tables: by layer and by layer and head, of the file, an import or JSON, in f32 as everywhere', () => {
+  const [path] = files({
+    'tables.ts': `${IMPORTS}import { factor } from './factors.ts';
+import made from './made.json';
+const K = 1 / 3;
+const gates = [[0.1 * K, K], [-1, 2e-3]] as const;
+export default definePolicy({ name: 'mine', layers: made.factors,
+  score: (slot) => gates[slot.layer][slot.head] + made.nested.gates[slot.layer][slot.head] * factor(slot.layer, slot.pos) + made.factors[slot.layer], keep: topK(8) });
+`,
+    'factors.ts': `import type { Slot } from 'skv';
+const gates = [3, 4];
+export const factor = (layer: number, x: number) => x * gates[layer];
+export type Unused = Slot;
+`,
+    'made.json': '{ "made": { "by": "hand" }, "nested": { "gates": [[1, 2], [3, 4]] }, "factors": [1.5, 0.5] }',
+  });
+  const { policy } = check(path);
+  const f = Math.fround;
+  assert.equal(
+    tablesOf(policy).map(({ name, layers, heads, values }) => [name, layers, heads, values]),
+    [
+      ['gates', 2, 2, [f(f(0.1) * f(1 / 3)), f(1 / 3), -1, f(2e-3)]],
+      ['made.nested.gates', 2, 2, [1, 2, 3, 4]],
+      ['gates', 2, 0, [3, 4]],
+      ['made.factors', 2, 0, [1.5, 0.5]],
+    ],
+  );
+  assert.equal(policy.layers, { kind: 'table', factors: [1.5, 0.5] });
+});
+
+test('tables that no model has', () => {
+  const said = (before: string, score: string) => slugs(`score: (slot) => ${score}`, before);
+  const shape = ['table-shape'];
+  assert.equal(said('const t: number[] = [];', 't[slot.layer]'), shape);
+  assert.equal(said('const t = [[1], 2];', '(t as never as number[])[slot.layer]'), shape);
+  assert.equal(said("const t = ['a' as never as number];", 't[slot.layer]'), shape);
+  assert.equal(said('const a = [1, 2], b = [1, 2, 3];', 'a[slot.layer] + b[slot.layer]'), shape);
+  assert.equal(
+    said('const a = [[1], [2]], b = [[1, 2], [3, 4]];', 'a[slot.layer][slot.head] + b[slot.layer][slot.head]'),
+    shape,
+  );
+  assert.equal(said('const t = [1, 2];', 't[0]'), ['table-index']);
+  assert.equal(said('const t = [1, 2];', 't[slot.head]'), ['table-index']);
+  assert.equal(said('let t = [1, 2];', 't[slot.layer]'), ['unsupported-syntax']);
+});
+
+test('triggers count tokens, or name a parameter that does', () => {
+  const { when } = policyOf(
+    `params: { budget: tokens(64), slack: tokens(8), block: tokens(64, { min: 16 }) }, when: [over('slack'), promptChunk('block')]`,
+  );
+  assert.equal(when, [
+    { kind: 'over', slack: { param: 'slack' } },
+    { kind: 'promptChunk', n: { param: 'block' } },
+  ]);
+  const low = `params: { block: tokens(64) }, when: promptChunk('block')`;
+  assert.equal(slugs(low), ['param-out-of-range']);
 });
 
 test('defaults', () => {

@@ -1,7 +1,7 @@
 /** Random typed policies: source text that uses every form of the subset, from a seed. */
 import { random } from '../../codegen/oracle/random.ts';
 
-const NUMBERS = ['attn', 'pos', 'age', 'seen', 'live', 'length', 'layer', 'layers', 'head', 'heads'];
+const NUMBERS = ['attn', 'pos', 'age', 'seen', 'live', 'length', 'layer', 'layers', 'head', 'heads', 'random'];
 const UNARY = ['exp', 'log', 'sigmoid', 'tanh', 'sqrt', 'abs', 'floor', 'ceil', 'sign'];
 const BINARY = ['min', 'max', 'pow'];
 const LITERALS = [
@@ -20,6 +20,8 @@ const LITERALS = [
   'LIMIT',
   'THIRD',
   'DEEP',
+  'TABLE[slot.layer][slot.head]',
+  'LAYERED[slot.layer]',
 ];
 
 /** Names an expression may use. */
@@ -31,7 +33,7 @@ interface Scope {
 }
 
 const HEADER = `import {
-  abs, add, ceil, clamp, cosine, definePolicy, dot, every, exp, floor, log, max, min, mul, norm, number, pow, scale,
+  abs, add, ceil, clamp, cosine, definePolicy, dot, every, exp, floor, highest, log, lowest, max, min, mul, norm, norm1, number, pow, scale,
   sigmoid, sign, sqrt, sub, tanh, tokens, topK, type Vec,
 } from 'skv';
 
@@ -39,6 +41,8 @@ const RATE: number = 0.25;
 const LIMIT: number = 7;
 const THIRD = 1 / 3 + RATE * 0.7;
 const DEEP = -(THIRD * 0.1) - 2e-3;
+const TABLE = [[0.5, -1.25, 3], [1e-3, 0.1, 7], [2, 2.5, -0.3], [0, 1, 2], [-4, 0.7, 1 / 3]];
+const LAYERED = [0.1, 0.2, 0.3, RATE, -2];
 const SPECIAL: boolean = true;
 const blend = (a: number, b: number) => a * RATE + b * (1 - RATE);
 function decayed(x: number, age: number) {
@@ -101,6 +105,7 @@ class Draw {
       () => `dot(slot.key, ${this.vector(scope)})`,
       () => `cosine(slot.key, ${this.vector(scope)})`,
       () => `apart(${this.vector(scope)}, slot.value)`,
+      () => `${this.pick(['highest', 'lowest', 'norm1'])}(${this.vector(scope)})`,
     ])();
   }
 
@@ -161,8 +166,9 @@ class Draw {
     const each = { attn: false, across: false, locals: [], flags: [] };
     const level = () => this.pick(['slot.pos', 'norm(slot.key)', 'slot.live * 0.1', this.number(2, each)]);
     const anchor = () => this.pick(['slot.key', 'scale(slot.key, 1 / norm(slot.key))', this.vector(each)]);
+    const ranked = () => `nth: ${this.pick(['0', '1', '3', '40', "'budget'"])}, of: (slot) => ${level()}`;
     return [
-      `    level: { ${reduce()}: (slot) => ${level()} },`,
+      `    level: { ${this.chance(0.3) ? ranked() : `${reduce()}: (slot) => ${level()}`} },`,
       `    anchor: { ${reduce()}: (slot) => ${anchor()} },`,
     ].slice(0, this.across.length);
   }

@@ -15,6 +15,8 @@ export interface Entry {
   value: Float64Array;
   /** whatever the rule remembers */
   mass: number;
+  /** what each query gave it, where a rule asks for the last ones */
+  seen?: number[];
 }
 
 /** cache[layer][kvHead], ascending positions */

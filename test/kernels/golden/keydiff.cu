@@ -23,6 +23,7 @@ struct Policy {
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
+  static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -54,12 +55,15 @@ struct Policy {
     const bool vector[statistics + 1] = { true, false };
     return vector[statistic];
   }
+  static constexpr int ranked = 0;  // statistics of the kind nth
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
     {  // anchor
 #line 10 "keydiff.ts"
-      put(0, skv_scale((*slot.key), (1.0f / skv_norm((*slot.key), slot.dim)), slot.dim));
-#line 63 "policy.cu"
+      const float t0 = skv_norm((*slot.key), slot.dim);
+#line 10 "keydiff.ts"
+      put(0, skv_scale((*slot.key), (1.0f / t0), slot.dim));
+#line 67 "policy.cu"
     }
   }
   template <class Totals>
@@ -72,8 +76,10 @@ struct Policy {
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 11 "keydiff.ts"
-    return (-skv_cosine((*slot.key), across.anchor, slot.dim));
-#line 77 "policy.cu"
+    const float t0 = skv_cosine((*slot.key), across.anchor, slot.dim);
+#line 11 "keydiff.ts"
+    return (-t0);
+#line 83 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

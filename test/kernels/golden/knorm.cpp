@@ -18,6 +18,7 @@ struct Policy {
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
+  static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -48,6 +49,7 @@ struct Policy {
     const bool vector[statistics + 1] = { false };
     return vector[statistic];
   }
+  static constexpr int ranked = 0;  // statistics of the kind nth
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -60,8 +62,10 @@ struct Policy {
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 10 "knorm.ts"
-    return (-skv_norm((*slot.key), slot.dim));
-#line 65 "policy.cpp"
+    const float t0 = skv_norm((*slot.key), slot.dim);
+#line 10 "knorm.ts"
+    return (-t0);
+#line 69 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

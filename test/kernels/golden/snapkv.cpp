@@ -19,6 +19,7 @@ struct Policy {
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
+  static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 5, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -36,7 +37,7 @@ struct Policy {
     {  // mass
 #line 14 "snapkv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 40 "policy.cpp"
+#line 41 "policy.cpp"
     }
   }
 
@@ -54,6 +55,7 @@ struct Policy {
     const bool vector[statistics + 1] = { false };
     return vector[statistic];
   }
+  static constexpr int ranked = 0;  // statistics of the kind nth
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -67,7 +69,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "snapkv.ts"
     return states[0 /* mass */];
-#line 71 "policy.cpp"
+#line 73 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

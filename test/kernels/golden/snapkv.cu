@@ -24,6 +24,7 @@ struct Policy {
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
+  static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 5, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -41,7 +42,7 @@ struct Policy {
     {  // mass
 #line 14 "snapkv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 45 "policy.cu"
+#line 46 "policy.cu"
     }
   }
 
@@ -59,6 +60,7 @@ struct Policy {
     const bool vector[statistics + 1] = { false };
     return vector[statistic];
   }
+  static constexpr int ranked = 0;  // statistics of the kind nth
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -72,7 +74,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "snapkv.ts"
     return states[0 /* mass */];
-#line 76 "policy.cu"
+#line 78 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -23,6 +23,7 @@ struct Policy {
   static constexpr bool next_reads_key = false, next_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
+  static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
   static constexpr Group group = Group::mean;
@@ -40,7 +41,7 @@ struct Policy {
     {  // latest
 #line 13 "tova.ts"
       after[0] = slot.attn;
-#line 44 "policy.cu"
+#line 45 "policy.cu"
     }
   }
 
@@ -58,6 +59,7 @@ struct Policy {
     const bool vector[statistics + 1] = { false };
     return vector[statistic];
   }
+  static constexpr int ranked = 0;  // statistics of the kind nth
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -71,7 +73,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 15 "tova.ts"
     return states[0 /* latest */];
-#line 75 "policy.cu"
+#line 77 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
