@@ -28,7 +28,7 @@ export async function far(model: LoadedModel, measuring: BuiltPolicy, spec: FarS
       prompt: tokens,
       maxTokens: 1,
       params: { sinks, recent },
-      onCompaction: ({ state }) => {
+      onCompaction: (_, state) => {
         found = Array.from({ length: layers }, (_, layer) =>
           Array.from({ length: kvHeads }, (_, head) => sum(state(layer, head, 'far')) / queries),
         );

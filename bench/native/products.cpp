@@ -73,7 +73,7 @@ struct Case {
     Random random(5);
     for (size_t i = 0; i < size_t(tokens) * cols; i++) values[i] = random.normal();
     quantised = std::make_unique<ActivationRows>(size_t(tokens), cols);
-    x = quantised->at(0, values, cols);
+    x = quantised->at(0, values, cols, false);
     if (cols % kBlock == 0) quantise_all(quantise_generic, x, tokens);
   }
 };

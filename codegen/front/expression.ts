@@ -223,6 +223,7 @@ export class Lowering extends Statements {
         `${table.name} has one number for each layer${table.heads ? ' and KV head' : ''}; it is read at ${wanted.map((each) => `[slot.${each}]`).join('')}.`,
         `${table.name}${wanted.map((each) => `[slot.${each}]`).join('')}`,
       );
+    this.scope.tables.push(table);
     return { op: 'table', type: 'f32', table, span };
   }
 

@@ -13,6 +13,7 @@ import type {
   Size,
   Span,
   State,
+  Table,
   Trigger,
   Type,
   Window,
@@ -45,9 +46,11 @@ class Declaration {
     const states = this.members(
       this.written('accumulate', 'accumulate: { mass: { init: 0, next: (mass, slot) => … } }'),
     );
+    const tables: Table[] = [];
     const scope = (attention: boolean, across: Scope['across']): Scope => ({
       errors: this.errors,
       attention,
+      tables,
       across,
       states: new Set(states.keys()),
       params: new Set(params.keys()),
@@ -77,6 +80,7 @@ class Declaration {
       states: accumulated,
       across: [...across.values()].filter((each) => each !== undefined),
       score: score || undefined,
+      tables,
       pool: this.data<Policy['pool']>('pool'),
       heads: typeof heads === 'string' ? ({ kind: heads } as Policy['heads']) : heads,
       layers: Array.isArray(layers)

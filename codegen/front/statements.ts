@@ -2,7 +2,7 @@
 import { type ArrowFunction, Node as Ast, type FunctionDeclaration, type IfStatement, type Statement } from 'ts-morph';
 import type { Collector, Slug } from '../ir/diagnostics.ts';
 import { instead, says, stateHint } from './forms.ts';
-import type { Node, Span, Type } from '../ir/nodes.ts';
+import type { Node, Span, Table, Type } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
 
 /** What a name stands for while lowering; a mistake was reported where the name was given its value. */
@@ -17,6 +17,8 @@ export interface Scope {
   readonly across: ReadonlyMap<string, Type | undefined>;
   /** attn is one query's: only `next` has it */
   readonly attention: boolean;
+  /** tables that were read, whatever becomes of their values */
+  readonly tables: Table[];
 }
 
 /** A mistake that has been reported already; unwinds to where the next part begins. */

@@ -162,6 +162,8 @@ export interface Policy {
   readonly across: readonly Across[];
   /** absent: positional, every candidate scores its position (older leaves first) */
   readonly score?: Node;
+  /** all that its text reads, though nothing may come of it */
+  readonly tables: readonly Table[];
   readonly pool?: { readonly kind: 'mean' | 'max'; readonly width: number };
   readonly heads:
     | { readonly kind: 'own' }

@@ -5,7 +5,7 @@ import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
 import { type Collector, stage } from './diagnostics.ts';
 import { type Policy, type Table, place } from './nodes.ts';
-import { needed, tablesOf } from './uses.ts';
+import { needed } from './uses.ts';
 
 /** The author's mistakes that need the whole policy to see. */
 export function verify(policy: Policy, gather?: Collector): Policy {
@@ -30,7 +30,7 @@ export function verifySimplified(policy: Policy): Policy {
 
 /** All tables are of one model. */
 function checkTables(policy: Policy, errors: Collector): void {
-  const [first, ...others] = tablesOf(policy);
+  const [first, ...others] = policy.tables;
   const shape = ({ layers, heads }: Table) => `${layers} layers${heads ? ` of ${heads} KV heads` : ''}`;
   const factors = policy.layers.kind === 'table' ? policy.layers.factors.length : 0;
   for (const each of others)

@@ -9,7 +9,6 @@ import { chance } from '../ir/chance.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
 import type { Param, Policy } from '../ir/nodes.ts';
-import { tablesOf } from '../ir/uses.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
 export interface Situation {
@@ -53,7 +52,7 @@ export function situation(policy: Policy, seed: number, wild = false): Situation
   const wide = (oneIn: number) => () =>
     extreme(oneIn) ? EXTREMES[integer(0, EXTREMES.length - 1)] : (next() - 0.5) * 10 ** integer(-3, 3);
   const queryPos = slots - 1 + integer(0, 5000);
-  const tables = tablesOf(policy);
+  const { tables } = policy;
   const [layers, heads] = [
     tables[0]?.layers ?? integer(1, 40),
     tables.find((table) => table.heads)?.heads ?? integer(1, 16),

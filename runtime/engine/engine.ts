@@ -26,6 +26,7 @@ import {
   type Finished,
   type GenerateRequest,
   type Generation,
+  type ReadState,
   RequestError,
   type RequestView,
 } from './types.ts';
@@ -297,11 +298,11 @@ export class Engine implements EngineApi {
     const { plan } = sequence.rules;
     const values = sequence.rules.params(sequence.computed);
     const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
-    const state = (layer: number, head: number, name: string): Float32Array => {
+    const state: ReadState = (layer, head, name) => {
       const lane = plan.lanes.length - plan.states.length + plan.states.findIndex((each) => each.name === name);
       return new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, lane).buffer);
     };
-    sequence.request.onCompaction({ at: sequence.computed, kept, params, state });
+    sequence.request.onCompaction({ at: sequence.computed, kept, params }, state);
   }
 
   /** Takes draw i: the token is reported, and may end the sequence. */

@@ -92,8 +92,8 @@ export interface GenerateRequest {
   ratio?: number;
   /** these tokens are fed instead of sampled ones, and their log-probabilities reported (teacher forcing) */
   forced?: ArrayLike<number>;
-  /** call back after every compaction with what was kept (skv trace) */
-  onCompaction?: (event: CompactionEvent) => void;
+  /** call back after every compaction with what was kept (skv trace); `state` reads during the call alone */
+  onCompaction?: (event: CompactionEvent, state: ReadState) => void;
   /** call back with the raw logits [vocab] of every token that is drawn or fed, before penalties */
   onLogits?: (logits: Float32Array) => void;
 }
@@ -105,9 +105,10 @@ export interface CompactionEvent {
   kept: number[][][];
   /** the policy's parameters as its expressions read them then */
   params: Readonly<Record<string, number>>;
-  /** a state of a head's slots that stayed, in slot order; during the call alone */
-  state(layer: number, head: number, name: string): Float32Array;
 }
+
+/** A state of a head's slots that stayed, in slot order. */
+export type ReadState = (layer: number, head: number, name: string) => Float32Array;
 
 /** One head: its positions in bins of equal width. */
 export interface HeadView {

@@ -34,7 +34,7 @@ function skv(): void {
     cwd: tmpdir(),
   });
   assert.is(status, 1, stderr);
-  assert.match(stderr, /^skv: There is no policy nowhere: .*streaming, tova\./);
+  assert.match(stderr, /^skv: There is no policy nowhere: .*streaming, tova\b/);
 }
 
 test('the second start finds the bundle of the first, a changed source makes another', () => {

@@ -76,6 +76,7 @@ class Lives {
       maxTokens: none ? maxTokens + PAGE : maxTokens,
       policy: name,
       params: budgets[name],
+      sampling: { seed: beginning }, // otherwise a number of the engine's, which slot.random would read
     };
   }
 

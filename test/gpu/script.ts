@@ -1,5 +1,6 @@
 /** What the engine would ask of one policy for a few sequences, step by step, as problems for the drivers. */
 import type { Plan } from '../../codegen/plan/types.ts';
+import { MAX_PARAMS } from '../../runtime/contract/records.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { normals } from '../kernels/dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
@@ -25,14 +26,14 @@ export interface Rounding {
 /** Steps of all requests, one row each while it has work, and reads of every head when a request ends. */
 export function script(
   plan: Plan,
-  params: Record<string, number>,
+  given: Record<string, number>,
   shape: Shape,
   requests: readonly Request[],
   seed: number,
   round: Rounding,
 ): (Step | Read)[] {
   const next = random(seed);
-  const rules = new Rules(plan, params, undefined, Array<number>(shape.layers).fill(0));
+  const rules = new Rules(plan, given, undefined, Array<number>(shape.layers).fill(0));
   const states = requests.map((request) => ({
     ...request,
     computed: 0,
@@ -42,6 +43,7 @@ export function script(
   const unfinished = () => states.filter(({ computed, prompt, decode }) => computed < prompt + decode);
   for (let step = 0; unfinished().length > 0; step++) {
     const budgets = new Array<number>(shape.seqs * shape.layers).fill(0);
+    const params = new Float32Array(shape.seqs * MAX_PARAMS);
     const rows: Row[] = [];
     const ended: number[] = [];
     states.forEach((state, seq) => {
@@ -49,11 +51,12 @@ export function script(
       if (step < start || computed >= prompt + decode) return;
       const own = new Int32Array(shape.layers);
       const over = (tokens: number) => Math.max(...live.map((slots, layer) => slots + tokens - own[layer]));
-      rules.budgets(computed, own);
+      const budgetsAt = (n: number) => rules.budgets(n, own, rules.besides ? rules.protects(prompt, n) : 0);
+      budgetsAt(computed);
       const room = computed < prompt ? Math.min(chunk, prompt - computed) : 1;
       const tokens = Math.min(room, rules.until(computed, prompt, over(0)));
       const length = computed + tokens;
-      rules.budgets(length, own);
+      budgetsAt(length);
       const compact = rules.compacts(length, prompt, over(tokens));
       const { first, last } = rules.window(length);
       rows.push({
@@ -65,7 +68,9 @@ export function script(
         observeLast: rules.observeLast(prompt),
         compact,
         window: [first, last],
+        seed: [seq + 1, seed],
       });
+      params.set(rules.paramsAt(length, prompt), seq * MAX_PARAMS);
       own.forEach((budget, layer) => {
         budgets[seq * shape.layers + layer] = budget;
         live[layer] += tokens;
@@ -82,7 +87,7 @@ export function script(
       k: values(shape.kvHeads).map(round.stored),
       v: values(shape.kvHeads).map(round.stored),
     }));
-    ops.push({ rows, layers, budgets });
+    ops.push({ rows, layers, budgets, params });
     for (const seq of ended)
       for (let layer = 0; layer < shape.layers; layer++)
         for (let head = 0; head < shape.kvHeads; head++) ops.push({ seq, layer, head });

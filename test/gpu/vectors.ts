@@ -6,10 +6,11 @@
  *   file   "SKVV", i32 version, f32 tolerances of out, of lse, of states, i32 bytes of the problem, the problem, the answer;
  *          problem and answer as test/kernels/driver.cpp has them
  */
-import { build, shipped } from '../../codegen/build.ts';
+import { build } from '../../codegen/build.ts';
 import type { BuiltPolicy, KvType } from '../../codegen/plan/types.ts';
 import { attention, normals, rounded, scaled } from '../kernels/dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
+import { sourceFor } from '../oracle/duo.ts';
 import { type Read, type Shape, type Step, answers, problem, solve } from '../kernels/driver.ts';
 import { type Request, type Rounding, script } from './script.ts';
 
@@ -47,6 +48,11 @@ const params: Record<string, Record<string, number>> = {
   chunkkv: { budget: 30, window: 6 },
   knorm: { budget: 18 },
   keydiff: { budget: 30 },
+  vatp: { budget: 22, recent: 6, sinks: 3 },
+  a2sf: { budget: 20 },
+  randomattn: { budget: 3, every: 1 }, // besides the prompt
+  vase: { budget: 24, recent: 5, large: 6, sinks: 2 },
+  duo: { sinks: 3, recent: 8 },
 };
 /** Larger ones, across segments, splits and tiles. */
 const larger: Record<string, Record<string, number>> = {
@@ -60,7 +66,15 @@ const larger: Record<string, Record<string, number>> = {
   chunkkv: { budget: 190, window: 32 },
   knorm: { budget: 257 },
   keydiff: { budget: 150 },
+  vatp: { budget: 180, recent: 40, sinks: 8 },
+  a2sf: { budget: 190 },
+  randomattn: { budget: 1, every: 1 },
+  vase: { budget: 180, recent: 32, large: 60 },
+  duo: { sinks: 16, recent: 60 },
 };
+
+/** All cases of duo have this shape: its table is for one. */
+export const sourceOf = (policy: string): string => sourceFor(policy, { layers: 2, kvHeads: 2 });
 
 const two: Request[] = [
   { start: 0, prompt: 42, chunk: 27, decode: 7 },
@@ -75,7 +89,8 @@ export function cases(): Case[] {
   const list: Case[] = [];
   for (const policy of Object.keys(params)) {
     list.push({ policy, params: params[policy], kv: 'bf16', io: 'f32', shape, requests: two });
-    list.push({ policy, params: larger[policy], kv: 'bf16', io: 'f32', shape: wide, requests: one(265, 200, 3) });
+    const large = policy === 'duo' ? { ...shape, headDim: 128 } : wide;
+    list.push({ policy, params: larger[policy], kv: 'bf16', io: 'f32', shape: large, requests: one(265, 200, 3) });
   }
   for (const [headDim, group] of [
     [80, 1],
@@ -131,7 +146,7 @@ export interface Vector {
 /** The vector of a case, with the first seed whose kept sets are decided. */
 export async function vector(each: Case): Promise<Vector> {
   const { policy, kv, io, requests } = each;
-  const built = await build(shipped(policy)!);
+  const built = await build(sourceOf(policy));
   const longest = Math.max(...requests.map(({ prompt, decode }) => prompt + decode));
   const shape: Shape = {
     ...each.shape,

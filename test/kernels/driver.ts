@@ -54,6 +54,8 @@ export interface Step {
   layers: LayerInput[];
   /** [seq][layer] */
   budgets?: number[];
+  /** [seq][MAX_PARAMS] */
+  params?: Float32Array;
   classes?: number[];
 }
 
@@ -193,7 +195,7 @@ export function problem(shape: Shape, ops: (Step | Read | Copy)[], options: Opti
     }
     write.array(Int32Array.from({ length: seqs * layers }, (_, i) => op.budgets?.[i] ?? 0));
     write.array(Int32Array.from({ length: tokens }, (_, i) => op.classes?.[i] ?? 0));
-    write.array(new Float32Array(seqs * MAX_PARAMS));
+    write.array(op.params ?? new Float32Array(seqs * MAX_PARAMS));
     for (const { q, k, v } of op.layers) [q, k, v].forEach((each) => write.array(each));
   }
   return Buffer.concat(write.parts);

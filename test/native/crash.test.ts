@@ -44,7 +44,7 @@ extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_e
   assert.is(compiled.status, 0, String(compiled.stderr));
   const program = `import(${JSON.stringify(join(root, 'runtime/native/index.ts'))}).then(({ native }) => {
   native().probeScore(${JSON.stringify(library)}, { slots: 1, headDim: 16, layer: 0, layers: 1, head: 0, heads: 1, length: 1,
-    queryPos: 0, params: new Float32Array(16), scores: new Float32Array(1) });
+    queryPos: 0, seedLo: 0, seedHi: 0, params: new Float32Array(16), scores: new Float32Array(1) });
 });`;
   const { signal, stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--eval', program], {
     cwd: root,

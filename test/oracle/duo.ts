@@ -22,3 +22,11 @@ export function duoWith(gates: readonly (readonly number[])[]): string {
   copyFileSync(shipped('duo')!, join(folder, 'duo.ts'));
   return join(folder, 'duo.ts');
 }
+
+/** The source of a shipped policy for a model of a shape: duo's with a table of that shape, every other head far-sighted. */
+export const sourceFor = (policy: string, { layers, kvHeads }: { layers: number; kvHeads: number }): string =>
+  policy === 'duo'
+    ? duoWith(
+        Array.from({ length: layers }, (_, l) => Array.from({ length: kvHeads }, (_, h) => 0.25 + ((l + h) % 2) / 2)),
+      )
+    : shipped(policy)!;
