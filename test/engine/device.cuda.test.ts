@@ -14,7 +14,14 @@ const model = tinyModel(7, { layers: 3, kvHeads: 2, group: 3, windows: [0, 24, 0
 process.on('exit', () => model.remove());
 const { vocab, layers, kvHeads } = model.shape;
 const PROMPT = randomTokens(1, 76, vocab);
-const requestFor = (policy: string) => ({ prompt: PROMPT, maxTokens: 24, policy, params: smallBudgets[policy] });
+/** Greedy: the seed is the policies' that read slot.random. */
+const requestFor = (policy: string) => ({
+  prompt: PROMPT,
+  maxTokens: 24,
+  policy,
+  params: smallBudgets[policy],
+  sampling: { seed: 5 },
+});
 
 const onCpu = { policies: await Promise.all(names.map((name) => build(shipped(name)!))) };
 const onDevice = await emulatedDevice(names, 'f32');
