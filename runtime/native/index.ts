@@ -98,7 +98,7 @@ export interface Native {
   ): Float32Array;
   /** What a backend's packed form of weights means, for tests: [rows][cols]. */
   testUnpack(backend: string, type: number, rows: number, cols: number, weights: Uint8Array): Float32Array;
-  /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avx2", "generic". */
+  /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avxvnni", "avx2", "generic" …. */
   isas(backend: string): string[];
 }
 

@@ -1,6 +1,6 @@
 /**
  * The dense model on other instruction sets: the whole engine on each path that this processor has (SKV_ISA with SKV_MARCH
- * for its policies), and the CPU backend compiled for aarch64, whose products have the same bits under emulation.
+ * for its policies), and the CPU backend compiled for others, whose products have the same bits: aarch64 under emulation.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,9 +12,9 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
-import { compileFor } from '../kernels/driver.ts';
+import { type Machine, compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
-import { aarch64, missing } from '../kernels/machines.ts';
+import { aarch64, hasVnni, missing, vnni } from '../kernels/machines.ts';
 import { fileWeights, widthsOf } from './blocks.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
@@ -23,69 +23,77 @@ const sources = ['cpu', 'loader', 'step'].map((room) => join(root, 'runtime/nati
 const folder = mkdtempSync(join(tmpdir(), 'skv-portable-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-/** Paths of isas.cpp there; the emulator's processor has them all. */
-const aarch64Isas = ['dotprod', 'generic'];
+const rooms = [...sources, join(root, 'runtime/contract')].map((room) => `-I${room}`);
+const FLAGS = ['-O2', '-ffp-contract=off', '-fno-math-errno', '-Wall', '-Werror', ...rooms];
+const files = sources
+  .flatMap((room) => readdirSync(room).map((name) => join(room, name)))
+  .filter((name) => name.endsWith('.cpp'));
+
+/** A program of product.cpp and sources of the backend, compiled for a machine two at a time. */
+async function productsOn(machine: Machine, chosen: readonly string[]): Promise<string> {
+  const queue = [...chosen, join(here, 'product.cpp')];
+  const objects: string[] = [];
+  const work = async () => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
+      const object = join(folder, `${machine.name}-${objects.length}.o`);
+      objects.push(object);
+      await compileFor(machine, [...FLAGS, '-c', file, '-o', object]);
+    }
+  };
+  await Promise.all([work(), work()]);
+  const program = join(folder, machine.name);
+  await compileFor(machine, [...objects, '-o', program, '-ldl', '-lpthread']);
+  return program;
+}
+
+/** Runs products of every weight type on paths of isas.cpp: they have this machine's bits. */
+function compare({ run }: Machine, program: string, isas: readonly string[]): void {
+  const next = random(3);
+  const input: Uint8Array[] = [];
+  const expected: Float32Array[] = [];
+  for (const type of Object.values(WeightType)) {
+    const widths = widthsOf(type);
+    for (const [rows, cols, tokens] of [
+      [17, widths[1], 1],
+      [48, widths.at(-1)!, 5],
+      [33, widths[1], 29],
+    ]) {
+      const weights = fileWeights(type, rows, cols, next);
+      const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
+      input.push(new Uint8Array(Int32Array.of(type, rows, cols, tokens).buffer), weights, new Uint8Array(x.buffer));
+      const [isa] = native().isas(cpuBackend());
+      expected.push(native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
+    }
+  }
+  assert.ok(expected.every((each) => each.every(Number.isFinite)));
+  const answer = Buffer.concat(expected.map((each) => Buffer.from(each.buffer, each.byteOffset, each.byteLength)));
+  const [command, ...args] = [...run, program];
+  for (const isa of isas) {
+    const env = { ...process.env, SKV_ISA: isa };
+    const { status, stdout, stderr } = spawnSync(command, args, {
+      input: Buffer.concat(input),
+      maxBuffer: 1 << 28,
+      env,
+    });
+    assert.is(status, 0, `${isa}: ${stderr}`);
+    assert.ok(stdout.equals(answer), `${isa}: the same bits`);
+  }
+}
 
 const lacking = missing(aarch64);
 (lacking ? test.skip : test)(
   'aarch64: the backend compiles, and the products of all its paths have this machine’s bits',
-  async () => {
-    const files = sources.flatMap((room) => readdirSync(room).map((name) => join(room, name)));
-    const flags = [
-      '-O2',
-      '-ffp-contract=off',
-      '-fno-math-errno',
-      '-Wall',
-      '-Werror',
-      ...[...sources, join(root, 'runtime/contract')].map((room) => `-I${room}`),
-    ];
-    // each source to an object, two at a time
-    const queue = [...files.filter((name) => name.endsWith('.cpp')), join(here, 'product.cpp')];
-    const objects: string[] = [];
-    const work = async () => {
-      for (let file = queue.shift(); file; file = queue.shift()) {
-        const object = join(folder, `${objects.length}.o`);
-        objects.push(object);
-        await compileFor(aarch64, [...flags, '-c', file, '-o', object]);
-      }
-    };
-    await Promise.all([work(), work()]);
-    const program = join(folder, 'product');
-    await compileFor(aarch64, [...objects, '-o', program, '-ldl', '-lpthread']);
-
-    const next = random(3);
-    const input: Uint8Array[] = [];
-    const expected: Float32Array[] = [];
-    for (const type of Object.values(WeightType)) {
-      const widths = widthsOf(type);
-      for (const [rows, cols, tokens] of [
-        [17, widths[1], 1],
-        [48, widths.at(-1)!, 5],
-        [33, widths[1], 29],
-      ]) {
-        const weights = fileWeights(type, rows, cols, next);
-        const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
-        input.push(new Uint8Array(Int32Array.of(type, rows, cols, tokens).buffer), weights, new Uint8Array(x.buffer));
-        const [isa] = native().isas(cpuBackend());
-        expected.push(native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
-      }
-    }
-    const [command, ...args] = [...aarch64.run, program];
-    const answer = Buffer.concat(expected.map((each) => Buffer.from(each.buffer, each.byteOffset, each.byteLength)));
-    assert.ok(expected.every((each) => each.every(Number.isFinite)));
-    for (const isa of aarch64Isas) {
-      const env = { ...process.env, SKV_ISA: isa };
-      const { status, stdout, stderr } = spawnSync(command, args, {
-        input: Buffer.concat(input),
-        maxBuffer: 1 << 28,
-        env,
-      });
-      assert.is(status, 0, `${isa}: ${stderr}`);
-      assert.ok(stdout.equals(answer), `${isa}: the same bits`);
-    }
-  },
+  async () => compare(aarch64, await productsOn(aarch64, files), ['dotprod', 'generic']),
 );
 if (lacking) console.log(lacking);
+
+// AVX-VNNI's instruction in the form that AVX-512 has of it: no other machine here has the first
+(hasVnni() ? test : test.skip)('a dot product of bytes in 256 bits has this machine’s bits', async () => {
+  const products = files.filter((name) =>
+    /cpu\/(arena|elementwise|isas|packed|test_exports|weight_types|matmul_\w+)\.cpp$/.test(name),
+  );
+  compare(vnni, await productsOn(vnni, products), ['avxvnni', 'avx2']);
+});
 
 /** One of the engine's own tests with other instruction sets. */
 async function under(isa: string, march: string): Promise<void> {

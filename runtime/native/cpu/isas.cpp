@@ -6,11 +6,12 @@
 
 namespace skv {
 
-extern const Isa kAvx512, kAvx2, kDotprod, kGeneric;
+extern const Isa kAvx512, kAvxVnni, kAvx2, kDotprod, kGeneric;
 
 const Isa* const kIsas[] = {
 #if defined(__x86_64__)
     &kAvx512,
+    &kAvxVnni,
     &kAvx2,
 #elif defined(__aarch64__) && defined(__linux__)
     &kDotprod,
