@@ -58,21 +58,32 @@ inline __m256i vector_of(const Q8Pair& pair, int b, int j, int h) { return load(
 /* dots [T] = what the zero of w adds, `offset` [T], plus the dot products of the span of block b that begins at input i
  * with each token's q [kBlock], rows 8h … 8h + 7; exact. */
 #if defined(SKV_VNNI)
+inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
+#if defined(__AVXVNNI__)
+  return _mm256_dpbusd_avx_epi32(acc, w, _mm256_set1_epi32(x4));
+#else
+  return _mm256_dpbusd_epi32(acc, w, _mm256_set1_epi32(x4));
+#endif
+}
+
+/* Two sums where there is one token, so that an instruction need not wait for the one before. */
 template <int T, class Pair>
 inline void span_dots(const Pair& pair, int b, int i, int h, const int8_t* const* q, const int32_t* offset,
                       __m256i* dots) {
-  for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
+  constexpr int kSums = T == 1 ? 2 : 1;
+  __m256i sums[kSums][T];
+  for (int t = 0; t < T; t++) sums[0][t] = _mm256_set1_epi32(offset[t]);
+  if (kSums == 2) sums[kSums - 1][0] = _mm256_setzero_si256();
+#pragma GCC unroll 8
   for (int j = i / 4; j < (i + Pair::kSpan) / 4; j++) {
     const __m256i w = vector_of(pair, b, j, h);
     for (int t = 0; t < T; t++) {
-      const __m256i x = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(q[t])[j]);
-#if defined(__AVXVNNI__)
-      dots[t] = _mm256_dpbusd_avx_epi32(dots[t], w, x);
-#else
-      dots[t] = _mm256_dpbusd_epi32(dots[t], w, x);
-#endif
+      __m256i& sum = sums[j % kSums][t];
+      sum = dot4(sum, w, reinterpret_cast<const int32_t*>(q[t])[j]);
     }
   }
+  for (int t = 0; t < T; t++) dots[t] = sums[0][t];
+  if (kSums == 2) dots[0] = _mm256_add_epi32(dots[0], sums[kSums - 1][0]);
 }
 #else
 /* Products of bytes are added in pairs to 16 bits, and as many of those as fit before they are widened. */
@@ -82,9 +93,11 @@ inline void span_dots(const Pair& pair, int b, int i, int h, const int8_t* const
   constexpr int kFit = 32767 / (2 * 127 * Pair::kMost);
   static_assert(kFit >= 1, "two products must fit 16 bits");
   for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
+#pragma GCC unroll 8
   for (int j = i / 4, end = (i + Pair::kSpan) / 4; j < end; j += kFit) {
     __m256i narrow[T];
     for (int t = 0; t < T; t++) narrow[t] = _mm256_setzero_si256();
+#pragma GCC unroll 8
     for (int k = j; k < j + kFit && k < end; k++) {
       const __m256i w = vector_of(pair, b, k, h);
       for (int t = 0; t < T; t++) {
@@ -149,8 +162,10 @@ inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, siz
   for (int h = 0; h < 2; h++) {
     __m256 part[T];
     for (int t = 0; t < T; t++) part[t] = min_term(pair, x, at + t * step, h);
+#pragma GCC unroll 2
     for (int b = 0; b < 2; b++)
-      for (int i = 0; i < kBlock; i += Pair::kSpan) {
+#pragma GCC unroll 2
+      for (int i = 0; i < kBlock; i += Pair::kSpan) { /* unrolled: shifts by constants */
         const int8_t* q[T];
         int32_t offset[T];
         for (int t = 0; t < T; t++) {
