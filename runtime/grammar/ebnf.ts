@@ -123,9 +123,9 @@ export class Rules {
 
   /**
    * Any text that does not have `mark`, with a state for each character of the mark that has been read, as Knuth, Morris and
-   * Pratt have them.
+   * Pratt have them. It begins with none of the characters of `unlike`.
    */
-  textWithout(mark: string): string {
+  textWithout(mark: string, unlike = ''): string {
     const letters = [...mark];
     const names = letters.map(() => this.reserve());
     /** characters of the mark that the text ends with, once this one has come */
@@ -136,13 +136,14 @@ export class Rules {
       return n;
     };
     const alphabet = [...new Set(letters)];
-    const rest = complement(ranges(alphabet.map((letter) => [letter.codePointAt(0)!, letter.codePointAt(0)!])));
-    names.forEach((name, read) => {
-      const steps = alphabet.filter((letter) => next(read, letter) < letters.length);
+    const all = (list: readonly string[]) => ranges(list.map((each) => [each.codePointAt(0)!, each.codePointAt(0)!]));
+    const body = (read: number, not: string): string => {
+      const steps = alphabet.filter((letter) => next(read, letter) < letters.length && !not.includes(letter));
       const marked = steps.map((letter) => `${literal(letter)} ${names[next(read, letter)]}`);
-      this.set(name, ['""', `${oneOf(rest)} ${names[0]}`, ...marked].join(' | '));
-    });
-    return names[0];
+      return ['""', `${oneOf(complement(all([...alphabet, ...not])))} ${names[0]}`, ...marked].join(' | ');
+    };
+    names.forEach((name, read) => this.set(name, body(read, '')));
+    return unlike ? this.add(body(0, unlike)) : names[0];
   }
 
   text(root: string): string {

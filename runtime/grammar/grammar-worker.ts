@@ -20,11 +20,14 @@ let compiler: GrammarCompiler | undefined;
 const compiled = new Map<string, CompiledGrammar>();
 const matchers = new Map<number, { matcher: GrammarMatcher; set: Int32Array }>();
 
-/** Token `ends.length`, which no model has, is the end of the text. */
+/**
+ * Token `ends.length`, which no model has, is the end of the text. It has an entry like every token: those beyond the list
+ * are special to xgrammar, which forbids them wherever it notes what may not come instead of what may.
+ */
 async function compilerOf(): Promise<GrammarCompiler> {
   const texts = Array.from(ends, (end, token) => bytes.subarray(token ? ends[token - 1] : 0, end));
+  const end = texts.push(new Uint8Array(0)) - 1;
   const vocabulary = texts as unknown as string[]; // embind takes bytes where it wants a std::string
-  const end = ends.length;
   const info = await library.TokenizerInfo.createTokenizerInfo(vocabulary, 'raw', false, end + 1, [end]);
   return library.GrammarCompiler.createGrammarCompiler(info, false);
 }

@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { vocabularyOf } from '../../runtime/server/vocabulary.ts';
-import { serve } from './textual.ts';
+import { END, serve } from './textual.ts';
 
 const running = await serve();
 test.after(() => running.stop());
@@ -88,6 +88,11 @@ test('streams, stop strings, ignore_eos and min_tokens', async () => {
   assert.equal([text], await textsOf(TEXT, format));
   for (const more of [{ ignore_eos: true }, { min_tokens: 200 }])
     assert.equal(Object.keys(JSON.parse((await textsOf(TEXT, { ...format, ...more }))[0])), ['name', 'age']);
+});
+
+test('a form that nearly every token fits ends where the model ends it', async () => {
+  for (const regex of ['[^\\x00]*', 'a?[^b]*', '(.|\\n)*'])
+    assert.equal(await textsOf(TEXT, { guided_regex: regex, logit_bias: { [END]: 100 } }), [''], regex);
 });
 
 test('a stop token that the grammar needs ends the text all the same', async () => {
