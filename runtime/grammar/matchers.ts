@@ -117,6 +117,7 @@ class Thread {
 
   constructor(
     vocabulary: Vocabulary,
+    private readonly idleSeconds: number,
     private readonly left: (thread: Thread) => void,
   ) {
     this.worker = startWorker(new URL('./grammar-worker.ts', import.meta.url), { workerData: vocabulary });
@@ -175,6 +176,7 @@ class Thread {
   }
 
   follow(id: number, grammar: string, vocab: number, follow: Follow): Matcher {
+    clearTimeout(this.idle);
     const matcher = new Matcher(id, this, vocab, follow);
     this.matchers.set(id, matcher);
     this.send({ kind: 'open', id, grammar, set: matcher.set });
@@ -190,7 +192,7 @@ class Thread {
 
   private rest(): void {
     clearTimeout(this.idle);
-    if (this.load === 0) this.idle = setTimeout(() => this.end('it had nothing to do'), IDLE * 1000).unref();
+    if (this.load === 0) this.idle = setTimeout(() => this.end('it had nothing to do'), this.idleSeconds * 1000).unref();
   }
 
   /** Ends the worker; who waits for it is told why. */
@@ -219,6 +221,7 @@ export class Matchers {
   constructor(
     private readonly vocab: number,
     private readonly read: () => Promise<Vocabulary>,
+    private readonly idleSeconds = IDLE,
   ) {}
 
   /** Gives a function that starts to follow the grammar for one generation. Throws a GrammarError. */
@@ -248,7 +251,8 @@ export class Matchers {
     const free = this.threads.filter(({ busy }) => !busy).sort((a, b) => a.load - b.load);
     if (free[0]?.load === 0) return free[0];
     if (this.threads.length < WORKERS) {
-      const started = new Thread(vocabulary, (thread) => this.threads.splice(this.threads.indexOf(thread), 1));
+      const left = (thread: Thread) => this.threads.splice(this.threads.indexOf(thread), 1);
+      const started = new Thread(vocabulary, this.idleSeconds, left);
       this.threads.push(started);
       return started;
     }

@@ -1,6 +1,9 @@
 /** Answers that have a form: what comes out is right, whatever the model would rather say. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { hasToken } from '../../runtime/engine/drawable.ts';
+import { Matchers } from '../../runtime/grammar/index.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { vocabularyOf } from '../../runtime/server/vocabulary.ts';
 import { END, serve } from './textual.ts';
@@ -93,6 +96,26 @@ test('streams, stop strings, ignore_eos and min_tokens', async () => {
 test('a form that nearly every token fits ends where the model ends it', async () => {
   for (const regex of ['[^\\x00]*', 'a?[^b]*', '(.|\\n)*'])
     assert.equal(await textsOf(TEXT, { guided_regex: regex, logit_bias: { [END]: 100 } }), [''], regex);
+});
+
+test('a worker rests when it follows nobody, and not before', async () => {
+  const idle = 0.05;
+  const matchers = new Matchers(2, async () => ({ bytes: Buffer.from('ab'), ends: Int32Array.of(1, 2) }), idle);
+  const open = async () => (await matchers.open({ text: 'root ::= "a" "b"' }))({ stops: [] });
+  try {
+    for (let round = 0; round < 2; round++) {
+      const mask = await open();
+      await mask.pending;
+      await sleep(200);
+      mask.accept(0);
+      await mask.pending;
+      assert.equal([mask.failure, [0, 1].map((token) => hasToken(mask.allowed!, token))], [undefined, [false, true]]);
+      mask.close();
+      await sleep(200); // the second round has another worker
+    }
+  } finally {
+    matchers.close();
+  }
 });
 
 test('a stop token that the grammar needs ends the text all the same', async () => {
