@@ -192,7 +192,8 @@ class Thread {
 
   private rest(): void {
     clearTimeout(this.idle);
-    if (this.load === 0) this.idle = setTimeout(() => this.end('it had nothing to do'), this.idleSeconds * 1000).unref();
+    if (this.load === 0)
+      this.idle = setTimeout(() => this.end('it had nothing to do'), this.idleSeconds * 1000).unref();
   }
 
   /** Ends the worker; who waits for it is told why. */

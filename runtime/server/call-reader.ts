@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { firstOf, unsure } from './held-text.ts';
 import { type ToolFormat, firstMarks, partsAround } from './tool-formats.ts';
+import { UnmarkedCalls } from './unmarked-calls.ts';
 
 /** What is new of a call; OpenAI's delta. */
 export interface CallDelta {
@@ -121,14 +122,19 @@ export class CallReader {
   private call?: Call;
   private readonly marks: readonly string[];
   private readonly parts: readonly string[];
+  private readonly unmarked: UnmarkedCalls;
+  /** a call without marks was read, and not yet what ends it */
+  private closing = false;
 
-  /** `most`: further calls are dropped */
+  /** `most`: further calls are dropped; `unmarked`: tools whose calls may stand without marks */
   constructor(
     private readonly format: ToolFormat,
     private readonly most: number,
+    unmarked: readonly string[] = [],
   ) {
     this.marks = firstMarks(format);
     this.parts = partsAround(format);
+    this.unmarked = new UnmarkedCalls(format, unmarked);
   }
 
   push(text: string): Read {
@@ -156,6 +162,11 @@ export class CallReader {
 
   private inText(read: Read): boolean {
     if (this.marks.length === 0) return this.mayBegin(read);
+    if (!this.begun) {
+      const known = this.withoutMarks();
+      if (known !== 'text') return known;
+      this.begun = true;
+    }
     const found = firstOf(this.held, this.marks);
     const text = found
       ? this.held.slice(0, found.at)
@@ -166,6 +177,26 @@ export class CallReader {
     this.held = found ? this.held.slice(found.at) : this.held.slice(certain.length);
     if (found) this.reading = true;
     return found !== undefined;
+  }
+
+  /** Takes a call without marks as far as it is there; 'text' when there is none. */
+  private withoutMarks(): boolean | 'text' {
+    if (this.count > 0) this.held = this.held.trimStart();
+    if (this.held === '') return false;
+    if (this.closing) {
+      const rest = this.unmarked.after(this.held);
+      if (rest === undefined) return false;
+      this.held = rest;
+      this.closing = false;
+      return true;
+    }
+    const found = this.unmarked.look(this.held);
+    if (found === 'text') return found;
+    if (found === 'may') return false;
+    this.held = this.held.slice(found.at);
+    this.call = new Call(this.format.argumentsKey, this.count);
+    this.closing = true;
+    return true;
   }
 
   /** A format without marks: the answer is calls from its first character on, or text. */

@@ -51,7 +51,9 @@ export function chatForm(service: Service, body: ChatRequest, prompt: string, to
     .filter(({ text }) => !marks.includes(text))
     .map(({ token }) => token);
   const form = formOf(body, tools, reasoning, opened);
-  return { form: form && { ...form, hidden }, reading: { reasoning, opened, tools }, special: own.length > 0 };
+  const free = (form?.param ?? 'tools') === 'tools' && tools?.choice === 'auto';
+  const reading = { reasoning, opened, tools, free };
+  return { form: form && { ...form, hidden }, reading, special: own.length > 0 };
 }
 
 function formOf(
@@ -62,7 +64,8 @@ function formOf(
 ): Form | undefined {
   const rules = new Rules();
   const structure = structureOf(rules, body);
-  if (structure && tools && tools.choice !== 'auto')
+  // response_format is of what is said; a call that must come says nothing
+  if (structure && tools && tools.choice !== 'auto' && !structure.param.startsWith('response_format'))
     throw new ApiError(
       400,
       `${structure.param} and tool_choice both say what the answer is: send one.`,

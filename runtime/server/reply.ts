@@ -10,6 +10,8 @@ export interface Reading {
   /** the prompt has begun the thinking */
   readonly opened: boolean;
   readonly tools?: Tools;
+  /** nothing but the tools says what the answer is, so that calls may stand without their marks */
+  readonly free?: boolean;
 }
 
 export interface Part {
@@ -22,9 +24,10 @@ export class Reply {
   private readonly split?: ReasoningSplit;
   private readonly reader?: CallReader;
 
-  constructor({ reasoning, opened, tools }: Reading) {
+  constructor({ reasoning, opened, tools, free }: Reading) {
     if (reasoning) this.split = new ReasoningSplit(reasoning, opened);
-    if (tools) this.reader = new CallReader(tools.format, tools.most);
+    const names = tools && free ? tools.list.map((tool) => tool.function.name) : [];
+    if (tools) this.reader = new CallReader(tools.format, tools.most, names);
   }
 
   /** It has called a tool. */

@@ -18,6 +18,8 @@ export interface ToolFormat {
   readonly middle?: string;
   /** a call's key for its arguments */
   readonly argumentsKey: 'arguments' | 'parameters';
+  /** what some of its models put around a call instead of the marks; '' for nothing */
+  readonly instead?: readonly (readonly [begin: string, end: string])[];
 }
 
 /** The first whose signs a template has is its format. */
@@ -53,6 +55,12 @@ export const toolFormats: readonly ToolFormat[] = [
     end: '\n</tool_call>',
     separator: '\n',
     argumentsKey: 'arguments',
+    instead: [
+      ['', ''],
+      ['```json', '```'],
+      ['```', '```'],
+      ['<tools>', '</tools>'],
+    ],
   },
   { name: 'llama3-json', signs: ['"parameters"', 'ipython'], separator: '; ', argumentsKey: 'parameters' },
 ];

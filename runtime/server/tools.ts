@@ -67,21 +67,43 @@ function argumentsOf(rules: Rules, tool: Tool, at: number): string {
   }
 }
 
+/** A tool that may be called, and the rule of its arguments. */
+interface Called {
+  readonly name: string;
+  readonly value: string;
+}
+
+const calledOf = (rules: Rules, { list, choice }: Tools): Called[] =>
+  list
+    .filter((tool) => typeof choice === 'string' || tool === choice)
+    .map((tool) => ({ name: tool.function.name, value: argumentsOf(rules, tool, list.indexOf(tool)) }));
+
 /** The calls that an answer may hold, from the first one's mark on. */
-function callsOf(rules: Rules, { list, format, choice, most }: Tools): string {
+function callsOf(rules: Rules, called: readonly Called[], { format, most }: Tools): string {
   const { open = '', begin = '', end = '', separator, close = '', middle, argumentsKey } = format;
-  const called = list.filter((tool) => typeof choice === 'string' || tool === choice);
-  const calls = called.map((tool) => {
-    const name = JSON.stringify(tool.function.name);
-    const value = argumentsOf(rules, tool, list.indexOf(tool));
+  const calls = called.map(({ name, value }) => {
     const body = middle
-      ? [literal(tool.function.name + middle), value]
-      : [literal(`{"name": ${name}, "${argumentsKey}": `), value, literal('}')];
+      ? [literal(name + middle), value]
+      : [literal(`{"name": ${JSON.stringify(name)}, "${argumentsKey}": `), value, literal('}')];
     return sequence([...(begin ? [literal(begin)] : []), ...body, ...(end ? [literal(end)] : [])]);
   });
   const call = rules.add(either(calls));
   const more = most === 1 ? '""' : repeated(sequence([...(separator ? [literal(separator)] : []), call]), 0, undefined);
   return rules.add(sequence([...(open ? [literal(open)] : []), call, more, ...(close ? [literal(close)] : [])]));
+}
+
+/** The same without marks, one after another. */
+function unmarkedOf(rules: Rules, called: readonly Called[], { format, most }: Tools): string {
+  const { instead = [], argumentsKey } = format;
+  const space = rules.add('[ \\n\\t]{0,20}');
+  const parts = ({ name, value }: Called) => {
+    const texts = ['{', '"name":', JSON.stringify(name), ',', `"${argumentsKey}":`].map(literal);
+    return [...texts, value, literal('}')].join(` ${space} `);
+  };
+  const call = rules.add(either(called.map((each) => sequence([parts(each)]))));
+  const around = instead.map(([begin, end]) => `${literal(begin)} ${space} ${call} ${space} ${literal(end)}`);
+  const one = rules.add(around.join(' | '));
+  return most === 1 ? one : `${one} (${space} ${one})*`;
 }
 
 /** Whether what is said must hold the schema: else the model writes as it likes. */
@@ -90,12 +112,20 @@ const isStrict = ({ list, choice }: Tools): boolean => choice !== 'auto' || list
 /** What the answer may be: calls, or where they are free, calls after text, or `text` alone. Undefined: anything. */
 export function callGrammar(rules: Rules, tools: Tools, structure: string | undefined): string | undefined {
   const { format, choice } = tools;
-  if (choice !== 'auto') return callsOf(rules, tools);
-  if (structure) return either([structure, callsOf(rules, tools)]);
-  if (!isStrict(tools)) return undefined;
+  if (choice === 'auto' && !structure && !isStrict(tools)) return undefined;
+  const called = calledOf(rules, tools);
+  const calls = callsOf(rules, called, tools);
+  if (choice !== 'auto') return calls;
+  if (structure) return either([structure, calls]);
   const [mark] = firstMarks(format);
-  if (mark) return `${rules.textWithout(mark)} (${callsOf(rules, tools)})?`;
-  return either(['""', sequence(['[^{ \\n\\t]', '[^\\x00]*']), callsOf(rules, tools)]);
+  if (mark && format.instead) {
+    // what begins like a call without marks is one, and holds its schema
+    const unlike = [' ', '\n', '\t', ...format.instead.map(([begin]) => begin[0] ?? '{')];
+    const text = rules.textWithout(mark, [...new Set(unlike)].join(''));
+    return either([`${text} (${calls})?`, unmarkedOf(rules, called, tools)]);
+  }
+  if (mark) return `${rules.textWithout(mark)} (${calls})?`;
+  return either(['""', sequence(['[^{ \\n\\t]', '[^\\x00]*']), calls]);
 }
 
 /** Messages as transformers gives them to templates: arguments of calls as objects. */

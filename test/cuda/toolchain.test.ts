@@ -16,7 +16,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findCuda } from '../../toolchain/cuda.ts';
 import { CompileError } from '../../toolchain/process.ts';
-import { installWheels, requirements, wheelFolder } from '../../toolchain/wheels.ts';
+import { cudaWheels, installWheels, wheelFolder } from '../../toolchain/wheels.ts';
 import { root } from '../../toolchain/folders.mjs';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-cuda-'));
@@ -126,7 +126,7 @@ for line in open(sys.argv[1]):
         z.writestr(f'{info}/WHEEL', 'Wheel-Version: 1.0\\nGenerator: skv\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
         z.writestr(f'{info}/RECORD', '')
 `;
-  const { status, stderr } = spawnSync('python3', ['-c', program, requirements, folder], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('python3', ['-c', program, cudaWheels.requirements, folder], { encoding: 'utf8' });
   assert.is(status, 0, stderr);
   return folder;
 }
@@ -164,8 +164,11 @@ test('two processes install at once: both succeed, pip runs once, nothing is lef
 });
 
 test('failures of pip say what to do and leave nothing', async () => {
+  const bare = join(home, 'bare-python');
+  writeFileSync(bare, '#!/bin/sh\nexec python3 -S "$@"\n', { mode: 0o755 }); // without what is installed beside it
   const cases: [Record<string, string>, RegExp][] = [
     [{ PYTHON: join(home, 'no-python') }, /no-python was not found\. Install Python 3 with pip/],
+    [{ PYTHON: bare }, /bare-python has no pip\. Install Python 3 with pip .* skv doctor --install-cuda/],
     [
       { PIP_INDEX_URL: 'http://127.0.0.1:9/', PIP_RETRIES: '1' },
       /No package index can be reached[\s\S]*pip download --no-deps/,

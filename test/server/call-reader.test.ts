@@ -10,7 +10,8 @@ import type { Tools } from '../../runtime/server/tools.ts';
 const think = reasoningFormats[0];
 const toolsOf = (name: string, most = 9): Tools => {
   const format = toolFormats.find((each) => each.name === name)!;
-  return { format, most, list: [], choice: 'auto' };
+  const list = ['get', 'a', 'b'].map((tool) => ({ type: 'function' as const, function: { name: tool } }));
+  return { format, most, list, choice: 'auto' };
 };
 
 interface Whole {
@@ -21,7 +22,7 @@ interface Whole {
 
 /** Reads pieces; every call has one id and one name. */
 function read(pieces: readonly string[], tools?: Tools, reasoning?: ReasoningFormat, opened = false): Whole {
-  const reply = new Reply({ tools, reasoning, opened });
+  const reply = new Reply({ tools, reasoning, opened, free: true });
   const whole: Whole = { reasoning: '', content: '', calls: [] };
   const take = (part: { reasoning: string; content: string; calls: CallDelta[] }) => {
     whole.reasoning += part.reasoning;
@@ -50,6 +51,36 @@ const cases: [format: string, text: string, content: string, calls: [string, str
     ],
   ],
   ['hermes', '<tool_call>\n{"name": "now"}\n</tool_call>', '', [['now', '{}']]],
+  // without their marks, as Qwen2.5-Coder has them
+  ['hermes', `{"name": "get", "arguments": ${A}}`, '', [['get', A]]],
+  ['hermes', `\n{\n  "name": "get",\n  "arguments": ${A}\n}\n\nThere.`, 'There.', [['get', A]]],
+  [
+    'hermes',
+    `\`\`\`json\n{\n  "name": "a",\n  "arguments": ${A}\n}\n\`\`\`\n\n\`\`\`json\n{"name": "b", "arguments": {}}\n\`\`\`\n`,
+    '',
+    [
+      ['a', A],
+      ['b', '{}'],
+    ],
+  ],
+  [
+    'hermes',
+    `<tools>\n{"name": "a", "arguments": {}}\n</tools>\n<tool_call>\n{"name": "b", "arguments": {}}\n</tool_call>`,
+    '',
+    [
+      ['a', '{}'],
+      ['b', '{}'],
+    ],
+  ],
+  [
+    'hermes',
+    '```json\n{"name": "other", "arguments": {}}\n```',
+    '```json\n{"name": "other", "arguments": {}}\n```',
+    [],
+  ],
+  ['hermes', '{"name": "a", "age": 3}', '{"name": "a", "age": 3}', []],
+  ['hermes', ' ```', ' ```', []],
+  ['hermes', 'So: {"name": "a", "arguments": {}}', 'So: {"name": "a", "arguments": {}}', []],
   ['hermes', 'a < b, <tool> and no call', 'a < b, <tool> and no call', []],
   ['hermes', '<tool_call>\n{"name": "f", "arguments": "{\\"a\\": 1}"}\n</tool_call>', '', [['f', '{"a": 1}']]],
   ['llama3-json', `{"name": "get", "parameters": ${A}}`, '', [['get', A]]],
@@ -101,6 +132,12 @@ for (const [format, text, content, calls] of cases)
     }
     assert.is(read([...text], toolsOf(format, 1)).calls.length, Math.min(1, calls.length), 'one at most');
   });
+
+test('where the answer has a form, calls have their marks', () => {
+  const text = '{"name": "a", "arguments": {}}';
+  const reply = new Reply({ tools: toolsOf('hermes'), opened: false, free: false });
+  assert.equal([reply.push(text).content + reply.end().content, reply.calls], [text, false]);
+});
 
 test('a call that was cut off keeps what came of it', () => {
   const { calls } = read(['<tool_call>{"name": "f", "arguments": {"a": "lo'], toolsOf('hermes'));

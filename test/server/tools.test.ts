@@ -6,15 +6,8 @@ import { zodResponseFormat } from 'openai/helpers/zod';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { z } from 'zod';
+import { LLAMA, MISTRAL, PLAIN, QWEN, THINK } from './templates.ts';
 import { serve, withTemplate } from './textual.ts';
-
-const QWEN = `{%- if tools %}{{- '<|im_start|>system\\n<tools>' }}{%- for tool in tools %}{{- "\\n" }}{{- tool | tojson }}{%- endfor %}{{- '\\n</tools> <tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}{%- endif %}
-{%- for m in messages %}{{- '<|im_start|>' + m.role + '\\n' + m.content }}{%- if m.tool_calls %}{%- for call in m.tool_calls %}{{- '<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' }}{{- call.function.arguments | tojson }}{{- '}\\n</tool_call>' }}{%- endfor %}{%- endif %}{{- '<|im_end|>\\n' }}{%- endfor %}
-{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}`;
-const THINK = `${QWEN}{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\\n\\n</think>\\n\\n' }}{%- elif begin %}{{- '<think>\\n' }}{%- endif %}`;
-const MISTRAL = `{%- if tools is not none %}{{- '[AVAILABLE_TOOLS] ' + (tools | tojson) }}{%- endif %}{%- for m in messages %}{{- m.content }}{%- if m.tool_calls %}{{- '[TOOL_CALLS] ' }}{%- endif %}{%- endfor %}`;
-const LLAMA = `{{- 'Environment: ipython ' }}{%- if tools is not none %}{{- '{"name": function name, "parameters": dictionary}' + (tools | tojson) }}{%- endif %}{%- for m in messages %}{{- m.content }}{%- if m.tool_calls %}{{- m.tool_calls[0].function | tojson }}{%- endif %}{%- endfor %}`;
-const PLAIN = '{%- for m in messages %}{{- m.content }}{%- endfor %}';
 
 const running = await serve({}, withTemplate(QWEN));
 const thinking = await serve({}, withTemplate(THINK));
@@ -89,6 +82,8 @@ test('required and a named function: calls with valid arguments, under n and a p
   const one = { tools, tool_choice: 'required', parallel_tool_calls: false };
   for (const calls of callsOf(await ask({ ...one, n: 4, temperature: 1.5 }))) assert.is(calls.length, 1);
   const policy = { sparse_kv: { policy: 'streaming', budget: 48 } };
+  // clients that read an answer's form send both
+  callsOf(await ask({ ...one, response_format: { type: 'json_object' } }));
   callsOf(await ask({ ...one, ...policy, messages: [{ role: 'user', content: 'x'.repeat(200) }], temperature: 1.2 }));
 });
 
@@ -132,6 +127,9 @@ test('auto: text is text; strict tools hold their schema; structure beside tools
   });
   for (const { message } of body.choices)
     for (const call of message.tool_calls ?? []) assert.is(call.function.name, 'weather');
+  // one that begins like a call without its marks is a call, and holds the schema too: { is what comes
+  const bare = { logit_bias: { 91: 100, 2: 5, 93: 5 }, parallel_tool_calls: false };
+  callsOf(await ask({ tools: strict, temperature: 1, n: 4, ...bare }));
   const schema = { type: 'object', properties: { a: { const: 1 } }, required: ['a'] };
   const format = { response_format: { type: 'json_schema', json_schema: { name: 's', schema } } };
   const { body: both } = await ask({ tools, ...format, n: 4, temperature: 1.5, parallel_tool_calls: false });
@@ -244,7 +242,7 @@ test('what is wrong is named', async () => {
       /the tools are weather, now/,
     ],
     [{ tool_choice: 'required' }, 'tool_choice', /tools lists none/],
-    [{ tools, tool_choice: 'required', response_format: { type: 'json_object' } }, 'response_format', /send one/],
+    [{ tools, tool_choice: 'required', guided_choice: ['a'] }, 'guided_choice', /send one/],
     [{ tools, guided_grammar: 'root ::= "a"' }, 'guided_grammar', /beside tools/],
     [
       { tools: [{ type: 'function', function: { name: 'f', strict: true, parameters: { not: {} } } }] },
