@@ -126,7 +126,9 @@ for line in open(sys.argv[1]):
         z.writestr(f'{info}/WHEEL', 'Wheel-Version: 1.0\\nGenerator: skv\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
         z.writestr(f'{info}/RECORD', '')
 `;
-  const { status, stderr } = spawnSync('python3', ['-c', program, cudaWheels.requirements, folder], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync('python3', ['-c', program, cudaWheels.requirements, folder], {
+    encoding: 'utf8',
+  });
   assert.is(status, 0, stderr);
   return folder;
 }

@@ -87,6 +87,27 @@ test('required and a named function: calls with valid arguments, under n and a p
   callsOf(await ask({ ...one, ...policy, messages: [{ role: 'user', content: 'x'.repeat(200) }], temperature: 1.2 }));
 });
 
+test('calls and structure side by side through preemption, with n and a policy that evicts', async () => {
+  const { pageBytes } = running.engine.stats();
+  const kvCacheBytes = pageBytes * 4 * 60; // two of these prompts fit, and not what follows them
+  const pool = { kvCacheBytes, maxModelLen: 900, prefixCache: false };
+  const small = await serve({}, { ...withTemplate(QWEN), ...pool });
+  const call = { tools, tool_choice: 'required', parallel_tool_calls: false, temperature: 1.2, n: 2 };
+  const policy = { sparse_kv: { policy: 'streaming', budget: 48 } };
+  const schema = { type: 'object', properties: { a: { enum: [1, 2] } }, required: ['a'], additionalProperties: false };
+  const format = { response_format: { type: 'json_schema', json_schema: { name: 's', schema } } };
+  const long = { messages: [{ role: 'user', content: 'x'.repeat(500) }] };
+  const [calls, evicting, objects] = await Promise.all([
+    ask(call, small),
+    ask({ ...call, ...policy }, small),
+    ask({ ...long, ...format, temperature: 1.2, n: 2 }, small),
+  ]);
+  for (const answer of [calls, evicting]) assert.is(callsOf(answer).length, 2);
+  for (const { message } of objects.body.choices) assert.ok([1, 2].includes(JSON.parse(message.content!).a));
+  assert.ok(small.engine.stats().preemptions > 0, 'somebody was preempted');
+  await small.stop();
+});
+
 test('a stream of calls: the id and name first, then arguments that come to the same', async () => {
   const body = { tools, tool_choice: 'required', parallel_tool_calls: false, temperature: 0 };
   const [[whole]] = callsOf(await ask(body));
