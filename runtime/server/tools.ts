@@ -106,13 +106,11 @@ function unmarkedOf(rules: Rules, called: readonly Called[], { format, most }: T
   return most === 1 ? one : `${one} (${space} ${one})*`;
 }
 
-/** Whether what is said must hold the schema: else the model writes as it likes. */
-const isStrict = ({ list, choice }: Tools): boolean => choice !== 'auto' || list.some((tool) => tool.function.strict);
-
 /** What the answer may be: calls, or where they are free, calls after text, or `text` alone. Undefined: anything. */
 export function callGrammar(rules: Rules, tools: Tools, structure: string | undefined): string | undefined {
-  const { format, choice } = tools;
-  if (choice === 'auto' && !structure && !isStrict(tools)) return undefined;
+  const { list, format, choice } = tools;
+  const strict = list.some((tool) => tool.function.strict);
+  if (choice === 'auto' && !structure && !strict) return undefined;
   const called = calledOf(rules, tools);
   const calls = callsOf(rules, called, tools);
   if (choice !== 'auto') return calls;
