@@ -21,6 +21,3 @@ SKV_INLINE i32x16 first_lanes(int n) {
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   return lane < n - (i32x16){};
 }
-
-// Lanes [0, n) of one, the rest of another.
-SKV_INLINE f32x16 first_of(int n, f32x16 one, f32x16 other) { return first_lanes(n) ? one : other; }
