@@ -191,4 +191,29 @@ test('Anthropic: a tool, whole, streamed and answered', async () => {
   }
 });
 
+test('usage counts what the template writes, tools included, in each protocol', async () => {
+  const user = { role: 'user' as const, content: 'Hi' };
+  const weather = { name: 'weather', description: 'Of a city.', parameters };
+  const tools = [{ type: 'function' as const, function: weather }];
+  const response = await running.post('/tokenize', { messages: [user], tools }, { authorization: 'Bearer sesame' });
+  const { count } = (await response.json()) as { count: number };
+  const short = { model: 'tiny', max_tokens: 1 };
+  const chat = await openai.chat.completions.create({ ...short, messages: [user], tools });
+  const { usage } = await openai.responses.create({
+    model: 'tiny',
+    max_output_tokens: 1,
+    input: [user],
+    tools: [{ type: 'function', ...weather, strict: null }],
+  });
+  const message = await anthropic.messages.create({
+    ...short,
+    messages: [user],
+    tools: [{ name: 'weather', description: 'Of a city.', input_schema: parameters as { type: 'object' } }],
+  });
+  const cached = message.usage.cache_read_input_tokens!;
+  assert.equal([chat.usage!.prompt_tokens, message.usage.input_tokens + cached], [count, count]);
+  assert.ok(count > 200);
+  assert.is(usage!.input_tokens, count);
+});
+
 test.run();

@@ -100,7 +100,8 @@ export function messagesOf(items: readonly Item[]): Message[] {
 function toolsOf(body: ResponsesRequest): object | undefined {
   return body.tools?.map(({ type, ...rest }, i) => {
     if (type !== 'function') throw new ApiError(400, `Tools of type ${type} are not supported.`, `tools[${i}].type`);
-    return { type, function: rest };
+    // this protocol's tools have every field: what is null would only reach the template
+    return { type, function: Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null)) };
   });
 }
 
