@@ -160,8 +160,8 @@ inline __m256 min_term(const Q8Pair&, const Int8Pairs&, size_t, int) { return _m
 template <int T, class Pair>
 inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
   for (int h = 0; h < 2; h++) {
-    __m256 part[T];
-    for (int t = 0; t < T; t++) part[t] = min_term(pair, x, at + t * step, h);
+    __m256 sum[T];
+    for (int t = 0; t < T; t++) sum[t] = min_term(pair, x, at + t * step, h);
 #pragma GCC unroll 2
     for (int b = 0; b < 2; b++)
 #pragma GCC unroll 2
@@ -175,9 +175,9 @@ inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, siz
         __m256i dots[T];
         span_dots<T>(pair, b, i, h, q, offset, dots);
         const __m256 d = halves(scales_of(pair, b, i) + 8 * h);
-        for (int t = 0; t < T; t++) part[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, part[t]);
+        for (int t = 0; t < T; t++) sum[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, sum[t]);
       }
-    for (int t = 0; t < T; t++) acc[t][h] = _mm256_fmadd_ps(part[t], _mm256_set1_ps(x.scale[at + t * step]), acc[t][h]);
+    for (int t = 0; t < T; t++) acc[t][h] = _mm256_fmadd_ps(sum[t], _mm256_set1_ps(x.scale[at + t * step]), acc[t][h]);
   }
 }
 
