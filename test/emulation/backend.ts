@@ -20,7 +20,10 @@ function emulateBackend(): Promise<string> {
   return emulated(texts, (draft) => [...folders.map((path) => `-I${path}`), ...sources, '-o', draft]);
 }
 
-/** What an engine needs to run these shipped policies on the emulated device, for heads of 64 numbers. */
+/**
+ * What an engine needs to run these shipped policies on the emulated device, for heads of 64 numbers. The device is the
+ * process's: of two such engines one steps at a time.
+ */
 export async function emulatedDevice(
   names: readonly string[],
   kvType: KvName,

@@ -8,7 +8,15 @@ import { build, shipped } from '../../codegen/build.ts';
 import type { EngineOptions, TokenEvent } from '../../runtime/engine/types.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { emulatedDevice } from '../emulation/backend.ts';
-import { type TinyFamily, familyModel, sizes, tinyFamilies, writeFamilyFolder } from '../oracle/families.ts';
+import {
+  type TinyFamily,
+  familyModel,
+  sizes,
+  tinyFamilies,
+  wideFamilies,
+  writeFamilyFolder,
+  writeFamilyGguf,
+} from '../oracle/families.ts';
 import { randomTokens, smallBudgets, smallEngine } from './small.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-device-families-'));
@@ -68,23 +76,33 @@ async function answers(
   return events;
 }
 
+/** The same tokens, and log-probabilities that are f32's. */
+async function agree(source: string): Promise<void> {
+  const loaded = await loadModel(source);
+  assert.is(loaded.spec.headDim, 64);
+  const [wanted, got] = [await answers(loaded, onCpu), await answers(loaded, onDevice)];
+  wanted.forEach((events, r) => {
+    const tokensOf = (of: typeof events) => of.map(({ token }) => token);
+    assert.equal(tokensOf(got[r]), tokensOf(events));
+    events.forEach(({ logprob }, i) => {
+      const other = got[r][i].logprob;
+      if (logprob !== undefined) assert.ok(Math.abs(logprob - other!) < TOLERANCE, `${logprob}, ${other}`);
+    });
+  });
+}
+
 for (const [seed, tiny] of tinyFamilies.entries())
-  test(tiny.name, async () => {
+  test(tiny.name, () => {
     const at = join(folder, String(seed));
     writeFamilyFolder(familyModel(widened(tiny), 400 + seed), at);
-    const loaded = await loadModel(at);
-    assert.is(loaded.spec.headDim, 64);
-    const [wanted, got] = [await answers(loaded, onCpu), await answers(loaded, onDevice)];
-    wanted.forEach((events, r) => {
-      assert.equal(
-        got[r].map(({ token }) => token),
-        events.map(({ token }) => token),
-      );
-      events.forEach(({ logprob }, i) => {
-        if (logprob !== undefined)
-          assert.ok(Math.abs(logprob - got[r][i].logprob!) < TOLERANCE, `${logprob}, ${got[r][i].logprob}`);
-      });
-    });
+    return agree(at);
+  });
+
+for (const type of ['F16', 'Q8_0', 'Q4_K'] as const)
+  test(`weights in ${type} mean what they do on the CPU`, () => {
+    const at = join(folder, `${type}.gguf`);
+    writeFamilyGguf(familyModel(wideFamilies[0], 500), at, type);
+    return agree(at);
   });
 
 test.run();

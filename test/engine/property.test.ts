@@ -1,7 +1,8 @@
 /**
  * Random lives of an engine over a tiny model of every family: requests with shared beginnings are submitted, step, abort,
  * finish, are preempted and hit prefixes, in a pool that is mostly too small. After every step all invariants are audited; a
- * request that ends well has the tokens it has when it runs alone; and the pool ends as it began.
+ * request that ends well has the tokens it has when it runs alone, on the CPU; and the pool ends as it began. Some of the
+ * lives are on the emulated device.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,11 +11,12 @@ import fc from 'fast-check';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { Engine } from '../../runtime/engine/engine.ts';
-import type { FinishReason, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
+import type { EngineOptions, FinishReason, GenerateRequest, Generation } from '../../runtime/engine/types.ts';
 import { PAGE } from '../../runtime/contract/records.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { familyModel, sizes, tinyFamilies, writeFamilyFolder } from '../oracle/families.ts';
 import { type Tiny, tinyModel } from '../oracle/tiny.ts';
+import { emulatedDevice } from '../emulation/backend.ts';
 import { budgetsOf, outcome, policyNames, randomTokens, smallEngine, tokensOf } from './small.ts';
 
 type Loaded = Pick<Tiny, 'loaded'>;
@@ -60,13 +62,17 @@ class Lives {
   private constructor(
     private readonly model: Loaded,
     private readonly policies: readonly string[],
+    private readonly device: Partial<EngineOptions>,
     readonly alone: Engine,
   ) {}
 
-  static async of(model: Loaded): Promise<Lives> {
+  static async of(model: Loaded, device: Partial<EngineOptions>): Promise<Lives> {
     // with learned positions, none that counts them as the cache has them
     const policies = policyNames.filter((name) => name !== 'streaming' || model.loaded.spec.positions === 0);
-    return new Lives(model, policies, await engineOf(model, { prefixCache: false, kvCacheBytes: 8 << 20 }));
+    // on the CPU whatever the device, and one emulated engine steps at a time
+    const { backend: _, policies: __, ...numbers } = device;
+    const alone = await engineOf(model, { ...numbers, prefixCache: false, kvCacheBytes: 8 << 20 });
+    return new Lives(model, policies, device, alone);
   }
 
   private requestOf({ policy, beginning, length, maxTokens }: Submit, none: boolean): GenerateRequest {
@@ -90,7 +96,7 @@ class Lives {
   async live({ script, columns, maxBatchedTokens, maxSeqs, none }: Life): Promise<void> {
     const { layers, kvHeads } = this.model.loaded.spec;
     const kvCacheBytes = columns * layers * kvHeads * this.alone.stats().pageBytes;
-    const engine = await engineOf(this.model, { kvCacheBytes, maxBatchedTokens, maxSeqs });
+    const engine = await engineOf(this.model, { ...this.device, kvCacheBytes, maxBatchedTokens, maxSeqs });
     const started: { generation: Generation; tokens: Promise<number[]>; wanted: Promise<number[]> }[] = [];
     try {
       for (const each of script) {
@@ -134,14 +140,20 @@ function loaded(of: (typeof tinyFamilies)[number], i: number): Promise<Loaded> {
   writeFamilyFolder(familyModel(of, 300 + i), at);
   return loadModel(at).then((loaded) => ({ loaded }));
 }
-const models: [name: string, runs: number, model: () => Promise<Loaded>][] = [
+const device = async (): Promise<Partial<EngineOptions>> => ({
+  ...(await emulatedDevice(policyNames, 'f32')),
+  kvType: 'f32',
+  activations: 'f32',
+});
+const models: [name: string, runs: number, model: () => Promise<Loaded>, on?: typeof device][] = [
   ['a small model with windows', 2 * RUNS, () => Promise.resolve(windowed)],
+  ['the same on the emulated device', Math.ceil(RUNS / 5), () => Promise.resolve(windowed), device],
   ...tinyFamilies.map((of, i): [string, number, () => Promise<Loaded>] => [of.name, RUNS, () => loaded(of, i)]),
 ];
 
-for (const [i, [name, numRuns, model]] of models.entries())
+for (const [i, [name, numRuns, model, on]] of models.entries())
   test(`random lives: ${name}`, async () => {
-    const lives = await Lives.of(await model());
+    const lives = await Lives.of(await model(), (await on?.()) ?? {});
     await fc.assert(
       fc.asyncProperty(life, (each) => lives.live(each)),
       { numRuns, seed: seed + i },

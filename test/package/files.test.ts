@@ -20,8 +20,8 @@ const kinds: Record<string, RegExp> = {
   codegen: /\.ts$/,
   dsl: /\.(ts|js)$/,
   eval: /\.ts$/,
-  policies: /\.ts$/,
-  runtime: /\.(ts|cpp|h|html)$/,
+  policies: /\.(ts|json)$/, // a table beside its policy
+  runtime: /\.(ts|cpp|h|cu|cuh|html)$/,
   templates: /\.(hbs|h|hpp|cpp|cuh|txt)$/,
   toolchain: /\.(ts|mjs|txt)$/,
 };
