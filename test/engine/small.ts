@@ -20,7 +20,7 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   keydiff: { budget },
   vatp: { budget, recent: window, sinks: 4 },
   a2sf: { budget },
-  randomattn: { budget: 20, every: 8 }, // besides the prompt
+  randomattn: { budget: 8, every: 4 }, // besides the prompt
   vase: { budget, recent: window, large: window },
 });
 /** Budgets that small prompts exceed. */
