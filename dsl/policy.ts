@@ -250,16 +250,16 @@ export interface PooledRule {
  * heads: pooled(0.5)
  */
 export const pooled = (alpha: number): PooledRule => ({ kind: 'pooled', alpha });
-/** Budgets that fall by layer, as `pyramid` makes them. */
+/** Budgets that fall, or rise, by layer, as `pyramid` makes them. */
 export interface PyramidRule {
   /** Which rule this is. */
   readonly kind: 'pyramid';
-  /** The budget over the last layer's: a number from 1. */
+  /** The budget over the last layer's: a number above 0.5. */
   readonly beta: number;
 }
 /**
- * Budgets fall from the first layer to the last (PyramidKV) around the policy's budget, which stays their mean. The last
- * layer gets the part 1 / beta of it; beta is a number from 1.
+ * Budgets fall from the first layer to the last (PyramidKV), or rise (Scissorhands), around the policy's budget, which stays
+ * their mean. The last layer gets the part 1 / beta of it; beta is a number above 0.5, from 1 on they fall.
  * @example
  * layers: pyramid(20)
  */
@@ -327,6 +327,21 @@ export interface Accumulator<See> {
   readonly init: number;
   /** The value after one more observed query. All states of a slot are read as they were before it. */
   readonly next: (state: number, slot: See) => number;
+}
+
+/**
+ * A state that forgets: a sum over the last observed queries, kept in eight buckets beside every slot.
+ * @example
+ * accumulate: { mass: { last: 400, sum: (slot) => slot.attn } }
+ */
+export interface History<See, Count = number> {
+  /**
+   * How many observed queries count: a whole number from 8, or the name of a `tokens` parameter that is never less. The
+   * oldest eighth of them leaves at once, so that the sum is over 7/8 to all of so many.
+   */
+  readonly last: Count;
+  /** What one observed query adds. All states of a slot are read as they were before it. */
+  readonly sum: (slot: See) => number;
 }
 
 /**
@@ -414,12 +429,17 @@ export interface PolicySpec<
    */
   readonly group?: 'sum' | 'mean' | 'max';
   /**
-   * Named states, one f32 beside every slot, computed again after each observed query: at most 12.
+   * Named states, one f32 beside every slot, computed again after each observed query: at most 12, a history
+   * (`{ last, sum }`) counting as eight.
    * @default none
    * @example
    * accumulate: { mass: { init: 0, next: (mass, slot) => mass * 0.99 + slot.attn } }
    */
-  readonly accumulate?: { readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>> };
+  readonly accumulate?: {
+    readonly [Name in S]:
+      | Accumulator<PolicySlot<Known<P>, NoInfer<S>>>
+      | History<PolicySlot<Known<P>, NoInfer<S>>, Count>;
+  };
   /**
    * Named statistics over the live slots of a head, numbers or vectors, for `score`; written above it.
    * @default none

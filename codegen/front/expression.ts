@@ -7,6 +7,7 @@ import { builtin, builtins } from '../ir/builtins.ts';
 import { constInitializer, declaredIn, definition, listOf } from './constant.ts';
 import { Collector } from '../ir/diagnostics.ts';
 import { simplifyNode } from '../ir/simplify.ts';
+import { historySum } from './history.ts';
 import { forVectors, instead, operators, stateHint } from './forms.ts';
 import { type Node, type SlotField, type Span, slotTypes, type Table } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
@@ -41,6 +42,7 @@ export class Lowering extends Statements {
     }
     if (is === 'slot') {
       if (field === 'params') return { is: 'params' };
+      if (this.scope.histories.has(field)) return historySum(field, span);
       if (this.scope.states.has(field)) return { op: 'state', type: 'f32', name: field, span };
       if (field === 'attn' && !this.scope.attention) {
         const message = 'slot.attn belongs to one query; a score is asked when no query is there.';

@@ -19,6 +19,7 @@ import type {
   Window,
 } from '../ir/nodes.ts';
 import { type Syntax, spanOf } from './read.ts';
+import { historyStates } from './history.ts';
 import type { Scope } from './statements.ts';
 
 const reductions = ['mean', 'sum', 'max', 'min'] as const;
@@ -54,6 +55,7 @@ class Declaration {
       across,
       states: new Set(states.keys()),
       params: new Set(params.keys()),
+      histories: new Set([...states].filter(([, each]) => this.isHistory(each)).map(([name]) => name)),
     });
     const across = this.across(scope(false, new Map()));
     const accumulated = [...states].flatMap(([name, property]) => this.state(name, property, scope(true, new Map())));
@@ -209,12 +211,13 @@ class Declaration {
     this.at[`accumulate.${name}`] = spanOf(property.getNameNode());
     const fields = this.members(property.getInitializer());
     const [next, init] = [fields.get('next'), fields.get('init')];
+    if (this.isHistory(property)) return this.history(name, fields, scope);
     if (!next || !init) {
       this.errors.report(
         'unsupported-syntax',
         spanOf(property),
         'A state is written in place.',
-        '{ init: 0, next: (state, slot) => … }',
+        '{ init: 0, next: (state, slot) => … }, or { last: 400, sum: (slot) => … }',
       );
       return [];
     }
@@ -222,6 +225,18 @@ class Declaration {
     const self: Node = { op: 'state', type: 'f32', name, span: spanOf(next) };
     const node = new Lowering(scope).callback(next.getInitializer(), next, [self, slotValue], ['f32']);
     return node ? [{ name, init: Math.fround(Number(start ?? 0)), next: node }] : [];
+  }
+
+  private isHistory(property: PropertyAssignment): boolean {
+    const fields = this.members(property.getInitializer());
+    return fields.size === 2 && fields.has('last') && fields.has('sum');
+  }
+
+  private history(name: string, fields: Map<string, PropertyAssignment>, scope: Scope): State[] {
+    const [last, sum] = [fields.get('last')!, fields.get('sum')!];
+    const queries = this.data<number | string>('last', last.getInitializer());
+    const added = new Lowering(scope).callback(sum.getInitializer(), sum, [slotValue], ['f32']);
+    return added && queries !== undefined ? historyStates(name, constantOrParam(queries, spanOf(last)), added) : [];
   }
 }
 

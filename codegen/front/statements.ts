@@ -12,6 +12,8 @@ export type Value = Node | { readonly is: 'slot' | 'params' | 'across' | 'mistak
 export interface Scope {
   readonly errors: Collector;
   readonly states: ReadonlySet<string>;
+  /** those of the states that are histories */
+  readonly histories: ReadonlySet<string>;
   readonly params: ReadonlySet<string>;
   /** undefined: a statistic whose own mistake was reported */
   readonly across: ReadonlyMap<string, Type | undefined>;

@@ -1,6 +1,6 @@
 /** Names that files, flags, requests and C++ can carry, each used once. */
 import type { Collector } from './diagnostics.ts';
-import { type Policy, place, slotNames } from './nodes.ts';
+import { type Policy, place, slotNames, writtenName } from './nodes.ts';
 
 /** Names of statistics become members of a C++ struct. */
 const cppWords = new Set(
@@ -33,7 +33,8 @@ export function checkNames(policy: Policy, errors: Collector): void {
         'choose another name, such as budget',
       );
   }
-  for (const { name } of policy.states) {
+  const states = new Set(policy.states.map(writtenName));
+  for (const name of states) {
     const at = place(policy, `accumulate.${name}`);
     if (!plain(name)) errors.report('bad-name', at, `"${name}" cannot be a state's name.`, hint);
     if (slotNames.has(name))
@@ -43,8 +44,15 @@ export function checkNames(policy: Policy, errors: Collector): void {
         `slot.${name} exists already; a state needs a name of its own.`,
         'choose another name',
       );
+    const bucket = policy.states.find((state) => state.history && state.name === name);
+    if (bucket)
+      errors.report(
+        'duplicate-name',
+        at,
+        `${name} is a bucket of ${writtenName(bucket)}; a state needs a name of its own.`,
+        'choose another name',
+      );
   }
-  const states = new Set(policy.states.map((state) => state.name));
   for (const { name } of policy.across) {
     const at = place(policy, `across.${name}`);
     if (!plain(name) || cppWords.has(name) || name.endsWith('_lane'))

@@ -1,7 +1,7 @@
 /** Numbers that have a range of their own. */
 import { MAX_PARAMS } from '../../runtime/contract/records.ts';
 import type { Collector } from './diagnostics.ts';
-import { type Count, type Node, type Policy, type Trigger, place } from './nodes.ts';
+import { BUCKETS, type Count, type Node, type Policy, type Trigger, place } from './nodes.ts';
 
 export function checkNumbers(policy: Policy, errors: Collector): void {
   const refuse = (field: string, message: string, hint?: string) =>
@@ -13,20 +13,15 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
       'unsupported-on-target',
       place(policy, 'accumulate'),
       `A policy has at most 12 states; this one has ${policy.states.length}.`,
-      'each state is a word beside every slot',
+      `each state is a word beside every slot, a history ${BUCKETS}`,
     );
-  for (const { kind, name, min, max, default: value, span } of policy.params) {
-    const report = (message: string) => errors.report('param-out-of-range', span, message);
-    if (!(value >= min && value <= max)) report(`${name} is ${value}, outside ${min} … ${max}.`);
-    else if (kind !== 'number' && min < 0) report(`${name} may be ${min}: a number of tokens is never negative.`);
-    else if (kind === 'tokens' && !Number.isInteger(value))
-      report(`${name} counts tokens: ${value} is not a whole number.`);
-  }
+  checkParams(policy, errors);
+  checkHistories(policy, errors);
   for (const state of policy.states)
     if (!Number.isFinite(state.init))
       refuse(`accumulate.${state.name}`, `${state.name} starts at ${state.init}; it must be a finite f32.`);
   for (const { name, n } of policy.across)
-    if (n && !counts(policy, n))
+    if (n && !counts(policy, n, 0))
       errors.report(
         'wrong-type',
         n.span,
@@ -43,8 +38,8 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
     );
   if (heads.kind === 'pooled' && !(heads.alpha >= 0 && heads.alpha <= 1))
     refuse('heads', `alpha is ${heads.alpha}, outside 0 … 1.`);
-  if (layers.kind === 'pyramid' && !(layers.beta >= 1))
-    refuse('layers', `beta is ${layers.beta}; it must be at least 1.`);
+  if (layers.kind === 'pyramid' && !(layers.beta > 0.5))
+    refuse('layers', `beta is ${layers.beta}; it must be more than 0.5: the first layers would keep nothing.`);
   if (
     layers.kind === 'table' &&
     !(layers.factors.length > 0 && layers.factors.every((factor) => factor >= 0 && factor <= 1024))
@@ -63,10 +58,34 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
     );
 }
 
-/** Whether a node is a number of slots; a parameter that is not there was told by TypeScript, or is in plain JavaScript. */
-function counts(policy: Policy, n: Node): boolean {
-  if (n.op === 'const') return Number.isInteger(n.value) && (n.value as number) >= 0;
-  return n.op === 'param' && policy.params.some(({ name, kind }) => name === n.name && kind === 'tokens');
+function checkParams(policy: Policy, errors: Collector): void {
+  for (const { kind, name, min, max, default: value, span } of policy.params) {
+    const report = (message: string) => errors.report('param-out-of-range', span, message);
+    if (!(value >= min && value <= max)) report(`${name} is ${value}, outside ${min} … ${max}.`);
+    else if (kind !== 'number' && min < 0) report(`${name} may be ${min}: a number of tokens is never negative.`);
+    else if (kind === 'tokens' && !Number.isInteger(value))
+      report(`${name} counts tokens: ${value} is not a whole number.`);
+  }
+}
+
+function checkHistories(policy: Policy, errors: Collector): void {
+  for (const { history } of policy.states)
+    if (history?.bucket === 0 && !counts(policy, history.last, BUCKETS))
+      errors.report(
+        'history-length',
+        history.last.span,
+        `${history.of} looks back a whole number of queries, from ${BUCKETS}, or as many as a tokens parameter that is never less.`,
+        `last: 400, or tokens(400, { min: ${BUCKETS} })`,
+      );
+}
+
+/** Whether a node is a whole number from `least`; a parameter that is not there was told by TypeScript, or is in plain JavaScript. */
+function counts(policy: Policy, n: Node, least: number): boolean {
+  if (n.op === 'const') return Number.isInteger(n.value) && (n.value as number) >= least;
+  return (
+    n.op === 'param' &&
+    policy.params.some(({ name, kind, min }) => name === n.name && kind === 'tokens' && min >= least)
+  );
 }
 
 function sensible({ params }: Policy, trigger: Trigger): boolean {

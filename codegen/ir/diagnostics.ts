@@ -22,6 +22,7 @@ export const catalogue = {
   'param-out-of-range': 'A default lies outside its own range.',
   'duplicate-name': 'A name is taken.',
   'bad-name': 'A name has characters that files and flags cannot carry.',
+  'history-length': 'A history looks back a whole number of queries, eight at least.',
   'table-shape': 'A table has one number for each layer, or for each layer and KV head.',
   'table-index': 'A table is read at the layer and the head of the slot.',
   'pool-even': 'Pooling needs an odd width, to have a middle.',

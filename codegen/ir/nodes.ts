@@ -145,11 +145,19 @@ export interface Across {
   readonly of: Node;
 }
 
+/** Sums that a history is kept in: the oldest is dropped for the newest. */
+export const BUCKETS = 8;
+
 export interface State {
   readonly name: string;
+  /** one of the BUCKETS that together are a history: its name, and how many queries it looks back */
+  readonly history?: { readonly of: string; readonly bucket: number; readonly last: Node };
   readonly init: number;
   readonly next: Node;
 }
+
+/** The name that the author gave a state. */
+export const writtenName = ({ name, history }: State): string => history?.of ?? name;
 
 export interface Policy {
   readonly name: string;

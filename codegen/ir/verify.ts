@@ -4,7 +4,7 @@ import { checkNumbers } from './check-numbers.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
 import { type Collector, stage } from './diagnostics.ts';
-import { type Policy, type Table, place } from './nodes.ts';
+import { type Policy, type Table, place, writtenName } from './nodes.ts';
 import { needed } from './uses.ts';
 
 /** The author's mistakes that need the whole policy to see. */
@@ -53,14 +53,14 @@ function checkTables(policy: Policy, errors: Collector): void {
 /** What is accumulated or observed for nothing. */
 function checkUses(policy: Policy, errors: Collector): void {
   const { states } = needed(policy);
-  for (const { name } of policy.states)
-    if (!states.has(name))
-      errors.report(
-        'state-never-read',
-        place(policy, `accumulate.${name}`),
-        `Nothing that the score depends on reads ${name}.`,
-        `score: (slot) => slot.${name}, or drop it`,
-      );
+  const unread = policy.states.filter(({ name }) => !states.has(name)).map(writtenName);
+  for (const name of new Set(unread))
+    errors.report(
+      'state-never-read',
+      place(policy, `accumulate.${name}`),
+      `Nothing that the score depends on reads ${name}.`,
+      `score: (slot) => slot.${name}, or drop it`,
+    );
   const observes = policy.observe.prompt !== 'none' || policy.observe.decode;
   if (policy.states.length && !observes)
     errors.report(

@@ -12,9 +12,18 @@ type OfSlot = (slot: unknown) => number | Float32Array;
 /** `{ mean: (slot) => … }` and the like, or `{ nth: 8, of: (slot) => … }`. */
 export type HostStatistic = Readonly<Record<string, OfSlot>> | { readonly nth: number | string; readonly of: OfSlot };
 
+interface HostState {
+  readonly init: number;
+  readonly next: (state: number, slot: unknown) => number;
+}
+export interface HostHistory {
+  readonly last: number | string;
+  readonly sum: (slot: unknown) => number;
+}
+
 /** The parts of a policy that can be run. */
 export interface HostPolicy {
-  readonly accumulate?: Readonly<Record<string, { init: number; next: (state: number, slot: unknown) => number }>>;
+  readonly accumulate?: Readonly<Record<string, HostState | HostHistory>>;
   readonly across?: Readonly<Record<string, HostStatistic>>;
   readonly score?: (slot: unknown, across: unknown) => number;
 }

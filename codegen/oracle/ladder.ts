@@ -3,12 +3,12 @@
  * climbs it for a user's policy, the suite for hundreds of random ones.
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
-import type { HostPolicy, HostStatistic } from './host.ts';
+import type { HostHistory, HostPolicy, HostStatistic } from './host.ts';
 import { random } from './random.ts';
 import { chance } from '../ir/chance.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
 import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
-import type { Param, Policy } from '../ir/nodes.ts';
+import { BUCKETS, type Param, type Policy, writtenName } from '../ir/nodes.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
 export interface Situation {
@@ -172,19 +172,37 @@ export function inputsOf(policy: Policy, at: Situation, s: number): Record<strin
 export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation): Rung {
   const views = Array.from({ length: at.slots }, (_, s) => {
     const { fields, states, params } = slotValues(policy, at, s);
-    return { ...fields, ...states, params };
+    const sums: Record<string, number> = {};
+    for (const { name, history } of policy.states)
+      if (history) sums[history.of] = history.bucket ? Math.fround(sums[history.of] + states[name]) : states[name];
+    return { ...fields, ...states, ...sums, params };
   });
   const states = new Float32Array(at.states.length);
-  policy.states.forEach(({ name }, i) => {
-    const { next } = runnable.accumulate![name];
+  policy.states.forEach((state, i) => {
+    const each = runnable.accumulate![writtenName(state)];
     views.forEach((view, s) => {
-      states[i * at.slots + s] = next(at.states[i * at.slots + s], view);
+      const before = at.states[i * at.slots + s];
+      const bucket = { at: state.history?.bucket ?? 0, before, query: at.queryPos };
+      states[i * at.slots + s] = 'next' in each ? each.next(before, view) : nextBucket(each, view, bucket);
     });
   });
   const across: Record<string, number | Float32Array> = {};
   for (const [name, each] of Object.entries(runnable.across ?? {})) across[name] = statisticOf(each, views);
   const { score = (view) => (view as { pos: number }).pos } = runnable;
   return { states, scores: Float32Array.from(views, (view) => score(view, across)) };
+}
+
+/** One of the eight buckets of a history after query number `query`. */
+function nextBucket(
+  { last, sum }: HostHistory,
+  view: { params: Record<string, number> },
+  { at, before, query }: { at: number; before: number; query: number },
+): number {
+  const queries = typeof last === 'string' ? view.params[last] : last;
+  const bucket = Math.floor((query * BUCKETS) / queries);
+  if (bucket % BUCKETS !== at) return before;
+  const first = Math.floor(((query - 1) * BUCKETS) / queries) !== bucket;
+  return Math.fround((first ? 0 : before) + sum(view));
 }
 
 /** An author's statistic over the slots as JavaScript sees them. */

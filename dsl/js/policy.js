@@ -113,8 +113,8 @@ export const peak = (width) => ({ kind: 'max', width });
  */
 export const pooled = (alpha) => ({ kind: 'pooled', alpha });
 /**
- * Budgets fall from the first layer to the last (PyramidKV) around the policy's budget, which stays their mean. The last
- * layer gets the part 1 / beta of it; beta is a number from 1.
+ * Budgets fall from the first layer to the last (PyramidKV), or rise (Scissorhands), around the policy's budget, which stays
+ * their mean. The last layer gets the part 1 / beta of it; beta is a number above 0.5, from 1 on they fall.
  * @example
  * layers: pyramid(20)
  */

@@ -41,7 +41,7 @@ export interface Slot {
      */
     readonly seen: number;
     /**
-     * Live slots of this head before the compaction: a whole number from 1.
+     * Live slots of this head before the compaction, in `next` those that the query sees: a whole number from 1.
      * @example
      * score: (slot) => slot.mass * slot.live
      */

@@ -166,14 +166,22 @@ export class Budgets {
       const window = this.besides ? apart : Math.min(first + last, length);
       const capacity = this.besides ? budget : Math.max(0, budget - window);
       let low = Math.floor(capacity / shape.beta);
-      let high = 2 * capacity - low;
-      if (high >= length - window) {
-        high = length - window;
+      let high = 2 * capacity - low; // the first layer's; lower than the last's where they rise
+      const most = length - window;
+      if (high >= most) {
+        high = most;
         low = 2 * capacity - high;
-      }
-      const step = Math.floor((high - low) / (layers.length - 1));
+      } else if (low >= most) high = 2 * capacity - most;
+      const step = Math.trunc((high - Math.min(low, most)) / (layers.length - 1));
       layers.forEach((l, i) => (out[l] = window + high - i * step));
     }
+  }
+
+  /** Whether no layer's budget falls from a logical length on: those of a progression move until no term is cut. */
+  protected settled(length: number, prompt: number): boolean {
+    if (this.plan.layers.kind !== 'pyramid') return true;
+    const fixed = this.ratio === undefined && !this.keeps?.fraction;
+    return fixed && length >= 2 * this.budget(length) + this.protects(prompt, length);
   }
 
   /**

@@ -65,6 +65,7 @@ export class Rules extends Budgets {
     if (this.moving) return 1; // each query reads the parameters of its own length
     let tokens = Number.POSITIVE_INFINITY;
     if (!this.evicts) return tokens;
+    if (this.slack > 0 && !this.settled(length, prompt)) return 1; // a layer may come to be over by more than what is new
     if (this.slack >= 0) tokens = Math.max(1, Math.floor(this.slack + 1 - over)); // a mean over heads may be no whole number
     if (this.everyN !== 0) {
       const n = this.everyAt(length);

@@ -34,8 +34,9 @@ SKV_INLINE void replace_slot(const Head<KV, D>& h, int hole, int32_t lost) {
   }
 }
 
+// Where a score reads many states, ptxas is told to mind one block, or it aims at 32 registers and spills.
 template <class P, class KV, int D>
-__global__ void __launch_bounds__(kReplaceThreads) replace_kernel(Step s) {
+__global__ void __launch_bounds__(kReplaceThreads, P::states > 4 ? 1 : 0) replace_kernel(Step s) {
   constexpr int lanes = P::score_reads_key || P::score_reads_value ? kVecLanes : 1;
   const skv_row row = load_row(s, blockIdx.y);
   if (row.policy != s.self || !row.compact) return;

@@ -46,6 +46,34 @@ test('a threshold is asked once so many tokens have come: it has no budget to be
   );
 });
 
+test('budgets of layers rise where beta is below 1, around the budget, and no layer is asked for more than there is', () => {
+  const at = (beta: number, length: number) => {
+    const out = new Int32Array(4);
+    new Rules({ ...plan, layers: { kind: 'pyramid', beta } }, { budget: 90 }, undefined, [0, 0, 0, 0]).budgets(
+      length,
+      out,
+    );
+    return [...out];
+  };
+  assert.equal(at(0.75, 1000), [60, 80, 100, 120]);
+  assert.equal(at(4 / 3, 1000), [113, 98, 83, 68]);
+  assert.equal(at(0.75, 110), [70, 83, 96, 109]);
+});
+
+test('a step of several tokens ends where the first layer of a progression is over, whose budget falls while few have come', () => {
+  const rising: Plan = { ...plan, layers: { kind: 'pyramid', beta: 0.75 }, when: [{ kind: 'over', slack: 8 }] };
+  const rules = new Rules(rising, { budget: 20 }, undefined, [0, 0]);
+  const out = new Int32Array(2);
+  let length = 10;
+  const over = (at: number) => {
+    rules.budgets(at, out);
+    return at - Math.min(...out);
+  };
+  while (over(length) <= 8) length += rules.until(length, 5, over(length));
+  assert.is(over(length - 1) <= 8, true, `at ${length} it is too late`);
+  assert.ok(rules.until(100, 5, 0) === 9, 'settled');
+});
+
 test('observed queries may be a share of the prompt', () => {
   const observing: Plan = {
     ...plan,

@@ -20,6 +20,7 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   keydiff: { budget },
   vatp: { budget, recent: window, sinks: 4 },
   a2sf: { budget },
+  scissorhands: { budget, drop: window, history: 3 * window, recent: window },
   randomattn: { budget: 8, every: 4 }, // besides the prompt
   vase: { budget, recent: window, large: window },
 });

@@ -50,6 +50,7 @@ const params: Record<string, Record<string, number>> = {
   keydiff: { budget: 30 },
   vatp: { budget: 22, recent: 6, sinks: 3 },
   a2sf: { budget: 20 },
+  scissorhands: { budget: 20, drop: 3, history: 12, recent: 4 },
   randomattn: { budget: 3, every: 1 }, // besides the prompt
   vase: { budget: 24, recent: 5, large: 6, sinks: 2 },
   duo: { sinks: 3, recent: 8 },
@@ -68,6 +69,7 @@ const larger: Record<string, Record<string, number>> = {
   keydiff: { budget: 150 },
   vatp: { budget: 180, recent: 40, sinks: 8 },
   a2sf: { budget: 190 },
+  scissorhands: { budget: 180, drop: 1, history: 100, recent: 10 },
   randomattn: { budget: 1, every: 1 },
   vase: { budget: 180, recent: 32, large: 60 },
   duo: { sinks: 16, recent: 60 },

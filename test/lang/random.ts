@@ -24,6 +24,9 @@ const LITERALS = [
   'LAYERED[slot.layer]',
 ];
 
+/** The name of the state that is a history. */
+const HISTORY = 'lately';
+
 /** Names an expression may use. */
 interface Scope {
   readonly attn: boolean;
@@ -63,7 +66,8 @@ class Draw {
 
   constructor(seed: number) {
     this.next = random(seed);
-    this.states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
+    const states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
+    this.states = this.chance(0.15) ? [...states, HISTORY] : states;
     this.across = this.chance(0.5) ? ['level', ...(this.chance(0.5) ? ['anchor'] : [])] : [];
   }
 
@@ -195,9 +199,10 @@ class Draw {
 export function randomPolicy(seed: number, name: string): string {
   const draw = new Draw(seed);
   const inNext = { attn: true, across: false, flags: [] };
-  const accumulate = draw.states.map(
-    (state) =>
-      `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
+  const accumulate = draw.states.map((state) =>
+    state === HISTORY
+      ? `    ${state}: { last: ${draw.pick(['8', '9', '64', "'span'"])}, sum: (slot) => ${draw.body({ ...inNext, locals: [] })} },`
+      : `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
   );
   const statistics = draw.statistics();
   const across = statistics.length > 0;
@@ -205,7 +210,7 @@ export function randomPolicy(seed: number, name: string): string {
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
-  params: { budget: tokens(64), gain: number(1.5), bias: number(-0.3) },
+  params: { budget: tokens(64), span: tokens(400, { min: 8 }), gain: number(1.5), bias: number(-0.3) },
   observe: 'every',
   accumulate: {
 ${accumulate.join('\n')}

@@ -59,6 +59,11 @@ const cases: Case[] = [
   { policy: 'knorm', params: { budget: 18 }, rule: () => rules.knorm({ budget: 18 }) },
   { policy: 'keydiff', params: { budget: 30 }, rule: () => rules.keydiff({ budget: 30, block: 128 }) },
   {
+    policy: 'scissorhands',
+    params: { budget: 24, drop: 8, history: 20, recent: 4 },
+    rule: (layers) => rules.scissorhands({ budget: 24, drop: 8, history: 20, window: 4, beta: 0.75, layers }),
+  },
+  {
     policy: 'randomattn',
     params: { budget: 7, every: 3 },
     rule: (_, layer0) => rules.randomattn({ budget: 7, every: 3, seed: SEED, layer0 }),

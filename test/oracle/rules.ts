@@ -204,16 +204,53 @@ export function pyramidkv(snap: Snap & { beta: number; layers: number }): Rule {
         ? undefined
         : each(cache, (entries, layer) => {
             const { candidates, always } = snapScores(entries, snap, length);
-            const capacity = snap.budget - snap.window;
-            let low = Math.floor(capacity / snap.beta);
-            let high = 2 * capacity - low;
-            if (high >= length - snap.window) {
-              high = length - snap.window;
-              low = 2 * capacity - high;
-            }
-            const step = Math.floor((high - low) / (snap.layers - 1));
-            return best(candidates, length <= snap.budget ? length : high - layer * step, always);
+            return best(candidates, capacityOf(snap, length, layer), always);
           }),
+  };
+}
+
+interface Progression {
+  budget: number;
+  window: number;
+  beta: number;
+  layers: number;
+}
+
+/** An arithmetic progression over layers, whose last term is the mean over beta; no term is more than there is. */
+function capacityOf({ budget, window, beta, layers }: Progression, length: number, layer: number): number {
+  const [capacity, most] = [budget - window, length - window];
+  if (capacity >= most) return most;
+  const last = Math.floor(capacity / beta);
+  const ends = [2 * capacity - last, last];
+  const [first, end] =
+    ends[0] > most ? [most, 2 * capacity - most] : ends[1] > most ? [2 * capacity - most, most] : ends;
+  return first - layer * Math.trunc((first - end) / (layers - 1));
+}
+
+interface Scissors extends Progression {
+  drop: number;
+  history: number;
+}
+
+/** How many of the last queries, by eighths of `history`, gave a slot less than 1 / (slots they saw); a drop at once. */
+export function scissorhands(rule: Scissors): Rule {
+  const { drop, history, window } = rule;
+  const eighth = (query: number) => Math.floor((8 * query) / history);
+  return {
+    observe: (entries, p) =>
+      entries.forEach((entry, j) => (entry.seen ??= []).push(mean(p[j]) < 1 / entries.length ? 1 : 0)),
+    keep: (cache, { length, generated }) => {
+      const budgets = cache.map((_, layer) => window + capacityOf(rule, length, layer));
+      const over = Math.max(...cache.map((heads, l) => mean(heads.map((entries) => entries.length)) - budgets[l]));
+      if (generated < 0 || over <= drop) return undefined;
+      return each(cache, (entries, layer) => {
+        const { old, always } = split(entries, window, length);
+        // the i-th number of a slot is of query pos + i
+        const low = ({ pos, seen }: Entry) => sum(seen!.filter((_, i) => eighth(pos + i) > eighth(length - 1) - 8));
+        const scores = old.map((entry) => ({ pos: entry.pos, score: -low(entry) }));
+        return best(scores, budgets[layer] - always.length, always);
+      });
+    },
   };
 }
 
