@@ -68,8 +68,7 @@ class Lives {
 
   static async of(model: Loaded, device: Partial<EngineOptions>): Promise<Lives> {
     // with learned positions, none that counts them as the cache has them
-    const apt = (name: string) =>
-      (name !== 'streaming' || model.loaded.spec.positions === 0) && (name !== 'vase' || !device.backend); // vase differs in a batch on the emulated device: not understood yet
+    const apt = (name: string) => name !== 'streaming' || model.loaded.spec.positions === 0;
     const policies = policyNames.filter(apt);
     // on the CPU whatever the device, and one emulated engine steps at a time
     const { backend: _, policies: __, ...numbers } = device;
