@@ -1,5 +1,5 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { CompileOptions, Compiler } from './back/shared/target.ts';
@@ -64,7 +64,8 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const directory = options.directory ?? policyFolder();
   const target = options.target ?? 'cpu';
   const compiler = compilerOf(options);
-  const cached = options.force ? undefined : lookUp(directory, file, target, fingerprintOf(options));
+  const fingerprint = fingerprintOf(options);
+  const cached = options.force ? undefined : lookUp(directory, file, target, fingerprint);
   if (cached) return cached;
   const compiled = await compileSource(file, options);
   const { plan } = compiled;
@@ -76,7 +77,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
       if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
       await produce(folder, compiled, compiler);
     });
-    writeAtomically(indexOf(directory, file, target), JSON.stringify(entry));
+    writeAtomically(indexOf(directory, file, target, fingerprint), JSON.stringify(entry));
     for (const prefix of [`${plan.name}-${target}-`, 'kernels-']) tidy(directory, prefix);
   } catch (error) {
     throw unwritable(error as NodeJS.ErrnoException, directory) ?? error;
@@ -93,13 +94,16 @@ function unwritable({ code, message }: NodeJS.ErrnoException, directory: string)
   );
 }
 
-const indexOf = (directory: string, file: string, target: Target): string =>
-  join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}.json`);
+/** One for each set of flags: who goes from one to another and back compiles each once. */
+function indexOf(directory: string, file: string, target: Target, fingerprint: string): string {
+  const flags = createHash('sha256').update(fingerprint).digest('hex').slice(0, 8);
+  return join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}-${flags}.json`);
+}
 
 /** The build of an unchanged file, found without the compiler. */
 function lookUp(directory: string, file: string, target: Target, fingerprint: string): BuiltPolicy | undefined {
   try {
-    const entry = JSON.parse(readFileSync(indexOf(directory, file, target), 'utf8')) as Entry;
+    const entry = JSON.parse(readFileSync(indexOf(directory, file, target, fingerprint), 'utf8')) as Entry;
     if (entry.files[0] !== file || contentHash(entry.files.map(textOf), target, fingerprint) !== entry.hash)
       return undefined;
     const folder = join(directory, entry.folder);

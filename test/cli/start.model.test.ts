@@ -5,9 +5,11 @@ import { readFileSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { build, shipped } from '../../codegen/build.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
 import { start } from './skv.ts';
 
+for (const name of ['none', 'h2o']) await build(shipped(name)!); // a server that compiles has TypeScript in memory as well
 const pool = 256 << 20;
 const weights = statSync(await resolveModel(DEFAULT_MODEL)).size;
 
