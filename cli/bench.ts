@@ -72,8 +72,8 @@ function registerParts(what: What, bench: Command): void {
     'start',
     'Seconds and memory until skv serve answers, beside reading the model’s files',
     'skv bench start --model qwen2.5-coder-0.5b',
-    '3',
   )
+    .option('--runs <n>', 'repetitions, in turns with reading the files (default 3, quick 1)')
     .option('--kv-cache-memory <size>', 'bytes of the pool', '256MiB')
     .action(run('start'));
 }

@@ -1,5 +1,4 @@
 /** The commands. Each loads its own code when it runs, so that help is quick. */
-import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { registerBench } from './bench.ts';
 import { registerEval } from './eval.ts';
@@ -7,10 +6,8 @@ import { collect, refuseRepeats } from './flags.ts';
 import { knownModels } from '../runtime/model/known.ts';
 import { reasoningFormats, toolFormats } from '../runtime/server/tool-formats.ts';
 import { main } from './output.ts';
+import { version } from '../toolchain/folders.mjs';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
 const model = [
   '--model <model>',
   `${Object.keys(knownModels).join(', ')}, hf:owner/repo[:file], pypi:package==version/file, or a path`,

@@ -9,7 +9,7 @@ import { contentHash } from './hash.ts';
 import type { Policy } from './ir/nodes.ts';
 import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan/types.ts';
 import { CompileError, DiskFullError } from '../toolchain/process.ts';
-import { locked } from '../toolchain/locks.ts';
+import { filled, locked } from '../toolchain/locks.ts';
 import { policyFolder, root } from '../toolchain/folders.mjs';
 
 export interface BuildOptions extends CompileOptions, CudaOptions {
@@ -116,22 +116,14 @@ function lookUp(directory: string, file: string, target: Target, fingerprint: st
   }
 }
 
-/** Fills a temporary folder and renames it: a folder under its final name is always whole. */
 async function produce(folder: string, compiled: Compiled, compiler: Compiler): Promise<void> {
   const { irText } = await import('./ir/text.ts');
-  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
-  try {
-    mkdirSync(draft, { recursive: true });
+  await filled(folder, async (draft) => {
     writeFileSync(join(draft, 'ir.txt'), irText(compiled.policy));
     writeFileSync(join(draft, 'plan.json'), `${JSON.stringify(compiled.plan, null, 2)}\n`);
     for (const [name, text] of Object.entries(compiled.sources)) writeFileSync(join(draft, name), text);
     await compiler.compile(draft, compiled.policy.span.file);
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(draft, folder);
-  } catch (error) {
-    rmSync(draft, { recursive: true, force: true });
-    throw error;
-  }
+  });
 }
 
 const HOUR = 3_600_000;

@@ -1,13 +1,16 @@
 /**
  * Where skv lies, and where it may write. JavaScript, since the command reads it before anything can run TypeScript.
  */
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folder of skv itself, absolute, beside package.json: templates, policies and native sources are found from here. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Of skv. @type {string} */
+export const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 
 /** What is fetched or built once and kept for this user: models that do not come from the hub, the CUDA toolchain. */
 export const cacheFolder = () =>

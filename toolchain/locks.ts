@@ -1,5 +1,6 @@
-/** How processes that share a folder take turns. */
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+/** How processes that share a folder take turns, and leave nothing half done there. */
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 
 /** Takes the lock file and returns what releases it; undefined while another living process holds it. */
 export function tryLock(lock: string): (() => void) | undefined {
@@ -37,5 +38,18 @@ export async function locked<T>(lock: string, work: () => Promise<T>): Promise<T
     return await work();
   } finally {
     release();
+  }
+}
+
+/** Makes a folder, or makes it anew: `fill` works in a draft beside it, so a folder under its final name is always whole. */
+export async function filled(folder: string, fill: (draft: string) => Promise<void>): Promise<void> {
+  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+  try {
+    mkdirSync(draft, { recursive: true });
+    await fill(draft);
+    rmSync(folder, { recursive: true, force: true });
+    renameSync(draft, folder);
+  } finally {
+    rmSync(draft, { recursive: true, force: true });
   }
 }

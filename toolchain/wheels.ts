@@ -1,9 +1,9 @@
 /** Packages of PyPI in a folder of skv's cache, by pip: nothing of the system's changes, no root. */
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CompileError, DiskFullError, isFull, run } from './process.ts';
-import { locked } from './locks.ts';
+import { filled, locked } from './locks.ts';
 import { cacheFolder, root } from './folders.mjs';
 
 export interface Wheels {
@@ -47,16 +47,14 @@ export async function installWheels(wheels = cudaWheels): Promise<string> {
   }
 }
 
-/** Fills a folder of its own and renames it: a folder under its final name is always whole. */
 async function fetchInto(folder: string, wheels: Wheels): Promise<void> {
   const parent = dirname(folder);
   for (const name of readdirSync(parent)) // left by a process that was killed; the lock says nobody writes now
     if (name.startsWith(`${basename(folder)}.`) && name.endsWith('.tmp'))
       rmSync(join(parent, name), { recursive: true, force: true });
-  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
-  const work = join(draft, 'pip');
-  try {
-    mkdirSync(work, { recursive: true });
+  await filled(folder, async (draft) => {
+    const work = join(draft, 'pip');
+    mkdirSync(work);
     const python = process.env.PYTHON ?? 'python3';
     const args = [
       '-m',
@@ -74,10 +72,7 @@ async function fetchInto(folder: string, wheels: Wheels): Promise<void> {
     if (code !== 0)
       throw isFull(output, draft) ? new DiskFullError(parent) : new CompileError(explain(wheels, python, output));
     rmSync(work, { recursive: true, force: true });
-    renameSync(draft, folder);
-  } finally {
-    rmSync(draft, { recursive: true, force: true });
-  }
+  });
 }
 
 /** What pip's failure means and what to do. */

@@ -61,8 +61,8 @@ export async function engine(flags: Repeated): Promise<void> {
   await measure(flags, (progress) => engineBench({ model, runs, quick: flags.quick }, progress));
 }
 
-export async function start(flags: Repeated & { kvCacheMemory: string }): Promise<void> {
-  const runs = flags.quick ? 1 : whole('runs', flags.runs);
+export async function start(flags: Common & { runs?: string; kvCacheMemory: string }): Promise<void> {
+  const runs = whole('runs', flags.runs ?? (flags.quick ? '1' : '3'));
   const pool = parseBytes('kv-cache-memory', flags.kvCacheMemory);
   const { start: run } = await import('../../bench/start.ts');
   const model = await openModel(flags.model);

@@ -1,12 +1,12 @@
 /** skv table: a policy and its table of constants for a model, measured on a text. */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { build, shipped } from '../../codegen/build.ts';
 import { far, ranked } from '../../eval/far.ts';
 import { mobyDick } from '../../eval/text.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { root } from '../../toolchain/folders.mjs';
+import { root, version } from '../../toolchain/folders.mjs';
 import { whole } from '../flags.ts';
 import { longText, openModel } from '../model.ts';
 import { note, say } from '../output.ts';
@@ -37,7 +37,7 @@ export async function makeTable(name: string, flags: TableFlags): Promise<void> 
   const tokens = textOf(model, flags.text, count);
   const measured = await far(model, measuring, { tokens, sinks, recent, note: (line) => note(`skv: ${line}`) });
   const made = {
-    by: `skv ${version()} table duo`,
+    by: `skv ${version} table duo`,
     model: model.name,
     text: flags.text === undefined ? 'Moby Dick' : basename(flags.text),
     tokens: count,
@@ -59,8 +59,6 @@ function textOf(model: LoadedModel, file: string | undefined, count: number): In
   const tokens = model.tokenizer.encode(mobyDick().slice(0, 16 * count), { addBos: true });
   return Int32Array.from(tokens.slice(0, count));
 }
-
-const version = (): string => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 
 /** A layer a line. */
 const printed = (made: object, gates: readonly (readonly number[])[]): string =>

@@ -79,27 +79,27 @@ function checkHistories(policy: Policy, errors: Collector): void {
       );
 }
 
-/** Whether a node is a whole number from `least`; a parameter that is not there was told by TypeScript, or is in plain JavaScript. */
-function counts(policy: Policy, n: Node, least: number): boolean {
-  if (n.op === 'const') return Number.isInteger(n.value) && (n.value as number) >= least;
-  return (
-    n.op === 'param' &&
-    policy.params.some(({ name, kind, min }) => name === n.name && kind === 'tokens' && min >= least)
-  );
-}
+/**
+ * Whether a count is a whole number from `least`, or a parameter that is one; a parameter that is not there was told by
+ * TypeScript, or is in plain JavaScript.
+ */
+const whole = ({ params }: Policy, n: Count, least: number): boolean =>
+  typeof n === 'number'
+    ? Number.isInteger(n) && n >= least
+    : params.some(({ name, kind, min }) => name === n.param && kind === 'tokens' && min >= least);
 
-function sensible({ params }: Policy, trigger: Trigger): boolean {
-  const whole = (n: Count, least: number): boolean => {
-    if (typeof n === 'number') return Number.isInteger(n) && n >= least;
-    return params.some(({ name, kind, min }) => name === n.param && kind === 'tokens' && min >= least);
-  };
+const counts = (policy: Policy, n: Node, least: number): boolean =>
+  (n.op === 'const' && typeof n.value === 'number' && whole(policy, n.value, least)) ||
+  (n.op === 'param' && whole(policy, { param: n.name }, least));
+
+function sensible(policy: Policy, trigger: Trigger): boolean {
   switch (trigger.kind) {
     case 'every':
-      return trigger.n === 'auto' || whole(trigger.n, 1);
+      return trigger.n === 'auto' || whole(policy, trigger.n, 1);
     case 'over':
-      return whole(trigger.slack, 0);
+      return whole(policy, trigger.slack, 0);
     case 'promptChunk':
-      return whole(trigger.n, 16);
+      return whole(policy, trigger.n, 16);
     default:
       return true;
   }

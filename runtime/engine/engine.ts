@@ -13,7 +13,7 @@ import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
-import { cacheView, requestView } from './view.ts';
+import { cacheView, laneOf, requestView } from './view.ts';
 import { checkTables } from './budgets.ts';
 import {
   type CacheView,
@@ -298,10 +298,8 @@ export class Engine implements EngineApi {
     const { plan } = sequence.rules;
     const values = sequence.rules.params(sequence.computed);
     const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
-    const state: ReadState = (layer, head, name) => {
-      const lane = plan.lanes.length - plan.states.length + plan.states.findIndex((each) => each.name === name);
-      return new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, lane).buffer);
-    };
+    const state: ReadState = (layer, head, name) =>
+      new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, laneOf(plan, name)).buffer);
     sequence.request.onCompaction({ at: sequence.computed, kept, params }, state);
   }
 

@@ -1,4 +1,5 @@
 /** A picture of what one request holds: small enough to send several times a second, whatever its length. */
+import type { Plan } from '../../codegen/plan/types.ts';
 import type { Sequence } from './sequence.ts';
 import type { CacheView, HeadView, RequestView } from './types.ts';
 
@@ -31,6 +32,9 @@ const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS)
 /** Words of one lane of a head's slots, in slot order. */
 type ReadLane = (layer: number, head: number, lane: number) => Int32Array;
 
+/** The lane of a state, which lie last. */
+export const laneOf = ({ lanes }: Plan, state: string): number => lanes.lastIndexOf(state);
+
 /** What a sequence that runs holds now. `windows`: of each layer, 0 where there is none. */
 export function cacheView(
   { rules: { plan }, prompt, computed: length, compactions }: Sequence,
@@ -39,7 +43,7 @@ export function cacheView(
 ): CacheView {
   const width = widthOf(length);
   const states = plan.states.map((state) => state.name);
-  const lanes = [0, ...states.map((state) => plan.lanes.lastIndexOf(state))];
+  const lanes = [0, ...states.map((state) => laneOf(plan, state))];
   const heads = windows.map((window, layer) =>
     Array.from({ length: kvHeads }, (_, head) => {
       const words = lanes.map((lane) => read(layer, head, lane));

@@ -1,10 +1,10 @@
 /** The CUDA backend: its sources, and its build by nvcc, once for these sources, compiler and devices. */
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { findCuda, gencode, nvccFlags } from '../../toolchain/cuda.ts';
 import { policyFolder, root } from '../../toolchain/folders.mjs';
-import { locked } from '../../toolchain/locks.ts';
+import { filled, locked } from '../../toolchain/locks.ts';
 import { CompileError, DiskFullError, isFull, run } from '../../toolchain/process.ts';
 
 const native = join(root, 'runtime', 'native');
@@ -66,27 +66,15 @@ export async function buildCudaBackend(options: {
   mkdirSync(directory, { recursive: true });
   await locked(`${folder}.lock`, async () => {
     if (existsSync(library)) return;
-    const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
-    mkdirSync(draft);
-    try {
+    await filled(folder, async (draft) => {
       const includes = backendIncludes.map((path) => `-I${path}`);
-      const args = [
-        ...flags,
-        ...includes,
-        `-L${toolchain.libraries}`,
-        '-o',
-        'skv_cuda.so',
-        ...backendSources,
-        ...device,
-      ];
+      const files = [...backendSources, ...device];
+      const args = [...flags, ...includes, `-L${toolchain.libraries}`, '-o', 'skv_cuda.so', ...files];
       const { code, output } = await run(toolchain.nvcc, args, { cwd: draft, env: { TMPDIR: draft } });
       if (code !== 0 && isFull(output, draft)) throw new DiskFullError(directory);
       if (code !== 0) throw new CompileError(`The CUDA backend does not compile.\n${output.trim()}`);
       writeFileSync(join(draft, 'ptxas.txt'), output);
-      renameSync(draft, folder);
-    } finally {
-      rmSync(draft, { recursive: true, force: true });
-    }
+    });
   });
   return { library, ptxas: readFileSync(log, 'utf8') };
 }

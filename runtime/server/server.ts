@@ -1,6 +1,5 @@
 /** The HTTP server: routes, limits, errors, draining. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import swagger from '@fastify/swagger';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
@@ -24,6 +23,7 @@ import {
 import { validator } from './schemas.ts';
 import type { StreamPace } from './sse.ts';
 import { addStatusRoutes } from './status.ts';
+import { version } from '../../toolchain/folders.mjs';
 
 export interface ServerOptions {
   /** clients must send it as a bearer token */
@@ -51,10 +51,6 @@ export interface ServerOptions {
   /** pino's level; default: silent */
   logLevel?: string;
 }
-
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
 
 /** What needs no API key: monitors seldom have one, and the page asks for it. */
 const keyless = new Set(['/', '/health', '/ping', '/metrics']);

@@ -1,10 +1,10 @@
 /** The kernels, which depend on no policy: compiled once for a processor, beside the policies that are linked to them. */
 import { spawnSync } from 'node:child_process';
-import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { policyFolder } from '../../../toolchain/folders.mjs';
-import { locked } from '../../../toolchain/locks.ts';
+import { filled, locked } from '../../../toolchain/locks.ts';
 import { doesNotCompile } from '../shared/failure.ts';
 import { includes, templates } from '../shared/includes.ts';
 import { made } from './make.ts';
@@ -28,21 +28,12 @@ export async function kernelsFor(march: string, fingerprint: string): Promise<st
   return path;
 }
 
-/** A folder under its final name is always whole. */
-async function produce(folder: string, march: string): Promise<void> {
-  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
-  try {
-    mkdirSync(draft, { recursive: true });
+const produce = (folder: string, march: string): Promise<void> =>
+  filled(folder, async (draft) => {
     await made(draft, library, march, { SKV_SOURCES: sources.join(';') }, (output, why) =>
       doesNotCompile('the text of the kernels', output, why),
     );
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(draft, folder);
-  } catch (error) {
-    rmSync(draft, { recursive: true, force: true });
-    throw error;
-  }
-}
+  });
 
 /** Of all that can change them: their text, the flags, the processor, the compiler. */
 export function hashOf(fingerprint: string): string {

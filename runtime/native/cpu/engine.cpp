@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "check.h"
+#include "describe.h"
 #include "logit_tokens.h"
 #include "shared_arrays.h"
 
@@ -83,13 +84,7 @@ const float* CpuEngine::logits(int sampler) const {
 }
 
 std::string CpuEngine::describe() const {
-  auto number = [](const char* name, size_t value) {
-    return std::string(",\"") + name + "\":" + std::to_string(value);
-  };
-  const skv_shape& shape = cache_.shape();
-  return std::string("{\"isa\":\"") + model_.isa() + "\"" + number("threads", threads_.count()) +
-         number("weightBytes", model_.weight_bytes()) + number("poolBytes", cache_.pool_bytes()) +
-         number("pageBytes", shape.page_bytes) + number("lanes", shape.lanes) + "}";
+  return describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
 }
 
 }  // namespace skv

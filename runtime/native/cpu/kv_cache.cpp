@@ -1,11 +1,8 @@
 #include "kv_cache.h"
 
-#include <algorithm>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 
-#include "layout.h"
+#include "lane.h"
 #include "shape.h"
 
 namespace skv {
@@ -41,18 +38,14 @@ int KvCache::add_policy(const char* path) {
 }
 
 void KvCache::size_scratch() {
-  int64_t bytes = 64, floats = 16;
-  for (int i = 0; i < policies_.count(); i++) {
-    bytes = std::max(bytes, policies_[i].scratch_bytes(&shape_));
-    floats = std::max(floats, policies_[i].step_floats(&shape_));
-  }
-  bytes = (bytes + 4095) / 4096 * 4096; /* no two workers on one page of the system */
+  const int64_t bytes = (policies_.scratch_bytes() + 4095) / 4096 * 4096; /* no two workers on one page of the system */
+  const size_t floats = size_t(policies_.step_floats());
   if (bytes > exec_.scratch_bytes) {
     scratch_.resize(size_t(bytes) * threads_.count());
     exec_.scratch = scratch_.data();
     exec_.scratch_bytes = bytes;
   }
-  if (size_t(floats) > step_floats_.size()) step_floats_.resize(size_t(floats));
+  if (floats > step_floats_.size()) step_floats_.resize(floats);
 }
 
 /* Pairs may depend on each other (a page freed by one is another's target), so every worker walks all pairs in order
@@ -115,18 +108,9 @@ void KvCache::compact() {
 }
 
 int KvCache::read_lane(int seq, int layer, int head, int lane, int32_t* out) const {
-  if (seq < 0 || seq >= shape_.max_seqs || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads ||
-      lane < 0 || lane >= shape_.lanes)
-    return -1;
-  const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
-  const int length = buffers_.length[index];
-  const skv_page_layout layout = skv_layout_of(shape_.head_dim, skv_kv_bytes(shape_.kv_type), shape_.lanes);
-  for (int s = 0; s < length; s++) {
-    const int page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
-    const uint8_t* lanes = pool_.data() + size_t(page) * layout.bytes + layout.lanes; /* [lane][slot] */
-    memcpy(out + s, lanes + (lane * SKV_PAGE + s % SKV_PAGE) * sizeof(int32_t), sizeof(int32_t));
-  }
-  return length;
+  return each_lane_page(shape_, buffers_, seq, layer, head, lane, [&](size_t at, int slot, int n) {
+    memcpy(out + slot, pool_.data() + at, n * sizeof(int32_t));
+  });
 }
 
 }  // namespace skv

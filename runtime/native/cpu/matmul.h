@@ -64,6 +64,15 @@ float outlier_bound(const float* x, int cols);
 /* Tokens [0, tokens), from a.x. */
 void quantise_all(Quantise quantise, const Activations& a, int tokens);
 
+/* fn(group, t0, t1) for row groups [group0, group1), panel by panel of tokens [t0, t1): their activations stay in the
+ * first-level cache while the groups pass over them, and weights are read from memory once a panel. */
+template <class Fn>
+static inline void each_panel(int token0, int token1, int group0, int group1, Fn&& fn) {
+  constexpr int kPanel = 32; /* tokens */
+  for (int t0 = token0; t0 < token1; t0 += kPanel)
+    for (int g = group0; g < group1; g++) fn(g, t0, t0 + kPanel < token1 ? t0 + kPanel : token1);
+}
+
 /* Row groups [group0, group1) of a product for tokens [token0, token1): out[token * out_stride + row]. */
 using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1,
                          float* out, int out_stride);

@@ -235,16 +235,10 @@ inline void tile(const Matrix& w, const Activations& a, const uint8_t* group, in
 
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
              int stride) {
-  constexpr int kPanel = 32; /* tokens whose activations stay in the first-level cache */
-  for (int p0 = token0; p0 < token1; p0 += kPanel) {
-    const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
-    for (int g = group0; g < group1; g++) {
-      const uint8_t* group = w.group(g);
-      int t = p0;
-      for (; t + 4 <= p1; t += 4) tile<4>(w, a, group, t, out, stride, g * kRows);
-      for (; t < p1; t++) tile<1>(w, a, group, t, out, stride, g * kRows);
-    }
-  }
+  each_panel(token0, token1, group0, group1, [&](int g, int t, int t1) {
+    for (; t + 4 <= t1; t += 4) tile<4>(w, a, w.group(g), t, out, stride, g * kRows);
+    for (; t < t1; t++) tile<1>(w, a, w.group(g), t, out, stride, g * kRows);
+  });
 }
 
 bool has_avx2() {

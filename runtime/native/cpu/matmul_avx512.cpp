@@ -258,15 +258,10 @@ inline int next_tile(const Matrix& w, const Activations& a, int g, int t, int en
 
 void product(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1, float* out,
              int stride) {
-  constexpr int kPanel = 32; /* tokens whose activations stay in the first-level cache */
-  for (int p0 = token0; p0 < token1; p0 += kPanel) {
-    const int p1 = p0 + kPanel < token1 ? p0 + kPanel : token1;
-    for (int g = group0; g < group1; g++) {
-      int t = p0;
-      if (t == token0) t += next_tile<true>(w, a, g, t, p1, out, stride);
-      while (t < p1) t += next_tile<false>(w, a, g, t, p1, out, stride);
-    }
-  }
+  each_panel(token0, token1, group0, group1, [&](int g, int t, int t1) {
+    if (t == token0) t += next_tile<true>(w, a, g, t, t1, out, stride);
+    while (t < t1) t += next_tile<false>(w, a, g, t, t1, out, stride);
+  });
 }
 
 /* Sums of a pair's halves and blocks, and what they offset. q: 16 numbers each. */

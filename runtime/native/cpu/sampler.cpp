@@ -55,7 +55,7 @@ const float* Sampling::allow(const skv_sampler& s, const skv_buffers& buffers, c
 
 /* Logits after penalties and bias: `logits` itself when there are none. */
 const float* Sampling::adjust(const skv_sampler& s, const skv_buffers& buffers, const float* logits, int vocab) {
-  const bool penalties = s.repetition != 1 || s.presence != 0 || s.frequency != 0;
+  const bool penalties = has_penalties(s);
   if (!penalties && s.bias1 <= s.bias0) return logits;
   adjusted_.assign(logits, logits + vocab);
   if (penalties) apply_penalties(s, buffers, vocab);

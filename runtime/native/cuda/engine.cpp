@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "check.h"
+#include "describe.h"
 #include "logit_tokens.h"
 #include "shared_arrays.h"
 
@@ -14,8 +15,7 @@ int dense_type(const skv_config& c) { return c.exact_activations ? SKV_F32 : SKV
 
 /* A draw that is no more than the largest logit. */
 bool is_plain(const skv_sampler& s) {
-  const bool penalties = s.repetition != 1 || s.presence != 0 || s.frequency != 0;
-  return s.temperature <= 0 && s.target < 0 && s.mask < 0 && s.logprobs < 0 && s.bias1 <= s.bias0 && !penalties;
+  return s.temperature <= 0 && s.target < 0 && s.mask < 0 && s.logprobs < 0 && s.bias1 <= s.bias0 && !has_penalties(s);
 }
 
 }  // namespace
@@ -119,13 +119,7 @@ const float* CudaEngine::logits(int sampler) {
 }
 
 std::string CudaEngine::describe() const {
-  auto number = [](const char* name, size_t value) {
-    return std::string(",\"") + name + "\":" + std::to_string(value);
-  };
-  const skv_shape& shape = cache_.shape();
-  return std::string("{\"isa\":\"") + device_->name() + "\"" + number("threads", 1) +
-         number("weightBytes", model_.weight_bytes()) + number("poolBytes", cache_.pool_bytes()) +
-         number("pageBytes", shape.page_bytes) + number("lanes", shape.lanes) + "}";
+  return describe_engine(device_->name(), 1, model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
 }
 
 }  // namespace skv

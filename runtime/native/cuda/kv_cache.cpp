@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "layout.h"
+#include "lane.h"
 #include "shape.h"
 
 namespace skv {
@@ -64,13 +64,9 @@ int DeviceCache::add_policy(const char* path) {
 }
 
 void DeviceCache::size_scratch() {
-  int64_t bytes = 64, floats = 16;
-  for (int i = 0; i < policies_.count(); i++) {
-    bytes = std::max(bytes, policies_[i].scratch_bytes(&shape_));
-    floats = std::max(floats, policies_[i].step_floats(&shape_));
-  }
-  if (size_t(bytes) > scratch_.size()) scratch_.resize(size_t(bytes), "scratch");
-  if (size_t(floats) > step_floats_.size()) step_floats_.resize(size_t(floats), "logits");
+  const size_t bytes = size_t(policies_.scratch_bytes()), floats = size_t(policies_.step_floats());
+  if (bytes > scratch_.size()) scratch_.resize(bytes, "scratch");
+  if (floats > step_floats_.size()) step_floats_.resize(floats, "logits");
   exec_.scratch = scratch_.data();
   exec_.scratch_bytes = int64_t(scratch_.size());
   step_.logits = step_floats_.data();
@@ -91,6 +87,7 @@ void DeviceCache::upload(const skv_step_counts& counts) {
     device_.upload(table_.data() + row.seq * table, b.table + row.seq * table, table * sizeof(int32_t));
     slots_[r] = *std::max_element(b.length + row.seq * heads, b.length + (row.seq + 1) * heads) + row.tokens;
   }
+  count_hints();
 }
 
 /* Pairs may depend on each other (a page freed by one is another's target): those that do go into launches of their
@@ -118,12 +115,12 @@ void DeviceCache::copy_pages(int copies) {
   launch(first, copies);
 }
 
-/* Of the rows of one policy. */
-skv_hints DeviceCache::hints_for(int policy) const {
-  skv_hints hints{};
+/* Of the rows of each policy: the same in every layer. */
+void DeviceCache::count_hints() {
+  hints_.assign(policies_.count(), skv_hints{});
   for (int r = 0; r < step_.rows; r++) {
     const skv_row& row = buffers_.row[r];
-    if (row.policy != policy) continue;
+    skv_hints& hints = hints_[row.policy];
     hints.slots = std::max(hints.slots, slots_[r]);
     hints.compact_rows += row.compact != 0;
     if (is_decode(row)) {
@@ -133,7 +130,6 @@ skv_hints DeviceCache::hints_for(int policy) const {
     hints.prompt_tokens = std::max(hints.prompt_tokens, row.tokens);
     hints.observed_tokens = std::max(hints.observed_tokens, row.observe1 - row.observe0);
   }
-  return hints;
 }
 
 void DeviceCache::attend(int layer) {
@@ -141,7 +137,7 @@ void DeviceCache::attend(int layer) {
       buffers_.row, step_.rows, [](const skv_row&) { return true; }, "failed",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
-        step_.hints = hints_for(index);
+        step_.hints = hints_[index];
         if (const int32_t code = policy.append(&step_, layer, &exec_)) return code;
         if (const int32_t code = policy.attend(&step_, layer, &exec_)) return code;
         return policy.observe(&step_, layer, &exec_);
@@ -153,7 +149,7 @@ void DeviceCache::compact() {
       buffers_.row, step_.rows, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
-        step_.hints = hints_for(index);
+        step_.hints = hints_[index];
         return policy.compact(&step_, &exec_);
       });
 }
@@ -161,17 +157,9 @@ void DeviceCache::compact() {
 void DeviceCache::download() { device_.download(buffers_.length, length_.data(), length_.bytes()); }
 
 int DeviceCache::read_lane(int seq, int layer, int head, int lane, int32_t* out) {
-  if (seq < 0 || seq >= shape_.max_seqs || layer < 0 || layer >= shape_.layers || head < 0 || head >= shape_.kv_heads ||
-      lane < 0 || lane >= shape_.lanes)
-    return -1;
-  const size_t index = (size_t(seq) * shape_.layers + layer) * shape_.kv_heads + head;
-  const int length = buffers_.length[index];
-  const skv_page_layout layout = skv_layout_of(shape_.head_dim, skv_kv_bytes(shape_.kv_type), shape_.lanes);
-  for (int s = 0; s < length; s += SKV_PAGE) {
-    const size_t page = buffers_.table[index * shape_.table_stride + s / SKV_PAGE];
-    const size_t at = page * layout.bytes + layout.lanes + lane * SKV_PAGE * sizeof(int32_t); /* [lane][slot] */
-    device_.download(out + s, pool_.data() + at, std::min(SKV_PAGE, length - s) * sizeof(int32_t));
-  }
+  const int length = each_lane_page(shape_, buffers_, seq, layer, head, lane, [&](size_t at, int slot, int n) {
+    device_.download(out + slot, pool_.data() + at, n * sizeof(int32_t));
+  });
   device_.wait();
   return length;
 }

@@ -39,7 +39,7 @@ class DeviceCache {
 
  private:
   void size_scratch();
-  skv_hints hints_for(int policy) const;
+  void count_hints();
   size_t heads_of_sequence() const { return size_t(shape_.layers) * shape_.kv_heads; }
 
   Device& device_;
@@ -57,6 +57,7 @@ class DeviceCache {
 
   DeviceArray<uint8_t> scratch_;
   DeviceArray<float> step_floats_;        /* skv_step.logits */
+  std::vector<skv_hints> hints_;          /* [policy] of the step */
   std::vector<int> slots_;                /* [row] most live slots of one head, the step's tokens included */
   std::vector<int> read_by_, written_by_; /* [page] the last pair of copies that does, or -1 */
   skv_exec exec_{};

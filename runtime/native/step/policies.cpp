@@ -16,4 +16,16 @@ int Policies::add(const char* path) {
   return count() - 1;
 }
 
+int64_t Policies::scratch_bytes() const {
+  int64_t most = 64;
+  for (const skv_policy* policy : opened_) most = std::max(most, policy->scratch_bytes(&shape_));
+  return most;
+}
+
+int64_t Policies::step_floats() const {
+  int64_t most = 16;
+  for (const skv_policy* policy : opened_) most = std::max(most, policy->step_floats(&shape_));
+  return most;
+}
+
 }  // namespace skv

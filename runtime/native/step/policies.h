@@ -18,6 +18,9 @@ class Policies {
   /* Opens one more; its index. Throws std::runtime_error for one that cannot run here. */
   int add(const char* path);
   int count() const { return int(opened_.size()); }
+  /* The most that one of them asks for, at least a little. */
+  int64_t scratch_bytes() const;
+  int64_t step_floats() const;
   const skv_policy& operator[](int i) const { return *opened_[i]; }
 
   /* Calls fn(policy, index) for the policies of rows of which uses(row) is true; fn returns a code of abi.h. Throws

@@ -1,5 +1,6 @@
 /** A request of /v1/messages → one of /v1/chat/completions. */
 import { ApiError, invalid } from '../errors.ts';
+import { present } from '../present.ts';
 import { type ChatRequest, chatRequest, firstOnly } from '../schemas.ts';
 import type { Block, CountRequest } from './schema.ts';
 
@@ -74,10 +75,6 @@ function messagesOf({ system, messages }: CountRequest): Message[] {
     }),
   ];
 }
-
-/** Without what is not there: templates would write it as null. */
-const present = (fields: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null));
 
 const toolsOf = ({ tools }: CountRequest) =>
   tools?.map(({ type, name, description, input_schema: parameters, strict }, i) => {

@@ -1,5 +1,6 @@
 /** A request of /v1/responses → one of /v1/chat/completions. */
 import { ApiError } from '../errors.ts';
+import { present } from '../present.ts';
 import type { Item, ResponsesRequest } from './schema.ts';
 
 /** A chat's message, as it is sent. */
@@ -101,7 +102,7 @@ function toolsOf(body: ResponsesRequest): object | undefined {
   return body.tools?.map(({ type, ...rest }, i) => {
     if (type !== 'function') throw new ApiError(400, `Tools of type ${type} are not supported.`, `tools[${i}].type`);
     // this protocol's tools have every field: what is null would only reach the template
-    return { type, function: Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null)) };
+    return { type, function: present(rest) };
   });
 }
 
@@ -144,7 +145,7 @@ export function chatBody(body: ResponsesRequest, messages: readonly Message[]): 
     verbosity: body.text?.verbosity,
     ...(wanted || body.top_logprobs ? { logprobs: true, top_logprobs: body.top_logprobs } : {}),
   };
-  return Object.fromEntries(Object.entries(chat).filter(([, value]) => value !== undefined && value !== null));
+  return present(chat);
 }
 
 const names: Readonly<Record<string, string>> = {

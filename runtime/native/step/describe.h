@@ -1,0 +1,21 @@
+/* What an engine is, as JSON. */
+#ifndef SKV_DESCRIBE_H
+#define SKV_DESCRIBE_H
+#include <string>
+
+#include "backend.h"
+
+namespace skv {
+
+/* isa: of the processor's path, or the device's name. */
+inline std::string describe_engine(const std::string& isa, int threads, size_t weight_bytes, size_t pool_bytes,
+                                   const skv_shape& shape) {
+  auto number = [](const char* name, size_t value) {
+    return std::string(",\"") + name + "\":" + std::to_string(value);
+  };
+  return "{\"isa\":\"" + isa + "\"" + number("threads", threads) + number("weightBytes", weight_bytes) +
+         number("poolBytes", pool_bytes) + number("pageBytes", shape.page_bytes) + number("lanes", shape.lanes) + "}";
+}
+
+}  // namespace skv
+#endif
