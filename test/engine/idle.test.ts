@@ -1,8 +1,11 @@
 /** What an engine does while it has nothing to do, and when another engine has the same processors. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
+import { root } from '../../toolchain/folders.mjs';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, randomTokens, smallEngine } from './small.ts';
 
@@ -38,5 +41,14 @@ test('two engines on the same processors both get through, with the tokens of on
   for (const tokens of together) assert.equal(tokens, alone);
   await Promise.all(engines.map((engine) => engine.close()));
 });
+
+for (const when of ['idle', 'busy', 'opening'])
+  test(`a process that ends with engines open and closes none ends in peace: ${when}`, () => {
+    const script = join(root, 'test', 'engine', 'ending.ts');
+    const { status, signal, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script, when], {
+      encoding: 'utf8',
+    });
+    assert.equal({ status, signal, stdout }, { status: 0, signal: null, stdout: 'at its end\n' }, stderr);
+  });
 
 test.run();

@@ -21,7 +21,8 @@ using Napi::Number;
 using Napi::Object;
 using Napi::Value;
 
-/* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. */
+/* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. When the
+ * process or the thread of JavaScript ends before them, its hook closes it: later there is nothing left to report to. */
 struct OpenEngine {
   const skv_backend* backend = nullptr;
   skv_engine* engine = nullptr;
@@ -29,16 +30,33 @@ struct OpenEngine {
   Config config;
   std::string backend_path, error;
   bool busy = false;
-  Napi::ThreadSafeFunction settle; /* steps report through it; it holds the event loop only while one runs */
+  Napi::ThreadSafeFunction settle; /* jobs report through it; it holds the event loop only while one runs */
+  Napi::Env env;
+  Napi::Env::CleanupHook<void (*)(OpenEngine*), OpenEngine> hook;
+  bool ended = false; /* the hook has run */
   Runner runner;
 
+  /* progress: called with the part that is loaded. */
+  OpenEngine(Napi::Env env, Napi::Function progress)
+      : settle(Napi::ThreadSafeFunction::New(env, progress, "skv engine", 0, 1)),
+        env(env),
+        hook(env.AddCleanupHook(at_end, this)) {} /* before settle's own: the last one to come is the first to run */
+  ~OpenEngine() {
+    close();
+    if (!ended) hook.Remove(env);
+  }
+  /* Waits for the job under way. */
   void close() {
+    runner.stop();
     if (settle) settle.Release();
     settle = Napi::ThreadSafeFunction();
     if (engine) backend->close(engine);
     engine = nullptr;
   }
-  ~OpenEngine() { close(); }
+  static void at_end(OpenEngine* open) {
+    open->ended = true;
+    open->close();
+  }
 };
 
 /* Opens the backend library. Throws std::runtime_error. */
@@ -72,8 +90,6 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
 
   void attach(std::shared_ptr<OpenEngine> open) {
     open_ = std::move(open);
-    open_->settle = Napi::ThreadSafeFunction::New(Env(), Napi::Function(), "skv step", 0, 1);
-    open_->settle.Unref(Env());
     Object buffers = Object::New(Env());
     each_array(open_->config.values, open_->buffers,
                [&](const char* name, auto* array, size_t n) { buffers.Set(name, view(array, n)); });
@@ -196,7 +212,9 @@ void define_engine(Napi::Env env) { NativeEngine::define(env); }
 
 Napi::Value open_engine(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
-  auto owner = std::make_shared<OpenEngine>();
+  const Napi::Function progress =
+      info[1].IsFunction() ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {});
+  auto owner = std::make_shared<OpenEngine>(env, progress);
   const Object options = info[0].As<Object>();
   read_config(options, owner->config);
   owner->backend_path = options.Get("backend").ToString();
@@ -204,11 +222,7 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
   auto* keep = new std::shared_ptr<OpenEngine>(owner);
   OpenEngine* open = owner.get();
   auto deferred = Napi::Promise::Deferred::New(env);
-  const Napi::Function progress =
-      info[1].IsFunction() ? info[1].As<Napi::Function>() : Napi::Function::New(env, [](const CallbackInfo&) {});
-  auto settle =
-      std::make_shared<Napi::ThreadSafeFunction>(Napi::ThreadSafeFunction::New(env, progress, "skv open", 0, 1));
-  open->runner.post([open, keep, deferred, settle] {
+  open->runner.post([open, keep, deferred] {
     auto report = [](void* arg, float done) {
       static_cast<Napi::ThreadSafeFunction*>(arg)->BlockingCall(
           [done](Napi::Env env, Napi::Function f) { f.Call({Number::New(env, done)}); });
@@ -217,12 +231,13 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
       char error[2048] = "";
       open->backend = open_backend(open->backend_path);
       open->engine =
-          open->backend->open(&open->config.values, &open->buffers, report, settle.get(), error, sizeof error);
+          open->backend->open(&open->config.values, &open->buffers, report, &open->settle, error, sizeof error);
       open->error = error;
     } catch (const std::exception& e) {
       open->error = e.what();
     }
-    settle->BlockingCall([open, keep, deferred](Napi::Env env, Napi::Function) {
+    open->settle.BlockingCall([open, keep, deferred](Napi::Env env, Napi::Function) {
+      open->settle.Unref(env);
       if (open->engine) {
         Object o = NativeEngine::constructor.New({});
         NativeEngine::Unwrap(o)->attach(*keep);
@@ -232,7 +247,6 @@ Napi::Value open_engine(const Napi::CallbackInfo& info) {
       }
       delete keep;
     });
-    settle->Release();
   });
   return deferred.Promise();
 }

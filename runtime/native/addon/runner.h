@@ -14,13 +14,15 @@ namespace skv {
 class Runner {
  public:
   Runner() : thread_([this] { loop(); }) {}
-  ~Runner() {
+  ~Runner() { stop(); }
+  /* Returns when all that was posted has run; nothing runs after it. */
+  void stop() {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       stop_ = true;
     }
     wake_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
   void post(std::function<void()> job) {
     {
