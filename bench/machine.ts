@@ -21,7 +21,7 @@ export function machine(): Machine {
   return {
     cpu: info.match(/model name\s*:\s*(.*)/)?.[1] ?? process.arch,
     cores: findProcessors().physical,
-    isa: native().isas(cpuBackend()),
+    isa: process.env.SKV_ISA ? [process.env.SKV_ISA] : native().isas(cpuBackend()),
     memoryBytes: totalmem(),
     load: loadavg()[0],
     node: process.version,

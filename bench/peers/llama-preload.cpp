@@ -5,7 +5,9 @@
  *   JavaScript is not llama.cpp's;
  * - SKV_PEER_CPUS=0,1 gives each context a ggml_threadpool of its own, one pinned thread a processor, kept between
  *   tokens, as llama-bench does with --cpu-mask and --cpu-strict. node-llama-cpp has no switch for it, and without it
- *   every token starts its threads anew wherever the system likes.
+ *   every token starts its threads anew wherever the system likes;
+ * - SKV_PEER_LIBRARIES=x64,haswell leaves ggml those of its builds for one processor or another, so that it can be held
+ * to the instruction set that skv is held to.
  *
  * Declared here as llama.cpp and ggml have them; both structs are public and old. */
 #include <dlfcn.h>
@@ -112,6 +114,26 @@ static void attach(void* context) {
   if (!pool) return;
   attach_to(context, pool, pool);
   counters[2] = uint64_t(cpu_count);
+}
+
+/* Whether ggml may have this file: one of its builds for a processor, but not one of those that are named. */
+static bool held_back(const char* file) {
+  const char* allowed = getenv("SKV_PEER_LIBRARIES");
+  const char* build = file ? strstr(file, "libggml-cpu-") : nullptr;
+  if (!allowed || !*allowed || !build) return false;
+  build += strlen("libggml-cpu-");
+  const size_t length = strcspn(build, ".");
+  while (*allowed) {
+    const size_t name = strcspn(allowed, ",");
+    if (name == length && !strncmp(allowed, build, length)) return false;
+    allowed += name + (allowed[name] == ',');
+  }
+  return true;
+}
+
+extern "C" __attribute__((visibility("default"))) void* dlopen(const char* file, int mode) {
+  static auto real = reinterpret_cast<void* (*)(const char*, int)>(dlsym(RTLD_NEXT, "dlopen"));
+  return held_back(file) ? nullptr : real(file, mode);
 }
 
 extern "C" __attribute__((visibility("default"))) int32_t llama_decode(void* context, llama_batch batch) {

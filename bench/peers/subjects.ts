@@ -9,6 +9,7 @@ import { compiled } from '../helper.ts';
 import { type Format, requantise } from '../requantise.ts';
 import type { Setup } from './protocol.ts';
 import type { SkvSetup } from './skv.ts';
+import { ggmlBuilds, needsNoLimit } from './limit.ts';
 import { startSkv } from './start.ts';
 import { int8Model, openvinoPython } from './venv.ts';
 
@@ -93,6 +94,7 @@ function llama(format: Format | 'as it is', pinned: boolean, label: string): Sub
         LD_PRELOAD: join(clockFolder, 'preload.so'),
         SKV_PEER_CLOCK: join(clockFolder, `clock-${clocks++}`),
         SKV_PEER_CPUS: pinned ? common.cores.join(',') : '',
+        SKV_PEER_LIBRARIES: ggmlBuilds()?.join(',') ?? '',
       };
       return ready(Child.script(name, driver('llama.ts'), { ...base(common), model }, env));
     },
@@ -111,6 +113,7 @@ function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', 
     pools: true,
     start: async (common, progress) => {
       const genai = driver('genai.py');
+      needsNoLimit('OpenVINO');
       const python = await openvinoPython(progress);
       const model = weights === 'int8' ? await int8Model(common.model, python, progress) : common.model;
       const blocks = common.pool ? Math.floor(common.pool / (32 * common.bytesPerToken)) : 0;

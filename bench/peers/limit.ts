@@ -1,0 +1,37 @@
+/**
+ * The instruction sets that the peers may use. SKV_ISA holds skv to a lesser one than the machine has; what it is compared
+ * with is held to the same, or a processor without AVX-512 could not be measured on one that has it.
+ */
+import { UserError } from '../../toolchain/errors.ts';
+
+const SSE = ['x64', 'sse42'];
+const AVX2 = [...SSE, 'sandybridge', 'ivybridge', 'piledriver', 'haswell'];
+
+/** ggml's builds for processors that have no more than each path of skv's needs, by the end of their files' names. */
+const GGML_BUILDS: Record<string, readonly string[]> = {
+  generic: SSE,
+  avx2: AVX2,
+  avxvnni: [...AVX2, 'alderlake'],
+};
+
+/** The path that skv is held to, where it is one with fewer instructions than the best. */
+export const heldTo = (isa = process.env.SKV_ISA): string | undefined =>
+  isa && !isa.startsWith('avx512') ? isa : undefined;
+
+/** The builds that ggml may choose from; undefined: all. */
+export function ggmlBuilds(isa = heldTo()): readonly string[] | undefined {
+  if (!isa) return undefined;
+  const builds = GGML_BUILDS[isa];
+  if (!builds) throw new UserError(`Nothing is known of how to hold llama.cpp to SKV_ISA=${isa}: unset it.`);
+  return builds;
+}
+
+/**
+ * OpenVINO asks the processor itself: ONEDNN_MAX_CPU_ISA holds back half of it, and 2026.4 then finds no product that it
+ * could use.
+ */
+export function needsNoLimit(system: string): void {
+  const isa = heldTo();
+  if (isa)
+    throw new UserError(`${system} cannot be held to SKV_ISA=${isa}: measure it on a processor that has no more.`);
+}
