@@ -93,12 +93,13 @@ export function devices(): number[] {
   return [...new Set(found)].sort((a, b) => a - b);
 }
 
-/** Of libraries. -fmad=false: expressions keep the written order; kernels fuse where they say so. A spill is an error. */
-export const nvccFlags = [
-  ...['-shared', '-std=c++17', '-O3', '-fmad=false', '-cudart', 'static'],
-  ...['-Xcompiler', '-fPIC,-fvisibility=hidden', '-Xlinker', '--exclude-libs,ALL,--strip-all'],
+/** -fmad=false: expressions keep the written order; kernels fuse where they say so. A spill is an error. */
+export const compileFlags = [
+  ...['-std=c++17', '-O3', '-fmad=false', '-Xcompiler', '-fPIC,-fvisibility=hidden'],
   ...['-Xptxas', '-v,-warn-spills,-Werror'],
 ];
+
+export const linkFlags = ['-shared', '-cudart', 'static', '-Xlinker', '--exclude-libs,ALL,--strip-all'];
 
 /** Machine code for each architecture; PTX for newer ones only where nobody said which device it is for. */
 export function gencode(archs: readonly number[] | undefined): string[] {

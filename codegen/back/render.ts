@@ -9,6 +9,7 @@ import type { CudaPlan, Plan } from '../plan/types.ts';
 import { literal, printReturn } from './print.ts';
 import { targets } from './targets.ts';
 import { templates } from './shared/includes.ts';
+import type { GeneratedFile } from './shared/target.ts';
 
 /** The context of a target's template, one part a partial. A test holds the templates' paths against it. */
 export function context(policy: Policy, plan: Plan) {
@@ -148,12 +149,14 @@ function expressions(policy: Policy) {
 /** What only the CUDA template shows. */
 function schedule(cuda: CudaPlan) {
   const names = { bf16: 'Bf16', f16: 'F16', f32: 'F32' };
+  const variants = cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] })));
   return {
     split: cuda.split,
     splits: cuda.splits,
     tileRows: cuda.tileRows,
     tileSlots: cuda.tileSlots,
-    variants: cuda.headDims.flatMap((headDim) => cuda.kvTypes.map((type) => ({ headDim, kv: names[type] }))),
+    variants,
+    variantList: variants.map(({ headDim, kv }) => `Variant<${kv}, ${headDim}>`).join(', '),
   };
 }
 
@@ -168,16 +171,23 @@ export interface Rendered {
 
 const read = (name: string): string => readFileSync(join(templates, name), 'utf8');
 
-/** What the templates share. */
-export const partials = ['header', 'constants', 'traits', 'across', 'score', 'table'];
+/** Parts of the templates, by name: below templates/. */
+export const partials: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    ['header', 'constants', 'traits', 'across', 'score', 'table'].map((name) => [name, `shared/${name}.hbs`]),
+  ),
+  schedule: 'cuda/schedule.hbs',
+};
 
 /** The same bytes for the same policy, always. `#line here` becomes the generated file's own position. */
 export function render(policy: Policy, plan: Plan): Rendered {
-  const { template: file, source } = targets[plan.target].text;
+  const { text } = targets[plan.target];
   const handlebars = Handlebars.create();
-  for (const name of partials) handlebars.registerPartial(name, read(`shared/${name}.hbs`));
-  const template = handlebars.compile(read(file), { strict: true, noEscape: true });
-  const lines = template(context(policy, plan)).split('\n');
-  const text = lines.map((line, i) => (line === '#line here' ? `#line ${i + 2} "${source}"` : line)).join('\n');
-  return { [source]: text };
+  for (const [name, file] of Object.entries(partials)) handlebars.registerPartial(name, read(file));
+  const values = context(policy, plan);
+  const generated = ({ template, source }: GeneratedFile): [string, string] => {
+    const lines = handlebars.compile(read(template), { strict: true, noEscape: true })(values).split('\n');
+    return [source, lines.map((line, i) => (line === '#line here' ? `#line ${i + 2} "${source}"` : line)).join('\n')];
+  };
+  return Object.fromEntries([text, ...text.common].map(generated));
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { findCuda, gencode, nvccFlags } from '../../toolchain/cuda.ts';
+import { compileFlags, findCuda, gencode, linkFlags } from '../../toolchain/cuda.ts';
 import { policyFolder, root } from '../../toolchain/folders.mjs';
 import { filled, locked } from '../../toolchain/locks.ts';
 import { CompileError, DiskFullError, isFull, run } from '../../toolchain/process.ts';
@@ -57,7 +57,7 @@ export async function buildCudaBackend(options: {
   archs?: readonly number[];
 }): Promise<BuiltBackend> {
   const toolchain = findCuda(options.cudaPath);
-  const flags = [...nvccFlags, ...gencode(options.archs)];
+  const flags = [...compileFlags, ...linkFlags, ...gencode(options.archs)];
   const hash = createHash('sha256').update([toolchain.version, ...flags].join(' '));
   for (const text of textsOf()) hash.update('\0').update(text);
   const directory = policyFolder();

@@ -344,8 +344,8 @@ SKV_INLINE void merge_splits(const Split<KV, D, H>& split, const StepScratch& sc
 
 // One function: what it has under way, a page's keys and values, their logits and weights, fills the registers,
 // and all of it is alive across the loop.
-template <class P, class KV, int D, int H>
-__global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>::wide && !P::shift_lane ? 3 : 1)
+template <class A, class KV, int D, int H>
+__global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>::wide && !A::shift_lane ? 3 : 1)
     decode_kernel(Step s, int max_rows) {
   using W = DecodeShape<KV, D>;
   using L = Layout<KV, D>;
@@ -360,7 +360,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
   const DecodeMemory<KV, D, H> memory(arena);
   const StepScratch scratch(s, D, max_rows);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  const bool observed = P::observes_decode && !s.window && row.observe1 > row.observe0;
+  const bool observed = A::observes_decode && !s.window && row.observe1 > row.observe0;
   int32_t number = 0;  // of the next page: looked up a page ahead
   const int page0 = split.first / SKV_PAGE + warp, end = split.end;
   if (page0 * SKV_PAGE < end) {
@@ -382,14 +382,14 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
     read.t = t;
     if ((p + kDecodeWarps) * SKV_PAGE < end) number = h.table[p + kDecodeWarps];
     int shift[2] = {0, 0};
-    if (P::shift_lane && s.inv_freq)
+    if (A::shift_lane && s.inv_freq)
       SKV_UNROLL for (int i = 0; i < 2; i++)
         if (W::slot_of(g, i) < read.slots)
-          shift[i] = (int)page[h.lanes + P::shift_lane * SKV_PAGE + W::slot_of(g, i)];
+          shift[i] = (int)page[h.lanes + A::shift_lane * SKV_PAGE + W::slot_of(g, i)];
     read.fetch_keys(0);
     if (W::early) read.fetch_values(0);
     __syncwarp();  // all are under way before the first product: the compiler would move some behind it
-    const bool rotates = P::shift_lane && __any_sync(kFull, shift[0] != 0 || shift[1] != 0);
+    const bool rotates = A::shift_lane && __any_sync(kFull, shift[0] != 0 || shift[1] != 0);
     float x[2][4] = {{0, 0, 0, 0}, {0, 0, 0, 0}};  // columns 2 t, 2 t + 1 of either eight slots, heads g and g + 8
     SKV_UNROLL for (int c0 = 0; c0 < W::of_half; c0 += W::keys_at_once) {
       if (c0) read.fetch_keys(c0);
@@ -405,7 +405,7 @@ __global__ void __launch_bounds__(kDecodeThreads, H == 1 && !DecodeShape<KV, D>:
         SKV_UNROLL for (int i = 0; i < 4; i++) w[i] = capped(w[i], s.soft_cap);
       SKV_UNROLL for (int i = 0; i < 4; i++)
         if (4 * t + i < from || 4 * t + i >= read.slots) w[i] = -INFINITY;
-      if (P::observes_decode && observed && n * kTileHeads + g < split.heads) {
+      if (A::observes_decode && observed && n * kTileHeads + g < split.heads) {
         Quad quad;
         SKV_UNROLL for (int i = 0; i < 4; i++) quad.word[i] = F32::encode(w + i);
         const int64_t logits = scratch.logit(blockIdx.z, h.head, split.g0 + n * kTileHeads + g);

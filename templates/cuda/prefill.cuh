@@ -146,7 +146,7 @@ SKV_INLINE void store_rows(const Head<KV, D>& h, const LaneRows<KV, D>& rows, co
     }
 }
 
-template <class P, class KV, int D>
+template <class A, class KV, int D>
 __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
   using T = TileShape<KV, D>;
   using Softmax = PrefillSoftmax<KV, D>;
@@ -176,8 +176,8 @@ __global__ void __launch_bounds__(kTileThreads) prefill_kernel(Step s) {
     __syncthreads();  // the keys are here, and everybody has read the last tile's values
     fetch_slots<T::slots>(h, values, h.values, slot0, end);
     commit_async();
-    if (P::shift_lane && s.inv_freq && !s.window) {
-      rotate_slots<P>(h, keys, slot0, T::slots, end);
+    if (A::shift_lane && s.inv_freq && !s.window) {
+      rotate_slots<A>(h, keys, slot0, T::slots, end);
       __syncthreads();
     }
     float x[Softmax::M][Softmax::N][4];

@@ -25,7 +25,8 @@ test('explain: bytes and FLOPs by token, and each kernel’s registers, shared m
     for (const arch of [80, 90])
       assert.ok(
         kernels.some(
-          (each: KernelReport) => each.arch === arch && each.kernel.startsWith(`${name}_kernel<Policy, Bf16, 64`),
+          (each: KernelReport) =>
+            each.arch === arch && new RegExp(`^${name}_kernel<(Policy|Attention), Bf16, 64`).test(each.kernel),
         ),
         `${name} on sm_${arch}`,
       );
@@ -37,7 +38,7 @@ test('explain: bytes and FLOPs by token, and each kernel’s registers, shared m
   assert.match(text, /attend[\s\S]*MB, [\d.]+ MFLOP a generated token: 512 slots in every head/);
   assert.match(
     text,
-    /decode_kernel<Policy, Bf16, 64, 1> +sm_90 +128 +\d+ +\d+ +0 +0 {2}\d+ blocks, \d+ warps \(\d+ %\), /,
+    /decode_kernel<Attention, Bf16, 64, 1> +sm_90 +128 +\d+ +\d+ +0 +0 {2}\d+ blocks, \d+ warps \(\d+ %\), /,
   );
 });
 

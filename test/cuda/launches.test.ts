@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { compileSource, shipped } from '../../codegen/build.ts';
-import { emulateSource } from '../emulation/emulate.ts';
-import { launches } from '../../codegen/back/cuda/nvcc.ts';
+import { emulateSources } from '../emulation/emulate.ts';
+import { launches } from '../../codegen/back/cuda/object.ts';
 import { findCuda } from '../../toolchain/cuda.ts';
 import { installWheels } from '../../toolchain/wheels.ts';
 import { type Shape, problem, solve } from '../kernels/driver.ts';
@@ -36,16 +36,15 @@ for (const [policy, headDim, params] of [
   test(`${policy}: threads and shared memory of every kernel that runs`, async () => {
     const options = { target: 'cuda', headDims: [headDim], kvTypes: ['bf16'] } as const;
     const { sources, plan } = await compileSource(shipped(policy)!, options);
-    writeFileSync(join(folder, 'policy.cu'), sources['policy.cu']);
-    const { code, output } = await launches(findCuda(wheels), folder);
-    assert.is(code, 0, output);
-    const told = new Set(
-      output
-        .trim()
-        .split('\n')
-        .map((line) => line.replace(/<.*>/, '')),
-    );
-    const library = await emulateSource(`#define SKV_LAUNCH_LOG\n${sources['policy.cu']}`);
+    const told = new Set<string>();
+    for (const [source, text] of Object.entries(sources)) {
+      writeFileSync(join(folder, source), text);
+      const { code, output } = await launches(findCuda(wheels), folder, source);
+      assert.is(code, 0, output);
+      for (const line of output.trim().split('\n')) told.add(line.replace(/<.*>/, ''));
+    }
+    const logged = Object.entries(sources).map(([source, text]) => [source, `#define SKV_LAUNCH_LOG\n${text}`]);
+    const library = await emulateSources(Object.fromEntries(logged));
     const same = { stored: (x: number) => x, query: (x: number) => x };
     const seen = new Set<string>();
     for (const group of [4, 9]) {

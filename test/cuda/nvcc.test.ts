@@ -17,11 +17,18 @@ const home = mkdtempSync(join(tmpdir(), 'skv-nvcc-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 const cudaPath = await installWheels();
 
+/** Attention without a kernel. */
+const NONE = `#ifdef SKV_LAUNCHES
+int main() {}
+#endif
+`;
+
 let folders = 0;
 async function compile(text: string, archs = [80, 90]): Promise<{ folder: string; library: string }> {
   const folder = join(home, String(folders++));
   mkdirSync(folder);
   writeFileSync(join(folder, 'policy.cu'), text);
+  writeFileSync(join(folder, 'attention.cu'), NONE);
   return { folder, library: await targets.cuda.compiler({ cudaPath, archs }).compile(folder, 'mine.ts') };
 }
 
@@ -32,7 +39,7 @@ async function refusal(text: string, archs?: number[]): Promise<string> {
   );
   // the machine's, or skv's own: generated text that does not compile is no mistake of the user's
   assert.ok(error instanceof CompileError || error instanceof InternalError, String((error as Error).stack));
-  assert.equal(readdirSync(join(home, String(folders - 1))), ['policy.cu'], 'nothing is left behind');
+  assert.equal(readdirSync(join(home, String(folders - 1))), ['attention.cu', 'policy.cu'], 'nothing is left behind');
   return (error as Error).message;
 }
 

@@ -17,7 +17,7 @@ function emulateBackend(): Promise<string> {
       .map((name) => join(folder, name)),
   );
   const texts = [...sources, ...headers].sort().map((file) => readFileSync(file, 'utf8'));
-  return emulated(texts, (draft) => [...folders.map((path) => `-I${path}`), ...sources, '-o', draft]);
+  return emulated(texts, (draft) => [...folders.map((path) => `-I${path}`), ...['-x', 'c++', ...sources, '-o', draft]]);
 }
 
 /**

@@ -11,7 +11,7 @@ import { includes } from '../../codegen/back/shared/includes.ts';
 import { filesOf } from '../../codegen/hash.ts';
 
 const here = join(root, 'test', 'emulation');
-const flags = ['-x', 'c++', '-std=c++17', '-O1', '-march=native', '-ffp-contract=off', '-shared', '-fPIC'];
+const flags = ['-std=c++17', '-O1', '-march=native', '-ffp-contract=off', '-fPIC'];
 
 let headers: string | undefined;
 
@@ -31,43 +31,53 @@ function headerHash(): string {
 
 const folder = () => process.env.SKV_GENERATED ?? join(root, 'generated');
 
-/** A library that is compiled once for these texts and the headers here; `args` tells the compiler what, for a file. */
+/**
+ * A library, or an object for one, that is compiled once for these texts and the headers here; `args` tells the compiler what,
+ * for a file.
+ */
 export async function emulated(
   texts: readonly string[],
   args: (draft: string) => string[],
-  directory = folder(),
+  { directory = folder(), end = 'so' }: { directory?: string; end?: 'so' | 'o' } = {},
 ): Promise<string> {
   const hash = createHash('sha256').update(headerHash());
   for (const text of texts) hash.update(text);
   const name = hash.digest('hex').slice(0, 16);
-  const library = join(directory, `emulated-${name}.so`);
+  const made = join(directory, `emulated-${name}.${end}`);
   mkdirSync(directory, { recursive: true });
-  if (existsSync(library)) return library;
-  await locked(`${library}.lock`, async () => {
-    if (existsSync(library)) return;
-    const draft = library.replace(/so$/, `${randomUUID().slice(0, 8)}.so`);
-    const { code, output } = await run(process.env.CXX ?? 'c++', [...flags, ...args(draft)]);
+  if (existsSync(made)) return made;
+  await locked(`${made}.lock`, async () => {
+    if (existsSync(made)) return;
+    const draft = join(directory, `emulated-${name}.${randomUUID().slice(0, 8)}.${end}`);
+    const kind = end === 'so' ? '-shared' : '-c';
+    const { code, output } = await run(process.env.CXX ?? 'c++', [...flags, kind, ...args(draft)]);
     if (code !== 0) throw new Error(`the emulation of ${name} does not compile:\n${output}`);
-    renameSync(draft, library);
+    renameSync(draft, made);
   });
-  return library;
+  return made;
 }
 
-/** Compiles CUDA text against the emulation; the same text is compiled once and kept in `directory`. */
-export function emulateSource(text: string, directory = folder()): Promise<string> {
-  return emulated(
-    [text],
-    (draft) => {
-      const source = draft.replace(/\.[^.]*\.so$/, '.cu'); // beside the library: errors name its lines
-      writeFileSync(source, text);
-      return [...includes, here].map((path) => `-I${path}`).concat(source, '-o', draft);
-    },
-    directory,
-  );
+/** CUDA text for the compiler, in a file beside what is made of it: errors name its lines. */
+function textFile(text: string, draft: string): string[] {
+  const source = draft.replace(/\.[^.]*\.s?o$/, '.cu');
+  writeFileSync(source, text);
+  return [...includes, here].map((path) => `-I${path}`).concat('-x', 'c++', source, '-x', 'none', '-o', draft);
+}
+
+/** Compiles a policy's CUDA text against the emulation; the same text is compiled once and kept in `directory`. */
+export function emulateSource(text: string, directory = folder(), objects: readonly string[] = []): Promise<string> {
+  return emulated([text, ...objects], (draft) => [...textFile(text, draft), ...objects], { directory });
+}
+
+/** The same with the text of attention, which many policies share. */
+export async function emulateSources(sources: Readonly<Record<string, string>>, directory = folder()): Promise<string> {
+  const attention = sources['attention.cu'];
+  const object = await emulated([attention], (draft) => textFile(attention, draft), { directory, end: 'o' });
+  return emulateSource(sources['policy.cu'], directory, [object]);
 }
 
 /** A policy file's CUDA library for the emulation, with its plan. */
 export async function emulate(file: string, options: CudaOptions): Promise<Compiled & { library: string }> {
   const compiled = await compileSource(file, { ...options, target: 'cuda' });
-  return { ...compiled, library: await emulateSource(compiled.sources['policy.cu']) };
+  return { ...compiled, library: await emulateSources(compiled.sources) };
 }

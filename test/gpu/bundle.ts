@@ -1,9 +1,20 @@
 /** `npm run bundle:gpu [FOLDER]`: everything a GPU machine needs to test and measure the kernels, in one folder to copy. */
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { compileSource, shippedNames } from '../../codegen/build.ts';
-import { nvccFlags } from '../../toolchain/cuda.ts';
+import { compileFlags, linkFlags } from '../../toolchain/cuda.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { cases, sourceOf, vector } from './vectors.ts';
 
@@ -14,7 +25,8 @@ export const MOST = 40 * 2 ** 20;
 export async function writeBundle(folder: string, policies: readonly string[]): Promise<number> {
   if (existsSync(folder) && readdirSync(folder).length > 0)
     throw new Error(`${folder} is not empty; name a new folder.`);
-  for (const name of ['policies', 'contract', 'vectors']) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ['policies', 'attention', 'contract', 'vectors'])
+    mkdirSync(join(folder, name), { recursive: true });
   cpSync(join(here, 'bundle'), folder, { recursive: true });
   cpSync(join(here, 'driver'), join(folder, 'driver'), { recursive: true });
   copyFileSync(join(root, 'test', 'kernels', 'problem.h'), join(folder, 'driver', 'problem.h'));
@@ -26,7 +38,8 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
   });
   rmSync(join(folder, 'templates', 'cpu'), { recursive: true });
   // another nvcc may spill where ours does not: there it is a warning; lines are for compute-sanitizer's reports
-  writeFileSync(join(folder, 'flags'), `${nvccFlags.join(' ').replace(',-Werror', '')} -lineinfo\n`);
+  writeFileSync(join(folder, 'compile-flags'), `${compileFlags.join(' ').replace(',-Werror', '')} -lineinfo\n`);
+  writeFileSync(join(folder, 'link-flags'), `${linkFlags.join(' ')}\n`);
   for (const name of policies) {
     const own = cases().filter(({ policy }) => policy === name);
     const { sources, plan } = await compileSource(sourceOf(name), {
@@ -35,8 +48,10 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
       kvTypes: [...new Set(own.map(({ kv }) => kv))],
     });
     mkdirSync(join(folder, 'policies', name));
-    for (const [file, text] of Object.entries(sources)) writeFileSync(join(folder, 'policies', name, file), text);
-    writeFileSync(join(folder, 'policies', name, 'plan.json'), `${JSON.stringify(plan, null, 2)}\n`);
+    const attention = createHash('sha256').update(sources['attention.cu']).digest('hex').slice(0, 8);
+    writeFileSync(join(folder, 'attention', `${attention}.cu`), sources['attention.cu']);
+    const files = { 'policy.cu': sources['policy.cu'], attention, 'plan.json': `${JSON.stringify(plan, null, 2)}\n` };
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, 'policies', name, file), text);
     for (const each of own) {
       const { name: file, bytes } = await vector(each);
       writeFileSync(join(folder, 'vectors', `${file}.vec`), bytes);
@@ -51,6 +66,16 @@ const sizeOf = (folder: string): number =>
   (readdirSync(folder, { recursive: true }) as string[])
     .map((name) => statSync(join(folder, name)))
     .reduce((sum, info) => sum + (info.isFile() ? info.size : 0), 0);
+
+/** A policy's CUDA text in a bundle. */
+export function sourcesIn(folder: string, policy: string): Record<string, string> {
+  const own = join(folder, 'policies', policy);
+  const attention = readFileSync(join(own, 'attention'), 'utf8');
+  return {
+    'policy.cu': readFileSync(join(own, 'policy.cu'), 'utf8'),
+    'attention.cu': readFileSync(join(folder, 'attention', `${attention}.cu`), 'utf8'),
+  };
+}
 
 export const shippedPolicies = shippedNames();
 

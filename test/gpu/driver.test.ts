@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { emulateSource } from '../emulation/emulate.ts';
-import { shippedPolicies, writeBundle } from './bundle.ts';
+import { emulateSources } from '../emulation/emulate.ts';
+import { shippedPolicies, sourcesIn, writeBundle } from './bundle.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
@@ -22,11 +22,7 @@ const vectors = (policy: string) =>
 /** The emulations, two compilers at a time. */
 const libraries: Promise<string>[] = [];
 shippedPolicies.forEach((policy, i) =>
-  libraries.push(
-    (libraries[i - 2] ?? Promise.resolve('')).then(() =>
-      emulateSource(readFileSync(join(folder, 'policies', policy, 'policy.cu'), 'utf8')),
-    ),
-  ),
+  libraries.push((libraries[i - 2] ?? Promise.resolve('')).then(() => emulateSources(sourcesIn(folder, policy)))),
 );
 for (const library of libraries) library.catch(() => undefined); // told by its own test
 

@@ -14,6 +14,9 @@ const folder = join(root, 'test', 'kernels', 'golden');
 const names = shippedNames();
 const update = process.env.UPDATE === '1';
 
+/** One of each kind of attention: that nobody observes, that decode observes, of keys that are rotated as they are read. */
+const ATTENTION = ['none', 'h2o', 'streaming'];
+
 async function goldens(name: string): Promise<Record<string, string>> {
   const file = join(root, 'policies', `${name}.ts`);
   const [cpu, cuda] = [await compileSource(file), await compileSource(file, { target: 'cuda' })];
@@ -26,6 +29,7 @@ async function goldens(name: string): Promise<Record<string, string>> {
     // what the CUDA plan adds; the rest is the CPU's
     [`${name}.cuda.json`]: `${JSON.stringify(cuda.plan.cuda, null, 2)}\n`,
     [`${name}.cu`]: plain(cuda.sources['policy.cu']),
+    ...(ATTENTION.includes(name) ? { [`${name}.attention.cu`]: cuda.sources['attention.cu'] } : {}),
   };
 }
 
@@ -43,9 +47,19 @@ test('the same bytes every time', async () => {
   assert.equal(await goldens('keydiff'), await goldens('keydiff'));
 });
 
+test('policies share their attention: it is compiled once for each kind', async () => {
+  const of = async (name: string) =>
+    (await compileSource(join(root, 'policies', `${name}.ts`), { target: 'cuda' })).sources['attention.cu'];
+  const kinds = await Promise.all(ATTENTION.map(of));
+  assert.is(new Set(kinds).size, kinds.length);
+  for (const name of names) assert.ok(kinds.includes(await of(name)), name);
+});
+
 test('no golden without a policy', () => {
   const expected = names.flatMap((name) =>
-    ['ir.txt', 'plan.json', 'cpp', 'cuda.json', 'cu'].map((end) => `${name}.${end}`),
+    ['ir.txt', 'plan.json', 'cpp', 'cuda.json', 'cu', ...(ATTENTION.includes(name) ? ['attention.cu'] : [])].map(
+      (end) => `${name}.${end}`,
+    ),
   );
   assert.equal(
     readdirSync(folder).filter((file) => !expected.includes(file)),

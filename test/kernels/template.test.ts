@@ -38,7 +38,7 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
   for (const node of program.body) {
     if (node.type === 'PartialStatement') {
       const name = ((node as hbs.AST.PartialStatement).name as hbs.AST.PathExpression).original;
-      wrong.push(...unknown(Handlebars.parse(text(`shared/${name}.hbs`)), scopes, used));
+      wrong.push(...unknown(Handlebars.parse(text(partials[name])), scopes, used));
     }
     if (node.type === 'MustacheStatement') check((node as hbs.AST.MustacheStatement).path as hbs.AST.PathExpression);
     if (node.type !== 'BlockStatement') continue;
@@ -53,25 +53,22 @@ function unknown(program: hbs.AST.Program, scopes: Record<string, unknown>[], us
 
 const text = (file: string) => readFileSync(join(templates, file), 'utf8');
 
-for (const [
-  target,
-  {
-    text: { template },
-  },
-] of Object.entries(targets) as [Target, TargetBack][]) {
+for (const [target, { text: own }] of Object.entries(targets) as [Target, TargetBack][]) {
   const scopes = contexts(target);
-  test(`${template}: every path exists`, () => {
-    assert.equal(unknown(Handlebars.parse(text(template)), scopes, new Set()), []);
-  });
-  test(`${template}: every value is used`, () => {
+  const files = [own, ...own.common].map(({ template }) => template);
+  for (const template of files)
+    test(`${template}: every path exists`, () => {
+      assert.equal(unknown(Handlebars.parse(text(template)), scopes, new Set()), []);
+    });
+  test(`${target}: every value is used`, () => {
     const used = new Set<string>();
-    unknown(Handlebars.parse(text(template)), scopes, used);
+    for (const template of files) unknown(Handlebars.parse(text(template)), scopes, used);
     assert.equal(
       Object.keys(scopes[0]).filter((name) => !used.has(name)),
       [],
     );
   });
-  test(`${template}: the lint finds a misspelt block`, () => {
+  test(`${target}: the lint finds a misspelt block`, () => {
     const block = text('shared/across.hbs');
     const broken = block.replace('{{#each across}}', '{{#each acros}}');
     assert.is.not(broken, block);
@@ -84,8 +81,8 @@ for (const [
 
 test('every template belongs to a target or is shared', () => {
   const known = [
-    ...Object.values(targets).map(({ text }) => text.template),
-    ...partials.map((name) => `shared/${name}.hbs`),
+    ...Object.values(targets).flatMap(({ text }) => [text, ...text.common].map(({ template }) => template)),
+    ...Object.values(partials),
   ];
   const found = (readdirSync(templates, { recursive: true }) as string[]).filter((file) => file.endsWith('.hbs'));
   assert.equal(found.sort(), known.sort());

@@ -2,11 +2,11 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { policyFolder } from '../../../toolchain/folders.mjs';
 import { filled, locked } from '../../../toolchain/locks.ts';
 import { doesNotCompile } from '../shared/failure.ts';
-import { includes, templates } from '../shared/includes.ts';
+import { templates, textsOf } from '../shared/includes.ts';
 import { made } from './make.ts';
 
 /** Of pages of each type, each its own so that two processors share the work, and of all. */
@@ -45,19 +45,4 @@ export function hashOf(fingerprint: string): string {
 function compilerVersion(): string {
   const [command, ...args] = (process.env.CXX ?? 'c++').split(' ');
   return spawnSync(command, [...args, '--version'], { encoding: 'utf8' }).stdout ?? '';
-}
-
-/** The files and what they include of skv's own, directly or not. */
-function textsOf(files: readonly string[]): ReadonlySet<string> {
-  const found = new Set<string>();
-  const visit = (file: string) => {
-    if (found.has(file)) return;
-    found.add(file);
-    for (const [, name] of readFileSync(file, 'utf8').matchAll(/^#include "(.+)"/gm)) {
-      const at = [dirname(file), ...includes].map((folder) => join(folder, name)).find(existsSync);
-      if (at) visit(at);
-    }
-  };
-  files.forEach(visit);
-  return found;
 }

@@ -4,7 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 export interface KernelUsage {
-  /** as in the source, such as attend<Policy, Bf16, 64> */
+  /** as in the source, such as compact_kernel<Policy, Bf16, 64> */
   kernel: string;
   /** compute capability, 80 or 90 … */
   arch: number;
@@ -64,8 +64,11 @@ export function readUsage(output: string, launches = ''): KernelUsage[] {
       const launch = launched.get(names[i]) ?? { threads: 0, shared: 0 };
       return { ...usage, kernel: names[i], threads: launch.threads, shared: usage.shared + launch.shared };
     })
-    .sort((a, b) => (a.kernel === b.kernel ? a.arch - b.arch : a.kernel < b.kernel ? -1 : 1));
+    .sort(byName);
 }
+
+const byName = (a: KernelUsage, b: KernelUsage): number =>
+  a.kernel === b.kernel ? a.arch - b.arch : a.kernel < b.kernel ? -1 : 1;
 
 /** Linker names as in the source, without return type, parameters and the unnamed namespace; as they are without c++filt. */
 export function readable(symbols: readonly string[]): string[] {
@@ -89,9 +92,9 @@ export function readable(symbols: readonly string[]): string[] {
 
 const fileIn = (directory: string): string => join(directory, 'usage.json');
 
-/** Keeps the usage of a build beside its library. */
+/** Keeps the usage of a build beside its library, by name. */
 export function writeUsage(directory: string, usage: readonly KernelUsage[]): void {
-  writeFileSync(fileIn(directory), `${JSON.stringify(usage, null, 2)}\n`);
+  writeFileSync(fileIn(directory), `${JSON.stringify([...usage].sort(byName), null, 2)}\n`);
 }
 
 /** The usage of a build; undefined for a target that has none. */

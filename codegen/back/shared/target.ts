@@ -1,11 +1,17 @@
 /** What a target is to the back end: how its text is generated, and what compiles it. */
 
-/** A target's generated text. */
-export interface TargetText {
+/** A generated file. */
+export interface GeneratedFile {
   /** below templates/ */
   readonly template: string;
-  /** the generated file */
+  /** its name */
   readonly source: string;
+}
+
+/** A target's generated text: the policy's file. */
+export interface TargetText extends GeneratedFile {
+  /** files that are the same for many policies, and compiled once for them */
+  readonly common: readonly GeneratedFile[];
   /** in its first line */
   readonly title: string;
 }

@@ -21,8 +21,9 @@ using Napi::Number;
 using Napi::Object;
 using Napi::Value;
 
-/* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. When the
- * process or the thread of JavaScript ends before them, its hook closes it: later there is nothing left to report to. */
+/* An engine of a backend; lives as long as the JavaScript object, the arrays handed out and the jobs under way. When
+ * the process or the thread of JavaScript ends before them, its hook closes it: later there is nothing left to report
+ * to. */
 struct OpenEngine {
   const skv_backend* backend = nullptr;
   skv_engine* engine = nullptr;

@@ -34,15 +34,21 @@ find_arch() {
   [[ $ARCH =~ ^[0-9]+$ ]] || fail "nvidia-smi names no GPU here (it says '$ARCH'); give its architecture, such as ARCH=90"
 }
 
-# Compiles one target (driver, libdriver.so or a policy), unless what it is made from has not changed.
+# Compiles one target (driver, libdriver.so, attention-… or a policy), unless what it is made from has not changed.
 compile() {
-  local name=$1 to=build/$1 sources stamp
+  local name=$1 to=build/$1 sources stamp attention
   local command=("$NVCC" -gencode "arch=compute_$ARCH,code=sm_$ARCH" -Icontract)
   local driver=(-std=c++17 -O2 -cudart static -x cu driver/*.cpp -ldl)
   case $name in
     driver) sources="driver contract" command+=("${driver[@]}" -o "$to/driver") ;;
     libdriver.so) sources="driver contract" command+=(-shared -Xcompiler -fPIC "${driver[@]}" -o "$to/libdriver.so") ;;
-    *) sources="policies/$name flags templates contract" command+=($(cat flags) -Itemplates "policies/$name/policy.cu" -o "$to/policy.so") ;;
+    attention-*)
+      sources="attention/${name#attention-}.cu compile-flags templates contract"
+      command+=($(cat compile-flags) -Itemplates -c "attention/${name#attention-}.cu" -o "$to/attention.o") ;;
+    *)
+      attention=build/attention-$(cat "policies/$name/attention")/attention.o
+      sources="policies/$name $attention compile-flags link-flags templates contract"
+      command+=($(cat compile-flags link-flags) -Itemplates "policies/$name/policy.cu" "$attention" -o "$to/policy.so") ;;
   esac
   stamp=$({ "$NVCC" --version; echo "${command[@]}"; find $sources -type f | sort | xargs cat; } | cksum)
   [ "$(cat "$to/stamp" 2>/dev/null)" = "$stamp" ] && return
@@ -59,7 +65,9 @@ compile() {
 # Policies that have been compiled.
 built() { (cd build && ls -d */policy.so | xargs dirname); }
 
-names() { printf '%s\n' driver libdriver.so; ls policies; }
+# What policies are linked to, and everything.
+attentions() { ls attention | sed 's/\(.*\)\.cu/attention-\1/'; }
+names() { attentions; printf '%s\n' driver libdriver.so; ls policies; }
 
 # Everything, many at once. What does not compile is told, and fails at the end: the rest is worth having.
 build_all() {
@@ -73,6 +81,7 @@ build_all() {
     echo "compiling for sm_$ARCH with $NVCC …" >&2
     export NVCC LIB ARCH
     export -f compile
+    attentions | xargs -P "${JOBS:-$(nproc)}" -I{} bash -c 'compile {}' || fail "build cannot be written"
     names | xargs -P "${JOBS:-$(nproc)}" -I{} bash -c 'compile {}' || fail "build cannot be written"
   fi
   BROKEN=$(for name in $(names); do [ -f "build/$name/stamp" ] || echo "$name"; done)

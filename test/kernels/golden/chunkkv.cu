@@ -16,6 +16,7 @@ struct Tiles {
 #include "cuda/library.cuh"
 
 namespace {
+using Compiled = Variants<Variant<Bf16, 64>, Variant<Bf16, 128>>;
 
 struct Policy {
   static constexpr int lanes = 2, shift_lane = 0, class_lane = 0;
@@ -42,7 +43,7 @@ struct Policy {
     {  // mass
 #line 14 "chunkkv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 46 "policy.cu"
+#line 47 "policy.cu"
     }
   }
 
@@ -74,7 +75,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "chunkkv.ts"
     return states[0 /* mass */];
-#line 78 "policy.cu"
+#line 79 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
@@ -94,30 +95,23 @@ int main() {
 int64_t scratch_bytes(const skv_shape* shape) { return scratch_of<Policy>(shape); }
 int64_t step_floats(const skv_shape* shape) { return floats_of<Policy>(shape); }
 
-// Calls a pass with the head size and the type that the pages hold.
-template <class Pass>
-int32_t by_shape(const skv_shape* shape, Pass pass) {
-  if (const int32_t code = limits_of<Policy>(shape)) return code;
-  if (shape->head_dim == 64 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 64>());
-  if (shape->head_dim == 128 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 128>());
-  return SKV_E_SHAPE;
-}
-
 int32_t accepts(const skv_shape* shape) {
-  return by_shape(shape, [](auto) { return 0; });
+  if (const int32_t code = limits_of<Policy>(shape)) return code;
+  return by_shape(Compiled(), shape, [](auto) { return 0; });
 }
 
-// The same for a step, whose arrays the emulation is told first.
+// Calls a pass of a step, whose arrays the emulation is told first.
 template <class Pass>
 int32_t run(const skv_step* step, Pass pass) {
   expose_step(step, step_floats(step->shape));
-  return by_shape(step->shape, pass);
+  if (const int32_t code = limits_of<Policy>(step->shape)) return code;
+  return by_shape(Compiled(), step->shape, pass);
 }
 int32_t run_append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   return run(step, [&](auto variant) { return append_rows<Policy, decltype(variant)>(step, layer, exec); });
 }
 int32_t run_attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  return run(step, [&](auto variant) { return attend_rows<Policy, decltype(variant)>(step, layer, exec); });
+  return run(step, [&](auto) { return attention(step, layer, exec); });
 }
 int32_t run_observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
   return run(step, [&](auto variant) { return observe_rows<Policy, decltype(variant)>(step, layer, exec); });

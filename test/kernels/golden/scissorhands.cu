@@ -19,6 +19,7 @@ struct Tiles {
 #include "cuda/library.cuh"
 
 namespace {
+using Compiled = Variants<Variant<Bf16, 64>, Variant<Bf16, 128>>;
 
 struct Policy {
   static constexpr int lanes = 9, shift_lane = 0, class_lane = 0;
@@ -49,7 +50,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[0] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[0 /* low_0 */]);
-#line 53 "policy.cu"
+#line 54 "policy.cu"
     }
     {  // low_1
 #line 17 "scissorhands.ts"
@@ -58,7 +59,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[1] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[1 /* low_1 */]);
-#line 62 "policy.cu"
+#line 63 "policy.cu"
     }
     {  // low_2
 #line 17 "scissorhands.ts"
@@ -67,7 +68,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[2] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[2 /* low_2 */]);
-#line 71 "policy.cu"
+#line 72 "policy.cu"
     }
     {  // low_3
 #line 17 "scissorhands.ts"
@@ -76,7 +77,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[3] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[3 /* low_3 */]);
-#line 80 "policy.cu"
+#line 81 "policy.cu"
     }
     {  // low_4
 #line 17 "scissorhands.ts"
@@ -85,7 +86,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[4] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[4 /* low_4 */]);
-#line 89 "policy.cu"
+#line 90 "policy.cu"
     }
     {  // low_5
 #line 17 "scissorhands.ts"
@@ -94,7 +95,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[5] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[5 /* low_5 */]);
-#line 98 "policy.cu"
+#line 99 "policy.cu"
     }
     {  // low_6
 #line 17 "scissorhands.ts"
@@ -103,7 +104,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[6] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[6 /* low_6 */]);
-#line 107 "policy.cu"
+#line 108 "policy.cu"
     }
     {  // low_7
 #line 17 "scissorhands.ts"
@@ -112,7 +113,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[7] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[7 /* low_7 */]);
-#line 116 "policy.cu"
+#line 117 "policy.cu"
     }
   }
 
@@ -144,7 +145,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 19 "scissorhands.ts"
     return (-(((((((states[0 /* low_0 */] + states[1 /* low_1 */]) + states[2 /* low_2 */]) + states[3 /* low_3 */]) + states[4 /* low_4 */]) + states[5 /* low_5 */]) + states[6 /* low_6 */]) + states[7 /* low_7 */]));
-#line 148 "policy.cu"
+#line 149 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
@@ -164,30 +165,23 @@ int main() {
 int64_t scratch_bytes(const skv_shape* shape) { return scratch_of<Policy>(shape); }
 int64_t step_floats(const skv_shape* shape) { return floats_of<Policy>(shape); }
 
-// Calls a pass with the head size and the type that the pages hold.
-template <class Pass>
-int32_t by_shape(const skv_shape* shape, Pass pass) {
-  if (const int32_t code = limits_of<Policy>(shape)) return code;
-  if (shape->head_dim == 64 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 64>());
-  if (shape->head_dim == 128 && shape->kv_type == Bf16::type) return pass(Variant<Bf16, 128>());
-  return SKV_E_SHAPE;
-}
-
 int32_t accepts(const skv_shape* shape) {
-  return by_shape(shape, [](auto) { return 0; });
+  if (const int32_t code = limits_of<Policy>(shape)) return code;
+  return by_shape(Compiled(), shape, [](auto) { return 0; });
 }
 
-// The same for a step, whose arrays the emulation is told first.
+// Calls a pass of a step, whose arrays the emulation is told first.
 template <class Pass>
 int32_t run(const skv_step* step, Pass pass) {
   expose_step(step, step_floats(step->shape));
-  return by_shape(step->shape, pass);
+  if (const int32_t code = limits_of<Policy>(step->shape)) return code;
+  return by_shape(Compiled(), step->shape, pass);
 }
 int32_t run_append(const skv_step* step, int32_t layer, const skv_exec* exec) {
   return run(step, [&](auto variant) { return append_rows<Policy, decltype(variant)>(step, layer, exec); });
 }
 int32_t run_attend(const skv_step* step, int32_t layer, const skv_exec* exec) {
-  return run(step, [&](auto variant) { return attend_rows<Policy, decltype(variant)>(step, layer, exec); });
+  return run(step, [&](auto) { return attention(step, layer, exec); });
 }
 int32_t run_observe(const skv_step* step, int32_t layer, const skv_exec* exec) {
   return run(step, [&](auto variant) { return observe_rows<Policy, decltype(variant)>(step, layer, exec); });
