@@ -1,5 +1,7 @@
 /** Machines other than this one: a cross-compiler and an emulator of its processor, where they are installed. */
 import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { root } from '../../toolchain/folders.mjs';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import type { Machine } from './driver.ts';
 
@@ -12,16 +14,22 @@ export const aarch64: Machine = {
   run: ['qemu-aarch64', '-L', '/usr/aarch64-linux-gnu'],
 };
 
+/** The same with dot products of bf16. */
+export const armBf16: Machine = { ...aarch64, name: 'aarch64-bf16', flags: ['-march=armv8.2-a+bf16'] };
+
 /** The least that every x86-64 processor has. */
 export const plain: Machine = { name: 'x86-64', cxx: 'c++', flags: ['-march=x86-64'], run: [] };
 
 export const avx2: Machine = { name: 'x86-64-v3', cxx: 'c++', flags: ['-march=x86-64-v3'], run: [] };
 
-/** AVX-512's dot products of bytes, in registers of 256 bits too. GCC 12 finds fault with its own header. */
+/** AVX-512's dot products of bytes, in registers of 256 bits too, and AMX's tiles in plain loops. GCC 12 finds fault with its own header. */
 export const vnni: Machine = {
   name: 'x86-64-vnni',
   cxx: 'c++',
-  flags: ['-march=x86-64-v4', '-mavx512vnni', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+  flags: [
+    ...['-march=x86-64-v4', '-mavx512vnni', '-Wno-uninitialized', '-Wno-maybe-uninitialized'],
+    ...['-DSKV_EMULATE_AMX', `-I${join(root, 'test/emulation')}`],
+  ],
   run: [],
 };
 

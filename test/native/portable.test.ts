@@ -1,10 +1,11 @@
 /**
  * The dense model on other instruction sets: the whole engine on each path that this processor has (SKV_ISA with SKV_MARCH
- * for its policies), and the CPU backend compiled for others, whose products have the same bits: aarch64 under emulation.
+ * for its policies), and the CPU backend compiled for others, whose products have the same bits: aarch64 under emulation,
+ * AMX with its instructions in plain loops.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -56,7 +57,7 @@ function compare({ run }: Machine, program: string, isas: readonly string[]): vo
     for (const [rows, cols, tokens] of [
       [17, widths[1], 1],
       [48, widths.at(-1)!, 5],
-      [33, widths[1], 29],
+      [33, widths[1], 61],
     ]) {
       const weights = fileWeights(type, rows, cols, next);
       const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
@@ -83,16 +84,31 @@ function compare({ run }: Machine, program: string, isas: readonly string[]): vo
 const lacking = missing(aarch64);
 (lacking ? test.skip : test)(
   'aarch64: the backend compiles, and the products of all its paths have this machine’s bits',
-  async () => compare(aarch64, await productsOn(aarch64, files), ['dotprod', 'generic']),
+  async () => compare(aarch64, await productsOn(aarch64, files), ['i8mm', 'dotprod', 'generic']),
 );
 if (lacking) console.log(lacking);
 
-// AVX-VNNI's instruction in the form that AVX-512 has of it: no other machine here has the first
-(hasVnni() ? test : test.skip)('a dot product of bytes in 256 bits has this machine’s bits', async () => {
-  const products = files.filter((name) =>
-    /cpu\/(arena|elementwise|isas|packed|test_exports|weight_types|matmul_\w+)\.cpp$/.test(name),
-  );
-  compare(vnni, await productsOn(vnni, products), ['avxvnni', 'avx2']);
+// AVX-VNNI's instruction in the form that AVX-512 has of it, and AMX's in plain loops: no machine here has either
+(hasVnni() ? test : test.skip)(
+  'dot products in 256 bits, and of emulated tiles, have this machine’s bits',
+  async () => {
+    const products = files.filter((name) =>
+      /cpu\/(arena|elementwise|isas|packed|test_exports|weight_types|matmul_\w+)\.cpp$/.test(name),
+    );
+    compare(vnni, await productsOn(vnni, products), ['amx', 'avxvnni', 'avx2']);
+  },
+);
+
+const knowsAmx = spawnSync('c++', ['-mamx-int8', '-E', '-x', 'c++', '/dev/null'], { stdio: 'ignore' }).status === 0;
+const amx = process.arch === 'x64' && process.platform === 'linux' && knowsAmx;
+(amx ? test : test.skip)('the backend has AMX’s own instructions', () => {
+  const code = readFileSync(cpuBackend(), 'latin1');
+  for (const [name, bytes] of [
+    ['ldtilecfg', /\xc4\xe2\x78\x49[\x00-\x07\x40-\x47\x80-\x87]/],
+    ['tdpbsud tmm0, tmm4, tmm6', /\xc4\xe2\x4a\x5e\xc4/],
+    ['tilerelease', /\xc4\xe2\x78\x49\xc0/],
+  ] as const)
+    assert.ok(bytes.test(code), name);
 });
 
 /** One of the engine's own tests with other instruction sets. */

@@ -49,7 +49,7 @@ const rules: Record<string, Rule> = {
   // slots that stay: a request asks for them, kernels count them; logits that stay for a second look
   kept: { allow: /KEPT_LOGITS|kept_logits|\.ts |addon\/engine\.cpp kept$|cuda\/(move|select)\.cuh kept$/ },
   // query heads that one block computes; part of a product, of a message
-  part: { allow: /(templates\/cuda|\.ts|matmul_\w+\.cpp|crash\.cpp).* / },
+  part: { allow: /(templates\/cuda|\.ts|matmul_\w+\.(cpp|h)|crash\.cpp).* / },
   choice: { allow: /runtime\/engine\/\w+\.ts / },
   way: {},
   deal: {},

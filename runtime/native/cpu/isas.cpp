@@ -6,14 +6,13 @@
 
 namespace skv {
 
-extern const Isa kAvx512, kAvxVnni, kAvx2, kDotprod, kGeneric;
+extern const Isa kAmx, kAvx512, kAvxVnni, kAvx2, kI8mm, kDotprod, kGeneric;
 
 const Isa* const kIsas[] = {
 #if defined(__x86_64__)
-    &kAvx512,
-    &kAvxVnni,
-    &kAvx2,
+    &kAmx,     &kAvx512, &kAvxVnni, &kAvx2,
 #elif defined(__aarch64__) && defined(__linux__)
+    &kI8mm,
     &kDotprod,
 #endif
     &kGeneric,
