@@ -14,8 +14,8 @@
 #include "head.hpp"
 
 // Keys and values in bf16: rounded to nearest even when stored. Queries and probabilities that meet them are rounded
-// too and products added in f32, the odd element of a pair first: what one dot-product instruction does, and two fused
-// multiply-adds where there is no such instruction.
+// too and products added in f32, the odd element of a pair first: what AVX-512's dot-product instruction does, and two
+// fused multiply-adds where there is none. Arm's adds in another order.
 struct Bf16 {
   using Word = uint16_t;
   using Pair = uint32_t;  // two neighbouring dims of a key
@@ -51,21 +51,28 @@ struct Bf16 {
   }
 
   // What the products multiply. Multiplier: two neighbouring dims of a query, or two neighbouring slots' probabilities.
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   static constexpr int kTerms = 1;  // of a pair
   using Multiplier = Pair;
   using Operand = u32xN;  // a register of pairs, or of one term of them
   SKV_INLINE Operand operand(const Word* pairs, int) { return in_register(*(const Operand*)pairs); }
   SKV_INLINE Operand broadcast(const Multiplier& m, int) { return m - Operand{}; }
-  // acc + a . b
+  // dot: acc + a . b; pack, unpack: numbers in order as multipliers, and back.
+#if defined(__AVX512BF16__)
   SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) {
     return (f32xN)_mm512_dpbf16_ps((__m512)acc, (__m512bh)a, (__m512bh)b);
   }
-  // Numbers in order as multipliers, and back.
   SKV_INLINE void pack(f32xN x, Multiplier* to) { *(__m256i*)to = (__m256i)_mm512_cvtneps_pbh((__m512)x); }
   SKV_INLINE f32xN unpack(const Multiplier* from) {
     return (f32xN)_mm512_slli_epi32(_mm512_cvtepu16_epi32(*(const __m256i*)from), 16);
   }
+#else  // the two products of a pair are added first, both rounded to odd: other bits than elsewhere
+  SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) {
+    return vbfdotq_f32(acc, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b));
+  }
+  SKV_INLINE void pack(f32xN x, Multiplier* to) { vst1_bf16((bfloat16_t*)to, vcvt_bf16_f32(x)); }
+  SKV_INLINE f32xN unpack(const Multiplier* from) { return (f32xN)vshll_n_u16(vld1_u16((const uint16_t*)from), 16); }
+#endif
 #else
   // They are widened when they are read: once for all rows of a block, and once for ever where they meet every key.
   static constexpr int kTerms = 2;

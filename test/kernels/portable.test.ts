@@ -1,7 +1,7 @@
 /**
  * The generated kernels on other instruction sets: AVX2 (where the processor has it) and plain x86-64 by -march, aarch64
- * by a cross-compiler under emulation. Machines with fused multiply-adds give the same bits; without, the same kept slots
- * and nearly the same numbers.
+ * by a cross-compiler under emulation. Machines with fused multiply-adds give the same bits; without, and with Arm's dot
+ * products of bf16, the same kept slots and nearly the same numbers.
  * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
  * that share a budget).
  */
@@ -13,7 +13,7 @@ import { build, compileSource, shipped } from '../../codegen/build.ts';
 import { normals } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Machine, type ReadAnswer, type Shape, type Step, compileFor, drive, floats } from './driver.ts';
-import { aarch64, avx2, hasAvx2, missing, plain } from './machines.ts';
+import { aarch64, armBf16, avx2, hasAvx2, missing, plain } from './machines.ts';
 import { sources } from '../../codegen/back/cpu/kernels.ts';
 import { includes } from '../../codegen/back/shared/includes.ts';
 import { root } from '../../toolchain/folders.mjs';
@@ -137,9 +137,13 @@ const is86 = process.arch === 'x64';
 /** This processor multiplies and adds in one: every other processor but the oldest x86-64. */
 const fuses = !is86 || hasAvx2();
 
-/** All builds, two at a time: [policy][own, AVX2, plain, arm]. */
-async function buildAll(): Promise<Map<string, Partial<Record<'own' | 'avx2' | 'plain' | 'arm', Built>>>> {
-  const out = new Map(cases.map(({ policy }) => [policy, {} as Partial<Record<string, Built>>]));
+/** What attention's products in another order could change: attention itself, and what a policy sees of it. */
+const onBf16: readonly string[] = lacking ? [] : ['none', 'h2o'];
+
+/** All builds, two at a time. */
+async function buildAll() {
+  type Builds = Partial<Record<'own' | 'avx2' | 'plain' | 'arm' | 'armBf16', Built>>;
+  const out = new Map(cases.map(({ policy }) => [policy, {} as Builds]));
   const tasks = cases.flatMap(({ policy }) => {
     const to = out.get(policy)!;
     return [
@@ -147,6 +151,7 @@ async function buildAll(): Promise<Map<string, Partial<Record<'own' | 'avx2' | '
       ...(is86 && fuses ? [async () => void (to.avx2 = await crossed(policy, avx2))] : []),
       ...(is86 ? [async () => void (to.plain = await crossed(policy, plain))] : []),
       ...(lacking ? [] : [async () => void (to.arm = await crossed(policy, aarch64))]),
+      ...(onBf16.includes(policy) ? [async () => void (to.armBf16 = await crossed(policy, armBf16))] : []),
     ];
   });
   const work = async () => {
@@ -186,13 +191,13 @@ function sameBits(a: Outcome, b: Outcome, what: string): void {
 }
 
 /** The same slots, and numbers that differ by rounding alone. */
-function nearly(a: Outcome, b: Outcome, what: string): void {
+function nearly(a: Outcome, b: Outcome, what: string, most = 1e-4): void {
   assert.equal(a.lengths, b.lengths, what);
   const positions = (head: ReadAnswer) => [...head.lanes[0]];
   assert.equal(a.heads.map(positions), b.heads.map(positions), `${what}: the same slots`);
   const close = (x: Float32Array, y: Float32Array, name: string) =>
     x.forEach((value, i) =>
-      assert.ok(Math.abs(value - y[i]) <= 1e-4 * Math.max(1, Math.abs(value)), `${what}, ${name}: ${value}, ${y[i]}`),
+      assert.ok(Math.abs(value - y[i]) <= most * Math.max(1, Math.abs(value)), `${what}, ${name}: ${value}, ${y[i]}`),
     );
   a.outputs.forEach((out, i) => close(out, b.outputs[i], 'attention'));
   a.heads.forEach((head, i) =>
@@ -222,6 +227,20 @@ for (const each of cases)
       const shape = shapeOf(kvType, 64, kvType === 'bf16');
       (fuses ? sameBits : nearly)(outcome(arm!, shape, each), outcome(own!, shape, each), `aarch64, ${kvType}`);
     }
+  });
+/** Where a logit's last bit differs, its probability may be the next number of bf16. */
+const NEXT_BF16 = 2 ** -9;
+for (const each of cases.filter(({ policy }) => onBf16.includes(policy)))
+  test(`${each.policy}: aarch64 with dot products of bf16, emulated`, () => {
+    const { arm, armBf16 } = builds.get(each.policy)!;
+    const shape = shapeOf('bf16', 64, true);
+    const [reference, other] = [outcome(arm!, shape, each), outcome(armBf16!, shape, each)];
+    nearly(reference, other, 'bf16', NEXT_BF16);
+    const differences = reference.outputs.flatMap((out, i) =>
+      Array.from(out, (value, j) => Math.abs(value - other.outputs[i][j])),
+    );
+    const large = differences.filter((each) => each > 1e-6).length / differences.length;
+    assert.ok(large > 0 && large < 0.02, `${large} of the numbers differ by more than a few bits`);
   });
 if (lacking) console.log(lacking);
 
