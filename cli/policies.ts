@@ -1,11 +1,15 @@
 /** A policy by its shipped name or by its file. */
 import { existsSync } from 'node:fs';
-import { build, shipped, shippedNames } from '../codegen/build.ts';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { build, builtBefore, shipped, shippedNames } from '../codegen/build.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { checkRatio, valuesOf } from '../runtime/engine/params.ts';
 import { parseParams, parseRatio } from './flags.ts';
 import { note } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
+import { root } from '../toolchain/folders.mjs';
 import { nearest } from '../toolchain/words.ts';
 
 /** `auto` is no policy: everything is kept. */
@@ -30,9 +34,30 @@ export function askedOf({ plan }: BuiltPolicy, flags: { param: string[]; ratio?:
   return { params, ratio };
 }
 
-export async function buildPolicy(nameOrFile: string): Promise<BuiltPolicy> {
+/** What another process of ours has said of a mistake. */
+class ToldError extends UserError {
+  override get told(): string {
+    return this.message;
+  }
+}
+
+/** Compiles a file in a process that ends: what does it takes some 100 MB, which no server should keep. */
+async function compileApart(file: string): Promise<void> {
+  const child = spawn(process.execPath, [join(root, 'cli', 'skv.mjs'), 'build', file], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let said = '';
+  child.stderr.on('data', (chunk) => (said += chunk));
+  const [code] = (await once(child, 'close')) as [number | null];
+  if (code === 1) throw new ToldError(said.trimEnd());
+  if (code !== 0) throw new Error(`skv build ${file} ended with ${code}: ${said}`);
+}
+
+/** `apart`: whoever asks goes on for long. */
+export async function buildPolicy(nameOrFile: string, { apart = false } = {}): Promise<BuiltPolicy> {
   const file = policyFile(nameOrFile);
   const start = Date.now();
+  if (apart && !builtBefore(file)) await compileApart(file);
   const built = await build(file);
   if (Date.now() - start > 1000)
     note(`skv: compiled ${built.plan.name} in ${((Date.now() - start) / 1000).toFixed(1)} s`);

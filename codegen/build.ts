@@ -58,15 +58,20 @@ interface Entry {
   folder: string;
 }
 
+/** The build that a policy file has already; undefined: it must be compiled. */
+export function builtBefore(path: string, options: BuildOptions = {}): BuiltPolicy | undefined {
+  const { directory = policyFolder(), target = 'cpu' } = options;
+  return options.force ? undefined : lookUp(directory, resolve(path), target, fingerprintOf(options));
+}
+
 /** Builds a policy file, or returns the build it already has. Safe beside other processes building the same. */
 export async function build(path: string, options: BuildOptions = {}): Promise<BuiltPolicy> {
+  const cached = builtBefore(path, options);
+  if (cached) return cached;
   const file = resolve(path);
-  const directory = options.directory ?? policyFolder();
-  const target = options.target ?? 'cpu';
+  const { directory = policyFolder(), target = 'cpu' } = options;
   const compiler = compilerOf(options);
   const fingerprint = fingerprintOf(options);
-  const cached = options.force ? undefined : lookUp(directory, file, target, fingerprint);
-  if (cached) return cached;
   const compiled = await compileSource(file, options);
   const { plan } = compiled;
   const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);

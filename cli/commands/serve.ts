@@ -96,11 +96,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   };
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
   const policies = [];
-  for (const type of types) policies.push(await buildPolicy(type));
+  for (const type of types) policies.push(await buildPolicy(type, { apart: true }));
   const names = policies.map(({ plan }) => plan.name);
   if (new Set(names).size !== names.length)
     throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
-  if (!names.includes('none')) policies.push(await buildPolicy('none')); // a request may always ask for the full cache
+  if (!names.includes('none')) policies.push(await buildPolicy('none', { apart: true })); // a request may always ask for the full cache
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
   const model = sampledAs(

@@ -1,4 +1,5 @@
 /** Tokens that end generation: those that a model's files name, and those of its vocabulary that end a turn by their text. */
+import type { TextList } from './texts.ts';
 import { ModelError } from './types.ts';
 
 /** How families write the end of a turn, of a text, of a message to a tool. */
@@ -20,11 +21,11 @@ export const turnEnds: readonly string[] = [
 ];
 
 /** Numbers of those that a vocabulary has, whatever kind of token they are there. */
-export const turnEndsOf = (tokens: readonly string[]): number[] =>
+export const turnEndsOf = (tokens: TextList): number[] =>
   turnEnds.map((text) => tokens.indexOf(text)).filter((token) => token >= 0);
 
 export interface Vocabulary {
-  readonly tokens: readonly string[];
+  readonly tokens: TextList;
   /** [vocab] 0: ordinary text, which ends nothing whatever it reads */
   readonly kinds: Uint8Array;
 }

@@ -3,10 +3,11 @@
  * length and offset is checked before it is believed.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { Texts } from './texts.ts';
 import { POINTER, isPointer } from './pointer.ts';
 import { ModelError } from './types.ts';
 
-export type GgufValue = number | bigint | boolean | string | GgufValue[] | Int32Array | Float32Array;
+export type GgufValue = number | bigint | boolean | string | GgufValue[] | Texts | Int32Array | Float32Array;
 
 export interface GgufTensor {
   readonly name: string;
@@ -143,6 +144,7 @@ class Cursor {
       const copy = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
       return of === 6 ? new Float32Array(copy) : new Int32Array(copy);
     }
+    if (of === STRING) return Texts.of(length, () => this.string(what));
     return Array.from({ length }, () => this.value(of, what, depth + 1));
   }
 }

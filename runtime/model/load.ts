@@ -70,7 +70,7 @@ function assemble({ source, name, model, pieces, template, eos, generation }: Pa
       if (template === undefined) throw new ModelError(`${name} has no chat template; use /v1/completions.`);
       try {
         render ??= compileTemplate(template);
-        const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens[token]);
+        const special = (token: number | undefined) => (token === undefined ? '' : pieces.tokens.at(token));
         return render({
           tools: tools ?? null, // as transformers passes what a request does not have
           documents: null,

@@ -2,9 +2,10 @@
 import { cutNames, cutOf } from './cut.ts';
 import type { Cut } from './cuts.ts';
 import { turnEndsOf } from './ends.ts';
-import { type Encoder, type Numbers, bytePairs, scoredPairs } from './encoders.ts';
 import type { Gguf, GgufValue } from './gguf.ts';
-import { type SpecialToken, finderOf } from './special-tokens.ts';
+import type { SpecialToken } from './special-tokens.ts';
+import { type Spelling, encodeBy, spell } from './spelling.ts';
+import { TextIndex, Texts, sharedFloats } from './texts.ts';
 import { TokenKind, type TokenizerSource } from './tokenizer.ts';
 import { ModelError } from './types.ts';
 import { replacer, unigram } from './unigram.ts';
@@ -29,14 +30,12 @@ export interface Pieces extends Omit<TokenizerSource, 'eosTokens'> {
   readonly notes: readonly string[];
 }
 
-function strings(gguf: Gguf, key: string, needed: boolean): string[] {
+function strings(gguf: Gguf, key: string): Texts {
   const value = gguf.metadata.get(key);
-  if (value === undefined && !needed) return [];
-  if (!Array.isArray(value) || !value.every((item) => typeof item === 'string'))
-    throw new ModelError(
-      `${gguf.file}: metadata ${key} is ${value === undefined ? 'missing' : 'not a list of strings'}.`,
-    );
-  return value as string[];
+  if (value instanceof Texts) return value;
+  throw new ModelError(
+    `${gguf.file}: metadata ${key} is ${value === undefined ? 'missing' : 'not a list of strings'}.`,
+  );
 }
 
 /** What a model with another tokenizer is, by tokenizer.ggml.model. */
@@ -96,7 +95,7 @@ interface Usual {
 
 /** What files of either kind say alike. */
 function commonOf(gguf: Gguf, usual: Usual) {
-  const tokens = strings(gguf, 'tokenizer.ggml.tokens', true);
+  const tokens = strings(gguf, 'tokenizer.ggml.tokens');
   const types = at(gguf, 'token_type');
   if (types !== undefined && (!(types instanceof Int32Array) || types.length !== tokens.length))
     throw new ModelError(`${gguf.file}: tokenizer.ggml.token_type does not have one number per token.`);
@@ -131,43 +130,42 @@ function commonOf(gguf: Gguf, usual: Usual) {
   };
 }
 
-type Common = Pick<Pieces, 'tokens' | 'kinds'>;
+interface Common {
+  readonly tokens: Texts;
+  readonly kinds: Uint8Array;
+}
 
 /** Not of control tokens: no text merges into one. */
-function numbersOf({ tokens, kinds }: Common): Numbers {
-  const numbers = new Map<string, number>();
-  for (let id = tokens.length - 1; id >= 0; id--) if (kinds[id] !== TokenKind.special) numbers.set(tokens[id], id);
-  return numbers;
-}
+const numbersOf = ({ tokens, kinds }: Common): TextIndex =>
+  TextIndex.of(tokens, (id) => kinds[id] !== TokenKind.special);
 
 /** Names of models whose special tokens swallow the white space after them, and those of their tokens that do not. */
 const swallowing = { models: /phi-?3/i, except: ['<unk>', '<s>', '<|endoftext|>'] };
 
-function specialsOf(gguf: Gguf, { tokens, kinds }: Common): SpecialToken[] {
-  const swallows = swallowing.models.test(String(gguf.metadata.get('general.name') ?? ''));
+const swallows = (gguf: Gguf): boolean => swallowing.models.test(String(gguf.metadata.get('general.name') ?? ''));
+
+function specialsOf({ tokens, kinds }: Common, swallows = false): SpecialToken[] {
   const specials: SpecialToken[] = [];
   kinds.forEach((kind, id) => {
     const control = kind === TokenKind.special;
-    const trimsAfter = swallows && !swallowing.except.includes(tokens[id]);
-    if (control || kind === TokenKind.userDefined) specials.push({ id, text: tokens[id], control, trimsAfter });
+    if (!control && kind !== TokenKind.userDefined) return;
+    const text = tokens.at(id)!;
+    specials.push({ id, text, control, trimsAfter: swallows && !swallowing.except.includes(text) });
   });
   return specials;
 }
 
-/** Built when it is first needed: it takes a moment, and not every command encodes. `prefix`: before what follows a token. */
-function encodeBy(specials: () => SpecialToken[], encoder: () => Encoder, prefix: string): TokenizerSource['encode'] {
-  let tools: { find: ReturnType<typeof finderOf>; encode: Encoder } | undefined;
-  return (text, special) => {
-    const { find, encode } = (tools ??= { find: finderOf(specials()), encode: encoder() });
-    const out: number[] = [];
-    let before = prefix;
-    for (const part of find(text, special)) {
-      if (typeof part === 'string') encode(before + part, out);
-      else out.push(part.id);
-      before = typeof part === 'string' ? '' : prefix;
-    }
-    return out;
-  };
+/** Called once, when its value is first needed: an encoder takes a moment, and not every command encodes. */
+function once<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => (made ??= make());
+}
+
+/** `make` must hold what it needs and not the file's metadata, which may go. */
+function spelled(make: () => Spelling): Pick<Pieces, 'encode' | 'spelling'> {
+  const spelling = once(make);
+  const encode = once(() => encodeBy(spelling()));
+  return { spelling, encode: (text, special) => encode()(text, special) };
 }
 
 /** The row of tokenizer.ggml.pre; throws for one that nobody knows. */
@@ -184,7 +182,7 @@ function rowOf(gguf: Gguf, pre: GgufValue | undefined): Cut {
 function byteLevel(gguf: Gguf, pre: GgufValue | undefined): Pieces {
   const row = rowOf(gguf, pre);
   const common = commonOf(gguf, { addBos: row.addBos ?? false });
-  const merges = strings(gguf, 'tokenizer.ggml.merges', true);
+  const merges = strings(gguf, 'tokenizer.ggml.merges');
   const notes: string[] = [];
   if (pre === undefined)
     notes.push('tokenizer.ggml.pre is missing: text is cut as by llama.cpp, which may not be how the model learned it');
@@ -193,15 +191,19 @@ function byteLevel(gguf: Gguf, pre: GgufValue | undefined): Pieces {
   return {
     ...common,
     notes,
-    encode: encodeBy(
-      () => specialsOf(gguf, common),
-      () => bytePairs(row, numbersOf(common), merges),
-      '',
-    ),
+    ...byMerges(row.names[0], merges, common, swallows(gguf)),
     style: row.marked ? 'spm' : 'byte-level',
     spacePrefix: false,
   };
 }
+
+const byMerges = (cut: string, merges: Texts, common: Common, swallows: boolean) =>
+  spelled(() => ({
+    specials: specialsOf(common, swallows),
+    prefix: '',
+    ids: numbersOf(common),
+    pairs: { by: 'merges', cut, merges: TextIndex.of(merges) },
+  }));
 
 function scoresOf(gguf: Gguf, { tokens }: Common): Float32Array {
   const scores = at(gguf, 'scores');
@@ -219,15 +221,25 @@ function sentencePiece(gguf: Gguf): Pieces {
   return {
     ...common,
     notes: [],
-    encode: encodeBy(
-      () => specialsOf(gguf, common),
-      () => scoredPairs(numbersOf(common), scores, unknown),
-      spacePrefix ? ' ' : '',
-    ),
+    ...byScores(scores, unknown, common, spacePrefix ? ' ' : '', swallows(gguf)),
     style: 'spm',
     spacePrefix,
   };
 }
+
+const byScores = (
+  scores: Float32Array,
+  unknown: number | undefined,
+  common: Common,
+  prefix: string,
+  swallows: boolean,
+) =>
+  spelled(() => ({
+    specials: specialsOf(common, swallows),
+    prefix,
+    ids: numbersOf(common),
+    pairs: { by: 'scores', scores: sharedFloats(scores), unknown },
+  }));
 
 /** How much worse than the worst token an unknown character is. */
 const UNKNOWN = 10;
@@ -245,14 +257,16 @@ function unigramPieces(gguf: Gguf): Pieces {
   const spacePrefix = flag(gguf, 'add_space_prefix', false);
   const mergesSpaces = flag(gguf, 'remove_extra_whitespaces', false);
   const known: readonly number[] = [TokenKind.text, TokenKind.userDefined, TokenKind.unused];
-  const build = () => {
+  const encode = once(() => {
     let worst = Number.MAX_VALUE;
     kinds.forEach((kind, id) => {
       if (kind === TokenKind.text) worst = Math.min(worst, scores[id]);
     });
-    return unigram({
-      tokens: tokens.flatMap((text, id) =>
-        known.includes(kinds[id]) ? [{ id, text, score: kinds[id] === TokenKind.userDefined ? 0 : scores[id] }] : [],
+    const words = unigram({
+      tokens: Array.from({ length: tokens.length }, (_, id) => id).flatMap((id) =>
+        known.includes(kinds[id])
+          ? [{ id, text: tokens.at(id)!, score: kinds[id] === TokenKind.userDefined ? 0 : scores[id] }]
+          : [],
       ),
       unknown,
       unknownScore: Math.fround(worst - UNKNOWN),
@@ -260,11 +274,12 @@ function unigramPieces(gguf: Gguf): Pieces {
       mergesSpaces,
       normalise,
     });
-  };
+    return spell(specialsOf(common), '', words);
+  });
   return {
     ...common,
     notes: [],
-    encode: encodeBy(() => specialsOf(gguf, common), build, ''),
+    encode: (text, special) => encode()(text, special),
     style: 'spm',
     spacePrefix,
   };

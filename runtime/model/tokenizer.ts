@@ -1,6 +1,8 @@
 /** A tokenizer: how text is encoded, the bytes of each token and its class. */
 import { TokenClass } from '../contract/records.ts';
 import { byteOfCharacter } from './alphabet.ts';
+import type { Spelling } from './spelling.ts';
+import type { TextList } from './texts.ts';
 import type { Detokenizer, LoadedModel, Tokenizer } from './types.ts';
 
 /** What a token is, as files say it. */
@@ -9,7 +11,9 @@ export const TokenKind = { text: 0, special: 1, userDefined: 2, byte: 3, unused:
 export interface TokenizerSource {
   /** Token numbers of text, nothing put around it. `special`: text like <|im_end|> becomes its token. */
   encode(text: string, special: boolean): number[];
-  readonly tokens: readonly string[];
+  /** what `encode` does, for another thread; without it that has to load the model */
+  spelling?(): Spelling;
+  readonly tokens: TextList;
   /** [vocab] a TokenKind */
   readonly kinds: Uint8Array;
   /** how a token's text stands for bytes: in GPT-2's alphabet, or as it is with ▁ for a space */
@@ -52,25 +56,35 @@ const concat = (parts: readonly Uint8Array[]): Uint8Array => {
 
 type TextTokenizer = Tokenizer & Pick<LoadedModel, 'detokenizer'>;
 
+/** Text → tokens, and those that its file puts around it. */
+export const encodeOf =
+  ({ encode, bos, addBos, last }: Pick<TokenizerSource, 'encode' | 'bos' | 'addBos' | 'last'>): Tokenizer['encode'] =>
+  (text, options = {}) => {
+    const ids = encode(text.replace(/\p{Cs}/gu, '\ufffd'), options.special ?? false); // half of a character is no text
+    const asked = options.addBos ?? false;
+    const first = asked && addBos && bos !== undefined && ids[0] !== bos ? [bos] : [];
+    return Int32Array.from([...first, ...ids, ...(asked && last !== undefined ? [last] : [])]);
+  };
+
 export function makeTokenizer(source: TokenizerSource): TextTokenizer {
   const bytes = (token: number): Uint8Array =>
     token >= 0 && token < source.tokens.length
-      ? bytesOf(source.tokens[token], source.kinds[token], source.style)
+      ? bytesOf(source.tokens.at(token)!, source.kinds[token], source.style)
       : new Uint8Array(0);
   /** a special token as its file writes it */
   const written = (token: number): Uint8Array =>
-    source.kinds[token] === TokenKind.special ? encoder.encode(source.tokens[token]) : bytes(token);
+    source.kinds[token] === TokenKind.special ? encoder.encode(source.tokens.at(token)) : bytes(token);
   const eos = [...source.eosTokens];
   let classes: Uint8Array | undefined;
   return {
     vocab: source.tokens.length,
     bos: source.bos,
     eos,
-    encode(text, { addBos = false, special = false } = {}) {
-      const ids = source.encode(text.replace(/\p{Cs}/gu, '\ufffd'), special); // half of a character is no text
-      const bos = addBos && source.addBos && source.bos !== undefined && ids[0] !== source.bos ? [source.bos] : [];
-      const last = addBos && source.last !== undefined ? [source.last] : [];
-      return Int32Array.from([...bos, ...ids, ...last]);
+    encode: encodeOf(source),
+    get spelling() {
+      const { bos, addBos, last } = source;
+      const spelling = source.spelling?.();
+      return spelling && { ...spelling, bos, addBos, last };
     },
     decode(tokens, options = {}) {
       const parts = Array.from(tokens, options.skipSpecial ? bytes : written);
@@ -87,9 +101,9 @@ export function makeTokenizer(source: TokenizerSource): TextTokenizer {
 
 /** [vocab] bits of TokenClass. */
 const classesOf = ({ tokens, kinds, style }: TokenizerSource): Uint8Array =>
-  Uint8Array.from(tokens, (text, token) => {
+  Uint8Array.from({ length: tokens.length }, (_, token) => {
     if (kinds[token] === TokenKind.special) return TokenClass.special;
-    const shown = new TextDecoder().decode(bytesOf(text, kinds[token], style)).trim();
+    const shown = new TextDecoder().decode(bytesOf(tokens.at(token)!, kinds[token], style)).trim();
     return /^[\p{P}\p{S}]+$/u.test(shown) ? TokenClass.punctuation : 0;
   });
 

@@ -1,6 +1,7 @@
 /** What runtime/model gives the engine: a model's numbers, its tokenizer and its chat template. */
 import { UserError } from '../../toolchain/errors.ts';
 import type { ModelSpec } from '../native/index.ts';
+import type { WholeSpelling } from './spelling.ts';
 
 export interface Tokenizer {
   readonly vocab: number;
@@ -9,6 +10,8 @@ export interface Tokenizer {
   readonly eos: readonly number[];
   /** Token ids of text. `special`: text like <|im_end|> becomes its token (chat templates need it). */
   encode(text: string, options?: { addBos?: boolean; special?: boolean }): Int32Array;
+  /** All that `encode` needs, as another thread can have it without a copy; undefined: it must load the model. */
+  readonly spelling?: WholeSpelling;
   decode(tokens: ArrayLike<number>, options?: { skipSpecial?: boolean }): string;
   /** The bytes one token stands for (byte-level and SPM byte tokens included); empty for special tokens. */
   bytes(token: number): Uint8Array;

@@ -1,6 +1,6 @@
 /**
  * Tokenising off the event loop when it takes long. The tokenizer is plain JavaScript and synchronous: short prompts are
- * faster here, long ones go to a worker that loads the tokenizer once.
+ * faster here, long ones go to a worker, which has the vocabulary of this thread.
  */
 import type { Worker } from 'node:worker_threads';
 import { startWorker } from '../../toolchain/worker.ts';
@@ -8,11 +8,13 @@ import type { LoadedModel, Tokenizer } from '../model/types.ts';
 
 type Options = NonNullable<Parameters<Tokenizer['encode']>[1]>;
 
+export type EncodeWorkerData = Pick<LoadedModel, 'source'> & Pick<Tokenizer, 'spelling'>;
+
 /** Characters that take a few milliseconds; more would delay other requests. */
 const SHORT = 4096;
 /**
- * Milliseconds after which a worker without work ends: its tokenizer takes 40 MB, which should be gone before a long prompt
- * has filled the pool, and loads again in a fifth of a second.
+ * Milliseconds after which a worker without work ends: its heap, and the whole tokenizer of a model that cannot share it,
+ * should be gone before a long prompt has filled the pool.
  */
 const IDLE = 500;
 
@@ -40,7 +42,9 @@ export class Encoder {
   }
 
   private start(): Worker {
-    const options = { workerData: { source: this.model.source }, resourceLimits: { maxYoungGenerationSizeMb: 6 } };
+    const { source, tokenizer } = this.model;
+    const workerData: EncodeWorkerData = { source, spelling: tokenizer.spelling };
+    const options = { workerData, resourceLimits: { maxYoungGenerationSizeMb: 6 } };
     const worker = startWorker(new URL('./encode-worker.ts', import.meta.url), options);
     worker.on('message', ({ id, tokens, error }: { id: number; tokens?: Int32Array; error?: string }) => {
       const caller = this.waiting.get(id);

@@ -27,11 +27,11 @@ export function markerTokens(model: LoadedModel): readonly Marker[] {
 /** Tokens that are read before others get a turn: milliseconds of a vocabulary that takes half a second. */
 const TURN = 4096;
 
-/** Tokens that end generation are no text, whatever they read. */
+/** Tokens that end generation are no text, whatever they read. Its arrays are shared: several workers read them. */
 export async function vocabularyOf(model: LoadedModel): Promise<Vocabulary> {
   const { tokenizer, spec } = model;
   const marked = new Map(markerTokens(model).map(({ token, text }) => [token, Buffer.from(text)]));
-  const ends = new Int32Array(spec.vocab);
+  const ends = new Int32Array(new SharedArrayBuffer(4 * spec.vocab));
   const parts: Uint8Array[] = [];
   let at = 0;
   for (let token = 0; token < spec.vocab; token++) {
@@ -41,7 +41,9 @@ export async function vocabularyOf(model: LoadedModel): Promise<Vocabulary> {
     parts.push(bytes);
     ends[token] = at += bytes.length;
   }
-  return { bytes: Buffer.concat(parts), ends };
+  const bytes = new Uint8Array(new SharedArrayBuffer(at));
+  bytes.set(Buffer.concat(parts));
+  return { bytes, ends };
 }
 
 export const matchersOf = (model: LoadedModel): Matchers => new Matchers(model.spec.vocab, () => vocabularyOf(model));
