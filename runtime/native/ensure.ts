@@ -51,6 +51,7 @@ function compile(folder: string): void {
   const result = spawnSync(process.execPath, [cmakeJs, 'compile', '--directory', root, '--out', folder, '-p', '2'], {
     encoding: 'utf8',
     cwd: root,
+    maxBuffer: 1 << 28, // a compiler may warn at length; what overflows would end it
   });
   if (result.status !== 0) {
     const why = missingTool() ?? `${result.stdout}\n${result.stderr}`.trim().split('\n').slice(-40).join('\n');
