@@ -54,7 +54,9 @@ function compile(folder: string): void {
     maxBuffer: 1 << 28, // a compiler may warn at length; what overflows would end it
   });
   if (result.status !== 0) {
-    const why = missingTool() ?? `${result.stdout}\n${result.stderr}`.trim().split('\n').slice(-40).join('\n');
+    const said = `${result.stdout}\n${result.stderr}\n${result.error?.message ?? ''}`.trim().split('\n');
+    const errors = said.filter((line) => /\b(error|fatal|FAILED|CMake Error|undefined reference)\b/i.test(line));
+    const why = missingTool() ?? (errors.length ? errors.slice(0, 20) : said.slice(-40)).join('\n');
     throw new NativeBuildError(`The native addon could not be built.\n${why}`);
   }
   process.stderr.write(`skv: native addon built in ${((Date.now() - start) / 1000).toFixed(0)} s\n`);
