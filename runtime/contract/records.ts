@@ -324,6 +324,12 @@ export const buffers = [
   { name: 'classes', element: 'int32_t', count: ['c.maxTokens'], doc: 'SKV_CLASS_… bits' },
   { name: 'row', element: 'skv_row', count: ['c.maxRows'], doc: 'rows of the step' },
   { name: 'table', element: 'int32_t', count: [...heads, 'c.tableStride'], doc: 'page numbers: tables of skv_step' },
+  {
+    name: 'changed',
+    element: 'int32_t',
+    count: heads,
+    doc: 'first new entry of a table: the engine lowers it, a backend that copies tables raises it',
+  },
   { name: 'length', element: 'int32_t', count: heads, doc: 'live slots: lengths of skv_step' },
   { name: 'budget', element: 'int32_t', count: ['c.maxSeqs', 'c.model.layers'], doc: 'budgets of skv_step' },
   { name: 'param', element: 'float', count: ['c.maxSeqs', 'SKV_MAX_PARAMS'], doc: 'params of skv_step' },

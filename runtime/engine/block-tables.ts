@@ -30,6 +30,14 @@ export class BlockTables {
     return (sequence.slot * this.heads + head) * this.stride;
   }
 
+  /** Writes entry p of a head's table. */
+  private put(sequence: Sequence, head: number, p: number, page: number): void {
+    const { table, changed } = this.buffers;
+    const index = sequence.slot * this.heads + head;
+    table[index * this.stride + p] = page;
+    changed[index] = Math.min(changed[index], p);
+  }
+
   length(sequence: Sequence, head: number): number {
     return this.buffers.length[sequence.slot * this.heads + head];
   }
@@ -59,11 +67,10 @@ export class BlockTables {
     for (let head = 0; head < this.heads; head++) {
       const need = pagesFor(this.length(sequence, head) + tokens);
       if (need > this.stride) throw new Error(`sequence ${sequence.id} outgrew its table of ${this.stride} pages`);
-      const table = this.at(sequence, head);
       while (sequence.held[head] < need) {
         const page = this.allocate();
         if (page === 0) return false;
-        this.buffers.table[table + sequence.held[head]++] = page;
+        this.put(sequence, head, sequence.held[head]++, page);
       }
       total += sequence.held[head];
     }
@@ -90,7 +97,7 @@ export class BlockTables {
           this.buffers.copy[2 * this.copies + 1] = fresh;
           this.copies++;
           this.pool.release(old);
-          this.buffers.table[table + p] = fresh;
+          this.put(sequence, head, p, fresh);
         } else {
           this.prefix.forget(old);
           if (this.pool.count(old) !== 1) return false;
@@ -105,9 +112,8 @@ export class BlockTables {
   adopt(sequence: Sequence, blocks: readonly Int32Array[]): void {
     for (let head = 0; head < this.heads; head++) {
       const gone = this.windows[head] && pagesGone(this.windows[head], blocks.length * PAGE);
-      const table = this.at(sequence, head) - gone;
       for (let p = gone; p < blocks.length; p++) {
-        this.buffers.table[table + p] = blocks[p][head];
+        this.put(sequence, head, p - gone, blocks[p][head]);
         this.pool.retain(blocks[p][head]);
       }
       sequence.gone[head] = gone;
@@ -128,7 +134,7 @@ export class BlockTables {
   /** Gives back the pages of window layers that the token at position `pos`, the next one, does not see. */
   leaveWindows(sequence: Sequence, pos: number): void {
     if (this.ownHeads === this.heads) return;
-    const { table, length } = this.buffers;
+    const { table, changed, length } = this.buffers;
     for (let head = 0; head < this.heads; head++) {
       const leave = this.windows[head] && pagesGone(this.windows[head], pos) - sequence.gone[head];
       if (leave === 0) continue;
@@ -136,6 +142,7 @@ export class BlockTables {
       for (let p = 0; p < leave; p++) this.pool.release(table[at + p]);
       table.copyWithin(at, at + leave, at + sequence.held[head]);
       table.fill(0, at + sequence.held[head] - leave, at + sequence.held[head]);
+      changed[sequence.slot * this.heads + head] = 0;
       sequence.gone[head] += leave;
       sequence.held[head] -= leave;
       length[sequence.slot * this.heads + head] -= leave * PAGE;

@@ -51,6 +51,9 @@ export interface NativeEngine {
     poolBytes: number;
     pageBytes: number;
     lanes: number;
+    /** of a device: steps that ran as graphs, and what all steps have sent */
+    graphSteps?: number;
+    sentBytes?: number;
   };
   close(): void;
 }

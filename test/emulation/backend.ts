@@ -1,8 +1,10 @@
 /** The CUDA backend as a library that runs without a GPU: the same host code and kernels, on test/emulation/device.cpp. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { backendIncludes, backendSources } from '../../runtime/native/cuda.ts';
 import { root } from '../../toolchain/folders.mjs';
+import { run } from '../../toolchain/process.ts';
 import { shipped } from '../../codegen/build.ts';
 import type { KvName } from '../../runtime/contract/records.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
@@ -18,6 +20,24 @@ function emulateBackend(): Promise<string> {
   );
   const texts = [...sources, ...headers].sort().map((file) => readFileSync(file, 'utf8'));
   return emulated(texts, (draft) => [...folders.map((path) => `-I${path}`), ...['-x', 'c++', ...sources, '-o', draft]]);
+}
+
+/** A program beside the emulated backend, whose parts it calls, and beside the CPU's sampler; gives what runs it. */
+export async function backendProgram(source: string, folder: string) {
+  const library = await emulateBackend();
+  const binary = join(folder, 'program');
+  const cpu = ['sampler', 'elementwise'].map((name) => join(root, 'runtime', 'native', 'cpu', `${name}.cpp`));
+  const flags = ['-std=c++17', '-O1', '-march=native', '-ffp-contract=off', '-fno-math-errno', '-fno-trapping-math'];
+  const searched = backendIncludes.map((path) => `-I${path}`);
+  const files = [join(root, source), ...cpu, library, `-Wl,-rpath,${dirname(library)}`];
+  const compiled = await run(process.env.CXX ?? 'c++', [...flags, ...searched, ...files, '-o', binary]);
+  if (compiled.code !== 0) throw new Error(`${source} does not compile:\n${compiled.output}`);
+  return (args: readonly string[], env: NodeJS.ProcessEnv): string => {
+    const { status, stdout, stderr } = spawnSync(binary, args, { encoding: 'utf8', env: { ...process.env, ...env } });
+    if (status !== 0) throw new Error(`${args.join(' ')} ends with ${status}: ${stderr}`);
+    if (stderr) throw new Error(stderr);
+    return stdout;
+  };
 }
 
 /**

@@ -185,6 +185,10 @@ template <class... Wanted, class... Given>
 int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes, void*,
                Given... given) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
+  if (auto* graph = emulate::kept) {
+    graph->push_back([=] { return launch(name, kernel, grid, threads, shared_bytes, nullptr, given...); });
+    return 0;
+  }
 #ifdef SKV_LAUNCH_LOG  // what launches.hpp is held against
   fprintf(stderr, "%s\t%d\t%d\n", name, threads, shared_bytes);
 #endif

@@ -180,9 +180,16 @@ class View {
   Array array_{};
 };
 
-// The host tells which arrays kernels may touch.
+// The host tells which arrays kernels may touch; in a graph, again whenever it is launched.
 inline void expose(const void* base, int64_t bytes, const char* name) {
   if (!base || bytes <= 0) return;
+  if (auto* graph = kept) {
+    graph->push_back([=] {
+      expose(base, bytes, name);
+      return 0;
+    });
+    return;
+  }
   for (Region& r : regions)
     if (r.base == base && (int64_t)r.bytes == bytes) return void(r.name = name);
   for (size_t i = 0; i < regions.size();)  // what lay there is gone
@@ -193,6 +200,16 @@ inline void expose(const void* base, int64_t bytes, const char* name) {
       i++;
     }
   regions.push_back({(uint8_t*)base, (size_t)bytes, name, (Cell*)calloc(size_t(bytes) / 4 + 1, sizeof(Cell))});
+}
+
+// What begins there is freed: whoever still names it is told.
+inline void hide(const void* base) {
+  for (size_t i = 0; i < regions.size(); i++)
+    if (regions[i].base == base) {
+      free(regions[i].cells);
+      regions.erase(regions.begin() + i);
+      return;
+    }
 }
 
 // A view of the exposed array that holds `p`; indices may not leave that array.

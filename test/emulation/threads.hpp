@@ -86,6 +86,9 @@ struct Machine {
 
 inline Machine machine;
 
+// What is kept instead of being done, while somebody keeps a graph: 0 or an error's code each.
+inline std::vector<std::function<int32_t()>>* kept = nullptr;
+
 constexpr size_t kStack = 96 * 1024;
 
 #if defined(EMULATE_OWN_SWITCH)

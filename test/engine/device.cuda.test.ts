@@ -5,6 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
+import type { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import { emulatedDevice } from '../emulation/backend.ts';
 import { tinyModel } from '../oracle/tiny.ts';
@@ -38,6 +39,12 @@ const engineOf = (options: Partial<EngineOptions>) =>
     ...options,
   });
 
+/** What the device's backend says of itself. */
+const described = (engine: Engine) => {
+  const { graphSteps = 0, sentBytes = 0 } = engine['nativeEngine'].describe();
+  return { graphSteps, sentBytes };
+};
+
 /** Mean distance of log-probabilities in bf16, of a model whose logits spread as widely as this one's. */
 const MOST_APART = 0.1;
 
@@ -62,8 +69,28 @@ for (const chunk of [7, 512])
       assert.equal(tokens, expected.get(policy), policy);
       assert.is(finished.compactions, compactions.get(policy), policy);
     }
+    const { graphSteps } = described(engine); // a request has 23 steps of generated tokens, of four classes at most
+    assert.ok(graphSteps > 12 * names.length, `${graphSteps} steps as graphs`);
     await engine.close();
   });
+
+test('a step sends what is new; graphs end where a policy comes later', async () => {
+  const [first, later] = ['none', 'h2o'].map((name) => onDevice.policies[names.indexOf(name)]);
+  const engine = await engineOf({ ...onDevice, policies: [first], maxModelLen: 1024, prefixCache: false });
+  const generate = async (policy: string) => {
+    const before = described(engine).sentBytes;
+    const { tokens } = await outcome(engine, requestFor(policy));
+    assert.equal(tokens, expected.get(policy));
+    return (described(engine).sentBytes - before) / 24;
+  };
+  // rows, lengths, budgets, parameters and, every 16 steps, a page a head; tables of a sequence are 1,536 bytes
+  const bytes = await generate('none');
+  assert.ok(bytes < 1500, `${bytes} bytes a step`);
+  engine.addPolicy(later);
+  await generate('h2o');
+  await generate('none');
+  await engine.close();
+});
 
 test('among strangers of every policy, some of which abort', async () => {
   const engine = await engineOf({ ...onDevice, maxBatchedTokens: 40, prefixCache: false });

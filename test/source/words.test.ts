@@ -48,8 +48,8 @@ const rules: Record<string, Rule> = {
   line: { allow: /(native|contract|\.ts|cuda|test\/kernels).* \w*([lL]ines?|LINE)\w*$/ },
   // slots that stay: a request asks for them, kernels count them; logits that stay for a second look
   kept: { allow: /KEPT_LOGITS|kept_logits|\.ts |addon\/engine\.cpp kept$|cuda\/(move|select)\.cuh kept$/ },
-  // query heads that one block computes; part of a product, of a message
-  part: { allow: /(templates\/cuda|\.ts|matmul_\w+\.(cpp|h)|crash\.cpp).* / },
+  // query heads that one block computes; part of a product, of a joined matrix, of a message
+  part: { allow: /(templates\/cuda|cuda\/(weights|dense_model)|\.ts|matmul_\w+\.(cpp|h)|crash\.cpp).* / },
   choice: { allow: /runtime\/engine\/\w+\.ts / },
   way: {},
   deal: {},

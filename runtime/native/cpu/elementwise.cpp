@@ -217,22 +217,21 @@ SKV_CLONES float max_of(const float* x, int n) {
   return top;
 }
 
-SKV_CLONES double exp_below(const float* x, float max, float scale, int n, float* out) {
-  double total = 0;
-  for (int from = 0; from < n; from += 1024) { /* sums in f32 stay short */
-    const int to = from + 1024 < n ? from + 1024 : n;
-    for (int i = from; i < to; i++) {
-      const float at = (x[i] - max) * scale;
-      out[i] = at < -87.0f ? 0.0f : exponential(at);
-    }
-    float lanes[kLanes] = {0};
-    int i = from;
-    for (; i + kLanes <= to; i += kLanes)
-      for (int l = 0; l < kLanes; l++) lanes[l] += out[i + l];
-    for (; i < to; i++) lanes[i % kLanes] += out[i];
-    for (float lane : lanes) total += double(lane);
+/* In two loops, so that the first needs no order. */
+SKV_CLONES double softmax_piece(const float* x, float max, float scale, float least, int n, float* out) {
+  for (int i = 0; i < n; i++) {
+    const float at = (x[i] - max) * scale;
+    const float p = at >= -87.0f ? exponential(at) : 0.0f;
+    out[i] = p < least ? 0.0f : p;
   }
-  return total;
+  float lanes[kLanes] = {0};
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (int l = 0; l < kLanes; l++) lanes[l] += out[i + l];
+  for (; i < n; i++) lanes[i % kLanes] += out[i];
+  double sum = 0;
+  for (float lane : lanes) sum += double(lane);
+  return sum;
 }
 
 }  // namespace skv

@@ -28,8 +28,9 @@ void rope(float* head, const float* cosine, const float* sine, int dim, bool int
 
 /* The largest of n > 0 numbers, NaN left out; -infinity when there is none. */
 float max_of(const float* x, int n);
-/* out[i] = e^((x[i] - max) * scale) for x <= max, 0 below e^-87: softmax before its division. Returns their sum. */
-double exp_below(const float* x, float max, float scale, int n, float* out);
+/* out[i] = e^((x[i] - max) * scale) for x <= max: softmax before its division. 0 below e^-87, below `least`, and where
+ * that is no number. Returns their sum: number i is added in lane i % 16, the lanes in order in f64. */
+double softmax_piece(const float* x, float max, float scale, float least, int n, float* out);
 
 }  // namespace skv
 #endif

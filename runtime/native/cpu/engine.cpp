@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "describe.h"
+#include "last_rows.h"
 #include "logit_tokens.h"
 #include "shared_arrays.h"
 
@@ -33,7 +34,7 @@ void CpuEngine::step(const skv_step_counts& counts) {
   limits.policies = cache_.policies();
   check_step(counts, b, cache_.shape(), limits);
   const int logit_tokens = find_logit_tokens(counts, b.sampler, logit_place_.data());
-  cut_last_rows(counts.rows);
+  cut_last_rows(b.row, counts.rows, logit_place_.data(), last_rows_.data());
   cache_.copy_pages(counts.copies);
   cache_.begin(counts.rows);
   model_.embed(b.token, b.position, counts.tokens);
@@ -45,22 +46,6 @@ void CpuEngine::step(const skv_step_counts& counts) {
   if (logit_tokens) model_.after_last_attention(logit_tokens);
   sample(counts.samplers);
   cache_.compact();
-}
-
-/* The rows without the first tokens that the last layer's attention is not asked for: no logits are read of them, and
- * no policy observes them. A row of one token stays, since attend is what stores it. */
-void CpuEngine::cut_last_rows(int rows) {
-  for (int r = 0; r < rows; r++) {
-    skv_row& row = last_rows_[r];
-    row = buffers().row[r];
-    if (row.tokens == 1) continue;
-    const int most = row.observe1 > row.observe0 ? row.observe0 - row.pos0 : row.tokens;
-    int cut = 0;
-    while (cut < most && logit_place_[row.token0 + cut] < 0) cut++;
-    row.token0 += cut;
-    row.pos0 += cut;
-    row.tokens -= cut;
-  }
 }
 
 void CpuEngine::sample(int samplers) {

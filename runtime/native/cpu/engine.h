@@ -31,7 +31,6 @@ class CpuEngine {
   std::string describe() const;
 
  private:
-  void cut_last_rows(int rows);
   void sample(int samplers);
 
   const int layers_, vocab_, max_copies_;

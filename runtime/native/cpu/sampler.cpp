@@ -8,6 +8,9 @@
 namespace skv {
 namespace {
 
+/* Probabilities are summed in pieces of so many tokens, and those in order: cuda/draw.cuh has the same sums. */
+constexpr int kSumPiece = 1024;
+
 /* Uniform in [0, 1) from (seed, position): splitmix64 of both. */
 double uniform(const skv_sampler& s) {
   uint64_t z =
@@ -65,11 +68,26 @@ const float* Sampling::adjust(const skv_sampler& s, const skv_buffers& buffers, 
   return adjusted_.data();
 }
 
-/* The best `count` tokens among those of at least min_prob. */
-void Sampling::find_best(const float* x, int vocab, int count, float min_prob) {
+/* Probabilities relative to the largest logit's into prob_, 0 for those below `least`; returns their sum. */
+double Sampling::softmax(const float* x, int vocab, float scale, float least) {
+  prob_.resize(vocab);
+  pieces_.clear();
+  const float top = max_of(x, vocab);
+  double total = 0;
+  for (int from = 0; from < vocab; from += kSumPiece) {
+    const int n = std::min(kSumPiece, vocab - from);
+    pieces_.push_back(softmax_piece(x + from, top, scale, least, n, &prob_[from]));
+    total += pieces_.back();
+  }
+  return total;
+}
+
+/* The best `count` tokens among those that `may` be. */
+template <class May>
+void Sampling::find_best(const float* x, int vocab, int count, May may) {
   best_.clear();
   for (int t = 0; t < vocab; t++) {
-    if (prob_[t] < min_prob) continue;
+    if (!may(t)) continue;
     const Candidate candidate = {x[t], t};
     if (int(best_.size()) == count) {
       if (!better(candidate, best_.front())) continue;
@@ -83,11 +101,13 @@ void Sampling::find_best(const float* x, int vocab, int count, float min_prob) {
   std::sort_heap(best_.begin(), best_.end(), better);
 }
 
-/* The best tokens that together have at least `mass`, and some more; no more of them are sorted than that needs. */
-void Sampling::find_nucleus(const float* x, int vocab, double mass, float min_prob) {
-  for (float cut = 1e-2f;; cut *= 1e-3f) {
-    find_best(x, vocab, vocab, std::max(cut, min_prob));
-    if (cut <= min_prob || cut < 1e-30f || mass_of_best() >= mass) return;
+/* The best tokens that together have at least `mass`, and some more: those near the largest logit, ever less near. */
+void Sampling::find_nucleus(const float* x, int vocab, float temperature, double mass) {
+  const float top = max_of(x, vocab);
+  for (float below = 5;; below += 7) {
+    const bool last = below > 87; /* what is below has no probability */
+    find_best(x, vocab, vocab, [&](int t) { return prob_[t] > 0 && (last || x[t] >= top - below * temperature); });
+    if (last || mass_of_best() >= mass) return;
   }
 }
 
@@ -98,20 +118,15 @@ double Sampling::mass_of_best() const {
 }
 
 int Sampling::draw_random(const skv_sampler& s, const float* x, int vocab) {
-  const float min_prob = s.min_p > 0 ? s.min_p : 0;
-  prob_.resize(vocab);
-  double total = exp_below(x, max_of(x, vocab), 1 / s.temperature, vocab, prob_.data());
-  if (min_prob > 0) {
-    total = 0;
-    for (int t = 0; t < vocab; t++) total += prob_[t] < min_prob ? 0 : prob_[t];
-  }
+  double total = softmax(x, vocab, 1 / s.temperature, s.min_p > 0 ? s.min_p : 0);
+  if (total == 0) return 0; /* nothing may be drawn */
   const bool top_k = s.top_k > 0 && s.top_k < vocab;
-  if (!top_k && s.top_p >= 1) return draw_from_all(uniform(s) * total, vocab, min_prob);
+  if (!top_k && s.top_p >= 1) return draw_from_all(uniform(s) * total, vocab);
   if (top_k) {
-    find_best(x, vocab, s.top_k, min_prob);
+    find_best(x, vocab, s.top_k, [&](int t) { return prob_[t] > 0; });
     total = mass_of_best();
   } else {
-    find_nucleus(x, vocab, s.top_p * total, min_prob);
+    find_nucleus(x, vocab, s.temperature, s.top_p * total);
   }
   if (s.top_p < 1) {
     double mass = 0;
@@ -123,11 +138,19 @@ int Sampling::draw_random(const skv_sampler& s, const float* x, int vocab) {
   return draw_from_best(uniform(s) * total);
 }
 
-/* The token at which the sum of probabilities, in token order, passes `at`. */
-int Sampling::draw_from_all(double at, int vocab, float min_prob) const {
-  int last = 0;
-  for (int t = 0; t < vocab; t++) {
-    if (prob_[t] < min_prob || prob_[t] == 0) continue;
+/* The token at which the sum of probabilities, in token order, passes `at`: piece by piece, then within one. */
+int Sampling::draw_from_all(double at, int vocab) const {
+  size_t piece = 0, last_piece = 0;
+  for (; piece < pieces_.size() && at >= pieces_[piece]; at -= pieces_[piece++])
+    if (pieces_[piece] > 0) last_piece = piece;
+  if (piece == pieces_.size()) { /* by rounding */
+    piece = last_piece;
+    at = INFINITY;
+  }
+  const int first = int(piece) * kSumPiece;
+  int last = first;
+  for (int t = first; t < std::min(vocab, first + kSumPiece); t++) {
+    if (prob_[t] == 0) continue;
     last = t;
     at -= prob_[t];
     if (at < 0) break;
@@ -135,11 +158,10 @@ int Sampling::draw_from_all(double at, int vocab, float min_prob) const {
   return last;
 }
 
-/* The same over the best tokens, best first; what cannot be drawn stands last. */
+/* The same over the best tokens, best first. */
 int Sampling::draw_from_best(double at) const {
   int last = best_.front().token;
   for (const Candidate& each : best_) {
-    if (prob_[each.token] == 0) break;
     last = each.token;
     at -= prob_[each.token];
     if (at < 0) break;
@@ -157,17 +179,15 @@ void Sampling::draw(const skv_sampler& s, const skv_buffers& buffers, const floa
     if (out->token == vocab) out->token = 0; /* nothing but NaN */
   }
   if (s.logprobs < 0) return;
-  prob_.resize(vocab);
-  const float top = max_of(logits, vocab);
-  const double norm = top + std::log(exp_below(logits, top, 1, vocab, prob_.data()));
+  const double norm = max_of(logits, vocab) + std::log(softmax(logits, vocab, 1, 0));
   out->logprob = out->token < vocab ? float(logits[out->token] - norm) : -INFINITY;
   const int wanted = std::min(std::min(s.logprobs, SKV_MAX_LOGPROBS), vocab);
   if (wanted == 0) return;
-  find_best(logits, vocab, wanted, 0);
+  find_best(logits, vocab, wanted, [&](int t) { return logits[t] > -INFINITY; });
   for (int i = 0; i < wanted; i++) {
-    const bool drawable = best_[i].logit > -INFINITY;
-    out->alternatives[i] = drawable ? best_[i].token : -1;
-    out->alternative_logprobs[i] = float(best_[i].logit - norm);
+    const bool found = i < int(best_.size());
+    out->alternatives[i] = found ? best_[i].token : -1;
+    out->alternative_logprobs[i] = found ? float(best_[i].logit - norm) : -INFINITY;
   }
 }
 

@@ -11,8 +11,9 @@ namespace {
 
 /* Numbers of the library's own enumerations. */
 constexpr int32_t kCompute32F = 68, kTransposed = 1;
-constexpr int32_t kOperationTransA = 3;         /* attribute of an operation */
-constexpr int32_t kPreferenceMostWorkspace = 1; /* attribute of a preference */
+constexpr int32_t kOperationTransA = 3; /* attribute of an operation */
+/* attributes of a preference */
+constexpr int32_t kPreferenceMostWorkspace = 1, kPreferenceAlignmentC = 7, kPreferenceAlignmentD = 8;
 
 /* Bytes that products may use beside their arrays. */
 constexpr size_t kWorkspace = size_t(32) << 20;
@@ -74,19 +75,21 @@ CublasLt::~CublasLt() {
 
 /* The library counts columns first: w is [cols] x [rows] and transposed, x is [cols] x [tokens], out [rows] x [tokens].
  */
-CublasLt::Plan CublasLt::plan(const DenseProduct& p) {
+CublasLt::Plan CublasLt::plan(const DenseProduct& p, int32_t alignment) {
   const int32_t type = p.type == SKV_F32 ? CUDA_R_32F : CUDA_R_16BF;
   Plan plan;
   check(operation_create_(&plan.operation, kCompute32F, CUDA_R_32F), "describing a product");
   check(operation_set_(plan.operation, kOperationTransA, &kTransposed, sizeof kTransposed), "describing a product");
   check(layout_create_(&plan.w, type, p.cols, p.rows, p.cols), "describing weights");
   check(layout_create_(&plan.x, type, p.cols, p.tokens, p.cols), "describing activations");
-  check(layout_create_(&plan.out, CUDA_R_32F, p.rows, p.tokens, p.rows), "describing a product's output");
+  check(layout_create_(&plan.out, CUDA_R_32F, p.rows, p.tokens, p.stride), "describing a product's output");
   void* preference = nullptr;
   check(preference_create_(&preference), "describing a product");
   Found found{};
   int32_t count = 0;
   int32_t status = preference_set_(preference, kPreferenceMostWorkspace, &kWorkspace, sizeof kWorkspace);
+  for (const int32_t attribute : {kPreferenceAlignmentC, kPreferenceAlignmentD})
+    if (!status) status = preference_set_(preference, attribute, &alignment, sizeof alignment);
   if (!status)
     status = heuristic_(handle_, plan.operation, plan.w, plan.x, plan.out, plan.out, preference, 1, &found, &count);
   preference_destroy_(preference);
@@ -99,9 +102,14 @@ CublasLt::Plan CublasLt::plan(const DenseProduct& p) {
 }
 
 void CublasLt::multiply(const DenseProduct& p) {
-  const Shape shape(p.rows, p.cols, p.tokens, p.type);
+  /* the largest power of two, up to what the library takes arrays for, that out and its rows begin on: out may be some
+   * columns of a wider array */
+  int32_t alignment = 256;
+  while (reinterpret_cast<uintptr_t>(p.out) % alignment || (size_t(p.stride) * sizeof(float)) % alignment)
+    alignment /= 2;
+  const Shape shape(p.rows, p.cols, p.tokens, p.stride, p.type, alignment);
   auto known = plans_.find(shape);
-  if (known == plans_.end()) known = plans_.emplace(shape, plan(p)).first;
+  if (known == plans_.end()) known = plans_.emplace(shape, plan(p, alignment)).first;
   const Plan& plan = known->second;
   const float one = 1, zero = 0;
   check(matmul_(handle_, plan.operation, &one, p.w, plan.w, p.x, plan.x, &zero, p.out, plan.out, p.out, plan.out,

@@ -43,12 +43,12 @@ class CublasLt {
     void *operation = nullptr, *w = nullptr, *x = nullptr, *out = nullptr;
     Algorithm algorithm;
   };
-  using Shape = std::tuple<int, int, int, int>; /* rows, cols, tokens, type */
+  using Shape = std::tuple<int, int, int, int, int, int>; /* rows, cols, tokens, stride, type, alignment of out */
 
   template <class Fn>
   void load(Fn& fn, const char* name);
   void check(int32_t status, const char* what) const;
-  Plan plan(const DenseProduct& product);
+  Plan plan(const DenseProduct& product, int32_t alignment);
 
   void* library_ = nullptr;
   void* handle_ = nullptr;

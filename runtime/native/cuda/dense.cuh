@@ -12,7 +12,6 @@
 //   activate      grid (tokens, pieces)  gate, up -> gated
 //   gather        grid (tokens)          rows of some tokens side by side
 //   cap           grid (pieces, draws)   logits -> cap * tanh(logits / cap)
-//   best          grid (draws)           logits -> the token of the largest, the lowest among equals
 //
 // A token's numbers depend on nothing but the token: sums go over threads and lanes in one order.
 #pragma once
@@ -114,6 +113,7 @@ static __global__ void __launch_bounds__(kDenseThreads) rotations_kernel(Rotatio
 struct Embed {
   const int32_t *token, *position;             // [token]
   const uint32_t *embedding, *positions;       // [vocab][width], [positions][width] of T; the second may be null
+  const float* plain;                          // [token][width]: rows of a quantised embedding, or null
   float* x;
   int width;
   float scale;
@@ -126,7 +126,12 @@ __global__ void __launch_bounds__(kDenseThreads) embed_kernel(Embed e) {
   const int64_t place = e.positions ? (int64_t)global(e.position)[blockIdx.x] * half : 0;
   for (int i = threadIdx.x; i < half; i += blockDim.x) {
     float x[2], at[2] = {0, 0};
-    load_two<T>(global(e.embedding), from + i, x);
+    if (e.plain) {
+      x[0] = global(e.plain)[to + 2 * i];
+      x[1] = global(e.plain)[to + 2 * i + 1];
+    } else {
+      load_two<T>(global(e.embedding), from + i, x);
+    }
     if (e.positions) load_two<T>(global(e.positions), place + i, at);
     global(e.x)[to + 2 * i] = x[0] * e.scale + at[0];
     global(e.x)[to + 2 * i + 1] = x[1] * e.scale + at[1];
@@ -270,35 +275,4 @@ static __global__ void __launch_bounds__(kDenseThreads) cap_kernel(float* logits
   const int end = min(vocab, int(blockIdx.x + 1) * kPieceWords);
   const Global<float> row = global(logits) + (int64_t)blockIdx.y * vocab;
   for (int i = blockIdx.x * kPieceWords + threadIdx.x; i < end; i += blockDim.x) row[i] = cap * tanhf(row[i] / cap);
-}
-
-// Which of two tokens: a larger logit, or the lower token with the same. Who has none has token `vocab`.
-SKV_INLINE void keep_better(float& logit, int& token, float other, int other_token) {
-  const bool better = other > logit || (other == logit && other_token < token);
-  logit = better ? other : logit;
-  token = better ? other_token : token;
-}
-
-// Logits that are NaN are left out; where all are, token 0.
-static __global__ void __launch_bounds__(kDenseThreads)
-    best_kernel(const float* logits, int vocab, int32_t* drawn) {
-  Arena arena;
-  const Shared<float> logit_of = arena.take<float>(kDenseWarps, "logits");
-  const Shared<int> token_of = arena.take<int>(kDenseWarps, "tokens");
-  const Global<const float> row = global(logits) + (int64_t)blockIdx.x * vocab;
-  float logit = -INFINITY;
-  int token = vocab;
-  for (int i = threadIdx.x; i < vocab; i += kDenseThreads) keep_better(logit, token, row[i], i);
-  SKV_UNROLL for (int n = 16; n > 0; n /= 2) {
-    const float other = __shfl_xor_sync(kFull, logit, n);
-    keep_better(logit, token, other, __shfl_xor_sync(kFull, token, n));
-  }
-  if (threadIdx.x % 32 == 0) {
-    logit_of[threadIdx.x / 32] = logit;
-    token_of[threadIdx.x / 32] = token;
-  }
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (int w = 1; w < kDenseWarps; w++) keep_better(logit, token, logit_of[w], token_of[w]);
-  global(drawn)[blockIdx.x] = token < vocab ? token : 0;
 }

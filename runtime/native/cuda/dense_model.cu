@@ -4,14 +4,10 @@
 #include <stdexcept>
 
 #include "dense.cuh"
+#include "launched.cuh"
 
 namespace skv {
 namespace {
-
-/* Throws for a launch that the device refused. */
-void launched(int32_t code) {
-  if (code) throw std::runtime_error(std::string("the device refused a kernel: ") + device_error(code - SKV_E_DEVICE));
-}
 
 /* Refuses a model that the kernels have no numbers for. */
 skv_model checked(const skv_model& m) {
@@ -56,6 +52,7 @@ DeviceModel::DeviceModel(Device& device, const skv_config& c, int type, DeviceIo
       gathered_x_(device, x_.size(), "gathered x"),
       h_(device, x_.size(), "h"),
       products_(device, c.max_tokens * widest_product(c.model), "products"),
+      panel_(device, panel_words(), "a panel of weights"),
       normed_(device, type_words(x_.size()), "normed"),
       gated_(device, type_words(size_t(c.max_tokens) * c.model.ffn), "gated"),
       gathered_out_(device, io.out.size(), "gathered out"),
@@ -75,15 +72,82 @@ NormNumbers DeviceModel::numbers(const DeviceNorm& norm) const {
 }
 
 void DeviceModel::multiply(const DeviceLinear& by, const void* x, int tokens, float* out) {
+  for (const DevicePart& part : by.part) {
+    if (!part.quantised) {
+      multiply_dense(part.w, part.rows, by, x, tokens, out);
+    } else if (tokens > kFewTokens) {
+      multiply_panels(part, by, x, tokens, out);
+    } else {
+      QuantisedProduct product{};
+      product.w = static_cast<const uint32_t*>(part.w);
+      product.x = static_cast<const uint32_t*>(x);
+      product.out = out;
+      product.rows = part.rows;
+      product.cols = by.cols;
+      product.row_words = part.row_words;
+      product.tokens = tokens;
+      product.stride = by.rows;
+      product.wide = type_ == SKV_F32;
+      launched(part.quantised->multiply(product, device_.stream()));
+    }
+    out += part.rows;
+  }
+}
+
+void DeviceModel::multiply_dense(const void* w, int rows, const DeviceLinear& by, const void* x, int tokens,
+                                 float* out) {
   DenseProduct product{};
-  product.rows = by.rows;
+  product.rows = rows;
   product.cols = by.cols;
   product.tokens = tokens;
+  product.stride = by.rows;
   product.type = type_;
-  product.w = by.w;
+  product.w = w;
   product.x = x;
   product.out = out;
   device_.multiply(product);
+}
+
+/* Some rows at a time as plain numbers: weights are read once more than in plain products, and written once. */
+void DeviceModel::multiply_panels(const DevicePart& part, const DeviceLinear& by, const void* x, int tokens,
+                                  float* out) {
+  const int most = panel_rows(by.cols);
+  for (int row0 = 0; row0 < part.rows; row0 += most) {
+    const int rows = std::min(most, part.rows - row0);
+    dequantise(part, by.cols, nullptr, row0, rows, panel_.data(), type_);
+    multiply_dense(panel_.data(), rows, by, x, tokens, out + row0);
+  }
+}
+
+void DeviceModel::dequantise(const DevicePart& part, int cols, const int32_t* source, int row0, int n, uint32_t* out,
+                             int type) {
+  Dequantise rows{};
+  rows.w = static_cast<const uint32_t*>(part.w);
+  rows.source = source;
+  rows.out = out;
+  rows.row0 = row0;
+  rows.n = n;
+  rows.cols = cols;
+  rows.row_words = part.row_words;
+  rows.wide = type == SKV_F32;
+  launched(part.quantised->dequantise(rows, device_.stream()));
+}
+
+int DeviceModel::panel_rows(int cols) const {
+  return std::max(1, int(device_.panel_bytes() / (size_t(cols) * (type_ == SKV_F32 ? 4 : 2))));
+}
+
+/* What the largest panel of the model's quantised matrices takes. */
+size_t DeviceModel::panel_words() const {
+  size_t most = 0;
+  auto add = [&](const DeviceLinear& by) {
+    for (const DevicePart& part : by.part)
+      if (part.quantised) most = std::max(most, type_words(size_t(std::min(part.rows, panel_rows(by.cols))) * by.cols));
+  };
+  add(weights_.output);
+  for (const DeviceLayer& layer : weights_.layer)
+    for (const DeviceLinear* by : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) add(*by);
+  return most;
 }
 
 void DeviceModel::embed(const int32_t* token, const int32_t* position, int tokens) {
@@ -98,9 +162,12 @@ void DeviceModel::embed(const int32_t* token, const int32_t* position, int token
   rotations.scale = model_.rope_scale;
   launched(SKV_LAUNCH(rotations_kernel, dim3(tokens), threads_for(2 * frequencies_), 0, device_.stream(), rotations));
   Embed embed{};
+  const DevicePart& rows = weights_.embed.part[0];
+  if (rows.quantised) dequantise(rows, model_.width, token, 0, tokens, reinterpret_cast<uint32_t*>(h_.data()), SKV_F32);
   embed.token = token;
   embed.position = position;
-  embed.embedding = static_cast<const uint32_t*>(weights_.embed);
+  embed.embedding = static_cast<const uint32_t*>(rows.w);
+  embed.plain = rows.quantised ? h_.data() : nullptr;
   embed.positions = static_cast<const uint32_t*>(weights_.positions);
   embed.x = now_x_;
   embed.width = model_.width;
@@ -215,11 +282,6 @@ void DeviceModel::logits(const int32_t* place, int n, float* out) {
   if (model_.logit_cap == 0) return;
   const dim3 grid(ceil_div(model_.vocab, kPieceWords), n);
   launched(SKV_LAUNCH(cap_kernel, grid, kDenseThreads, 0, device_.stream(), out, model_.vocab, model_.logit_cap));
-}
-
-void DeviceModel::best(const float* logits, int n, int32_t* token) {
-  launched(
-      SKV_LAUNCH(best_kernel, dim3(n), kDenseThreads, kDenseWarps * 8, device_.stream(), logits, model_.vocab, token));
 }
 
 }  // namespace skv

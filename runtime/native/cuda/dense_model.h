@@ -8,7 +8,8 @@
  *   logits                    x of some tokens            -> logits
  *
  * A token's bits depend on nothing but the token, its position and what attention gave it, as far as that is true of
- * multiply(): the emulation's is, cuBLASLt chooses by how many tokens there are. */
+ * products: the emulation's are so with plain weights; quantised ones are multiplied by a kernel of its own for a few
+ * tokens (quantised.h) and as panels of plain numbers for more, and cuBLASLt chooses by how many tokens there are. */
 #ifndef SKV_CUDA_DENSE_MODEL_H
 #define SKV_CUDA_DENSE_MODEL_H
 #include "attention_io.h"
@@ -34,14 +35,18 @@ class DeviceModel {
   void after_last_attention(int tokens);
   /* Logits [n][vocab], on the device, of the tokens that stand at these places of the residual stream. */
   void logits(const int32_t* place, int n, float* out);
-  /* The token [n] of the largest of each [vocab] of logits, the lowest among equals; both on the device. */
-  void best(const float* logits, int n, int32_t* token);
 
   size_t weight_bytes() const { return weights_.bytes(); }
 
  private:
   void after_attention(int layer, int tokens);
+  /* out [tokens][by.rows] */
   void multiply(const DeviceLinear& by, const void* x, int tokens, float* out);
+  void multiply_dense(const void* w, int rows, const DeviceLinear& by, const void* x, int tokens, float* out);
+  void multiply_panels(const DevicePart& part, const DeviceLinear& by, const void* x, int tokens, float* out);
+  void dequantise(const DevicePart& part, int cols, const int32_t* source, int row0, int n, uint32_t* out, int type);
+  int panel_rows(int cols) const;
+  size_t panel_words() const;
   NormNumbers numbers(const DeviceNorm& norm) const;
   /* x += h, after its bias and its norm `post`; then x's norm into normed_, unless that is null. */
   void add_and_norm(int tokens, const float* bias, const DeviceNorm* post, const DeviceNorm* norm);
@@ -59,6 +64,7 @@ class DeviceModel {
   DeviceArray<float> x_, gathered_x_;  /* [max_tokens][width] */
   DeviceArray<float> h_;               /* [max_tokens][width] */
   DeviceArray<float> products_;        /* [max_tokens][what is widest of qkv, gate_up] */
+  DeviceArray<uint32_t> panel_;        /* [panel_rows()][cols] of the dense type: rows of a quantised matrix */
   DeviceArray<uint32_t> normed_;       /* [max_tokens][width] of the dense type */
   DeviceArray<uint32_t> gated_;        /* [max_tokens][ffn] of the dense type */
   DeviceArray<uint32_t> gathered_out_; /* [max_tokens][heads][head_dim] of the dense type */

@@ -10,13 +10,21 @@
 
 namespace skv {
 
-/* out[token][row] = Σ_col x[token][col] · w[row][col], sums and out in f32; all row-major on the device. */
+/* out[token][row] = Σ_col x[token][col] · w[row][col], sums and out in f32; all row-major on the device, out
+ * [token][stride]. */
 struct DenseProduct {
-  int rows, cols, tokens;
+  int rows, cols, tokens, stride;
   int type; /* of w and x: SKV_F32 or SKV_BF16 */
   const void* w;
   const void* x;
   float* out;
+};
+
+/* Queued work, kept. */
+class Graph {
+ public:
+  virtual ~Graph() = default;
+  virtual void launch() = 0;
 };
 
 class Device {
@@ -27,6 +35,8 @@ class Device {
   virtual std::string name() const = 0;
   virtual int multiprocessors() const = 0;
   virtual void* stream() const = 0; /* cudaStream_t */
+  /* Of quantised weights that are made plain for a product at a time. */
+  virtual size_t panel_bytes() const = 0;
 
   /* what: for errors, and for the emulation, which checks that kernels stay inside. */
   virtual void* allocate(size_t bytes, const char* what) = 0;
@@ -35,6 +45,9 @@ class Device {
   virtual void* allocate_host(size_t bytes) = 0;
   virtual void free_host(void* memory) = 0;
 
+  /* For the emulation alone: kernels may touch all of an array again of which a policy named a part. */
+  virtual void expose(const void* memory, size_t bytes, const char* what) {}
+
   virtual void clear(void* memory, size_t bytes) = 0;
   /* Host memory must stay as it is until wait() has returned. */
   virtual void upload(void* device, const void* host, size_t bytes) = 0;
@@ -42,6 +55,11 @@ class Device {
   virtual void multiply(const DenseProduct& product) = 0;
   /* Until everything queued has been done. */
   virtual void wait() = 0;
+
+  /* What is queued between these two is not done, but kept, to be done as often as the graph is launched: with the same
+   * pointers, grids and numbers, and whatever lies in memory then. Nothing may be allocated or waited for meanwhile. */
+  virtual void begin_graph() = 0;
+  virtual std::unique_ptr<Graph> end_graph() = 0;
 };
 
 /* An array on the device. */

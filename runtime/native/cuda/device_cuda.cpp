@@ -54,6 +54,23 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
+class CudaGraph : public Graph {
+ public:
+  /* Takes the graph over. */
+  CudaGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
+    const cudaError_t error = cudaGraphInstantiate(&graph_, graph, 0);
+    cudaGraphDestroy(graph);
+    check(error, "a step cannot be kept as a graph");
+  }
+  ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+  CudaGraph(const CudaGraph&) = delete;
+  void launch() override { check(cudaGraphLaunch(graph_, stream_), "a step that was kept as a graph"); }
+
+ private:
+  const cudaStream_t stream_;
+  cudaGraphExec_t graph_ = nullptr;
+};
+
 class CudaDevice : public Device {
  public:
   CudaDevice() : properties_(first_device()), products_(stream_.get()) {}
@@ -63,6 +80,7 @@ class CudaDevice : public Device {
   }
   int multiprocessors() const override { return properties_.multiProcessorCount; }
   void* stream() const override { return stream_.get(); }
+  size_t panel_bytes() const override { return size_t(64) << 20; }
 
   void* allocate(size_t bytes, const char* what) override {
     void* memory = nullptr;
@@ -89,6 +107,15 @@ class CudaDevice : public Device {
   }
   void multiply(const DenseProduct& product) override { products_.multiply(product); }
   void wait() override { check(cudaStreamSynchronize(stream_.get()), "the device failed in a step"); }
+
+  void begin_graph() override {
+    check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "keeping a step as a graph");
+  }
+  std::unique_ptr<Graph> end_graph() override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream_.get(), &graph), "keeping a step as a graph");
+    return std::make_unique<CudaGraph>(graph, stream_.get());
+  }
 
  private:
   const cudaDeviceProp properties_;

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "describe.h"
+#include "last_rows.h"
 #include "logit_tokens.h"
 #include "shared_arrays.h"
 
@@ -13,10 +14,16 @@ namespace {
 /* What weights, and what they meet, are: f32 where it was asked for, else bf16. */
 int dense_type(const skv_config& c) { return c.exact_activations ? SKV_F32 : SKV_BF16; }
 
-/* A draw that is no more than the largest logit. */
-bool is_plain(const skv_sampler& s) {
-  return s.temperature <= 0 && s.target < 0 && s.mask < 0 && s.logprobs < 0 && s.bias1 <= s.bias0 && !has_penalties(s);
+/* Rows of a step that is kept as a graph: as many as it has, or some more, so that few classes serve all. */
+int rows_of_class(int rows) {
+  const int step = rows <= 8 ? 1 : rows <= 64 ? 8 : 32;
+  return (rows + step - 1) / step * step;
 }
+/* Beyond, launches are nothing beside what they launch. */
+constexpr int kMostGraphRows = 256;
+
+/* Calls of Outbox::put for the engine's own arrays. */
+constexpr size_t kPuts = 6;
 
 }  // namespace
 
@@ -30,17 +37,25 @@ CudaEngine::CudaEngine(const skv_config& c, const Progress& progress)
       io_(*device_, c.model, c.max_tokens, dense_type(c)),
       model_(*device_, c, dense_type(c), io_, progress),
       cache_(*device_, c, dense_type(c), buffers_, io_),
+      sampler_(*device_, c, buffers_),
+      outbox_(*device_, DeviceCache::most_words(c) + DeviceSampler::most_words(c) + 4 * size_t(c.max_tokens),
+              DeviceCache::most_puts(c) + DeviceSampler::kPuts + kPuts),
+      graphs_(*device_),
       token_(*device_, c.max_tokens, "token"),
       position_(*device_, c.max_tokens, "position"),
       source_(*device_, c.max_tokens, "source"),
       place_(*device_, c.max_tokens, "place"),
-      drawn_(*device_, c.max_tokens, "drawn"),
       logits_(*device_, size_t(SKV_KEPT_LOGITS) * c.model.vocab, "logits of draws"),
-      sources_(*device_, c.max_tokens),
-      places_(*device_, c.max_tokens),
-      drawns_(*device_, c.max_tokens),
-      read_logits_(*device_, logits_.size()),
-      logit_place_(c.max_tokens) {}
+      read_logits_(*device_, c.model.vocab),
+      logit_place_(c.max_tokens),
+      sources_(c.max_tokens),
+      places_(c.max_tokens),
+      last_rows_(c.max_rows) {}
+
+int CudaEngine::add_policy(const char* path) {
+  graphs_.forget();
+  return cache_.add_policy(path);
+}
 
 void CudaEngine::step(const skv_step_counts& counts) {
   StepLimits limits{};
@@ -48,78 +63,94 @@ void CudaEngine::step(const skv_step_counts& counts) {
   limits.max_copies = max_copies_;
   limits.policies = cache_.policies();
   check_step(counts, buffers_, cache_.shape(), limits);
-  upload(counts);
+  logit_tokens_ = find_logit_tokens(counts, buffers_.sampler, logit_place_.data());
+  cut_last_rows(buffers_.row, counts.rows, logit_place_.data(), last_rows_.data());
+  const bool decode = is_decode(counts);
+  const Sizes sizes = decode ? class_of(counts) : Sizes{counts.rows, counts.tokens, counts.samplers};
+  put(counts, sizes);
   cache_.copy_pages(counts.copies);
-  model_.embed(token_.data(), position_.data(), counts.tokens);
+  if (decode) {
+    StepGraphs::Key key = {sizes.rows};
+    cache_.widen_hints(&key);
+    logit_tokens_ = sizes.tokens;
+    graphs_.run(key, [&] { queue(sizes); });
+  } else {
+    queue(sizes);
+  }
+  kept_logits_ = std::min(counts.samplers, SKV_KEPT_LOGITS);
+  cache_.download();
+  sampler_.download(counts.samplers);
+  device_->wait();
+  sampler_.tell(counts.samplers);
+}
+
+/* A generated token a row, and a draw for each. */
+bool CudaEngine::is_decode(const skv_step_counts& counts) const {
+  return counts.rows == counts.tokens && counts.rows == counts.samplers && counts.rows == logit_tokens_ &&
+         counts.rows <= kMostGraphRows && std::all_of(buffers_.row, buffers_.row + counts.rows, is_generated);
+}
+
+CudaEngine::Sizes CudaEngine::class_of(const skv_step_counts& counts) const {
+  const skv_shape& shape = cache_.shape();
+  const int rows = std::min({rows_of_class(counts.rows), shape.max_rows, shape.max_tokens});
+  return {rows, rows, rows};
+}
+
+/* Tokens beyond the step's are token 0 at position 0, of no row. */
+void CudaEngine::put(const skv_step_counts& counts, const Sizes& sizes) {
+  for (int t = 0; t < counts.tokens; t++)
+    if (logit_place_[t] >= 0) sources_[logit_place_[t]] = t;
+  std::fill_n(places_.begin(), sizes.samplers, 0);
+  for (int i = 0; i < counts.samplers; i++) places_[i] = logit_place_[buffers_.sampler[i].source];
+  const std::vector<int32_t> zeros(sizes.tokens - counts.tokens, 0);
+  outbox_.put(token_.data(), buffers_.token, counts.tokens);
+  outbox_.put(position_.data(), buffers_.position, counts.tokens);
+  outbox_.put(token_.data() + counts.tokens, zeros.data(), zeros.size());
+  outbox_.put(position_.data() + counts.tokens, zeros.data(), zeros.size());
+  outbox_.put(source_.data(), sources_.data(), logit_tokens_);
+  outbox_.put(place_.data(), places_.data(), sizes.samplers);
+  cache_.put(outbox_, counts, last_rows_.data(), sizes.rows);
+  sampler_.put(outbox_, counts.samplers, sizes.samplers);
+  outbox_.send();
+}
+
+/* What of a step depends on its class alone. */
+void CudaEngine::queue(const Sizes& sizes) {
+  model_.embed(token_.data(), position_.data(), sizes.tokens);
   for (int layer = 0; layer < layers_; layer++) {
-    model_.up_to_attention(layer, counts.tokens);
+    model_.up_to_attention(layer, sizes.tokens);
     cache_.attend(layer);
   }
   if (logit_tokens_) {
-    if (logit_tokens_ < counts.tokens) model_.gather(source_.data(), logit_tokens_);
+    if (logit_tokens_ < sizes.tokens) model_.gather(source_.data(), logit_tokens_);
     model_.after_last_attention(logit_tokens_);
   }
   cache_.compact();
-  cache_.download();
-  sample(counts.samplers);
-  device_->wait();
-  for (int i = 0; i < counts.samplers; i++)
-    if (is_plain(buffers_.sampler[i])) buffers_.sampled[i].token = drawns_[i];
-}
-
-void CudaEngine::upload(const skv_step_counts& counts) {
-  logit_tokens_ = find_logit_tokens(counts, buffers_.sampler, logit_place_.data());
-  for (int t = 0; t < counts.tokens; t++)
-    if (logit_place_[t] >= 0) sources_[logit_place_[t]] = t;
-  for (int i = 0; i < counts.samplers; i++) places_[i] = logit_place_[buffers_.sampler[i].source];
-  device_->upload(token_.data(), buffers_.token, counts.tokens * sizeof(int32_t));
-  device_->upload(position_.data(), buffers_.position, counts.tokens * sizeof(int32_t));
-  device_->upload(source_.data(), sources_.data(), logit_tokens_ * sizeof(int32_t));
-  device_->upload(place_.data(), places_.data(), counts.samplers * sizeof(int32_t));
-  cache_.upload(counts);
+  sample(sizes.samplers);
 }
 
 void CudaEngine::sample(int samplers) {
-  kept_logits_ = std::min(samplers, SKV_KEPT_LOGITS);
   /* from the last to the first, whose logits stay */
   for (int first, end = samplers; end > 0; end = first) {
     first = (end - 1) / SKV_KEPT_LOGITS * SKV_KEPT_LOGITS;
     const int n = end - first;
     model_.logits(place_.data() + first, n, logits_.data());
-    model_.best(logits_.data(), n, drawn_.data() + first);
-    draw_here(first, n);
+    sampler_.draw(logits_.data(), first, n);
   }
-  device_->download(drawns_.data(), drawn_.data(), samplers * sizeof(int32_t));
-}
-
-/* Draws [first, first + n) that want more than the largest logit. */
-void CudaEngine::draw_here(int first, int n) {
-  auto wants_more = [&](int i) { return !is_plain(buffers_.sampler[first + i]); };
-  bool any = false;
-  for (int i = 0; i < n; i++) {
-    if (!wants_more(i)) continue;
-    const size_t at = size_t(i) * vocab_;
-    device_->download(&read_logits_[at], logits_.data() + at, vocab_ * sizeof(float));
-    any = true;
-  }
-  if (!any) return;
-  device_->wait();
-  for (int i = 0; i < n; i++)
-    if (wants_more(i))
-      sampling_.draw(buffers_.sampler[first + i], buffers_, &read_logits_[size_t(i) * vocab_], vocab_,
-                     &buffers_.sampled[first + i]);
 }
 
 const float* CudaEngine::logits(int sampler) {
   if (sampler < 0 || sampler >= kept_logits_) return nullptr;
-  const size_t at = size_t(sampler) * vocab_;
-  device_->download(&read_logits_[at], logits_.data() + at, vocab_ * sizeof(float));
+  device_->download(read_logits_.data(), logits_.data() + size_t(sampler) * vocab_, vocab_ * sizeof(float));
   device_->wait();
-  return &read_logits_[at];
+  return read_logits_.data();
 }
 
 std::string CudaEngine::describe() const {
-  return describe_engine(device_->name(), 1, model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
+  std::string json = describe_engine(device_->name(), 1, model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
+  json.insert(json.size() - 1, ",\"graphSteps\":" + std::to_string(graphs_.launches()) +
+                                   ",\"sentBytes\":" + std::to_string(outbox_.sent_bytes()));
+  return json;
 }
 
 }  // namespace skv

@@ -1,7 +1,7 @@
 /* The engine that skv_cuda.so hands out: a dense model and a KV cache on a device, and the step that runs both in turn.
- * The device owns weights, pool, scratch and logits; the host owns the shared arrays. A step queues everything and
- * waits once, for drawn tokens and lengths; once more for each group of draws that are not plainly greedy: those are
- * drawn here, by the CPU's code, from logits that were copied over. */
+ * The device owns weights, pool, scratch and logits; the host owns the shared arrays. A step sends what has changed in
+ * one copy, queues everything and waits once, for drawn tokens and lengths. Steps of generated tokens alone are queued
+ * for a class of such steps, with rows and tokens of nobody's where the class has more, and kept as graphs. */
 #ifndef SKV_CUDA_ENGINE_H
 #define SKV_CUDA_ENGINE_H
 #include <memory>
@@ -12,9 +12,11 @@
 #include "backend.h"
 #include "dense_model.h"
 #include "device.h"
+#include "device_sampler.h"
 #include "kv_cache.h"
+#include "outbox.h"
 #include "progress.h"
-#include "sampler.h"
+#include "step_graphs.h"
 
 namespace skv {
 
@@ -24,7 +26,7 @@ class CudaEngine {
   CudaEngine(const skv_config& config, const Progress& progress);
 
   const skv_buffers& buffers() const { return buffers_; }
-  int add_policy(const char* path) { return cache_.add_policy(path); }
+  int add_policy(const char* path);
   void step(const skv_step_counts& counts);
   int read_lane(int seq, int layer, int head, int lane, int32_t* out) {
     return cache_.read_lane(seq, layer, head, lane, out);
@@ -35,9 +37,16 @@ class CudaEngine {
   std::string describe() const;
 
  private:
-  void upload(const skv_step_counts& counts);
+  /* How many of each the kernels run for. */
+  struct Sizes {
+    int rows, tokens, samplers;
+  };
+
+  bool is_decode(const skv_step_counts& counts) const;
+  Sizes class_of(const skv_step_counts& counts) const;
+  void put(const skv_step_counts& counts, const Sizes& sizes);
+  void queue(const Sizes& sizes);
   void sample(int samplers);
-  void draw_here(int first, int n);
 
   const std::unique_ptr<Device> device_;
   const int layers_, vocab_, max_copies_;
@@ -47,16 +56,19 @@ class CudaEngine {
   DeviceModel model_;
   DeviceCache cache_;
 
-  /* On the device, and as they go there or come from there: */
+  DeviceSampler sampler_;
+  Outbox outbox_;
+  StepGraphs graphs_;
+
+  /* On the device: */
   DeviceArray<int32_t> token_, position_; /* [max_tokens] */
   DeviceArray<int32_t> source_, place_;   /* [max_tokens] tokens whose logits are read; draws' places among them */
-  DeviceArray<int32_t> drawn_;            /* [max_tokens] by draw */
   DeviceArray<float> logits_;             /* [SKV_KEPT_LOGITS][vocab] */
-  HostArray<int32_t> sources_, places_, drawns_;
-  HostArray<float> read_logits_; /* [SKV_KEPT_LOGITS][vocab] */
+  HostArray<float> read_logits_;          /* [vocab] */
 
-  std::vector<int32_t> logit_place_; /* [max_tokens] a token's place among those whose logits are read, or -1 */
-  Sampling sampling_;
+  std::vector<int32_t> logit_place_;      /* [max_tokens] a token's place among those whose logits are read, or -1 */
+  std::vector<int32_t> sources_, places_; /* [max_tokens] source_ and place_ of the step */
+  std::vector<skv_row> last_rows_;        /* [max_rows] */
   int logit_tokens_ = 0, kept_logits_ = 0;
 };
 

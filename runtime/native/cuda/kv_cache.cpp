@@ -10,7 +10,8 @@ namespace {
 
 constexpr const char* kTarget = "cuda";
 
-bool is_decode(const skv_row& row) { return row.tokens == 1 && row.pos0 >= row.prompt; }
+/* Slots of the smallest class of steps that one graph serves; each next has twice as many. */
+constexpr int kLeastSlots = 64;
 
 }  // namespace
 
@@ -23,6 +24,7 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
       policies_(kTarget, shape_),
       pool_(device, size_t(shape_.pages) * shape_.page_bytes, "pool"),
       row_(device, c.max_rows, "row"),
+      last_row_(device, c.max_rows, "last row"),
       table_(device, size_t(c.max_seqs) * heads_of_sequence() * c.table_stride, "tables"),
       length_(device, size_t(c.max_seqs) * heads_of_sequence(), "lengths"),
       budget_(device, size_t(c.max_seqs) * c.model.layers, "budgets"),
@@ -72,29 +74,62 @@ void DeviceCache::size_scratch() {
   step_.logits = step_floats_.data();
 }
 
-/* What the step's rows read; tables of other sequences stay as they are. */
-void DeviceCache::upload(const skv_step_counts& counts) {
+size_t DeviceCache::most_words(const skv_config& c) {
+  const size_t heads = size_t(c.max_seqs) * c.model.layers * c.model.kv_heads;
+  return 2 * c.max_rows * sizeof(skv_row) / 4 + heads * (c.table_stride + 1) + size_t(c.max_seqs) * c.model.layers +
+         size_t(c.max_seqs) * SKV_MAX_PARAMS + c.max_tokens + size_t(c.max_copies) * 2;
+}
+
+size_t DeviceCache::most_puts(const skv_config& c) {
+  constexpr size_t kArrays = 9;
+  return size_t(c.max_seqs) * c.model.layers * c.model.kv_heads + kArrays;
+}
+
+void DeviceCache::put(Outbox& outbox, const skv_step_counts& counts, const skv_row* last_row, int rows) {
   const skv_buffers& b = buffers_;
-  const size_t heads = heads_of_sequence(), table = heads * shape_.table_stride;
-  step_.rows = counts.rows;
-  device_.upload(row_.data(), b.row, counts.rows * sizeof(skv_row));
-  device_.upload(length_.data(), b.length, length_.bytes());
-  device_.upload(budget_.data(), b.budget, budget_.bytes());
-  device_.upload(param_.data(), b.param, param_.bytes());
-  device_.upload(classes_.data(), b.classes, counts.tokens * sizeof(int32_t));
+  const size_t heads = heads_of_sequence();
+  /* whole: a policy exposes what its step has of them */
+  device_.expose(row_.data(), row_.bytes(), "row");
+  device_.expose(last_row_.data(), last_row_.bytes(), "last row");
+  device_.expose(copy_.data(), copy_.bytes(), "pairs");
+  rows_ = counts.rows;
+  step_.rows = rows;
+  outbox.put(row_.data(), b.row, counts.rows);
+  outbox.put(last_row_.data(), last_row, counts.rows);
+  skv_row nobody{};
+  nobody.policy = -1;
+  const std::vector<skv_row> more(rows - counts.rows, nobody);
+  outbox.put(row_.data() + counts.rows, more.data(), more.size());
+  outbox.put(last_row_.data() + counts.rows, more.data(), more.size());
+  outbox.put(length_.data(), b.length, length_.size());
+  outbox.put(budget_.data(), b.budget, budget_.size());
+  outbox.put(param_.data(), b.param, param_.size());
+  outbox.put(classes_.data(), b.classes, counts.tokens);
+  outbox.put(copy_.data(), b.copy, size_t(counts.copies) * 2);
   for (int r = 0; r < counts.rows; r++) {
     const skv_row& row = b.row[r];
-    device_.upload(table_.data() + row.seq * table, b.table + row.seq * table, table * sizeof(int32_t));
+    put_tables(outbox, row);
     slots_[r] = *std::max_element(b.length + row.seq * heads, b.length + (row.seq + 1) * heads) + row.tokens;
   }
-  count_hints();
+  count_hints(counts.rows, last_row);
+}
+
+/* Entries that the row reads and the device does not have; those behind them count as new when a row reads them. */
+void DeviceCache::put_tables(Outbox& outbox, const skv_row& row) {
+  const size_t heads = heads_of_sequence();
+  for (size_t head = row.seq * heads; head < (row.seq + 1) * heads; head++) {
+    const int first = buffers_.changed[head], end = (buffers_.length[head] + row.tokens + SKV_PAGE - 1) / SKV_PAGE;
+    if (first >= end) continue;
+    const size_t at = head * shape_.table_stride + first;
+    outbox.put(table_.data() + at, buffers_.table + at, end - first);
+    buffers_.changed[head] = end;
+  }
 }
 
 /* Pairs may depend on each other (a page freed by one is another's target): those that do go into launches of their
  * own, in order. */
 void DeviceCache::copy_pages(int copies) {
   if (copies == 0) return;
-  device_.upload(copy_.data(), buffers_.copy, copies * 2 * sizeof(int32_t));
   auto launch = [&](int first, int end) {
     const skv_policy& any = policies_[0];
     if (const int32_t code = any.copy(&step_, copy_.data() + 2 * first, end - first, &exec_))
@@ -115,38 +150,59 @@ void DeviceCache::copy_pages(int copies) {
   launch(first, copies);
 }
 
-/* Of the rows of each policy: the same in every layer. */
-void DeviceCache::count_hints() {
+/* Of the rows of each policy: the same in every layer, but for the tokens that the last one attends for. */
+void DeviceCache::count_hints(int rows, const skv_row* last_row) {
   hints_.assign(policies_.count(), skv_hints{});
-  for (int r = 0; r < step_.rows; r++) {
+  last_tokens_.assign(policies_.count(), 0);
+  for (int r = 0; r < rows; r++) {
     const skv_row& row = buffers_.row[r];
     skv_hints& hints = hints_[row.policy];
     hints.slots = std::max(hints.slots, slots_[r]);
     hints.compact_rows += row.compact != 0;
-    if (is_decode(row)) {
+    if (is_generated(row)) {
       hints.decode_rows++;
       continue;
     }
     hints.prompt_tokens = std::max(hints.prompt_tokens, row.tokens);
     hints.observed_tokens = std::max(hints.observed_tokens, row.observe1 - row.observe0);
+    last_tokens_[row.policy] = std::max(last_tokens_[row.policy], last_row[r].tokens);
+  }
+}
+
+void DeviceCache::widen_hints(std::vector<int32_t>* key) {
+  for (skv_hints& hints : hints_) {
+    int slots = kLeastSlots;
+    while (slots < hints.slots) slots *= 2;
+    hints.slots = hints.decode_rows ? std::min(slots, shape_.max_slots) : 0;
+    hints.decode_rows = hints.decode_rows ? step_.rows : 0;
+    hints.compact_rows = hints.compact_rows ? step_.rows : 0;
+    key->insert(key->end(), {hints.slots, hints.compact_rows});
   }
 }
 
 void DeviceCache::attend(int layer) {
+  const bool last = layer == shape_.layers - 1;
   policies_.each(
-      buffers_.row, step_.rows, [](const skv_row&) { return true; }, "failed",
+      buffers_.row, rows_, [](const skv_row&) { return true; }, "failed",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
+        step_.row = row_.data();
         step_.hints = hints_[index];
         if (const int32_t code = policy.append(&step_, layer, &exec_)) return code;
+        if (last) {
+          step_.row = last_row_.data();
+          step_.hints.prompt_tokens = last_tokens_[index];
+        }
         if (const int32_t code = policy.attend(&step_, layer, &exec_)) return code;
+        step_.row = row_.data();
+        step_.hints = hints_[index];
         return policy.observe(&step_, layer, &exec_);
       });
 }
 
 void DeviceCache::compact() {
   policies_.each(
-      buffers_.row, step_.rows, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
+      buffers_.row, rows_, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
         step_.hints = hints_[index];

@@ -1,7 +1,7 @@
 /* The KV cache on a device: the pool of pages, what of a step's arrays kernels read there, the opened policy libraries
  * with their scratch, and the calls of a step in their order:
  *
- *   upload          rows, tables, lengths, budgets, parameters, classes -> the device
+ *   put             rows, lengths, budgets, parameters, classes, and what is new of tables -> the outbox
  *   copy_pages      shared pages that a row will write to become its own
  *   attend(layer)   q, k, v -> pages; q and pages -> out, lse (attention_io.h); what policies observe -> lanes
  *   compact         losers leave their pages, after the last layer
@@ -13,9 +13,13 @@
 #include "attention_io.h"
 #include "backend.h"
 #include "device.h"
+#include "outbox.h"
 #include "policies.h"
 
 namespace skv {
+
+/* Kernels have ways of their own for generated tokens. */
+inline bool is_generated(const skv_row& row) { return row.tokens == 1 && row.pos0 >= row.prompt; }
 
 class DeviceCache {
  public:
@@ -26,7 +30,15 @@ class DeviceCache {
   int add_policy(const char* path);
   int policies() const { return policies_.count(); }
 
-  void upload(const skv_step_counts& counts);
+  /* Words that put sends at most, and its calls of Outbox::put. */
+  static size_t most_words(const skv_config& config);
+  static size_t most_puts(const skv_config& config);
+
+  /* last_row [rows]: what attention of the last layer is asked for. rows: those of the step, or more of nobody's. */
+  void put(Outbox& outbox, const skv_step_counts& counts, const skv_row* last_row, int rows);
+  /* Hints become those of a class of steps, which one graph serves; what tells the classes apart is added to the key.
+   * Of steps whose rows are all generated tokens. */
+  void widen_hints(std::vector<int32_t>* key);
   void copy_pages(int copies);
   void attend(int layer);
   void compact();
@@ -39,7 +51,8 @@ class DeviceCache {
 
  private:
   void size_scratch();
-  void count_hints();
+  void put_tables(Outbox& outbox, const skv_row& row);
+  void count_hints(int rows, const skv_row* last_row);
   size_t heads_of_sequence() const { return size_t(shape_.layers) * shape_.kv_heads; }
 
   Device& device_;
@@ -51,15 +64,17 @@ class DeviceCache {
 
   DeviceArray<uint8_t> pool_; /* [pages][page_bytes] */
   /* As the shared arrays of these names: */
-  DeviceArray<skv_row> row_;
+  DeviceArray<skv_row> row_, last_row_;
   DeviceArray<int32_t> table_, length_, budget_, classes_, copy_;
   DeviceArray<float> param_;
 
   DeviceArray<uint8_t> scratch_;
   DeviceArray<float> step_floats_;        /* skv_step.logits */
   std::vector<skv_hints> hints_;          /* [policy] of the step */
+  std::vector<int> last_tokens_;          /* [policy] prompt_tokens of the last layer */
   std::vector<int> slots_;                /* [row] most live slots of one head, the step's tokens included */
   std::vector<int> read_by_, written_by_; /* [page] the last pair of copies that does, or -1 */
+  int rows_ = 0;                          /* of the step; step_ may have more, of nobody's */
   skv_exec exec_{};
   skv_step step_{};
 };

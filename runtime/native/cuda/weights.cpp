@@ -26,22 +26,34 @@ uint16_t to_bf16(float x) { /* to nearest, ties to even */
   return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
-/* Rows of a tensor as the CPU's products mean them, into the dense type. */
+/* Rows of a tensor: as the file has them where products take them so, else in the dense type, as the CPU's products
+ * mean them. */
 class RowReader {
  public:
   RowReader(const Tensors& tensors, const skv_tensor& tensor, int type)
       : tensors_(tensors), tensor_(tensor), type_(type), format_(find_weight_type(tensor.type)->format) {}
 
-  size_t row_bytes() const { return size_t(tensor_.cols) * (type_ == SKV_F32 ? 4 : 2); }
+  /* How its rows are quantised, or null. Learned positions are looked up and added: they are plain. */
+  const QuantisedType* quantised_as() const {
+    return tensor_.role == SKV_T_POSITIONS ? nullptr : find_quantised(tensor_.type);
+  }
+  size_t row_bytes() const {
+    if (quantised_as()) return size_t(row_words(file_bytes())) * sizeof(uint32_t);
+    return size_t(tensor_.cols) * (type_ == SKV_F32 ? 4 : 2);
+  }
 
-  /* Rows of group g, kRows of them or what is left, to out [row][col]. */
+  /* Rows of group g, kRows of them or what is left, to out [row][row_bytes()]. */
   void read_group(int g, uint8_t* out) const {
     const int row0 = g * kRows, rows = std::min(kRows, tensor_.rows - row0);
+    if (quantised_as()) {
+      for (int r = 0; r < rows; r++)
+        memcpy(out + r * row_bytes(), tensors_.data(tensor_) + file_bytes() * (row0 + r), file_bytes());
+      return;
+    }
     std::vector<float> row(tensor_.cols);
     if (!quantised(format_)) {
-      const size_t bytes = source_bytes(tensor_.type, 1, tensor_.cols);
       for (int r = 0; r < rows; r++) {
-        unpack_plain(tensor_.type, tensors_.data(tensor_) + bytes * (row0 + r), tensor_.cols, row.data());
+        unpack_plain(tensor_.type, tensors_.data(tensor_) + file_bytes() * (row0 + r), tensor_.cols, row.data());
         write(row, out + r * row_bytes());
       }
       return;
@@ -50,7 +62,7 @@ class RowReader {
     describe(tensor_.type, rows, tensor_.cols, &group);
     std::vector<uint8_t> packed(group.bytes());
     group.data = packed.data();
-    pack(group, tensor_.type, tensors_.data(tensor_) + source_bytes(tensor_.type, 1, tensor_.cols) * row0, 0, 1);
+    pack(group, tensor_.type, tensors_.data(tensor_) + file_bytes() * row0, 0, 1);
     for (int r = 0; r < rows; r++) {
       unpack_row(group, r, row.data());
       write(row, out + r * row_bytes());
@@ -58,6 +70,7 @@ class RowReader {
   }
 
  private:
+  size_t file_bytes() const { return source_bytes(tensor_.type, 1, tensor_.cols); }
   void write(const std::vector<float>& row, uint8_t* out) const {
     if (type_ == SKV_F32) {
       memcpy(out, row.data(), row.size() * 4);
@@ -147,27 +160,38 @@ const float* Loader::vector(int role, int layer) {
   return reinterpret_cast<const float*>(at);
 }
 
-/* Matrices and biases of these roles, one below the other. */
+/* Matrices and biases of these roles, one below the other; plain ones that are neighbours become one part. */
 DeviceLinear Loader::linear(std::initializer_list<std::pair<int, int>> roles, int layer) {
   DeviceLinear out;
-  size_t bytes = 0;
   bool biased = false;
+  std::vector<const skv_tensor*> tensors;
   for (const auto& [role, bias] : roles) {
     const skv_tensor* t = tensors_.find(role, layer);
     if (!t) continue;
+    tensors.push_back(t);
     out.cols = t->cols;
     out.rows += t->rows;
-    bytes += RowReader(tensors_, *t, type_).row_bytes() * t->rows;
     biased = biased || has(bias, layer);
   }
-  if (!out.rows) return out;
-  uint8_t* at = take(bytes);
-  out.w = at;
-  for (const auto& [role, bias] : roles)
-    if (const skv_tensor* t = tensors_.find(role, layer)) {
-      upload_matrix(*t, at);
-      at += RowReader(tensors_, *t, type_).row_bytes() * t->rows;
+  for (size_t first = 0, end; first < tensors.size(); first = end) {
+    auto reader = [&](size_t i) { return RowReader(tensors_, *tensors[i], type_); };
+    size_t bytes = reader(first).row_bytes() * tensors[first]->rows;
+    end = first + 1;
+    if (!reader(first).quantised_as())
+      for (; end < tensors.size() && !reader(end).quantised_as(); end++)
+        bytes += reader(end).row_bytes() * tensors[end]->rows;
+    DevicePart part;
+    part.quantised = reader(first).quantised_as();
+    part.row_words = int(reader(first).row_bytes() / sizeof(uint32_t));
+    uint8_t* at = take(bytes);
+    part.w = at;
+    for (size_t i = first; i < end; i++) {
+      upload_matrix(*tensors[i], at);
+      at += reader(i).row_bytes() * tensors[i]->rows;
+      part.rows += tensors[i]->rows;
     }
+    out.part.push_back(part);
+  }
   if (!biased) return out;
   float* row = reinterpret_cast<float*>(staging_);
   memset(row, 0, size_t(out.rows) * 4);
@@ -211,10 +235,10 @@ void Loader::load(Device& device, DeviceArray<uint8_t>& memory, DeviceWeights& t
   staging_ = staging.data();
   threads_ = std::make_unique<Threads>(
       config_.threads, std::vector<int>(config_.cpu, config_.cpu + (config_.cpu ? config_.threads : 0)));
-  const DeviceLinear embed = linear({{SKV_T_EMBED, -1}}, 0), positions = linear({{SKV_T_POSITIONS, -1}}, 0);
-  to.embed = embed.w;
-  to.positions = positions.w;
-  to.output = has(SKV_T_OUTPUT, 0) ? linear({{SKV_T_OUTPUT, -1}}, 0) : embed;
+  to.embed = linear({{SKV_T_EMBED, -1}}, 0);
+  const DeviceLinear positions = linear({{SKV_T_POSITIONS, -1}}, 0);
+  to.positions = positions.rows ? positions.part[0].w : nullptr;
+  to.output = has(SKV_T_OUTPUT, 0) ? linear({{SKV_T_OUTPUT, -1}}, 0) : to.embed;
   to.output_norm = norm(SKV_T_OUTPUT_NORM, SKV_T_OUTPUT_NORM_BIAS, 0);
   for (int l = 0; l < config_.model.layers; l++) to.layer.push_back(layer(l));
 }

@@ -1,4 +1,5 @@
-/* A model's weights on the device: matrices in the dense type, norms and biases in f32. */
+/* A model's weights on the device: quantised matrices in the bytes of their file, others in the dense type, norms and
+ * biases in f32. */
 #ifndef SKV_CUDA_WEIGHTS_H
 #define SKV_CUDA_WEIGHTS_H
 #include <vector>
@@ -6,16 +7,24 @@
 #include "backend.h"
 #include "device.h"
 #include "progress.h"
+#include "quantised.h"
 
 namespace skv {
 
 class Tensors;
 class Threads;
 
+/* Rows of a product's matrix that lie together and are of one type. */
+struct DevicePart {
+  const QuantisedType* quantised = nullptr; /* null: numbers of the dense type, [rows][cols] */
+  const void* w = nullptr;                  /* [rows][row_words] where they are quantised */
+  int rows = 0, row_words = 0;
+};
+
 /* What one product multiplies with: matrices with the same input, their rows one after another. */
 struct DeviceLinear {
-  int rows = 0, cols = 0;
-  const void* w = nullptr;     /* null: the model has none */
+  int rows = 0, cols = 0; /* rows 0: the model has none */
+  std::vector<DevicePart> part;
   const float* bias = nullptr; /* [rows], zeros where one of the matrices has none; null: none has one */
 };
 
@@ -32,10 +41,10 @@ struct DeviceLayer {
 
 class DeviceWeights {
  public:
-  /* type: SKV_F32 or SKV_BF16, of matrices. Throws std::runtime_error naming the tensor or file at fault. */
+  /* type: SKV_F32 or SKV_BF16, the dense type. Throws std::runtime_error naming the tensor or file at fault. */
   DeviceWeights(Device& device, const skv_config& config, int type, const Progress& progress);
 
-  const void* embed = nullptr;     /* [vocab][width] */
+  DeviceLinear embed;              /* [vocab][width], one part */
   const void* positions = nullptr; /* [positions][width], or null */
   DeviceLinear output;             /* [vocab][width]; the embedding when tied */
   DeviceNorm output_norm;

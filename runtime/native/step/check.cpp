@@ -28,7 +28,8 @@ void check_row(int r, const skv_buffers& b, const skv_shape& shape, int policies
     if (window && length != window_slots(window, row.pos0)) fail("window of row " + std::to_string(r));
     const int32_t* table = b.table + head * shape.table_stride;
     const int pages = (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE;
-    for (int p = 0; p < pages; p++)
+    if (b.changed[head] < 0) fail("changed entries of row " + std::to_string(r));
+    for (int p = b.changed[head]; p < pages; p++) /* those before were looked at when they were new */
       if (table[p] < 1 || table[p] >= shape.pages)
         fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
   }
