@@ -51,6 +51,11 @@ struct Bf16 {
   }
 
   // What the products multiply. Multiplier: two neighbouring dims of a query, or two neighbouring slots' probabilities.
+#if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  static constexpr bool kMatrices = true;
+#else
+  static constexpr bool kMatrices = false;
+#endif
 #if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   static constexpr int kTerms = 1;  // of a pair
   using Multiplier = Pair;
@@ -69,6 +74,24 @@ struct Bf16 {
 #else  // the two products of a pair are added first, both rounded to odd: other bits than elsewhere
   SKV_INLINE f32xN dot(Operand a, Operand b, f32xN acc) {
     return vbfdotq_f32(acc, vreinterpretq_bf16_u32(a), vreinterpretq_bf16_u32(b));
+  }
+  // Two pairs at a time: bfmmla multiplies two rows of two pairs with two columns, pair by pair as dot() does. Of the
+  // rows' sums x and y hold two columns each until they are sorted.
+  using Two = uint32x2_t;
+  SKV_INLINE Two two(const Multiplier* m) { return vld1_u32(m); }
+  SKV_INLINE Two one(const Multiplier* m) { return vld1_lane_u32(m, vdup_n_u32(0), 0); }
+  SKV_INLINE void multiply(f32xN& x, f32xN& y, Two row0, Two row1, Operand a, Operand b) {
+    const bfloat16x8_t rows = vreinterpretq_bf16_u32(vcombine_u32(row0, row1));
+    x = vbfmmlaq_f32(x, rows, vreinterpretq_bf16_u32(vzip1q_u32(a, b)));
+    y = vbfmmlaq_f32(y, rows, vreinterpretq_bf16_u32(vzip2q_u32(a, b)));
+  }
+  SKV_INLINE f32xN dot_two(Operand a, Operand b, Two row, f32xN acc) {
+    return dot(b, vdupq_lane_u32(row, 1), dot(a, vdupq_lane_u32(row, 0), acc));
+  }
+  SKV_INLINE void sort(f32xN& x, f32xN& y) {
+    const float64x2_t low = vreinterpretq_f64_f32(x), high = vreinterpretq_f64_f32(y);
+    x = vreinterpretq_f32_f64(vzip1q_f64(low, high));
+    y = vreinterpretq_f32_f64(vzip2q_f64(low, high));
   }
   SKV_INLINE void pack(f32xN x, Multiplier* to) { vst1_bf16((bfloat16_t*)to, vcvt_bf16_f32(x)); }
   SKV_INLINE f32xN unpack(const Multiplier* from) { return (f32xN)vshll_n_u16(vld1_u16((const uint16_t*)from), 16); }
@@ -136,6 +159,7 @@ struct F32 {
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 
+  static constexpr bool kMatrices = false;
   static constexpr int kTerms = 2;
   using Multiplier = Pair;
   using Operand = f32xN;

@@ -49,6 +49,10 @@ constexpr int kRegisterFile = 16;
 constexpr int kAccumulators = kRegisterFile * 3 / 4;
 constexpr int kBlockMost = 6, kTogether = kRegister == 16 ? 4 : 2;
 
+// How many pairs a block takes at a time.
+template <class KV, int R>
+constexpr int kPairs = KV::kMatrices && R > 1 ? 2 : 1;
+
 // A block's sums: [R rows][M registers] of N pages, or N times 16 dims.
 template <class KV, int R, int N>
 struct Block {
@@ -81,8 +85,26 @@ struct Block {
         if (kHeld < M) asm volatile("" ::: "memory");  // reads multipliers again: no registers are left for them
       }
   }
+  // The same for two pairs, operands (m, 0) and (m, 1), where the machine multiplies matrices: two rows at a time,
+  // whose sums lie mixed until they are stored.
+  template <class Operand, class Multipliers>
+  SKV_FLAT void add_two(Operand operand, Multipliers multipliers) {
+#pragma GCC unroll 8
+    for (int m = 0; m < M; m++) {
+      const auto a = operand(m, 0), b = operand(m, 1);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; r += 2)
+        if (r + 1 < R)
+          KV::multiply(acc[r][m], acc[r + 1][m], multipliers(r), multipliers(r + 1), a, b);
+        else
+          acc[r][m] = KV::dot_two(a, b, multipliers(r), acc[r][m]);
+    }
+  }
   // of rows `stride` floats apart
-  SKV_FLAT void store(float* out, int64_t stride) const {
+  SKV_FLAT void store(float* out, int64_t stride) {
+    if constexpr (kPairs<KV, R> == 2)
+      for (int r = 0; r + 1 < R; r += 2)
+        for (int m = 0; m < M; m++) KV::sort(acc[r][m], acc[r + 1][m]);
     for (int r = 0; r < R; r++)
       for (int m = 0; m < M; m++) *(f32xNu*)(out + r * stride + m * kRegister) = acc[r][m];
   }
@@ -94,13 +116,19 @@ SKV_INLINE void block_logits(const typename KV::Word* const* keys, const typenam
                              float* logits, int stride, const uint8_t* const* ahead) {
   constexpr int kBytes = 32 * sizeof(typename KV::Word);  // of a page's keys, per pair of dims
   Block<KV, R, N> block;
-  for (int j = 0; j < half; j++) {
+  for (int j = 0; j < half; j += kPairs<KV, R>) {
     if (kPrefetch)
       for (int n = 0; n < N; n++)
-        for (int b = 0; b < kBytes; b += 64) prefetch(ahead[n] + j * kBytes + b);
-    block.add([&](int m, int term)
-                  SKV_FLAT { return KV::key_operand(keys[m / kRegisters], j, m % kRegisters * kRegister, term); },
-              [&](int r, int term) SKV_FLAT { return KV::broadcast(q[r * half + j], term); });
+        for (int b = 0; b < kBytes * kPairs<KV, R>; b += 64) prefetch(ahead[n] + j * kBytes + b);
+    if constexpr (kPairs<KV, R> == 2)
+      block.add_two(
+          [&](int m, int k)
+              SKV_FLAT { return KV::key_operand(keys[m / kRegisters], j + k, m % kRegisters * kRegister, 0); },
+          [&](int r) SKV_FLAT { return KV::two(q + r * half + j); });
+    else
+      block.add([&](int m, int term)
+                    SKV_FLAT { return KV::key_operand(keys[m / kRegisters], j, m % kRegisters * kRegister, term); },
+                [&](int r, int term) SKV_FLAT { return KV::broadcast(q[r * half + j], term); });
   }
   block.store(logits, stride);
 }
@@ -206,12 +234,25 @@ SKV_INLINE void block_values(const Head<KV>& h, const PageCursor<KV>& cursor, in
     const auto* values = h.values(cursor.page0 + i);
     const uint8_t* ahead = kPrefetch ? cursor.ahead(kSegmentPages + i) : nullptr;
     const int count = i < last ? kPagePairs : (slots - last * SKV_PAGE + 1) / 2;
-    for (int s = 0; s < count; s++) {
+    for (int s = 0; s < count; s += kPairs<KV, R>) {
       if (kPrefetch)
-        for (int b = 0; b < N * kBytes; b += 64) prefetch(ahead + (s * dim + d0) / 16 * kBytes + b);
-      block.add([&](int m, int term) SKV_FLAT { return KV::value_operand(values, s, d0 + m * kRegister, dim, term); },
-                [&](int r, int term)
-                    SKV_FLAT { return KV::broadcast(p[(int64_t)i * pitch + r * kPagePairs + s], term); });
+        for (int k = 0; k < kPairs<KV, R>; k++)
+          for (int b = 0; b < N * kBytes; b += 64) prefetch(ahead + ((s + k) * dim + d0) / 16 * kBytes + b);
+      if constexpr (kPairs<KV, R> == 2) {
+        const bool both = s + 1 < count;  // what lies in a pair that does not count may be no number
+        block.add_two(
+            [&](int m, int k) SKV_FLAT {
+              return k && !both ? typename KV::Operand{} : KV::value_operand(values, s + k, d0 + m * kRegister, dim, 0);
+            },
+            [&](int r) SKV_FLAT {
+              const auto* of = p + (int64_t)i * pitch + r * kPagePairs + s;
+              return both ? KV::two(of) : KV::one(of);
+            });
+      } else {
+        block.add([&](int m, int term) SKV_FLAT { return KV::value_operand(values, s, d0 + m * kRegister, dim, term); },
+                  [&](int r, int term)
+                      SKV_FLAT { return KV::broadcast(p[(int64_t)i * pitch + r * kPagePairs + s], term); });
+      }
     }
   }
   block.store(out + d0, out_stride);

@@ -1,5 +1,7 @@
-/* Dense products with NEON's products of matrices of bytes, and dot products for a single token: matmul_neon.h. */
+/* Dense products with NEON's products of matrices of bytes, and dot products for fewer than 16 tokens: matmul_neon.h.
+ * By compilers that do not know them, a path that is never there. */
 #if defined(__aarch64__) && defined(__linux__)
+#if __GNUC__ >= 10 || __clang_major__ >= 11
 #include <arm_neon.h>
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -29,4 +31,15 @@ static bool has_i8mm() { return has_dotprod() && getauxval(AT_HWCAP2) & HWCAP2_I
 extern const Isa kI8mm = {"i8mm", has_i8mm, product, quantise_generic};
 
 }  // namespace skv
+#else
+#include "matmul.h"
+
+namespace skv {
+
+static bool never() { return false; }
+
+extern const Isa kI8mm = {"i8mm", never, nullptr, nullptr};
+
+}  // namespace skv
+#endif
 #endif
