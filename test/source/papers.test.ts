@@ -71,13 +71,16 @@ test("README's table is part of docs/performance.md's", () => {
       name,
       cells: cells.split('|').map((cell) => cell.trim()),
     }));
-  const figures = rows(read('docs/performance.md').split('## What eviction buys')[0]);
+  const figures = rows(read('docs/performance.md'));
   const shown = rows(read('README.md'));
   assert.ok(shown.length >= 3, 'the table is found');
   for (const { name, cells } of shown) {
-    const whole = figures.find((row) => row.name === name);
-    assert.ok(whole, `${name}: no such row`);
-    for (const cell of cells) assert.ok(whole.cells.includes(cell), `${name}: ${cell}`);
+    const same = figures.filter((row) => row.name === name); // of several machines
+    const missing = same.map((row) => cells.filter((cell) => cell !== '–' && !row.cells.includes(cell)));
+    assert.ok(
+      missing.some((none) => none.length === 0),
+      `${name}: ${cells.join(', ')}`,
+    );
   }
 });
 
