@@ -26,6 +26,11 @@ const threads = [
   '--threads <n>',
   'pinned to as many processors; default one per physical core, within the cgroup’s quota',
 ] as const;
+const device = [
+  '--device <device>',
+  'auto (an NVIDIA GPU where one can serve, else the CPU; a line says which and why), cpu or cuda',
+  'auto',
+] as const;
 const cpu = ['--cpu <list>', 'pin the threads to these processors, such as 0,2-4'] as const;
 
 const names = (formats: readonly { name: string }[]): string => formats.map(({ name }) => name).join(', ');
@@ -127,6 +132,8 @@ command('run <prompt>', 'Generate in the terminal', 'skv run --policy h2o "What 
   .option('--temperature <t>', '0 is greedy', '0')
   .option('--system <text>', 'a system message')
   .addOption(new Option('--raw', 'no chat template').conflicts('system'))
+  .option(...device)
+  .option(...cudaPath)
   .option(...threads)
   .option(...cpu)
   .action((prompt, options) => main(async () => (await import('./commands/run.ts')).run(prompt, options)));
@@ -139,6 +146,13 @@ command(
   'skv serve --sparse-kv-cache-type h2o --sparse-kv-cache-ratio 0.2',
 )
   .option(...model)
+  .option('--load-format <format>', 'auto, or dummy: random weights of --shape, for speed without files', 'auto')
+  .addOption(
+    new Option('--shape <name>', 'llama-3-8b, qwen3-8b or smollm2-135m, with random weights').conflicts([
+      'model',
+      'chatTemplate',
+    ]),
+  )
   .option('--host <host>', 'address to listen on', '127.0.0.1')
   .option('--port <port>', '0 picks one', '8000')
   .option(
@@ -148,6 +162,12 @@ command(
     [],
   )
   .option('--sparse-kv-cache-ratio <r>', 'keep this fraction of each sequence instead of the policies’ budgets')
+  .option(...device)
+  .option(
+    '--gpu-memory-utilization <fraction>',
+    'cuda: of the memory that is free beside weights and scratch, for the pool; default 0.9',
+  )
+  .option(...cudaPath)
   .option('--kv-cache-memory <size>', 'bytes of the pool, such as 2GiB')
   .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
   .option('--max-num-batched-tokens <n>', 'most tokens of a step')
@@ -184,6 +204,7 @@ command('pull <model>', 'Download a model', 'skv pull smollm2-135m')
 
 command('doctor', 'What was found here, and the command that fixes what is missing', 'skv doctor')
   .option('--install-cuda', 'first install nvcc from NVIDIA’s PyPI wheels into skv’s cache (100 MB, no root)')
+  .option('--install-cublas', 'first install cuBLASLt, which --device cuda needs where there is no toolkit (420 MB)')
   .option(...cudaPath)
   .option('--json', 'the findings as JSON')
   .action((options) => main(async () => (await import('./commands/doctor.ts')).doctor(options)));

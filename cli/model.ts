@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { Engine } from '../runtime/engine/engine.ts';
 import type { EngineOptions } from '../runtime/engine/types.ts';
+import { dummyModel, shapeNames } from '../runtime/model/dummy.ts';
 import { loadModel } from '../runtime/model/load.ts';
 import { parseList } from '../runtime/native/processors.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
@@ -23,6 +24,27 @@ export async function openModel(source: string, context?: number, chatTemplate?:
   } finally {
     line.end();
   }
+  for (const each of model.notes) note(`skv: ${each}`);
+  return model;
+}
+
+export interface LoadFlags {
+  loadFormat: string;
+  shape?: string;
+}
+
+/** --load-format dummy --shape NAME: random weights, in a file that goes when the process ends; undefined: a real model. */
+export function openDummy({ loadFormat, shape }: LoadFlags): LoadedModel | undefined {
+  if (loadFormat !== 'auto' && loadFormat !== 'dummy')
+    throw new UserError(`--load-format ${loadFormat}: auto and dummy are possible.`);
+  if (loadFormat === 'auto') {
+    if (shape !== undefined) throw new UserError(`--shape ${shape} is of random weights: add --load-format dummy.`);
+    return undefined;
+  }
+  if (shape === undefined)
+    throw new UserError(`--load-format dummy: which --shape? ${shapeNames.join(', ')} are possible.`);
+  const model = dummyModel(shape);
+  process.on('exit', () => model.remove());
   for (const each of model.notes) note(`skv: ${each}`);
   return model;
 }
@@ -60,15 +82,20 @@ function parseCpus(text: string | undefined): number[] | undefined {
   return cpus;
 }
 
+/** undefined: as policies want it */
+export function kvTypeOf({ kvCacheDtype: type }: EngineFlags): EngineOptions['kvType'] {
+  if (type === undefined || type === 'auto') return undefined;
+  if (type !== 'bf16' && type !== 'f32')
+    throw new UserError(`--kv-cache-dtype ${type}: auto, bf16 and f32 are possible.`);
+  return type;
+}
+
 export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
-  const dtype = flags.kvCacheDtype === 'auto' ? undefined : flags.kvCacheDtype;
-  if (dtype !== undefined && dtype !== 'bf16' && dtype !== 'f32')
-    throw new UserError(`--kv-cache-dtype ${dtype}: auto, bf16 and f32 are possible.`);
   return {
     model,
     policies,
     ratio: parseRatio('sparse-kv-cache-ratio', flags.sparseKvCacheRatio),
-    kvType: dtype,
+    kvType: kvTypeOf(flags),
     kvCacheBytes: parseBytes('kv-cache-memory', flags.kvCacheMemory),
     maxBatchedTokens: whole('max-num-batched-tokens', flags.maxNumBatchedTokens),
     maxSeqs: whole('max-num-seqs', flags.maxNumSeqs),
@@ -84,6 +111,7 @@ export async function openEngine(
   model: LoadedModel,
   policies: BuiltPolicy[],
   flags: EngineFlags = {},
+  device: Pick<EngineOptions, 'backend' | 'poolFraction'> = {},
 ): Promise<Engine> {
-  return Engine.create(engineOptions(model, policies, flags));
+  return Engine.create({ ...engineOptions(model, policies, flags), ...device });
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { build, builtBefore, shipped, shippedNames } from '../codegen/build.ts';
+import { type BuildOptions, build, builtBefore, shipped, shippedNames } from '../codegen/build.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { checkRatio, valuesOf } from '../runtime/engine/params.ts';
 import { parseParams, parseRatio } from './flags.ts';
@@ -42,8 +42,13 @@ class ToldError extends UserError {
 }
 
 /** Compiles a file in a process that ends: what does it takes some 100 MB, which no server should keep. */
-async function compileApart(file: string): Promise<void> {
-  const child = spawn(process.execPath, [join(root, 'cli', 'skv.mjs'), 'build', file], {
+async function compileApart(file: string, options: BuildOptions): Promise<void> {
+  const { target, archs, cudaPath, headDims, kvTypes } = options;
+  const given = { target, arch: archs, 'cuda-path': cudaPath, 'head-dim': headDims, kv: kvTypes };
+  const flags = Object.entries(given).flatMap(([name, value]) =>
+    value === undefined ? [] : [`--${name}`, `${value}`],
+  );
+  const child = spawn(process.execPath, [join(root, 'cli', 'skv.mjs'), 'build', file, ...flags], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   let said = '';
@@ -54,11 +59,14 @@ async function compileApart(file: string): Promise<void> {
 }
 
 /** `apart`: whoever asks goes on for long. */
-export async function buildPolicy(nameOrFile: string, { apart = false } = {}): Promise<BuiltPolicy> {
+export async function buildPolicy(
+  nameOrFile: string,
+  { apart = false, ...options }: BuildOptions & { apart?: boolean } = {},
+): Promise<BuiltPolicy> {
   const file = policyFile(nameOrFile);
   const start = Date.now();
-  if (apart && !builtBefore(file)) await compileApart(file);
-  const built = await build(file);
+  if (apart && !builtBefore(file, options)) await compileApart(file, options);
+  const built = await build(file, options);
   if (Date.now() - start > 1000)
     note(`skv: compiled ${built.plan.name} in ${((Date.now() - start) / 1000).toFixed(1)} s`);
   return built;

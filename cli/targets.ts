@@ -1,5 +1,6 @@
 /** --target and what belongs to it, as the compiler takes them. */
 import type { BuildOptions } from '../codegen/build.ts';
+import { headDims as dims } from '../codegen/plan/cuda.ts';
 import type { KvType, Target } from '../codegen/plan/types.ts';
 import { kvBytes } from '../runtime/contract/records.ts';
 import { UserError } from '../toolchain/errors.ts';
@@ -42,8 +43,10 @@ function archs(text: string | undefined): number[] | undefined {
 function headDims(text: string | undefined): number[] | undefined {
   const found = text && list(text).map(Number);
   if (!found) return undefined;
-  if (!found.every((dim) => [64, 80, 96, 128, 256].includes(dim)))
-    throw new UserError(`--head-dim ${text}: a list of 64, 80, 96, 128 and 256 is needed, such as 64,128.`);
+  if (!found.every((dim) => dims.includes(dim)))
+    throw new UserError(
+      `--head-dim ${text}: a list of ${dims.slice(0, -1).join(', ')} and ${dims.at(-1)} is needed, such as 64,128.`,
+    );
   return found.sort((a, b) => a - b);
 }
 

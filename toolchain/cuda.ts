@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, realpathSync } from 'node:fs';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { CompileError } from './process.ts';
-import { wheelFolder } from './wheels.ts';
+import { cublasWheels, wheelFolder } from './wheels.ts';
 
 export interface CudaToolchain {
   /** which rule found it */
@@ -79,6 +79,16 @@ function at(from: CudaToolchain['from'], home: string): CudaToolchain | string {
   );
   if (!libraries) return `${home} has no libcudart_static.a (looked in ${LIBRARIES.join(', ')})`;
   return { from, home, nvcc, libraries, version };
+}
+
+const CUBLASLT = ['libcublasLt.so.13', 'libcublasLt.so.12'];
+
+/** What to open for cuBLASLt, in order: SKV_CUBLASLT alone where it is set, the toolkit's, the wheel's, the loader's. */
+export function cublasLtCandidates(toolchain: CudaToolchain): string[] {
+  if (process.env.SKV_CUBLASLT) return [process.env.SKV_CUBLASLT];
+  const folders = [toolchain.libraries, join(wheelFolder(cublasWheels), 'nvidia', 'cu13', 'lib')];
+  const files = folders.flatMap((folder) => CUBLASLT.map((name) => join(folder, name)));
+  return [...files.filter(existsSync), ...CUBLASLT];
 }
 
 /** Compute capabilities of the devices here, such as [90]; empty without a driver. */

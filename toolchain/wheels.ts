@@ -25,6 +25,14 @@ export const cudaWheels: Wheels = {
   command: 'skv doctor --install-cuda',
 };
 
+/** NVIDIA's products of matrices, for GPU machines without a toolkit. */
+export const cublasWheels: Wheels = {
+  name: 'cublas',
+  requirements: join(root, 'toolchain', 'cublas-requirements.txt'),
+  what: 'cuBLASLt',
+  command: 'skv doctor --install-cublas',
+};
+
 /** Where the wheels are, or will be: other pins are another folder. */
 export function wheelFolder({ name, requirements } = cudaWheels): string {
   const pins = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 8);

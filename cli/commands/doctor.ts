@@ -1,12 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { INSTALL, devices, findCuda } from '../../toolchain/cuda.ts';
+import { INSTALL, cublasLtCandidates, findCuda } from '../../toolchain/cuda.ts';
 import { buildTools } from '../../toolchain/compilers.ts';
-import { installWheels, wheelFolder } from '../../toolchain/wheels.ts';
-import { cpuBackend, native } from '../../runtime/native/index.ts';
+import { cublasWheels, installWheels, wheelFolder } from '../../toolchain/wheels.ts';
+import { type CudaDevice, NoDeviceError, checkDriver, cudaVersion, findDevice } from '../../runtime/native/driver.ts';
+import { type DriverAnswer, cpuBackend, native } from '../../runtime/native/index.ts';
 import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
-import { json, note, say } from '../output.ts';
+import { bytes, json, note, say } from '../output.ts';
 
 interface Finding {
   what: string;
@@ -57,12 +58,52 @@ function cudaFinding(path?: string): Finding {
   }
 }
 
-function gpuFinding(): Finding {
-  const name = existsSync('/dev/nvidia0')
-    ? firstLine('nvidia-smi', ['--query-gpu=name,driver_version', '--format=csv,noheader'])
-    : null;
-  const found = name && `${name}, sm_${devices().join(', sm_')}`;
-  return { what: 'NVIDIA GPU', found, fix: 'none was found; CUDA kernels can be built here, not run' };
+/** Driver, device and its memory: what is there, up to what is missing. */
+function gpuFindings(path?: string): Finding[] {
+  const [driver, gpu] = ['NVIDIA driver', 'NVIDIA GPU'];
+  let answer: DriverAnswer;
+  try {
+    answer = native().driver();
+  } catch {
+    return [{ what: driver, found: null, fix: 'the native addon asks it, and is not there' }];
+  }
+  const found = answer.version === undefined ? null : `for CUDA ${cudaVersion(answer.version)}`;
+  try {
+    const device = findDevice(answer);
+    const free = `${bytes(device.free)} free of ${bytes(device.total)}`;
+    const here = { what: gpu, found: `${device.name}, sm_${device.arch}, ${free}` };
+    return [{ what: driver, found, ...tooOld(device, path) }, here];
+  } catch (error) {
+    const fix = (error as Error).message;
+    return found === null
+      ? [{ what: driver, found, fix }]
+      : [
+          { what: driver, found },
+          { what: gpu, found: null, fix },
+        ];
+  }
+}
+
+/** A driver that does not run what the compiler here builds. */
+function tooOld(device: CudaDevice, path?: string): Partial<Finding> {
+  try {
+    checkDriver(device, findCuda(path).version);
+  } catch (error) {
+    if (error instanceof NoDeviceError) return { found: null, fix: error.message };
+  }
+  return {};
+}
+
+function cublasFinding(path?: string): Finding {
+  const what = 'cuBLASLt';
+  try {
+    const candidates = cublasLtCandidates(findCuda(path));
+    const library = candidates.find((each) => native().libraryError(each) === undefined);
+    const fix = `none of ${candidates.join(', ')} opens; only --device cuda needs it: ${cublasWheels.command} (420 MB)`;
+    return { what, found: library ?? null, fix };
+  } catch {
+    return { what, found: null, fix: `only --device cuda needs it, after a CUDA compiler` };
+  }
 }
 
 async function install(): Promise<void> {
@@ -70,8 +111,21 @@ async function install(): Promise<void> {
   note(`skv: nvcc is in ${await installWheels()}`);
 }
 
-export async function doctor(options: { json?: boolean; installCuda?: boolean; cudaPath?: string }): Promise<void> {
+async function installCublas(): Promise<void> {
+  if (!existsSync(wheelFolder(cublasWheels))) note('skv: fetching cuBLASLt from NVIDIA’s PyPI wheel (420 MB) …');
+  note(`skv: cuBLASLt is in ${await installWheels(cublasWheels)}`);
+}
+
+interface DoctorFlags {
+  json?: boolean;
+  installCuda?: boolean;
+  installCublas?: boolean;
+  cudaPath?: string;
+}
+
+export async function doctor(options: DoctorFlags): Promise<void> {
   if (options.installCuda) await install();
+  if (options.installCublas) await installCublas();
   const model = await resolveModel(DEFAULT_MODEL, { offline: true }).catch(() => null);
   const findings: Finding[] = [
     { what: 'Node', found: process.version },
@@ -94,7 +148,8 @@ export async function doctor(options: { json?: boolean; installCuda?: boolean; c
     processorFinding(),
     nativeFinding(),
     cudaFinding(options.cudaPath),
-    gpuFinding(),
+    ...gpuFindings(options.cudaPath),
+    cublasFinding(options.cudaPath),
     { what: `model ${DEFAULT_MODEL}`, found: model, fix: `skv pull ${DEFAULT_MODEL}` },
   ];
   if (options.json)

@@ -1,11 +1,13 @@
 import type { ChatMessage } from '../../runtime/model/types.ts';
-import { openEngine, openModel } from '../model.ts';
+import type { BuildOptions } from '../../codegen/build.ts';
+import { type DeviceFlags, choosePlace, openOn } from '../device.ts';
+import { openModel } from '../model.ts';
 import { whole } from '../flags.ts';
 import { bytes, note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
 import { askedOf, buildPolicy } from '../policies.ts';
 
-interface RunFlags {
+interface RunFlags extends DeviceFlags {
   model: string;
   policy: string;
   param: string[];
@@ -23,14 +25,11 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
   if (!(flags.temperature.trim() && temperature >= 0 && temperature <= 2))
     throw new UserError(`--temperature ${flags.temperature}: a number from 0 (greedy) to 2 is needed.`);
   const most = whole('max-tokens', flags.maxTokens);
-  const policy = await buildPolicy(flags.policy);
-  const asked = askedOf(policy, flags);
+  const place = choosePlace(flags);
+  const asked = askedOf(await buildPolicy(flags.policy), flags);
   const model = await openModel(flags.model);
-  const engine = await openEngine(model, [policy], {
-    maxNumSeqs: '1',
-    threads: flags.threads,
-    cpu: flags.cpu,
-  });
+  const compile = async (options: BuildOptions) => [await buildPolicy(flags.policy, options)];
+  const engine = await openOn(place, model, compile, { ...flags, maxNumSeqs: '1' });
   const messages: ChatMessage[] = [
     ...(flags.system ? [{ role: 'system', content: flags.system }] : []),
     { role: 'user', content: prompt },

@@ -1,16 +1,20 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
+import type { BuildOptions } from '../../codegen/build.ts';
+import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { samplingText } from '../../runtime/model/generation.ts';
 import { compileTemplate } from '../../runtime/model/template.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
 import { reasoningFormats, toolFormats } from '../../runtime/server/tool-formats.ts';
 import { parseBytes, whole } from '../flags.ts';
-import { type EngineFlags, openEngine, openModel } from '../model.ts';
+import { type DeviceFlags, choosePlace, openOn } from '../device.ts';
+import { type EngineFlags, type LoadFlags, openDummy, openModel } from '../model.ts';
 import { bytes, note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { buildPolicy } from '../policies.ts';
+import { buildPolicy, policyFile } from '../policies.ts';
 
-interface ServeFlags extends EngineFlags {
+interface ServeFlags extends EngineFlags, DeviceFlags, LoadFlags {
+  kvCacheMemory?: string;
   model: string;
   host: string;
   port: string;
@@ -79,6 +83,17 @@ function formatNamed(flag: string, name: string, formats: readonly { name: strin
   return name;
 }
 
+/** The policies that are served, the first by default; a request may always ask for the full cache. */
+async function compileAll(types: readonly string[], options: BuildOptions): Promise<BuiltPolicy[]> {
+  const policies: BuiltPolicy[] = [];
+  for (const type of types) policies.push(await buildPolicy(type, { ...options, apart: true }));
+  const names = policies.map(({ plan }) => plan.name);
+  if (new Set(names).size !== names.length)
+    throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
+  if (!names.includes('none')) policies.push(await buildPolicy('none', { ...options, apart: true }));
+  return policies;
+}
+
 export async function serve(flags: ServeFlags): Promise<void> {
   const port = Number(flags.port);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
@@ -95,25 +110,26 @@ export async function serve(flags: ServeFlags): Promise<void> {
     allowedOrigins: originsOf(flags.allowedOrigins),
   };
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
-  const policies = [];
-  for (const type of types) policies.push(await buildPolicy(type, { apart: true }));
-  const names = policies.map(({ plan }) => plan.name);
-  if (new Set(names).size !== names.length)
-    throw new UserError(`Two of the policies have the same name: ${names.join(', ')}.`);
-  if (!names.includes('none')) policies.push(await buildPolicy('none', { apart: true })); // a request may always ask for the full cache
+  const compile = (options: BuildOptions) => compileAll(types, options);
+  const place = choosePlace(flags);
+  if (place.target === 'cpu')
+    await compile({}); // mistakes are told before a model is opened
+  else types.map(policyFile);
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
   const model = sampledAs(
     flags.generationConfig,
-    await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate)),
+    openDummy(flags) ??
+      (await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate))),
   );
-  const opening = openEngine(model, policies, flags);
+  const opening = openOn(place, model, compile, flags);
   opening.catch(() => {}); // reported below
   // while the engine's threads pack the weights: the server's code and the tokenizer of chats
   const { runServer } = await import('../../runtime/server/serve.ts');
   model.tokenizer.encode('ready', { special: model.hasChatTemplate });
   const engine = await opening;
   const { pagesTotal, pageBytes } = engine.stats();
+  const names = engine.policies.map(({ plan }) => plan.name);
   await runServer(engine, {
     host: flags.host,
     port,

@@ -9,6 +9,9 @@ function lanesOf(nodes: readonly Node[]): 1 | 16 {
   return fields.has('key') || fields.has('value') ? 16 : 1;
 }
 
+/** Numbers of a head that there are kernels for. */
+export const headDims: readonly number[] = [64, 80, 96, 128, 256];
+
 /** What templates/cuda/policy.cu.hbs prints as `Tiles`. */
 const tiles = { split: 256, splits: 32, tileRows: 128, tileSlots: 64 };
 

@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0xe2f5b8fbu
+#define SKV_BACKEND_VERSION 0x3fba6459u
 
 #define SKV_MAX_LOGPROBS 20                         /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32                          /* draws of a step whose raw logits stay readable */
@@ -398,21 +398,38 @@ static inline skv_role_shape skv_shape_of(const skv_model* m, int32_t role) {
 
 /* What an engine is opened with. */
 typedef struct skv_config {
-  uint32_t abi_version;      /* SKV_BACKEND_VERSION */
-  uint32_t size;             /* of this struct */
-  skv_model model;           /* its weights and numbers */
-  int32_t kv_type;           /* SKV_BF16 or SKV_F32 */
-  int32_t pages;             /* of the pool, the null page included */
-  int32_t table_stride;      /* page entries of one (sequence, layer, KV head) */
-  int32_t max_seqs;          /* sequences that tables have room for */
-  int32_t max_rows;          /* of a step */
-  int32_t max_tokens;        /* of a step */
-  int32_t max_copies;        /* of a step */
-  int32_t threads;           /* the one that calls included */
-  int32_t exact_activations; /* 1: quantised weights meet activations in f32, slowly; else in int8 */
-  int32_t policies;          /* entries of policy */
-  const char* const* policy; /* paths of policy libraries; skv_row.policy indexes them */
-  const int32_t* cpu;        /* thread i is pinned to cpu[i], when not null */
+  /* SKV_BACKEND_VERSION */
+  uint32_t abi_version;
+  /* of this struct */
+  uint32_t size;
+  /* its weights and numbers */
+  skv_model model;
+  /* SKV_BF16 or SKV_F32 */
+  int32_t kv_type;
+  /* of the pool, the null page included; with pool_fraction the most */
+  int32_t pages;
+  /* of what a device has free beside weights and scratch, for the pool; 0: it has `pages`. The CPU takes 0 alone */
+  float pool_fraction;
+  /* page entries of one (sequence, layer, KV head) */
+  int32_t table_stride;
+  /* sequences that tables have room for */
+  int32_t max_seqs;
+  /* of a step */
+  int32_t max_rows;
+  /* of a step */
+  int32_t max_tokens;
+  /* of a step */
+  int32_t max_copies;
+  /* the one that calls included */
+  int32_t threads;
+  /* 1: quantised weights meet activations in f32, slowly; else in int8 */
+  int32_t exact_activations;
+  /* entries of policy */
+  int32_t policies;
+  /* paths of policy libraries; skv_row.policy indexes them */
+  const char* const* policy;
+  /* thread i is pinned to cpu[i], when not null */
+  const int32_t* cpu;
 } skv_config;
 
 /* One draw of a step: which logits, with what parameters. */

@@ -65,6 +65,7 @@ template <class Fn>
 void each_number(skv_config& of, Fn&& fn) {
   fn("kvType", of.kv_type);
   fn("pages", of.pages);
+  fn("poolFraction", of.pool_fraction);
   fn("tableStride", of.table_stride);
   fn("maxSeqs", of.max_seqs);
   fn("maxRows", of.max_rows);

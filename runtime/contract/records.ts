@@ -248,7 +248,12 @@ export const config = record('skv_config', 'What an engine is opened with.', [
   { name: 'size', type: { c: 'uint32_t' }, doc: 'of this struct' },
   { name: 'model', type: { c: 'skv_model' }, doc: 'its weights and numbers' },
   { name: 'kvType', type: 'i32', doc: 'SKV_BF16 or SKV_F32' },
-  { name: 'pages', type: 'i32', doc: 'of the pool, the null page included' },
+  { name: 'pages', type: 'i32', doc: 'of the pool, the null page included; with poolFraction the most' },
+  {
+    name: 'poolFraction',
+    type: 'f32',
+    doc: 'of what a device has free beside weights and scratch, for the pool; 0: it has `pages`. The CPU takes 0 alone',
+  },
   { name: 'tableStride', type: 'i32', doc: 'page entries of one (sequence, layer, KV head)' },
   { name: 'maxSeqs', type: 'i32', doc: 'sequences that tables have room for' },
   { name: 'maxRows', type: 'i32', doc: 'of a step' },

@@ -11,12 +11,13 @@ import { Masks } from './masks.ts';
 import { PrefixCache } from './prefix.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { type Sizes, checkBuilds, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
+import { type Sizes, checkBuilds, checkPages, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
 import { cacheView, laneOf, requestView } from './view.ts';
 import { checkTables } from './budgets.ts';
 import {
   type CacheView,
+  DeviceError,
   type EngineApi,
   EngineStopped,
   ShuttingDown,
@@ -44,6 +45,7 @@ const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
 export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
+  onBroken?: EngineApi['onBroken'];
   private readonly counters: PolicyStats[];
   private nextId = 1;
   private steps = 0;
@@ -59,7 +61,7 @@ export class Engine implements EngineApi {
   private closing = false;
   /** policies whose users have been told that the window swallows the budget */
   private readonly told = new Set<string>();
-  private failure?: Error;
+  private failure?: EngineStopped;
 
   private readonly options: EngineOptions;
   readonly policies: BuiltPolicy[];
@@ -77,7 +79,8 @@ export class Engine implements EngineApi {
   /** of each layer, 0 where there is none */
   private readonly windows: readonly number[];
 
-  private constructor(options: EngineOptions, nativeEngine: NativeEngine, sizes: Sizes) {
+  /** `pages`: those that the backend has. */
+  private constructor(options: EngineOptions, nativeEngine: NativeEngine, sizes: Sizes, pages: number) {
     const { model, policies } = options;
     const { spec } = model;
     const { buffers } = nativeEngine;
@@ -89,7 +92,7 @@ export class Engine implements EngineApi {
     this.pageBytes = sizes.pageBytes;
     this.salts = policies.map(saltOf);
     this.counters = policies.map(() => ({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 }));
-    this.pool = new BlockPool(sizes.pages);
+    this.pool = new BlockPool(pages);
     const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
     this.windows = windows;
     this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
@@ -122,14 +125,15 @@ export class Engine implements EngineApi {
     checkPolicies(options);
     checkBuilds(policies);
     const sizes = sizesOf(options);
-    const { heads, windows, maxSeqs, maxTokens, stride, kvType, pages, pageBytes } = sizes;
+    const { heads, windows, maxSeqs, maxTokens, stride, kvType, pages, poolFraction, pageBytes } = sizes;
     const { threads, cpus } = threadsOf(options);
-    const nativeEngine = await native().open(
+    const opening = native().open(
       {
         backend: options.backend ?? cpuBackend(),
         model: { ...model.spec, layer: model.spec.layer.map((each, l) => ({ ...each, window: windows[l] })) },
         kvType,
         pages,
+        poolFraction,
         tableStride: stride,
         maxSeqs,
         maxRows: maxSeqs,
@@ -142,10 +146,19 @@ export class Engine implements EngineApi {
       },
       options.progress,
     );
+    const nativeEngine = await opening.catch((error: Error) => {
+      throw options.backend ? new DeviceError(error.message, { cause: error }) : error;
+    });
     const described = nativeEngine.describe();
     if (described.pageBytes !== pageBytes)
       throw new Error(`internal: the backend's pages have ${described.pageBytes} bytes, not ${pageBytes}`);
-    return new Engine(options, nativeEngine, sizes);
+    try {
+      checkPages(described.pages, sizes);
+    } catch (error) {
+      nativeEngine.close();
+      throw error;
+    }
+    return new Engine(options, nativeEngine, sizes, described.pages);
   }
 
   submit(request: GenerateRequest): Generation {
@@ -254,6 +267,7 @@ export class Engine implements EngineApi {
       this.failure = new EngineStopped(error as Error);
       for (const sequence of this.scheduler.sequences) this.end(sequence, 'error', { error: this.failure });
       this.aborted.length = 0;
+      this.onBroken?.(this.failure);
     } finally {
       this.loop = undefined;
       for (const look of this.looks.splice(0)) look();

@@ -51,12 +51,17 @@ export interface Sizes {
   /** of a step */
   maxTokens: number;
   kvType: number;
-  /** of the pool, the null page included */
+  /** of the pool, the null page included; with poolFraction the most */
   pages: number;
+  /** of what a device has free, for the pool; 0: it has `pages` */
+  poolFraction: number;
   pageBytes: number;
   /** pages that the table of a head has room for */
   stride: number;
 }
+
+/** Page numbers are 32-bit. */
+const MOST_PAGES = 2 ** 31 - 1;
 
 /** Throws RequestError when the pool would be too small for two pages a head. */
 export function sizesOf(options: EngineOptions): Sizes {
@@ -82,13 +87,21 @@ export function sizesOf(options: EngineOptions): Sizes {
     (sum, window) => sum + spec.kvHeads * (window ? windowPages(window, maxModelLen, maxTokens) : stride),
     0,
   );
-  const wanted = options.kvCacheBytes ?? Math.min(freemem() / 4, allowedMemory() / 4, maxSeqs * most * pageBytes);
-  const pages = Math.floor(wanted / pageBytes) + 1;
-  if (pages - 1 < 2 * heads)
-    throw new RequestError(
-      `A KV cache of ${wanted} bytes holds ${pages - 1} pages; ${spec.layers} layers with ${spec.kvHeads} KV heads need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
-    );
-  return { heads, windows, maxModelLen, maxSeqs, maxTokens, kvType, pages, pageBytes, stride };
+  const poolFraction = options.backend && options.kvCacheBytes === undefined ? (options.poolFraction ?? 0.9) : 0;
+  const here = poolFraction ? Number.POSITIVE_INFINITY : Math.min(freemem(), allowedMemory()) / 4;
+  const wanted = options.kvCacheBytes ?? Math.min(here, maxSeqs * most * pageBytes);
+  const pages = Math.min(Math.floor(wanted / pageBytes) + 1, MOST_PAGES);
+  const sizes = { heads, windows, maxModelLen, maxSeqs, maxTokens, kvType, pages, poolFraction, pageBytes, stride };
+  checkPages(pages, sizes);
+  return sizes;
+}
+
+/** Throws RequestError when a pool of so many pages, the null page included, is too small for two pages a head. */
+export function checkPages(pages: number, { heads, pageBytes }: Sizes): void {
+  if (pages - 1 >= 2 * heads) return;
+  throw new RequestError(
+    `A KV cache of ${(pages - 1) * pageBytes} bytes holds ${pages - 1} pages; the model's layers have ${heads} KV heads together, which need at least ${2 * heads} (${2 * heads * pageBytes} bytes).`,
+  );
 }
 
 /** Throws for a policy that the model cannot have, and for a ratio that concerns none. */

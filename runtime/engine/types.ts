@@ -1,6 +1,7 @@
 /** The engine as its users (server, CLI, benchmarks, tests) see it. */
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import type { LoadedModel } from '../model/types.ts';
+import type { StepError } from '../native/index.ts';
 import { type ApiAnswer, UserError } from '../../toolchain/errors.ts';
 
 export interface EngineOptions {
@@ -16,6 +17,8 @@ export interface EngineOptions {
   activations?: 'int8' | 'f32';
   /** bytes of the pool; default: a quarter of the memory that is free here, at most what maxSeqs full sequences need */
   kvCacheBytes?: number;
+  /** with a backend and without kvCacheBytes: of what its device has free beside weights and scratch; default 0.9 */
+  poolFraction?: number;
   /** most tokens in one step (--max-num-batched-tokens) */
   maxBatchedTokens?: number;
   /** most running sequences (--max-num-seqs) */
@@ -210,7 +213,7 @@ export interface EngineApi {
   /** full pages of prompts are kept for later requests */
   readonly prefixCaching: boolean;
   /** why it has stopped for good: a step failed, and every request fails from now on */
-  readonly broken?: Error;
+  readonly broken?: EngineStopped;
   /** Throws RequestError at once for a request that can never run. */
   submit(request: GenerateRequest): Generation;
   /** Compiled policy added while running (per-request policies by name must be known). */
@@ -223,6 +226,8 @@ export interface EngineApi {
   /** Events for metrics: called synchronously, must not throw. */
   onStep?: (step: { seconds: number; tokens: number; running: number }) => void;
   onFinish?: (finished: Finished) => void;
+  /** Called once, when it has broken and every request has ended with the error. */
+  onBroken?: (error: EngineStopped) => void;
   /** Stops admitting, lets running requests end (or aborts them), frees native memory. */
   close(options?: { drain?: boolean }): Promise<void>;
 }
@@ -236,6 +241,11 @@ export class RequestError extends UserError {
     super(message);
     this.api = { status: 400, code, param };
   }
+}
+
+/** A device that an engine cannot be opened on, in its backend's words. */
+export class DeviceError extends UserError {
+  override name = 'DeviceError';
 }
 
 type RequestCode = 'invalid_value' | 'context_length_exceeded';
@@ -253,8 +263,11 @@ export class ShuttingDown extends UserError {
 /** The engine broke in a step and serves nothing any more; the cause is the native error. */
 export class EngineStopped extends Error {
   override name = 'EngineStopped';
+  /** the device answers nothing any more, to this process: another one may start again */
+  readonly lost: boolean;
 
-  constructor(cause: Error) {
+  constructor(cause: Error & Partial<StepError>) {
     super(`The engine has stopped: ${cause.message}`, { cause });
+    this.lost = cause.lost === true;
   }
 }

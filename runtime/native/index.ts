@@ -34,9 +34,15 @@ export interface EngineConfig extends NumbersOf<typeof config> {
   cpus: number[];
 }
 
+/** A step that failed, in the backend's words: the engine can only be closed. */
+export interface StepError extends Error {
+  /** the device answers nothing any more: the process must end */
+  lost: boolean;
+}
+
 export interface NativeEngine {
   readonly buffers: Buffers;
-  /** Runs one step on the engine's own pinned threads; one at a time. Rejects with the native message. */
+  /** Runs one step on the engine's own pinned threads; one at a time. Rejects with a StepError. */
   step(counts: StepCounts): Promise<void>;
   /** Opens one more policy library; returns its index. */
   addPolicy(path: string): number;
@@ -49,6 +55,8 @@ export interface NativeEngine {
     threads: number;
     weightBytes: number;
     poolBytes: number;
+    /** of the pool, the null page included */
+    pages: number;
     pageBytes: number;
     lanes: number;
     /** of a device: steps that ran as graphs, and what all steps have sent */
@@ -69,6 +77,24 @@ export interface Probe extends NumbersOf<typeof probe> {
   values?: Float32Array;
   states?: Float32Array;
   scores: Float32Array;
+}
+
+/** What NVIDIA's driver said before a call failed, and which one did. */
+export interface DriverAnswer {
+  /** CUDA's, such as 13000 */
+  version?: number;
+  devices?: number;
+  /** of the first device */
+  name?: string;
+  /** compute capability, such as 90 */
+  capability?: number;
+  /** bytes */
+  free?: number;
+  total?: number;
+  /** that failed: dlopen where there is no driver */
+  call?: string;
+  code?: number;
+  text?: string;
 }
 
 export interface Native {
@@ -101,6 +127,10 @@ export interface Native {
   ): Float32Array;
   /** What a backend's packed form of weights means, for tests: [rows][cols]. */
   testUnpack(backend: string, type: number, rows: number, cols: number, weights: Uint8Array): Float32Array;
+  /** NVIDIA's driver and its first device; needs no toolkit. */
+  driver(): DriverAnswer;
+  /** Why a library cannot be opened; undefined: it can. */
+  libraryError(name: string): string | undefined;
   /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avxvnni", "avx2", "generic" …. */
   isas(backend: string): string[];
 }

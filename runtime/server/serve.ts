@@ -64,8 +64,20 @@ async function drain(server: Server, engine: EngineApi, seconds: number): Promis
   await server.close();
 }
 
+/** The device answers nothing any more: answers end with the error, then so does the process, and a supervisor starts another. */
+async function endLost(server: Server, { message }: Error): Promise<never> {
+  process.stderr.write(
+    `skv: ${message}\nskv: the device is lost to this process, which ends; it can be started again\n`,
+  );
+  const deadline = Date.now() + 1000;
+  while (server.active() > 0 && Date.now() < deadline) await sleep(20);
+  await sleep(20); // the last answer leaves
+  process.exit(1); // nothing is freed on a device that answers nothing
+}
+
 export async function runServer(engine: EngineApi, options: RunOptions): Promise<void> {
   const server = await createServer(engine, options);
+  engine.onBroken = (error) => error.lost && void endLost(server, error);
   await server.app.listen({ host: options.host, port: options.port });
   const { address, port, family } = server.app.server.address() as AddressInfo;
   const stopped = stopSignal(); // before anybody is told that the server is there

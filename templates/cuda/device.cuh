@@ -11,6 +11,7 @@
 // Hardware instructions live here and in mma.cuh, each beside its plain form, and nowhere else.
 #pragma once
 #include <cstdint>
+#include <cstdio>
 
 #include "abi.h"
 
@@ -122,28 +123,38 @@ SKV_DEVICE_ONLY float half_to_float(uint16_t bits) { return __half2float(__ushor
 // Nothing: the emulation wants to know every array a kernel may touch.
 static inline void expose(const void*, int64_t, const char*) {}
 
+// The kernel of the last launch that failed, of a library.
+inline const char* refused_kernel = "no kernel";
+
 template <class... Wanted, class... Given>
-static int32_t launch(void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes, void* stream,
-                      Given... given) {
+static int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threads, int shared_bytes,
+                      void* stream, Given... given) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return 0;
   if (shared_bytes > 48 * 1024) {
     const cudaError_t e = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
     if (e != cudaSuccess) {
       cudaGetLastError();  // not told again by a later launch
+      refused_kernel = name;
       return SKV_E_DEVICE + (int32_t)e;
     }
   }
   kernel<<<grid, threads, shared_bytes, (cudaStream_t)stream>>>(given...);
   const cudaError_t e = cudaGetLastError();
+  if (e != cudaSuccess) refused_kernel = name;
   return e == cudaSuccess ? 0 : SKV_E_DEVICE + (int32_t)e;
 }
-#define SKV_LAUNCH(kernel, ...) launch(kernel, __VA_ARGS__)
+#define SKV_LAUNCH(kernel, ...) launch(#kernel, kernel, __VA_ARGS__)
 
 static inline int32_t wait_device() {
   const cudaError_t e = cudaDeviceSynchronize();
   return e == cudaSuccess ? 0 : SKV_E_DEVICE + (int32_t)e;
 }
-static inline const char* device_error(int32_t code) { return cudaGetErrorString((cudaError_t)code); }
+// In words that stay until the next call.
+static inline const char* device_error(int32_t code) {
+  static char words[256];
+  snprintf(words, sizeof words, "%s: %s", refused_kernel, cudaGetErrorString((cudaError_t)code));
+  return words;
+}
 
 #else
 #include "emulate.hpp"  // test/emulation

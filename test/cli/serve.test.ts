@@ -68,6 +68,9 @@ test('wrong values are refused', async () => {
     [['--chat-template', 'nowhere.jinja'], /--chat-template nowhere\.jinja: there is no such file/],
     [['--chat-template', '{% for %}'], /--chat-template: it cannot be read/],
     [['--stream-stall-timeout', 'soon'], /--stream-stall-timeout soon: seconds are needed/],
+    [['--load-format', 'dummy'], /--load-format dummy: which --shape\? llama-3-8b, qwen3-8b, smollm2-135m are/],
+    [['--load-format', 'random'], /--load-format random: auto and dummy are possible/],
+    [['--shape', 'qwen3-8b'], /'--shape <name>' cannot be used with option '--model <model>'/],
     [['--default-max-tokens', '0'], /--default-max-tokens 0: a whole number from 1/],
   ];
   for (const [flags, words] of cases) {

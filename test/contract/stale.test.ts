@@ -50,6 +50,7 @@ const config = (backend: string): EngineConfig => ({
   model: tinyModel(1).loaded.spec,
   kvType: 0,
   pages: 8,
+  poolFraction: 0,
   tableStride: 4,
   maxSeqs: 1,
   maxRows: 1,

@@ -39,6 +39,8 @@ class EmulatedDevice : public Device {
   int multiprocessors() const override { return 1; }
   void* stream() const override { return nullptr; }
   size_t panel_bytes() const override { return 48 << 10; } /* several for the matrices of tests */
+  size_t free_bytes() override { return size_t(16) << 20; }
+  bool answers() override { return true; }
 
   void* allocate(size_t bytes, const char* what) override {
     const size_t words = (bytes + 3) / 4 * 4;

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "warp.hpp"
+#include "wishes.hpp"
 
 #define __global__
 #define __device__
@@ -188,6 +189,10 @@ int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threa
   if (auto* graph = emulate::kept) {
     graph->push_back([=] { return launch(name, kernel, grid, threads, shared_bytes, nullptr, given...); });
     return 0;
+  }
+  if (const int code = emulate::failing(name, true)) {
+    emulate::machine.error = std::string(name) + ": " + emulate::words_of(code);
+    return SKV_E_DEVICE + code;
   }
 #ifdef SKV_LAUNCH_LOG  // what launches.hpp is held against
   fprintf(stderr, "%s\t%d\t%d\n", name, threads, shared_bytes);

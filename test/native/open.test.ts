@@ -13,6 +13,7 @@ const config: EngineConfig = {
   model: spec,
   kvType: KvType.bf16,
   pages: 8,
+  poolFraction: 0,
   tableStride: 4,
   maxSeqs: 1,
   maxRows: 1,

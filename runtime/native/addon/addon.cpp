@@ -7,6 +7,7 @@
 #include <string>
 
 #include "crash.h"
+#include "driver.h"
 #include "policy.h"
 
 namespace {
@@ -113,6 +114,8 @@ Object init(Napi::Env env, Object exports) {
   exports.Set("probeScore", Napi::Function::New(env, probe<&skv_policy::probe_score>));
   exports.Set("testMatmul", Napi::Function::New(env, test_matmul));
   exports.Set("testUnpack", Napi::Function::New(env, test_unpack));
+  exports.Set("driver", Napi::Function::New(env, skv::ask_driver));
+  exports.Set("libraryError", Napi::Function::New(env, skv::library_error));
   exports.Set("isas", Napi::Function::New(env, isas));
   return exports;
 }

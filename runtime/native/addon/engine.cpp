@@ -138,15 +138,18 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     open->settle.Ref(env);
     open->runner.post([open, keep, deferred, counts] {
       char error[1024] = "";
-      const bool failed = open->backend->step(open->engine, &counts, error, sizeof error) != 0;
+      const int32_t ended = open->backend->step(open->engine, &counts, error, sizeof error);
       const std::string message = error;
-      open->settle.BlockingCall([open, keep, deferred, failed, message](Napi::Env env, Napi::Function) {
+      open->settle.BlockingCall([open, keep, deferred, ended, message](Napi::Env env, Napi::Function) {
         open->busy = false;
         open->settle.Unref(env);
-        if (failed)
-          deferred.Reject(Error::New(env, message).Value());
-        else
+        if (ended == SKV_STEP_DONE) {
           deferred.Resolve(env.Undefined());
+        } else {
+          const Error error = Error::New(env, message);
+          error.Value().Set("lost", Napi::Boolean::New(env, ended == SKV_STEP_LOST));
+          deferred.Reject(error.Value());
+        }
         delete keep;
       });
     });

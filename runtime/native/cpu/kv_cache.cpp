@@ -1,6 +1,7 @@
 #include "kv_cache.h"
 
 #include <cstring>
+#include <stdexcept>
 
 #include "lane.h"
 #include "shape.h"
@@ -25,6 +26,7 @@ KvCache::KvCache(const skv_config& c, const skv_buffers& buffers, AttentionIo& i
       threads_(threads),
       pool_(size_t(shape_.pages) * shape_.page_bytes),
       policies_(kTarget, shape_) {
+  if (c.pool_fraction != 0) throw std::runtime_error("a fraction of a device's memory is no size of the CPU's pool");
   exec_.workers = threads.count();
   exec_.self = &threads;
   exec_.parallel = run_parallel;

@@ -38,6 +38,11 @@ class Device {
   /* Of quantised weights that are made plain for a product at a time. */
   virtual size_t panel_bytes() const = 0;
 
+  /* Bytes that allocate() could still give. */
+  virtual size_t free_bytes() = 0;
+  /* Whether it still does what it is asked; after an error of a kernel's it may never again. */
+  virtual bool answers() = 0;
+
   /* what: for errors, and for the emulation, which checks that kernels stay inside. */
   virtual void* allocate(size_t bytes, const char* what) = 0;
   virtual void free(void* memory) = 0;

@@ -84,8 +84,23 @@ class CudaDevice : public Device {
 
   void* allocate(size_t bytes, const char* what) override {
     void* memory = nullptr;
-    check(cudaMalloc(&memory, bytes), "the device has no " + size_text(bytes) + " for " + what);
+    const cudaError_t error = cudaMalloc(&memory, bytes);
+    if (error == cudaErrorMemoryAllocation)
+      throw std::runtime_error("the device has no " + size_text(bytes) + " left for " + what + ", of which " +
+                               size_text(free_bytes()) + " are free: end what else runs there (nvidia-smi names it), " +
+                               "or take a smaller model, a lower --max-num-batched-tokens or --kv-cache-memory");
+    check(error, std::string("memory for ") + what);
     return memory;
+  }
+  size_t free_bytes() override {
+    size_t free = 0, total = 0;
+    cudaGetLastError(); /* of an allocation that failed */
+    check(cudaMemGetInfo(&free, &total), "the device does not say how much memory it has");
+    return free;
+  }
+  bool answers() override {
+    cudaGetLastError();
+    return cudaDeviceSynchronize() == cudaSuccess;
   }
   void free(void* memory) override { cudaFree(memory); }
   void* allocate_host(size_t bytes) override {
@@ -106,7 +121,9 @@ class CudaDevice : public Device {
     check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_.get()), "a copy from the device");
   }
   void multiply(const DenseProduct& product) override { products_.multiply(product); }
-  void wait() override { check(cudaStreamSynchronize(stream_.get()), "the device failed in a step"); }
+  void wait() override {
+    check(cudaStreamSynchronize(stream_.get()), "a kernel of the step failed (CUDA_LAUNCH_BLOCKING=1 tells which)");
+  }
 
   void begin_graph() override {
     check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "keeping a step as a graph");

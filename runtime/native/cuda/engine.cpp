@@ -6,6 +6,7 @@
 #include "describe.h"
 #include "last_rows.h"
 #include "logit_tokens.h"
+#include "lost.h"
 #include "shared_arrays.h"
 
 namespace skv {
@@ -50,7 +51,23 @@ CudaEngine::CudaEngine(const skv_config& c, const Progress& progress)
       logit_place_(c.max_tokens),
       sources_(c.max_tokens),
       places_(c.max_tokens),
-      last_rows_(c.max_rows) {}
+      last_rows_(c.max_rows) {
+  cache_.allocate_pool(c);
+  try_out();
+}
+
+/* A token through the first kernel, so that what the device cannot run is told before there is a step. */
+void CudaEngine::try_out() {
+  device_->clear(token_.data(), sizeof(int32_t));
+  device_->clear(position_.data(), sizeof(int32_t));
+  try {
+    model_.embed(token_.data(), position_.data(), 1);
+    device_->wait();
+  } catch (const std::exception& failure) {
+    throw std::runtime_error(std::string("the device does not run this backend: ") + failure.what() +
+                             "; delete the build, and it is built for " + device_->name());
+  }
+}
 
 int CudaEngine::add_policy(const char* path) {
   graphs_.forget();
@@ -58,6 +75,15 @@ int CudaEngine::add_policy(const char* path) {
 }
 
 void CudaEngine::step(const skv_step_counts& counts) {
+  try {
+    run(counts);
+  } catch (const std::exception& failure) {
+    if (!device_->answers()) throw Lost(failure.what());
+    throw;
+  }
+}
+
+void CudaEngine::run(const skv_step_counts& counts) {
   StepLimits limits{};
   limits.vocab = vocab_;
   limits.max_copies = max_copies_;

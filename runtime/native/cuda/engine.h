@@ -27,6 +27,7 @@ class CudaEngine {
 
   const skv_buffers& buffers() const { return buffers_; }
   int add_policy(const char* path);
+  /* Throws std::runtime_error; Lost where the device answers nothing any more. */
   void step(const skv_step_counts& counts);
   int read_lane(int seq, int layer, int head, int lane, int32_t* out) {
     return cache_.read_lane(seq, layer, head, lane, out);
@@ -42,6 +43,8 @@ class CudaEngine {
     int rows, tokens, samplers;
   };
 
+  void try_out();
+  void run(const skv_step_counts& counts);
   bool is_decode(const skv_step_counts& counts) const;
   Sizes class_of(const skv_step_counts& counts) const;
   void put(const skv_step_counts& counts, const Sizes& sizes);

@@ -22,7 +22,7 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
       shape_(shape_of(c, lanes_of(c, kTarget), io_type, layers_)),
       buffers_(buffers),
       policies_(kTarget, shape_),
-      pool_(device, size_t(shape_.pages) * shape_.page_bytes, "pool"),
+      pool_(device, 0, "pool"),
       row_(device, c.max_rows, "row"),
       last_row_(device, c.max_rows, "last row"),
       table_(device, size_t(c.max_seqs) * heads_of_sequence() * c.table_stride, "tables"),
@@ -33,10 +33,7 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
       param_(device, size_t(c.max_seqs) * SKV_MAX_PARAMS, "params"),
       scratch_(device, 0, "scratch"),
       step_floats_(device, 0, "logits"),
-      slots_(c.max_rows),
-      read_by_(c.pages),
-      written_by_(c.pages) {
-  device.clear(pool_.data(), pool_.bytes()); /* slots that no token has are weighted with 0, which NaN would survive */
+      slots_(c.max_rows) {
   device.upload(inv_freq_.data(), c.model.inv_freq, inv_freq_.bytes());
   device.wait();
   exec_.workers = device.multiprocessors();
@@ -45,7 +42,6 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
   step_.size = sizeof step_;
   step_.shape = &shape_;
   step_.row = row_.data();
-  step_.pool = pool_.data();
   step_.tables = table_.data();
   step_.lengths = length_.data();
   step_.budgets = budget_.data();
@@ -59,9 +55,35 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
 }
 
+void DeviceCache::allocate_pool(const skv_config& c) {
+  if (c.pool_fraction > 0) {
+    const double room = double(c.pool_fraction) * double(device_.free_bytes());
+    shape_.pages = int(std::min(double(c.pages), std::max(2.0, room / double(shape_.page_bytes))));
+  }
+  pool_.resize(size_t(shape_.pages) * shape_.page_bytes, "pool");
+  device_.clear(pool_.data(), pool_.bytes()); /* slots that no token has are weighted with 0, which NaN would survive */
+  device_.wait();
+  step_.pool = pool_.data();
+  read_by_.resize(shape_.pages);
+  written_by_.resize(shape_.pages);
+  for (int i = 0; i < policies_.count(); i++) try_out(i);
+}
+
+/* A library for another architecture opens, and its first launch fails: here, and not in somebody's step. */
+void DeviceCache::try_out(int index) {
+  const skv_policy& policy = policies_[index];
+  const int32_t null_page[2] = {0, 0};
+  device_.upload(copy_.data(), null_page, sizeof null_page);
+  if (const int32_t code = policy.copy(&step_, copy_.data(), 1, &exec_))
+    throw std::runtime_error("the device does not run the kernels of the policy " + std::string(policy.name) + " (" +
+                             policy.error(code) + "): build it for " + device_.name());
+  device_.wait();
+}
+
 int DeviceCache::add_policy(const char* path) {
   const int index = policies_.add(path);
   size_scratch();
+  if (pool_.size()) try_out(index);
   return index;
 }
 

@@ -26,7 +26,9 @@ class DeviceCache {
   /* Opens the configuration's policies. device, buffers and io must outlive this. Throws std::runtime_error. */
   DeviceCache(Device& device, const skv_config& config, int io_type, const skv_buffers& buffers, DeviceIo& io);
 
-  /* Its index. */
+  /* Last of all that the device has memory for. Throws std::runtime_error. */
+  void allocate_pool(const skv_config& config);
+  /* Its index. Throws std::runtime_error for one whose kernels the device does not run. */
   int add_policy(const char* path);
   int policies() const { return policies_.count(); }
 
@@ -53,12 +55,13 @@ class DeviceCache {
   void size_scratch();
   void put_tables(Outbox& outbox, const skv_row& row);
   void count_hints(int rows, const skv_row* last_row);
+  void try_out(int index);
   size_t heads_of_sequence() const { return size_t(shape_.layers) * shape_.kv_heads; }
 
   Device& device_;
   DeviceArray<float> inv_freq_;               /* [table][head_dim / 2] */
   const std::vector<skv_layer_shape> layers_; /* [layer] */
-  const skv_shape shape_;
+  skv_shape shape_;                           /* pages: as allocate_pool found room for */
   const skv_buffers& buffers_;
   Policies policies_;
 

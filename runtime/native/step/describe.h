@@ -14,7 +14,8 @@ inline std::string describe_engine(const std::string& isa, int threads, size_t w
     return std::string(",\"") + name + "\":" + std::to_string(value);
   };
   return "{\"isa\":\"" + isa + "\"" + number("threads", threads) + number("weightBytes", weight_bytes) +
-         number("poolBytes", pool_bytes) + number("pageBytes", shape.page_bytes) + number("lanes", shape.lanes) + "}";
+         number("poolBytes", pool_bytes) + number("pages", shape.pages) + number("pageBytes", shape.page_bytes) +
+         number("lanes", shape.lanes) + "}";
 }
 
 }  // namespace skv

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backend.h"
+#include "lost.h"
 #include "progress.h"
 
 namespace skv {
@@ -69,17 +70,24 @@ class Entry {
   }
 
   static int32_t step(skv_engine* e, const skv_step_counts* counts, char* error, int32_t bytes) {
-    return guarded(error, bytes, int32_t(1), [&] {
-      of(e).step(*counts);
-      return int32_t(0);
+    return guarded(error, bytes, int32_t(SKV_STEP_FAILED), [&] {
+      try {
+        of(e).step(*counts);
+      } catch (const Lost& lost) {
+        write_text(error, bytes, lost.what());
+        return int32_t(SKV_STEP_LOST);
+      }
+      return int32_t(SKV_STEP_DONE);
     });
   }
 
   static int32_t read_lane(skv_engine* e, int32_t seq, int32_t layer, int32_t head, int32_t lane, int32_t* out) {
-    return of(e).read_lane(seq, layer, head, lane, out);
+    return guarded(nullptr, 0, int32_t(-1), [&] { return int32_t(of(e).read_lane(seq, layer, head, lane, out)); });
   }
 
-  static const float* logits(skv_engine* e, int32_t sampler) { return of(e).logits(sampler); }
+  static const float* logits(skv_engine* e, int32_t sampler) {
+    return guarded(nullptr, 0, static_cast<const float*>(nullptr), [&] { return of(e).logits(sampler); });
+  }
 
   static void describe(skv_engine* e, char* json, int32_t bytes) { write_text(json, bytes, of(e).describe().c_str()); }
 

@@ -1,0 +1,121 @@
+/** --device: where a model runs, decided once; auto is a CUDA device where one can serve, else the CPU. */
+import { existsSync } from 'node:fs';
+import type { BuildOptions } from '../codegen/build.ts';
+import { headDims } from '../codegen/plan/cuda.ts';
+import type { BuiltPolicy } from '../codegen/plan/types.ts';
+import type { Engine } from '../runtime/engine/engine.ts';
+import { storedAs } from '../runtime/engine/setup.ts';
+import { DeviceError } from '../runtime/engine/types.ts';
+import type { LoadedModel } from '../runtime/model/types.ts';
+import { buildCudaBackend } from '../runtime/native/cuda.ts';
+import { type CudaDevice, NoDeviceError, checkDriver, findDevice } from '../runtime/native/driver.ts';
+import { cublasLtCandidates, findCuda } from '../toolchain/cuda.ts';
+import { UserError } from '../toolchain/errors.ts';
+import { CompileError } from '../toolchain/process.ts';
+import { positive } from './flags.ts';
+import { type EngineFlags, kvTypeOf, openEngine } from './model.ts';
+import { bytes, note } from './output.ts';
+
+export interface DeviceFlags {
+  device: string;
+  gpuMemoryUtilization?: string;
+  cudaPath?: string;
+  kvCacheMemory?: string;
+}
+
+/** Where a model runs. */
+export type Place = { readonly target: 'cpu' } | { readonly target: 'cuda'; readonly device: CudaDevice };
+
+/** Flags that do nothing on the CPU. `why`: it was chosen, where auto did. */
+function onCpu(flags: DeviceFlags, why: string): Place {
+  const given = { 'gpu-memory-utilization': flags.gpuMemoryUtilization, 'cuda-path': flags.cudaPath };
+  for (const [flag, value] of Object.entries(given))
+    if (value !== undefined) throw new UserError(`--${flag} ${value} does nothing on the CPU${why && `: ${why}`}.`);
+  if (why) note(`skv: on the CPU: ${why}`);
+  return { target: 'cpu' };
+}
+
+/** A CUDA device, its driver and a compiler for it. Throws a UserError that says what is missing. */
+function onCuda({ cudaPath }: DeviceFlags): Place {
+  const device = findDevice();
+  checkDriver(device, findCuda(cudaPath).version);
+  return { target: 'cuda', device };
+}
+
+/** Looks for a device; a line says what was chosen and why. */
+export function choosePlace(flags: DeviceFlags): Place {
+  const { device, gpuMemoryUtilization, kvCacheMemory } = flags;
+  if (gpuMemoryUtilization !== undefined) positive('gpu-memory-utilization', gpuMemoryUtilization, 1);
+  if (device !== 'auto' && device !== 'cpu' && device !== 'cuda')
+    throw new UserError(`--device ${device}: auto, cpu and cuda are possible.`);
+  if (device === 'cpu') return onCpu(flags, '');
+  try {
+    const place = onCuda(flags);
+    if (gpuMemoryUtilization !== undefined && kvCacheMemory !== undefined)
+      note(`skv: --kv-cache-memory ${kvCacheMemory} is the pool's size; --gpu-memory-utilization changes nothing`);
+    return place;
+  } catch (error) {
+    return instead(flags, error);
+  }
+}
+
+/** The CPU instead of a device that cannot serve, where the user left it open. */
+function instead(flags: DeviceFlags, error: unknown): Place {
+  if (!(error instanceof NoDeviceError || error instanceof DeviceError || error instanceof CompileError)) throw error;
+  if (flags.device === 'cuda')
+    throw new UserError(`--device cuda: ${error.message.replace(/\.$/, '')}; or serve with --device cpu.`);
+  return onCpu(flags, error.message);
+}
+
+/** Bytes that a model's weights take on a device at least. */
+const weightBytes = ({ spec }: LoadedModel): number =>
+  spec.tensors.reduce((sum, { bytes, rows, cols }) => sum + Math.min(bytes, 2 * rows * cols), 0);
+
+/** Policies for this device's architecture, the model's heads and the type of its pages, and the backend that runs them. */
+async function openOnCuda(
+  device: CudaDevice,
+  model: LoadedModel,
+  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  flags: DeviceFlags & EngineFlags,
+): Promise<Engine> {
+  const { headDim } = model.spec;
+  if (!headDims.includes(headDim))
+    throw new NoDeviceError(
+      `${model.name} has heads of ${headDim} numbers; CUDA kernels are for ${headDims.join(', ')}`,
+    );
+  const needed = weightBytes(model);
+  if (needed > device.free)
+    throw new NoDeviceError(
+      `${model.name} has ${bytes(needed)} of weights, ${device.name} ${bytes(device.free)} free of ${bytes(device.total)}: end what else runs there (nvidia-smi names it), or take a smaller model`,
+    );
+  const options = { target: 'cuda', cudaPath: flags.cudaPath, archs: [device.arch], headDims: [headDim] } as const;
+  const asked = kvTypeOf(flags);
+  let kvType = asked ?? 'bf16';
+  let policies = await compile({ ...options, kvTypes: [kvType] });
+  const stored = storedAs(policies, asked);
+  if (stored !== kvType) policies = await compile({ ...options, kvTypes: [(kvType = stored)] });
+  const cublasLt = cublasLtCandidates(findCuda(flags.cudaPath)).find(existsSync);
+  if (cublasLt) process.env.SKV_CUBLASLT = cublasLt; // what the backend opens; else the loader's
+  const { library } = await buildCudaBackend({ cudaPath: flags.cudaPath, archs: [device.arch] });
+  const { gpuMemoryUtilization: fraction } = flags;
+  const poolFraction = fraction === undefined ? undefined : Number(fraction);
+  const engine = await openEngine(model, policies, flags, { backend: library, poolFraction });
+  note(`skv: on the GPU: ${device.name}, sm_${device.arch}`);
+  return engine;
+}
+
+/** An engine where it was decided; with auto on the CPU where the device turns out not to serve. */
+export async function openOn(
+  place: Place,
+  model: LoadedModel,
+  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  flags: DeviceFlags & EngineFlags,
+): Promise<Engine> {
+  if (place.target === 'cuda')
+    try {
+      return await openOnCuda(place.device, model, compile, flags);
+    } catch (error) {
+      instead(flags, error);
+    }
+  return openEngine(model, await compile({}), flags);
+}
