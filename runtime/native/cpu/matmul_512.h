@@ -184,16 +184,6 @@ inline void add_pair(__m512* acc, const Pair& pair, const Int8Pairs& x, size_t a
   }
 }
 
-/* Sums of tokens [t0, t0 + T) to memory, scaled by 2^e; row: the first of the group. */
-template <int T>
-inline void finish(const Matrix& w, __m512* acc, int t0, float* out, int stride, int row) {
-  if (has_minima(w.format)) {
-    const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
-    for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
-  }
-  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
-}
-
 /* A tile of tokens [t0, t0 + T); row: the first of the group; kFirst: its weights come from memory. */
 template <int T, bool kFirst, class Pair>
 inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pair, int t0, float* out, int stride,
@@ -209,7 +199,11 @@ inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pa
   each_fine_pair(a, t0, T, [&](int i) __attribute__((always_inline)) {
     add_pair<T>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs);
   });
-  finish<T>(w, acc, t0, out, stride, row);
+  if (has_minima(w.format)) {
+    const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
+    for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
+  }
+  for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
 }
 
 /* Column c of a group without blocks, as f32. */
