@@ -27,7 +27,7 @@ struct Pool {
   std::vector<float> inv_freq;
   std::vector<skv_layer_shape> layer_shapes;
   std::unique_ptr<Block> pages, scratch, logits;
-  std::vector<int32_t> table, lengths, budgets, classes;
+  std::vector<int32_t> table, lengths, profiles, budgets, classes;
   std::vector<float> params, q, k, v, out, lse;
   skv_step step{};
   skv_row row{};
@@ -76,6 +76,7 @@ struct Pool {
     Random random(11);
     for (size_t i = table.size() - 1; i > 0; i--) std::swap(table[i], table[random.next() % (i + 1)]);
     lengths.assign(columns, 0);
+    profiles.assign(columns, 0);
     shape.pages = int32_t(table.size() + 1);
     pages = std::make_unique<Block>((table.size() + 1) * size_t(shape.page_bytes));
     memset(pages->data, 0, shape.page_bytes);
@@ -102,6 +103,7 @@ struct Pool {
     step.pool = pages->data;
     step.tables = table.data();
     step.lengths = lengths.data();
+    step.profiles = profiles.data();
     step.budgets = budgets.data();
     step.params = params.data();
     step.classes = classes.data();

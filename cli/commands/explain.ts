@@ -1,6 +1,7 @@
 /** skv explain: what a policy reads, which passes that costs, and how large its cache is. */
 import { type Compiled, build, compileSource } from '../../codegen/build.ts';
 import { usageOf } from '../../codegen/back/cuda/usage.ts';
+import { ruleNames } from '../../codegen/ir/profile.ts';
 import { irText } from '../../codegen/ir/text.ts';
 import { advice } from '../../codegen/plan/advice.ts';
 import { type Cost, costsOf } from '../../codegen/plan/cost.ts';
@@ -79,6 +80,8 @@ interface CacheSize {
   every: number | null;
   /** by the window, token classes left out */
   protected: number;
+  /** of each rule of a profile, everything left out: what it keeps besides the window and token classes */
+  ruleSlots: number[];
   /** what the layers' budgets are on average, as a part of the policy's */
   layersMean: number;
   /** bytes of a slot over all these layers and heads */
@@ -110,6 +113,7 @@ function sizeOf(plan: Plan, ratio: number | undefined, shape: Shape): CacheSize 
     promptPeak: rules.peaks(length, length).prompt,
     every: plan.when.some(({ kind }) => kind === 'every') ? rules.everyAt(length) : null,
     protected: window,
+    ruleSlots: rules.ruleSlots(length),
     layersMean: bounded ? (mean - apart) / rules.budget(length) : 1,
     bytesPerToken: bytesPerSlot * shape.layers,
     windows: windowLayers(shape, bytesPerSlot),
@@ -246,6 +250,7 @@ function policySizes(plan: Plan, size: CacheSize): string[] {
     ...(every === null ? [] : [`  compacts every ${every} generated tokens`]),
     ...(plan.keep.kind === 'all' ? ['  grows with every token'] : []),
     ...(plan.keep.kind === 'above' ? ['  varies: a threshold decides'] : []),
+    ...(plan.keep.kind === 'profile' ? profiled(plan.keep, size) : []),
     ...(steady === null
       ? []
       : [
@@ -253,6 +258,16 @@ function policySizes(plan: Plan, size: CacheSize): string[] {
           `  steady    ${held(steady)}`,
           `  peak      ${peak === null ? 'grows with what is generated' : `${held(peak)}, while generating`}`,
         ]),
+  ];
+}
+
+/** The rules that a head may take, and what of each is known before there is a text. */
+function profiled(keep: Extract<Plan['keep'], { kind: 'profile' }>, { ruleSlots }: CacheSize): string[] {
+  const slots = (i: number) =>
+    i < keep.rules.length ? `${ruleSlots[i]} slots beside the window's and those of classes` : 'all';
+  return [
+    `  varies: at the prompt's end each head takes the first rule that keeps enough of ${keep.mass}`,
+    ...ruleNames(keep).map((name, i) => `  rule ${i + 1}    ${name}: ${slots(i)}`),
   ];
 }
 

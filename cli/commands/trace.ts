@@ -87,7 +87,8 @@ function picture(length: number, compactions: readonly CompactionEvent[]): void 
             shades[Math.ceil((count * width * 4) / last.at) > 4 ? 4 : Math.ceil((count * width * 4) / last.at)],
         )
         .join('');
-      say(`${String(layer).padStart(3)}.${head} │${line}│ ${positions.length}`);
+      const rule = last.rules?.[layer][head];
+      say(`${String(layer).padStart(3)}.${head} │${line}│ ${positions.length}${rule ? `  ${rule}` : ''}`);
     }),
   );
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { fieldsOf } from '../ir/fields.ts';
-import { type Node, type Policy, tableKey } from '../ir/nodes.ts';
+import { type Node, type Policy, type Size, tableKey } from '../ir/nodes.ts';
 import { tablesOf } from '../ir/uses.ts';
 import type { CudaPlan, Plan } from '../plan/types.ts';
 import { literal, printReturn } from './print.ts';
@@ -19,6 +19,7 @@ export function context(policy: Policy, plan: Plan) {
     ...acrossTraits(policy),
     ...rankedTraits(policy),
     ...tableTraits(policy),
+    ...profileTraits(policy),
     ...expressions(policy),
     ...(plan.cuda ? schedule(plan.cuda) : {}),
   };
@@ -64,7 +65,7 @@ function traits(policy: Policy, plan: Plan) {
     scoreReadsValue: scores.has('value'),
     ordered: plan.ordered,
     windowPrompt: plan.window.prompt,
-    windowClasses: plan.window.classes.map((name) => `SKV_CLASS_${name.toUpperCase()}`).join(' | ') || 0,
+    windowClasses: classBits(plan.window.classes),
     poolWidth: plan.pool?.width ?? 1,
     chunk: plan.keep.kind === 'chunks' ? plan.keep.size : 1,
     alpha: plan.heads.kind === 'pooled' ? plan.heads.alpha : 0,
@@ -97,6 +98,29 @@ function rankedTraits({ across, params }: Policy) {
   const nths = across.flatMap(({ n }, at) => (n ? [{ at, count: given(n, names) }] : []));
   return { ranked: nths.length, nths };
 }
+
+/** Rules of a profile: their token classes as bits, their sizes as numbers of slots. */
+function profileTraits({ keep, params, states }: Policy) {
+  if (keep.kind !== 'profile') return { rules: 0, massState: 0, eachRule: [] };
+  const slots = (size: Size): string => {
+    if ('tokens' in size) return String(size.tokens);
+    const at = params.findIndex(({ name }) => name === size.param);
+    return params[at].kind === 'fraction' ? `slots_of(params[${at}], length)` : `(int)params[${at}]`;
+  };
+  return {
+    rules: keep.rules.length,
+    massState: states.findIndex(({ name }) => name === keep.mass),
+    eachRule: keep.rules.map(({ classes, top, last }, at) => ({
+      at,
+      classes: classBits(classes),
+      top: slots(top),
+      last: slots(last),
+    })),
+  };
+}
+
+const classBits = (classes: readonly string[]): string | number =>
+  classes.map((name) => `SKV_CLASS_${name.toUpperCase()}`).join(' | ') || 0;
 
 /** Constants by layer and head, a line a layer. */
 function tableTraits(policy: Policy) {
@@ -142,8 +166,14 @@ function expressions(policy: Policy) {
       load: `a.${name} = totals.${of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
-    threshold: policy.keep.kind === 'above' ? given(policy.keep.threshold, names.params) : '0.0f',
+    threshold: threshold(policy.keep, names.params),
   };
+}
+
+/** What scores are compared with, or what a rule of a profile must reach. */
+function threshold(keep: Policy['keep'], params: readonly string[]): string {
+  if (keep.kind === 'above') return given(keep.threshold, params);
+  return keep.kind === 'profile' ? given(keep.reach, params) : '0.0f';
 }
 
 /** What only the CUDA template shows. */

@@ -148,7 +148,7 @@ const fieldsOf = (type: Type | undefined): string[] => {
 };
 
 const examples: Readonly<Record<string, [what: string, hint: string]>> = {
-  keep: ['which slots stay', 'keep: topK(512), above(0.001), chunks(16, 512) or everything'],
+  keep: ['which slots stay', 'keep: topK(512), above(0.001), chunks(16, 512), profile(0.95, …) or everything'],
   name: ['what flags and requests call it', "name: 'mine'"],
 };
 

@@ -10,6 +10,7 @@ import type {
   Observe,
   Param,
   Policy,
+  Rule,
   Size,
   Span,
   State,
@@ -67,6 +68,7 @@ class Declaration {
     const window =
       this.data<{ first?: unknown; last?: unknown; prompt?: boolean; classes?: Window['classes'] }>('window') ?? {};
     const keep = this.data<RawKeep>('keep') ?? { kind: 'all' };
+    if (keep.kind === 'profile') this.ends(keep.rules ?? []);
     const when = this.field('when')
       ? (this.several('when') as RawTrigger[]).map(triggered)
       : [{ kind: 'over' as const, slack: 0 }];
@@ -102,6 +104,18 @@ class Declaration {
       store: this.data<Policy['store']>('store') ?? 'engine',
       at: this.at,
     };
+  }
+
+  /** Rules of a profile that do not end with everything. */
+  private ends(rules: readonly RawRule[]): void {
+    const all = rules.findIndex(({ kind }) => kind === 'all');
+    if (rules.length > 1 && all === rules.length - 1) return;
+    this.errors.report(
+      'profile-rules',
+      this.at.keep,
+      'A profile has a rule or more, then everything, so that a head always finds one that keeps enough.',
+      "profile(0.95, 'mass', [{ classes: ['special'] }, everything])",
+    );
   }
 
   private field(name: string): Expression | undefined {
@@ -267,6 +281,17 @@ interface RawKeep {
   threshold?: unknown;
   size?: number;
   besides?: 'protected';
+  reach?: unknown;
+  of?: string;
+  rules?: readonly RawRule[];
+}
+
+/** A rule of a profile; everything has a kind. */
+interface RawRule {
+  kind?: 'all';
+  classes?: Rule['classes'];
+  top?: unknown;
+  last?: unknown;
 }
 
 /** A number that a declaration gives, or names. */
@@ -285,6 +310,15 @@ function kept(keep: RawKeep, span: Span): Keep {
       return { kind: 'chunks', size: Number(keep.size), ...budgetOf(keep) };
     case 'above':
       return { kind: 'above', threshold: constantOrParam(keep.threshold, span) };
+    case 'profile':
+      return {
+        kind: 'profile',
+        reach: constantOrParam(keep.reach, span),
+        mass: keep.of ?? '',
+        rules: (keep.rules ?? [])
+          .filter(({ kind }) => kind === undefined)
+          .map(({ classes = [], top, last }) => ({ classes, top: size(top), last: size(last) })),
+      };
     default:
       return { kind: 'all' };
   }

@@ -33,6 +33,15 @@ export function checkSizes(policy: Policy, errors: Collector, incomplete: boolea
       `The last 0 queries, or none that can be counted. ${COUNTED}`,
       'observe: { last: 32 }',
     );
+  if (keep.kind === 'profile' && keep.rules.some(({ top, last }) => unsized(top) || unsized(last)))
+    errors.report('wrong-type', place(policy, 'keep'), `A rule has no size. ${COUNTED}`, "{ top: 64, last: 'recent' }");
+  if (!('budget' in keep) && policy.layers.kind !== 'uniform')
+    errors.report(
+      'no-budget',
+      place(policy, 'layers'),
+      'Layers share out a budget, and nothing here has one.',
+      'keep: topK(…) or chunks(…), or leave layers out',
+    );
   if (keep.kind === 'above' && !policy.score && !incomplete)
     errors.report('no-budget', place(policy, 'keep'), 'A threshold needs a score to compare.', 'score: (slot) => …');
   if ((keep.kind === 'above' || keep.kind === 'chunks') && policy.heads.kind === 'pooled')

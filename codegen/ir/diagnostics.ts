@@ -27,6 +27,8 @@ export const catalogue = {
   'table-index': 'A table is read at the layer and the head of the slot.',
   'pool-even': 'Pooling needs an odd width, to have a middle.',
   'no-budget': 'There is no budget to keep.',
+  'profile-rules': 'Rules of a profile go from the cheapest to everything.',
+  'profile-prompt': 'A profile is chosen at the end of the prompt, by what its queries saw.',
   'observe-unused': 'Queries are observed and nothing uses what is seen.',
   'unsupported-on-target': 'The target cannot do this yet.',
 } as const;

@@ -111,8 +111,30 @@ interface Budget {
   readonly besides?: 'protected';
 }
 
+/** A class of tokens. */
+export type TokenClassName = 'special' | 'punctuation';
+
+/** One rule of a profile: which slots stay besides the window's, the `top` best of those that nothing else keeps. */
+export interface Rule {
+  readonly classes: readonly TokenClassName[];
+  readonly top: Size;
+  readonly last: Size;
+}
+
+/**
+ * profile: at the prompt's end a head takes the first rule that keeps the part `reach` of its slots' `mass`, a state; one
+ * more rule than are listed is everything.
+ */
+export interface Profile {
+  readonly kind: 'profile';
+  readonly reach: Node;
+  readonly mass: string;
+  readonly rules: readonly Rule[];
+}
+
 export type Keep =
   | { readonly kind: 'all' }
+  | Profile
   | ({ readonly kind: 'topK' } & Budget)
   | { readonly kind: 'above'; readonly threshold: Node }
   | ({ readonly kind: 'chunks'; readonly size: number } & Budget);
@@ -133,7 +155,7 @@ export interface Window {
   readonly first: Size;
   readonly last: Size;
   readonly prompt: boolean;
-  readonly classes: readonly ('special' | 'punctuation')[];
+  readonly classes: readonly TokenClassName[];
 }
 
 /** One statistic over the live slots of a head: `reduce` of an expression of each slot. */

@@ -1,5 +1,6 @@
 /** The IR as text: what `skv explain --ir` prints and what goldens hold. */
 import type { Node, Policy, Size, Trigger } from './nodes.ts';
+import { ruleNames } from './profile.ts';
 import { tablesOf } from './uses.ts';
 import { operands, walk } from './walk.ts';
 
@@ -73,7 +74,10 @@ export function irText(policy: Policy): string {
   lines.push([`window first ${size(window.first)}`, `last ${size(window.last)}`, ...also].join(', '));
   if (keep.kind === 'above') add('keep above', keep.threshold);
   else if (keep.kind === 'all') lines.push('keep all');
-  else {
+  else if (keep.kind === 'profile') {
+    add(`keep profile of ${keep.mass} reach`, keep.reach);
+    lines.push(...ruleNames(keep).map((name) => `  rule ${name}`));
+  } else {
     const rule = keep.kind === 'topK' ? 'topK' : `chunks ${keep.size}`;
     lines.push(`keep ${rule} ${size(keep.budget)}${keep.besides ? ' besides protected' : ''}`);
   }

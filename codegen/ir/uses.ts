@@ -11,6 +11,7 @@ export function expressions(policy: Policy): [string, Node][] {
     ),
     ...(policy.score ? [['score', policy.score] as [string, Node]] : []),
     ...(policy.keep.kind === 'above' ? [['above', policy.keep.threshold] as [string, Node]] : []),
+    ...(policy.keep.kind === 'profile' ? [['profile', policy.keep.reach] as [string, Node]] : []),
   ];
 }
 
@@ -22,21 +23,25 @@ export function tablesOf(policy: Policy): Table[] {
   return [...found.values()];
 }
 
-/** States and statistics that the score depends on, directly or through others. */
+/** States and statistics that the score, or a profile, depends on, directly or through others. */
 export function needed(policy: Policy): { states: ReadonlySet<string>; across: ReadonlySet<string> } {
   const states = new Set<string>();
   const across = new Set<string>();
+  const read = (name: string): void => {
+    if (states.has(name)) return;
+    states.add(name);
+    visit(policy.states.find((state) => state.name === name)?.next);
+  };
   const visit = (node: Node | undefined): void => {
     for (const each of node ? walk(node) : []) {
-      if (each.op === 'state' && !states.has(each.name)) {
-        states.add(each.name);
-        visit(policy.states.find((state) => state.name === each.name)?.next);
-      } else if (each.op === 'across' && !across.has(each.name)) {
+      if (each.op === 'state') read(each.name);
+      else if (each.op === 'across' && !across.has(each.name)) {
         across.add(each.name);
         visit(policy.across.find((statistic) => statistic.name === each.name)?.of);
       }
     }
   };
   visit(policy.score);
+  if (policy.keep.kind === 'profile') read(policy.keep.mass);
   return { states, across };
 }

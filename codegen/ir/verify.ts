@@ -1,6 +1,7 @@
 /** What is legal after each stage. After lowering, mistakes are the author's; after simplify, they are ours. */
 import { checkNames } from './check-names.ts';
 import { checkNumbers } from './check-numbers.ts';
+import { checkProfile } from './check-profile.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
 import { type Collector, stage } from './diagnostics.ts';
@@ -15,6 +16,7 @@ export function verify(policy: Policy, gather?: Collector): Policy {
     checkNumbers(policy, errors);
     checkSizes(policy, errors, incomplete);
     if (incomplete) return policy;
+    if (policy.keep.kind === 'profile') checkProfile(policy, policy.keep, errors);
     checkUses(policy, errors);
     checkTables(policy, errors);
     checkTypes(policy, 'lower');

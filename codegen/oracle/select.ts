@@ -3,7 +3,7 @@
  * Scores are f32 and every sum runs in the order written here, as in the kernels.
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
-import type { Policy } from '../ir/nodes.ts';
+import type { Policy, Profile, Rule, Size } from '../ir/nodes.ts';
 
 /** One KV head's slots in slot order; all arrays have one entry a slot. */
 export interface HeadSlots {
@@ -12,6 +12,8 @@ export interface HeadSlots {
   readonly scores: ArrayLike<number>;
   /** bits of TokenClass; absent: none */
   readonly classes?: ArrayLike<number>;
+  /** the state that a profile counts */
+  readonly mass?: ArrayLike<number>;
 }
 
 /** What the engine resolved for one row and layer. */
@@ -23,8 +25,12 @@ export interface Limits {
   /** logical length of the sequence, and of its prompt */
   readonly length: number;
   readonly prompt: number;
-  /** of keep above */
+  /** of keep above, or what a rule of a profile must reach */
   readonly threshold?: number;
+  /** parameters that the sizes of a profile name */
+  readonly params?: Readonly<Record<string, number>>;
+  /** the rules that heads took at their prompt's end; absent: this is it */
+  readonly rules?: readonly number[];
 }
 
 /** A head while it is decided. `candidates`: slots that compete, in slot order; `score` is theirs. */
@@ -39,20 +45,27 @@ const f = Math.fround;
 /** Slots of each head that stay, ascending. */
 export function select(policy: Policy, heads: readonly HeadSlots[], limits: Limits): number[][] {
   if (policy.keep.kind === 'all') return heads.map((head) => Array.from(head.positions, (_, slot) => slot));
-  const contests = heads.map((head): Contest => {
-    const candidates = Array.from(head.positions, (_, slot) => slot).filter(
-      (slot) => !isProtected(policy, head, slot, limits),
-    );
-    const score = Float32Array.from(candidates, (slot) => head.scores[slot]);
-    return { head, candidates, score: policy.pool ? pool(score, policy.pool) : score };
-  });
+  const contests = heads.map((head) => contestOf(policy, head, limits));
   if (policy.heads.kind === 'shared') sharedScores(contests);
+  if (policy.keep.kind === 'profile') {
+    const taken = limits.rules ?? rulesTaken(policy, heads, limits);
+    const { rules } = policy.keep;
+    return contests.map((contest, h) => keptBy(policy, rules[taken[h]], contest, limits));
+  }
   const won = policy.heads.kind === 'pooled' ? winners(policy, contests, limits.budget) : [];
   return contests.map((contest, h) => {
     const stay = new Set(keep(policy, contest, limits, won[h]));
     const lost = new Set(contest.candidates.filter((_, i) => !stay.has(i)));
     return Array.from(contest.head.positions, (_, slot) => slot).filter((slot) => !lost.has(slot));
   });
+}
+
+function contestOf(policy: Policy, head: HeadSlots, limits: Limits): Contest {
+  const candidates = Array.from(head.positions, (_, slot) => slot).filter(
+    (slot) => !isProtected(policy, head, slot, limits),
+  );
+  const score = Float32Array.from(candidates, (slot) => head.scores[slot]);
+  return { head, candidates, score: policy.pool ? pool(score, policy.pool) : score };
 }
 
 /** The window: never evicted, whatever the score. */
@@ -115,6 +128,7 @@ function keep(policy: Policy, contest: Contest, limits: Limits, won: number): nu
   let count = places(policy, contest, limits.budget);
   switch (policy.keep.kind) {
     case 'all':
+    case 'profile': // its own way, above
       return indices;
     case 'above':
       return indices.filter((i) => score[i] > limits.threshold!);
@@ -143,4 +157,59 @@ function keepChunks(positions: readonly number[], score: Float32Array, size: num
     stay.push(...members);
   }
   return stay;
+}
+
+/** A size as slots: a fraction of the length is one at least. */
+function slotsOf({ params }: Policy, size: Size, { length, params: given = {} }: Limits): number {
+  if ('tokens' in size) return size.tokens;
+  const value = given[size.param];
+  const { kind } = params.find(({ name }) => name === size.param)!;
+  return kind === 'fraction' ? Math.max(1, Math.floor(f(value) * length + 0.5)) : value;
+}
+
+/** Slots that a rule of a profile keeps, ascending; without a rule, everything. */
+function keptBy(
+  policy: Policy,
+  rule: Rule | undefined,
+  { head, candidates, score }: Contest,
+  limits: Limits,
+): number[] {
+  const all = Array.from(head.positions, (_, slot) => slot);
+  if (!rule) return all;
+  const bits = rule.classes.reduce((sum, name) => sum | TokenClass[name], 0);
+  const recent = limits.length - slotsOf(policy, rule.last, limits);
+  const others = candidates
+    .map((slot, i) => ({ slot, pos: head.positions[slot], score: score[i] }))
+    .filter(({ slot, pos }) => ((head.classes?.[slot] ?? 0) & bits) === 0 && pos < recent);
+  others.sort((a, b) => before(b.score, b.pos, a.score, a.pos)); // best first
+  const lost = new Set(others.slice(slotsOf(policy, rule.top, limits)).map(({ slot }) => slot));
+  return all.filter((slot) => !lost.has(slot));
+}
+
+/** The mass of some slots, in the order of statistics: a tree over each 16, then page by page. */
+function massOf(head: HeadSlots, counts: (slot: number) => boolean): number {
+  let total = 0;
+  for (let page = 0; page < head.positions.length; page += 16) {
+    const lanes = Float32Array.from({ length: 16 }, (_, i) =>
+      page + i < head.positions.length && counts(page + i) ? head.mass![page + i] : 0,
+    );
+    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
+    total = f(total + lanes[0]);
+  }
+  return total;
+}
+
+/** The number of the rule that each head takes: the first that loses little enough of its mass; the last is everything. */
+export function rulesTaken(policy: Policy, heads: readonly HeadSlots[], limits: Limits): number[] {
+  const { rules } = policy.keep as Profile;
+  const part = f(limits.threshold!);
+  return heads.map((head) => {
+    const contest = contestOf(policy, head, limits);
+    const most = f(f(1 - part) * massOf(head, () => true));
+    const found = rules.findIndex((rule) => {
+      const kept = new Set(keptBy(policy, rule, contest, limits));
+      return part < 1 && massOf(head, (slot) => !kept.has(slot)) <= most;
+    });
+    return found < 0 ? rules.length : found;
+  });
 }

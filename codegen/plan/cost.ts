@@ -29,6 +29,7 @@ interface Slots {
 
 function touched(pass: Pass['name'], { length, live, moved }: Slots): [slots: number, per: string] {
   if (pass === 'observe') return [length / 2, 'a prompt token, on average'];
+  if (pass === 'profile') return [length, 'a prompt'];
   if (pass === 'select') return [moved, 'a compaction'];
   if (pass === 'compact') return [live, 'a compaction'];
   return [pass === 'append' ? 1 : live, 'a generated token'];

@@ -14,7 +14,8 @@ const additions: Record<Target, (policy: Policy, options: CudaOptions) => Partia
 export function plan(policy: Policy, target: Target, hash: string, options: CudaOptions = {}): Plan {
   const fields = fieldsOf(expressions(policy).map(([, node]) => node));
   const attention = policy.observe.prompt !== 'none' || policy.observe.decode;
-  const classes = policy.window.classes.length > 0 || fields.has('special') || fields.has('punctuation');
+  const named = [policy.window, ...(policy.keep.kind === 'profile' ? policy.keep.rules : [])];
+  const classes = named.some((each) => each.classes.length > 0) || fields.has('special') || fields.has('punctuation');
   const reads = { attention, keys: fields.has('key'), values: fields.has('value'), classes };
   const lanes = [
     'pos',
@@ -22,7 +23,6 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     ...(classes ? ['class'] : []),
     ...policy.states.map((state) => state.name),
   ];
-  const keep: PlanKeep = policy.keep.kind === 'above' ? { kind: 'above' } : policy.keep;
   const nextParams = [...paramsOf(policy.states.map((state) => state.next))];
   const tables = tablesOf(policy).map(({ name, layers, heads }) => ({ name, layers, heads }));
   const promptChunk = policy.when.some((trigger) => trigger.kind === 'promptChunk');
@@ -42,7 +42,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     pool: policy.pool,
     heads: policy.heads,
     layers: policy.layers,
-    keep,
+    keep: kept(policy),
     window: policy.window,
     when: policy.when,
     positions: policy.positions,
@@ -52,6 +52,11 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     passes: passes(policy, reads, target),
     ...additions[target](policy, options),
   };
+}
+
+function kept({ keep }: Policy): PlanKeep {
+  if (keep.kind === 'above') return { kind: 'above' };
+  return keep.kind === 'profile' ? { kind: 'profile', mass: keep.mass, rules: keep.rules } : keep;
 }
 
 /** What it takes to observe a query of a prompt, whose log-sum-exp is known only after all its slots. */
@@ -74,6 +79,9 @@ function scoredBy({ score }: Policy): string {
   const read = readsOf(score);
   return read.length ? `the score reads ${read.join(', ')}` : 'the score is a constant: the oldest leave first';
 }
+
+/** Bytes of a slot that a rule of a profile reads: position, class, score and the state. */
+const PER_RULE = 16;
 
 /** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
 function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
@@ -114,6 +122,16 @@ function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
       bytes: `${vectors ? `${vectors}*d*b + ` : ''}4 + 4*s`,
       flops: vectors ? `${4 * vectors}*d` : '4',
     });
+    if (policy.keep.kind === 'profile') {
+      const { rules, mass } = policy.keep;
+      list.push({
+        name: 'profile',
+        when: "the prompt's end",
+        why: `the first of ${rules.length + 1} rules that keeps enough of ${mass}; later compactions take one rule's slots`,
+        bytes: `${PER_RULE}*${rules.length}`,
+        flops: `${rules.length}`,
+      });
+    }
     list.push({
       name: 'compact',
       when: 'each compaction',

@@ -3,13 +3,13 @@
  * do not appear here; they are printed into the generated source. The runtime imports only these types.
  */
 import type { KvName } from '../../runtime/contract/records.ts';
-import type { Keep, Observe, Param, Policy, Table, Trigger, Window } from '../ir/nodes.ts';
+import type { Keep, Observe, Param, Policy, Profile, Table, Trigger, Window } from '../ir/nodes.ts';
 
 export type Target = 'cpu' | 'cuda';
 
 /** A pass over a sequence's pages and what it costs, for `skv explain`. Bytes and FLOPs are per live slot and KV head. */
 export interface Pass {
-  readonly name: 'append' | 'attend' | 'accumulate' | 'observe' | 'select' | 'compact';
+  readonly name: 'append' | 'attend' | 'accumulate' | 'observe' | 'select' | 'profile' | 'compact';
   readonly when: string;
   readonly why: string;
   /** formulas over d (head_dim), g (query group), b (bytes of a K or V element), s (states), in that alphabet */
@@ -17,8 +17,11 @@ export interface Pass {
   readonly flops: string;
 }
 
-/** A threshold is an expression, which the generated source has. */
-export type PlanKeep = Exclude<Keep, { kind: 'above' }> | { readonly kind: 'above' };
+/** A threshold, and what a profile must reach, is an expression, which the generated source has. */
+export type PlanKeep =
+  | Exclude<Keep, { kind: 'above' | 'profile' }>
+  | { readonly kind: 'above' }
+  | Omit<Profile, 'reach'>;
 
 export type KvType = KvName;
 

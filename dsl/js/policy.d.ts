@@ -120,6 +120,43 @@ export declare const everything: {
     /** Which rule this is. */
     readonly kind: "all";
 };
+/** One of the rules of a profile: which slots stay besides the window's. */
+export interface ProfileRule<Size> {
+    /**
+     * Tokens of these classes, of the prompt and generated: `'special'` (`<|im_end|>` …), `'punctuation'` alone.
+     * @default []
+     */
+    readonly classes?: readonly ('special' | 'punctuation')[];
+    /**
+     * So many of the slots that nothing else keeps, the highest scores: whole slots from 0, or the name of a `tokens` or
+     * `fraction` parameter.
+     * @default 0
+     */
+    readonly top?: Size;
+    /**
+     * The most recent positions: whole slots from 0, or the name of a `tokens` or `fraction` parameter.
+     * @default 0
+     */
+    readonly last?: Size;
+}
+/** A rule of its own for each head, as `profile` makes it. */
+export interface Profile<Level, State, Size> {
+    /** Which rule this is. */
+    readonly kind: 'profile';
+    /** The part of the attention that a rule must keep: 0 … 1, or the name of a `number` parameter of that range. */
+    readonly reach: Level;
+    /** The state that is a slot's attention. */
+    readonly of: State;
+    /** From the cheapest to everything; each keeps what the one before keeps. */
+    readonly rules: readonly (ProfileRule<Size> | typeof everything)[];
+}
+/**
+ * At the prompt's end each head takes the first rule whose slots hold the part `reach` of the sum of a state over all of its
+ * slots, and keeps that rule while it generates. 1 takes everything, 0 the first rule. The last rule is `everything`.
+ * @example
+ * keep: profile(0.95, 'mass', [{ classes: ['special'] }, { classes: ['special'], top: 64, last: 32 }, everything])
+ */
+export declare function profile<const Level extends string | number, const State extends string, const N extends string = never>(reach: Level, of: State, rules: readonly (ProfileRule<number | N> | typeof everything)[]): Profile<Level, State, number | (string extends N ? never : N)>;
 /** A trigger by slots over the budget, as `over` makes it. */
 export interface Over<Count> {
     /** Which trigger this is. */
@@ -424,12 +461,13 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
      */
     readonly layers?: 'uniform' | PyramidRule | readonly number[];
     /**
-     * Which candidates stay: `topK(budget)`, the best · `chunks(n, budget)`, whole chunks · `above(threshold)` · `everything`.
-     * Sizes are slots of each KV head.
+     * Which candidates stay: `topK(budget)`, the best · `chunks(n, budget)`, whole chunks · `above(threshold)` ·
+     * `profile(reach, state, rules)`, by a rule that each head takes at the prompt's end · `everything`. Sizes are slots of each
+     * KV head.
      * @example
      * keep: topK('budget')
      */
-    readonly keep: TopK<Size> | Above<Level> | Chunks<Size> | typeof everything;
+    readonly keep: TopK<Size> | Above<Level> | Chunks<Size> | Profile<Level, NoInfer<S>, Size> | typeof everything;
     /**
      * Which slots are never evicted. They count towards the budget, unless it is kept `{ besides: 'protected' }`.
      * @default none

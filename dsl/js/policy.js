@@ -71,6 +71,9 @@ export const everything = {
     /** Which rule this is. */
     kind: 'all',
 };
+export function profile(reach, of, rules) {
+    return { kind: 'profile', reach, of, rules };
+}
 /**
  * After the prompt's last token, once; what is generated then stays.
  * @example

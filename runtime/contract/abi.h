@@ -69,6 +69,8 @@ typedef struct skv_step {
   uint8_t* pool;          /* [device] page p lies at pool + p * page_bytes */
   const int32_t* tables;  /* [device] [seq][layer][kv_head][table_stride] page numbers */
   int32_t* lengths;       /* [device] [seq][layer][kv_head] live slots. append adds row.tokens, compact lowers */
+  int32_t* profiles;      /* [device] [seq][layer][kv_head] of a policy with a profile: the number of the rule that the
+                             head took at its prompt's end. compact alone writes and reads it */
   const int32_t* budgets; /* [device] [seq][layer] slots to keep per KV head, protected ones included (compact only) */
   const float* params;    /* [device] [seq][SKV_MAX_PARAMS] resolved parameters in declared order */
   const int32_t* classes; /* [device] [token] SKV_CLASS_… bits */

@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x3fba6459u
+#define SKV_BACKEND_VERSION 0x13688721u
 
 #define SKV_MAX_LOGPROBS 20                         /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32                          /* draws of a step whose raw logits stay readable */
@@ -510,6 +510,7 @@ typedef struct skv_buffers {
   int32_t* table;       /* page numbers: tables of skv_step */
   int32_t* changed;     /* first new entry of a table: the engine lowers it, a backend that copies tables raises it */
   int32_t* length;      /* live slots: lengths of skv_step */
+  int32_t* profile;     /* rules that heads took: profiles of skv_step */
   int32_t* budget;      /* budgets of skv_step */
   float* param;         /* params of skv_step */
   skv_sampler* sampler; /* at most one draw per token of a step */

@@ -93,6 +93,7 @@ void each_array(const skv_config& c, skv_buffers& of, Fn&& fn) {
   fn("table", of.table, size_t(c.max_seqs) * c.model.layers * c.model.kv_heads * c.table_stride);
   fn("changed", of.changed, size_t(c.max_seqs) * c.model.layers * c.model.kv_heads);
   fn("length", of.length, size_t(c.max_seqs) * c.model.layers * c.model.kv_heads);
+  fn("profile", of.profile, size_t(c.max_seqs) * c.model.layers * c.model.kv_heads);
   fn("budget", of.budget, size_t(c.max_seqs) * c.model.layers);
   fn("param", of.param, size_t(c.max_seqs) * SKV_MAX_PARAMS);
   fn("sampler", of.sampler, size_t(c.max_tokens));

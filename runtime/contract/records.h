@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x38b1d123u
+#define SKV_ABI_VERSION 0x8d5e9958u
 
 /* slots of a page */
 #define SKV_PAGE 16

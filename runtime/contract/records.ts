@@ -336,6 +336,7 @@ export const buffers = [
     doc: 'first new entry of a table: the engine lowers it, a backend that copies tables raises it',
   },
   { name: 'length', element: 'int32_t', count: heads, doc: 'live slots: lengths of skv_step' },
+  { name: 'profile', element: 'int32_t', count: heads, doc: 'rules that heads took: profiles of skv_step' },
   { name: 'budget', element: 'int32_t', count: ['c.maxSeqs', 'c.model.layers'], doc: 'budgets of skv_step' },
   { name: 'param', element: 'float', count: ['c.maxSeqs', 'SKV_MAX_PARAMS'], doc: 'params of skv_step' },
   { name: 'sampler', element: 'skv_sampler', count: ['c.maxTokens'], doc: 'at most one draw per token of a step' },

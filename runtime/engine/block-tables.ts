@@ -181,6 +181,12 @@ export class BlockTables {
     return total;
   }
 
+  /** The rules that the policy's heads took, of a policy with a profile. */
+  *profiles(sequence: Sequence): Generator<number> {
+    for (let head = 0; head < this.heads; head++)
+      if (this.windows[head] === 0) yield this.buffers.profile[sequence.slot * this.heads + head];
+  }
+
   pages(sequence: Sequence): number {
     let total = 0;
     for (let head = 0; head < this.heads; head++) total += sequence.held[head];

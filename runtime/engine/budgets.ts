@@ -133,6 +133,13 @@ export class Budgets {
     return head + length - tail;
   }
 
+  /** Slots that each rule of a profile keeps besides the window and token classes; everything has no number. */
+  ruleSlots(length: number): number[] {
+    if (this.plan.keep.kind !== 'profile') return [];
+    const slots = (size: Size) => amountAt(this.amount(size), length);
+    return this.plan.keep.rules.map(({ top, last }) => Math.min(length, slots(top) + slots(last)));
+  }
+
   /** Token classes that the window protects, as bits: how many slots they have depends on the text. */
   get classBits(): number {
     return this.plan.window.classes.reduce((bits, name) => bits | TokenClass[name], 0);

@@ -1,4 +1,5 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
+import { ruleNames } from '../../codegen/ir/profile.ts';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
@@ -30,6 +31,7 @@ import {
   type ReadState,
   RequestError,
   type RequestView,
+  type RuleCount,
 } from './types.ts';
 
 interface PolicyStats {
@@ -37,7 +39,17 @@ interface PolicyStats {
   compactions: number;
   slotsEvicted: number;
   slotsSeen: number;
+  /** of a policy with a profile: by rule, heads that took it */
+  readonly profile?: RuleCount[];
 }
+
+const noStats = ({ plan }: BuiltPolicy): PolicyStats => ({
+  requests: 0,
+  compactions: 0,
+  slotsEvicted: 0,
+  slotsSeen: 0,
+  ...(plan.keep.kind === 'profile' && { profile: ruleNames(plan.keep).map((rule) => ({ rule, heads: 0 })) }),
+});
 
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
@@ -91,7 +103,7 @@ export class Engine implements EngineApi {
     this.maxModelLen = sizes.maxModelLen;
     this.pageBytes = sizes.pageBytes;
     this.salts = policies.map(saltOf);
-    this.counters = policies.map(() => ({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 }));
+    this.counters = policies.map(noStats);
     this.pool = new BlockPool(pages);
     const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
     this.windows = windows;
@@ -300,6 +312,9 @@ export class Engine implements EngineApi {
     counters.compactions++;
     counters.slotsSeen += before;
     counters.slotsEvicted += before - live;
+    // the first is its prompt's end, and comes again when it has been preempted
+    if (counters.profile && sequence.compactions === 1)
+      for (const rule of this.tables.profiles(sequence)) counters.profile[rule].heads++;
     if (!sequence.request.onCompaction) return;
     const { layers, kvHeads } = this.model.spec;
     const kept = Array.from({ length: layers }, (_, layer) =>
@@ -314,7 +329,16 @@ export class Engine implements EngineApi {
     const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
     const state: ReadState = (layer, head, name) =>
       new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, laneOf(plan, name)).buffer);
-    sequence.request.onCompaction({ at: sequence.computed, kept, params }, state);
+    const rules = plan.keep.kind === 'profile' ? this.rulesOf(sequence, ruleNames(plan.keep)) : undefined;
+    sequence.request.onCompaction({ at: sequence.computed, kept, params, ...(rules && { rules }) }, state);
+  }
+
+  /** [layer][kv_head] the rule that each head took; '' where a layer has a window. */
+  private rulesOf(sequence: Sequence, names: readonly string[]): string[][] {
+    const taken = this.tables.profiles(sequence);
+    return this.windows.map((window) =>
+      Array.from({ length: this.model.spec.kvHeads }, () => (window ? '' : names[taken.next().value!])),
+    );
   }
 
   /** Takes draw i: the token is reported, and may end the sequence. */
@@ -366,7 +390,7 @@ export class Engine implements EngineApi {
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(saltOf(policy));
-    this.counters.push({ requests: 0, compactions: 0, slotsEvicted: 0, slotsSeen: 0 });
+    this.counters.push(noStats(policy));
   }
 
   look(name: string): Promise<CacheView | undefined> {

@@ -27,8 +27,8 @@ export class Rules extends Budgets {
     const every = trigger('every')?.n ?? 0;
     const n = every === 'auto' ? -1 : every;
     const slack = this.count(trigger('over')?.slack ?? -1);
-    // a threshold has no budget to be over: it is asked once so many tokens have come
-    const counts = plan.keep.kind === 'above' && slack >= 0;
+    // a threshold or a profile has no budget to be over: it is asked once so many tokens have come
+    const counts = !('budget' in plan.keep) && slack >= 0;
     this.slack = counts ? -1 : slack;
     this.everyN = !counts ? n : n > 0 ? Math.min(n, slack + 1) : slack + 1;
   }
@@ -91,7 +91,7 @@ export class Rules extends Budgets {
 
   /** Most slots of a head of a layer without a window, on average over its heads: while the prompt is read, and until `length` tokens are known. */
   peaks(prompt: number, length: number): { prompt: number; decode: number } {
-    if (!this.evicts || this.plan.keep.kind === 'above' || this.classBits) return { prompt, decode: length };
+    if (!this.evicts || !('budget' in this.plan.keep) || this.classBits) return { prompt, decode: length };
     const window = this.protects(prompt, length);
     const { layers } = this.plan;
     const largest = layers.kind === 'table' ? Math.max(1, ...layers.factors) : layers.kind === 'pyramid' ? 2 : 1;

@@ -114,5 +114,6 @@ export function checkPolicies({ model, policies, ratio, note }: EngineOptions): 
       'ratio',
     );
   for (const { plan } of policies)
-    if (plan.keep.kind === 'above') note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
+    if (plan.keep.kind !== 'all' && !budgetOf(plan))
+      note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
 }

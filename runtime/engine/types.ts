@@ -108,6 +108,14 @@ export interface CompactionEvent {
   kept: number[][][];
   /** the policy's parameters as its expressions read them then */
   params: Readonly<Record<string, number>>;
+  /** [layer][kv_head] of a policy with a profile: the rule that the head took; '' where the model's layer has a window */
+  rules?: string[][];
+}
+
+/** A rule of a profile, and how many heads took it, once for each request. */
+export interface RuleCount {
+  readonly rule: string;
+  heads: number;
 }
 
 /** A state of a head's slots that stayed, in slot order. */
@@ -203,7 +211,15 @@ export interface EngineStats {
   /** seconds inside native steps, and between one's end and the next one's start while there was work */
   nativeSeconds: number;
   betweenSeconds: number;
-  policies: { name: string; requests: number; compactions: number; slotsEvicted: number; slotsSeen: number }[];
+  policies: {
+    name: string;
+    requests: number;
+    compactions: number;
+    slotsEvicted: number;
+    slotsSeen: number;
+    /** of a policy with a profile, from the cheapest rule to everything */
+    profile?: readonly RuleCount[];
+  }[];
 }
 
 export interface EngineApi {

@@ -104,7 +104,8 @@ const classesOf = ({ tokens, kinds, style }: TokenizerSource): Uint8Array =>
   Uint8Array.from({ length: tokens.length }, (_, token) => {
     if (kinds[token] === TokenKind.special) return TokenClass.special;
     const shown = new TextDecoder().decode(bytesOf(tokens.at(token)!, kinds[token], style)).trim();
-    return /^[\p{P}\p{S}]+$/u.test(shown) ? TokenClass.punctuation : 0;
+    // signs of maths, money and marks, but no pictures: nor what stands for half a character
+    return /^[\p{P}\p{Sm}\p{Sc}\p{Sk}]+$/u.test(shown) ? TokenClass.punctuation : 0;
   });
 
 /** Text that goes on from a prompt, so its first space is text; a character comes once its bytes are whole. */

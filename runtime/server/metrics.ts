@@ -7,7 +7,7 @@ import type { Service } from './active-request.ts';
 /** Upper bounds of latencies, in seconds. */
 const seconds = [0.001, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5, 5, 10, 20, 40, 80];
 
-export function metricsOf({ engine, modelName }: Service): Registry {
+export function metricsOf({ engine, modelName }: Pick<Service, 'engine' | 'modelName'>): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   registry.setDefaultLabels({ model_name: modelName });
@@ -106,6 +106,17 @@ function followPolicies(registry: Registry, engine: EngineApi): void {
   perPolicy(Gauge, 'skv:kept_ratio', 'Slots kept of those live at compactions', ({ slotsSeen, slotsEvicted }) =>
     slotsSeen ? 1 - slotsEvicted / slotsSeen : 1,
   );
+  new Counter({
+    name: 'skv:profile_heads_total',
+    help: 'Heads that took a rule at a prompt’s end, of policies with a profile',
+    labelNames: ['policy', 'rule'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const { name: policy, profile = [] } of engine.stats().policies)
+        for (const { rule, heads } of profile) this.inc({ policy, rule }, heads);
+    },
+  });
 }
 
 /** Latencies and ends of requests, as the engine reports them. */

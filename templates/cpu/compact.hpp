@@ -5,7 +5,7 @@
 //   policy whose slots need no order fills a single hole with the newest slot instead.
 //   costs the selection (select.hpp), and reads and writes 2 dim b + 4 lanes bytes for each slot that moves
 #pragma once
-#include "select.hpp"
+#include "profile.hpp"
 
 // Cache-relative positions: each survivor moves up by the number of newer slots that leave. sorted [leaving] is
 // scratch.
@@ -44,6 +44,7 @@ SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer
   if (budget == SKV_KEEP_ALL) return;
   if (policy.replaces)  // nothing leaves, or attend has done it, or one slot leaves
     if (*AnyHead(step, row, layer, head0).length <= budget + 1) return policy.replace(step, row, layer, head0, head1);
+  if (keeps_everything(AnyHead(step, row, layer, head0), policy)) return;
   Selection unit[kMostHeads];
   int64_t candidates = 0;
   for (int i = 0; i < n; i++) {
@@ -58,7 +59,10 @@ SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer
   if (policy.heads == Heads::pooled) count_winners(unit, n, budget, scratch.take<uint64_t>(candidates), winners);
   for (int i = 0; i < n; i++) {
     const AnyHead h(step, row, layer, head0 + i);
-    keep_slots(h, &unit[i], budget, winners[i], policy);
+    if (policy.keep == Keep::profile)
+      keep_profile(h, &unit[i], policy);
+    else
+      keep_slots(h, &unit[i], budget, winners[i], policy);
     move_survivors(h, unit[i], policy);
   }
 }

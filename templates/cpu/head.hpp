@@ -17,6 +17,7 @@ struct AnyHead {
   int layer, head;
   const int32_t* table;  // [page] of this head
   int32_t* length;       // live slots, this step's tokens included once append has run
+  int32_t* profile;      // the rule that it has taken, of a policy with a profile
   int dim;
   int window;    // of the layer, skv_layer_shape.window: 0 where a query sees all slots
   int lanes_at;  // bytes before the lanes of a page
@@ -34,6 +35,7 @@ struct AnyHead {
     const int64_t index = ((int64_t)r->seq * shape->layers + l) * shape->kv_heads + h;
     table = s->tables + index * shape->table_stride;
     length = s->lengths + index;
+    profile = s->profiles + index;
   }
   const float* inv_freq() const { return shape->layer[layer].inv_freq; }
   // Segments, once append has run. A window layer loses pages at its front, and its segments stay where they were:

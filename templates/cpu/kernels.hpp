@@ -3,6 +3,7 @@
 // and linked to them. They call each other for pages and heads at a time, never for a slot.
 #pragma once
 #include "head.hpp"
+#include "shared/profile.hpp"
 #include "shared/traits.hpp"
 
 // One head's slots while it is decided. Arrays of slots have room for whole pages.
@@ -39,6 +40,9 @@ struct PolicyPasses {
   // The lowest-ranked candidate of KV heads [head0, head1), which decide together, leaves.
   void (*replace)(const skv_step*, const skv_row*, int layer, int head0, int head1);
   float (*threshold)(const float* params);
+  // Of a profile: rules beside everything, and the state that they are judged by.
+  int rules, mass_state;
+  Rule (*rule)(int i, const float* params, int length);
 };
 
 struct Vec;

@@ -28,6 +28,11 @@ PolicyPasses passes_of() {
   if constexpr (P::keep != Keep::all) passes.score = score<P>;
   if constexpr (replaces<P>()) passes.replace = replace<P>;
   passes.threshold = [](const float* params) { return P::threshold(params); };
+  if constexpr (P::keep == Keep::profile) {
+    passes.rules = P::rules;
+    passes.mass_state = P::mass_state;
+    passes.rule = [](int i, const float* params, int length) { return P::rule(i, params, length); };
+  }
   return passes;
 }
 

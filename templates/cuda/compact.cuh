@@ -8,6 +8,7 @@
 //   units at once.
 #pragma once
 #include "move.cuh"
+#include "profile.cuh"
 #include "replace.cuh"
 
 constexpr int kCompactBlocks = 288;                   // two a multiprocessor, on the largest device
@@ -130,6 +131,10 @@ struct Unit {
   __device__ __forceinline__ void keep(int i, int budget, uint64_t least) const {
     const Head<KV, D> h = head(i);
     const Selection<P> c = selection(i);
+    if constexpr (P::keep == Keep::profile) {
+      keep_profile(h, c, m.block);
+      return move_survivors(h, c, m.block);
+    }
     int count = quota_of(budget, c.live, c.candidates);
     if (P::heads == Heads::pooled && P::keep == Keep::topK) count = pooled_quota(P::alpha, m.winners[i], count);
     auto rank = [&](int slot) { return rank_of(c.score[slot], lane_of(h, 0, slot)); };
@@ -191,6 +196,8 @@ SKV_INLINE bool has_work(const Step& s, int item, int units, int together) {
   const int64_t layer = (int64_t)row.seq * s.layers + item / units % s.layers;
   const int budget = global(s.budgets)[layer];
   if (budget == SKV_KEEP_ALL) return false;
+  if constexpr (P::keep == Keep::profile)
+    return chooses(row) || global((const int32_t*)s.profiles)[layer * s.kv_heads + item % units] != P::rules;
   if (P::keep != Keep::topK || P::heads == Heads::pooled) return true;
   bool exceeds = false;
   for (int i = 0; i < together; i++)

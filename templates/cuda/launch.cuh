@@ -46,6 +46,7 @@ static inline Step step_of(const skv_step* s, int32_t layer) {
   out.pool = (uint32_t*)s->pool;
   out.tables = s->tables;
   out.lengths = s->lengths;
+  out.profiles = s->profiles;
   out.budgets = s->budgets;
   out.params = s->params;
   out.classes = s->classes;
@@ -69,6 +70,7 @@ static inline void expose_step(const skv_step* s, int64_t floats) {
   expose(s->pool, (int64_t)h.pages * h.page_bytes, "pool");
   expose(s->tables, heads * h.table_stride * 4, "tables");
   expose(s->lengths, heads * 4, "lengths");
+  expose(s->profiles, heads * 4, "profiles");
   expose(s->budgets, (int64_t)h.max_seqs * h.layers * 4, "budgets");
   expose(s->params, (int64_t)h.max_seqs * SKV_MAX_PARAMS * 4, "params");
   expose(s->classes, (int64_t)h.max_tokens * 4, "classes");

@@ -65,6 +65,7 @@ struct Step {
   uint32_t* pool;          // [page][page_words]
   const int32_t* tables;   // [seq][layer][kv_head][table_stride]
   int32_t* lengths;        // [seq][layer][kv_head]
+  int32_t* profiles;       // [seq][layer][kv_head]
   const int32_t* budgets;  // [seq][layer]
   const float* params;     // [seq][SKV_MAX_PARAMS]
   const int32_t* classes;  // [token]

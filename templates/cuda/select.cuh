@@ -103,17 +103,23 @@ SKV_INLINE void pool_scores(const Selection<P>& c) {
   __syncthreads();
 }
 
-// Adds to the flags the candidates for which chosen(slot) holds.
-template <class P, class Chosen>
-SKV_INLINE void keep_if(const Selection<P>& c, Chosen chosen) {
+// Flags the slots for which chosen(slot) holds; those that have a flag keep it if kAdds.
+template <bool kAdds, class P, class Chosen>
+SKV_INLINE void flag_if(const Selection<P>& c, Chosen chosen) {
   for (int base = 0; base < c.live; base += kBlockThreads) {
     const int slot = base + threadIdx.x;
-    const bool stays = slot < c.live && (c.stays(slot) || chosen(slot));
+    const bool stays = slot < c.live && ((kAdds && c.stays(slot)) || chosen(slot));
     const uint32_t word = __ballot_sync(kFull, stays);
     __syncwarp();  // a vote orders no memory: all lanes have read the word
     if (threadIdx.x % 32 == 0) c.flags[slot / 32] = word;
   }
   __syncthreads();
+}
+
+// Adds to the flags the candidates for which chosen(slot) holds.
+template <class P, class Chosen>
+SKV_INLINE void keep_if(const Selection<P>& c, Chosen chosen) {
+  flag_if<true>(c, chosen);
 }
 
 // Whole chunks of `P::chunk` positions by their mean score, best first, as long as the next one fits into `count`.

@@ -1,8 +1,9 @@
 // What a policy's traits choose from; the names are the language's.
 #pragma once
 
-enum class Group { sum, mean, max };             // of a query group's probabilities
-enum class Pool { none, mean, max };             // of neighbouring candidates' scores
-enum class Heads { own, shared, pooled };        // one set a head; one for the layer; budgets flow between heads
-enum class Keep { all, topK, above, chunks };    // by rank; by a threshold; whole chunks of positions
+enum class Group { sum, mean, max };       // of a query group's probabilities
+enum class Pool { none, mean, max };       // of neighbouring candidates' scores
+enum class Heads { own, shared, pooled };  // one set a head; one for the layer; budgets flow between heads
+// by rank; by a threshold; whole chunks of positions; by a rule of each head's own
+enum class Keep { all, topK, above, chunks, profile };
 enum class Reduce { mean, sum, max, min, nth };  // of `across`, over the live slots of a head

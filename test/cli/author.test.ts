@@ -79,6 +79,13 @@ test('explain says what a score really reads, and what layers keep', async () =>
   assert.not.match(said, /is the position/);
   const tuned = policy('tuned', `score: (slot) => slot.age * slot.params.budget, ${budget}`);
   assert.match((await skv('explain', tuned)).out, /the score reads age, params\.budget$/m);
+  const profile = (await skv('explain', 'fastgen')).out;
+  assert.match(
+    profile,
+    /^ {2}rule 3 {4}special \+ punctuation \+ top frequent: 1229 slots beside the window's and those of/m,
+  );
+  assert.match(profile, /^ {2}rule 5 {4}everything: all$/m);
+  assert.match(profile, /the prompt's end: the first of 5 rules that keeps enough of mass/);
   assert.match((await skv('explain', 'streaming')).out, /there is no score: the oldest leave first$/m);
   const uneven = policy('uneven', `layers: [2, 1, 1, 1], ${budget}`);
   assert.match((await skv('explain', uneven)).out, /4 factors, 1\.25 on average: a head keeps 1\.25 times what the/);

@@ -75,6 +75,8 @@ test('trace prints tokens and what each compaction kept', async () => {
     '3',
   );
   assert.match(picture.out, /29\.2 │.*│ 64/);
+  const rules = await skv('trace', 'fastgen', '--tokens', 'tokens.json', '--param', 'recovers=0', '--max-tokens', '0');
+  assert.match(rules.out, /29\.2 │.*│ \d+ {2}special$/m);
 });
 
 test('eval nll compares with the full cache', async () => {

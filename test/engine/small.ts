@@ -23,6 +23,7 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   scissorhands: { budget, drop: window, history: 3 * window, recent: window },
   randomattn: { budget: 8, every: 4 }, // besides the prompt
   vase: { budget, recent: window, large: window },
+  fastgen: { recovers: 0.7 },
 });
 /** Budgets that small prompts exceed. */
 export const smallBudgets = budgetsOf(40, 8);

@@ -1,6 +1,6 @@
 /** What the engine would ask of one policy for a few sequences, step by step, as problems for the drivers. */
 import type { Plan } from '../../codegen/plan/types.ts';
-import { MAX_PARAMS } from '../../runtime/contract/records.ts';
+import { MAX_PARAMS, TokenClass } from '../../runtime/contract/records.ts';
 import { Rules } from '../../runtime/engine/rules.ts';
 import { normals } from '../kernels/dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
@@ -22,6 +22,9 @@ export interface Rounding {
   /** queries, which attention scales and rounds once more */
   query(x: number): number;
 }
+
+/** Of twelve tokens one is special and one punctuation. */
+const CLASSES = [TokenClass.special, TokenClass.punctuation];
 
 /** Steps of all requests, one row each while it has work, and reads of every head when a request ends. */
 export function script(
@@ -87,7 +90,8 @@ export function script(
       k: values(shape.kvHeads).map(round.stored),
       v: values(shape.kvHeads).map(round.stored),
     }));
-    ops.push({ rows, layers, budgets, params });
+    const classes = Array.from({ length: plan.reads.classes ? count : 0 }, () => CLASSES[Math.floor(next() * 12)] ?? 0);
+    ops.push({ rows, layers, budgets, params, classes });
     for (const seq of ended)
       for (let layer = 0; layer < shape.layers; layer++)
         for (let head = 0; head < shape.kvHeads; head++) ops.push({ seq, layer, head });

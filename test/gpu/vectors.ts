@@ -54,6 +54,7 @@ const params: Record<string, Record<string, number>> = {
   randomattn: { budget: 3, every: 1 }, // besides the prompt
   vase: { budget: 24, recent: 5, large: 6, sinks: 2 },
   duo: { sinks: 3, recent: 8 },
+  fastgen: { recovers: 0.6, sinks: 2 },
 };
 /** Larger ones, across segments, splits and tiles. */
 const larger: Record<string, Record<string, number>> = {
@@ -73,6 +74,7 @@ const larger: Record<string, Record<string, number>> = {
   randomattn: { budget: 1, every: 1 },
   vase: { budget: 180, recent: 32, large: 60 },
   duo: { sinks: 16, recent: 60 },
+  fastgen: { recovers: 0.7 },
 };
 
 /** All cases of duo have this shape: its table is for one. */
@@ -90,7 +92,8 @@ export function cases(): Case[] {
   const narrow = { layers: 1, kvHeads: 1, group: 1, headDim: 64, interleaved: true };
   const list: Case[] = [];
   for (const policy of Object.keys(params)) {
-    list.push({ policy, params: params[policy], kv: 'bf16', io: 'f32', shape, requests: two });
+    const requests = policy === 'fastgen' ? [{ ...two[0], decode: 17 }, two[1]] : two; // it compacts every 16
+    list.push({ policy, params: params[policy], kv: 'bf16', io: 'f32', shape, requests });
     const large = policy === 'duo' ? { ...shape, headDim: 128 } : wide;
     list.push({ policy, params: larger[policy], kv: 'bf16', io: 'f32', shape: large, requests: one(265, 200, 3) });
   }

@@ -56,9 +56,11 @@ function rowOf(plan: Plan, seq: number, from: number, to: number): Row {
   };
 }
 
-/** Parameters as small as the problem. */
-const smallValue = (param: Plan['params'][number] | undefined): number =>
-  !param ? 0 : param.kind === 'number' ? param.default : param.name === 'budget' ? BUDGET : LAST;
+/** Parameters as small as the problem; random attention is flat, so that less of it is enough. */
+const smallValue = (param: Plan['params'][number] | undefined): number => {
+  if (param?.name === 'recovers') return 0.5;
+  return !param ? 0 : param.kind !== 'tokens' ? param.default : param.name === 'budget' ? BUDGET : LAST;
+};
 
 /** Two sequences, out of step with each other, in one batch. */
 function steps(plan: Plan, shape: Shape): Step[] {

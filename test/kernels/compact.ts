@@ -9,7 +9,9 @@ import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attention, bf16, normals, scaled } from './dense.ts';
 import { chance } from '../../codegen/ir/chance.ts';
-import { KEEP_ALL } from '../../runtime/contract/records.ts';
+import { check } from '../../codegen/front/check.ts';
+import { type HeadSlots, rulesTaken, select } from '../../codegen/oracle/select.ts';
+import { KEEP_ALL, MAX_PARAMS } from '../../runtime/contract/records.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Read, type ReadAnswer, type Row, type Shape, type Step, drive, floats } from './driver.ts';
 import type { Runner } from './runners.ts';
@@ -439,6 +441,82 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
         stay,
       );
     });
+  });
+
+  test('a profile: each head takes the cheapest rule that keeps enough at the prompt’s end, and generates by it', async () => {
+    const file = join(home, 'profiled.ts');
+    writeFileSync(
+      file,
+      `
+import { definePolicy, every, everything, fraction, number, profile, tokens } from 'skv';
+export default definePolicy({
+  name: 'profiled', params: { part: number(0.5, { min: 0, max: 1 }), best: fraction(0.2), recent: tokens(9) },
+  observe: 'every', group: 'sum', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+  score: (slot) => slot.mass / slot.seen, window: { first: 2 },
+  keep: profile('part', 'mass', [
+    { classes: ['special'] }, { classes: ['special', 'punctuation'] }, { classes: ['special', 'punctuation'], top: 'best' },
+    { classes: ['special', 'punctuation'], top: 'best', last: 'recent' }, everything,
+  ]), when: every(16),
+});`,
+    );
+    const { library, plan } = await runner.file(file);
+    const { policy } = check(file);
+    const shape = base('f32', { kvHeads: 4 });
+    const [prompt, length] = [75, 92];
+    const classOf = (pos: number) => (pos % 11 === 5 ? 1 : pos % 7 === 3 ? 2 : 0);
+    const met = new Set<number>();
+    for (const part of [0, 0.3, 0.6, 0.8, 1]) {
+      const params = Float32Array.from({ length: MAX_PARAMS }, (_, i) => [part, 0.2, 9][i] ?? 0);
+      const step = (from: number, to: number, compact: boolean): Step => ({
+        ...chunk(shape, from + 1, from, to, { prompt, observe: [from, to], window: [2, 0], compact }),
+        classes: Array.from({ length: to - from }, (_, i) => classOf(from + i)),
+        params,
+      });
+      /** The heads after the prompt, and after all tokens, with or without the compaction that is looked at. */
+      const after = (compacted: number) => {
+        const generated = Array.from({ length: length - prompt }, (_, i) =>
+          step(prompt + i, prompt + i + 1, compacted > 1 && prompt + i + 1 === length),
+        );
+        const ops = [step(0, 40, false), step(40, prompt, compacted > 0), ...(compacted < 0 ? [] : generated)];
+        return run(library, plan.lanes.length, shape, [...ops, ...heads(shape)]).reads;
+      };
+      const slotsOf = ({ lanes }: ReadAnswer, at: number): HeadSlots => {
+        const mass = floats(lanes[plan.lanes.indexOf('mass')]);
+        const positions = [...lanes[0]];
+        return {
+          positions,
+          scores: mass.map((x, s) => x / (at - positions[s])),
+          classes: positions.map(classOf),
+          mass,
+        };
+      };
+      const limits = { budget: 0, first: 2, last: 0, prompt, threshold: part, params: { best: 0.2, recent: 9 } };
+      const begun = after(-1).map((head) => slotsOf(head, prompt));
+      const rules = rulesTaken(policy, begun, { ...limits, length: prompt });
+      const grown = after(1);
+      const expected = select(
+        policy,
+        grown.map((head) => slotsOf(head, length)),
+        { ...limits, length, rules },
+      );
+      after(2).forEach((head, h) => {
+        const kept = expected[h].map((slot) => grown[h].lanes[0][slot]);
+        assert.equal(
+          [...head.lanes[0]].sort((a, b) => a - b),
+          kept.sort((a, b) => a - b),
+          `${part}, head ${h}`,
+        );
+        if (part === 1) assert.is(head.live, length, 'all of it is everything');
+        if (part === 0)
+          assert.ok(
+            kept.every((pos) => pos < 2 || classOf(pos) === 1),
+            'none takes the cheapest rule',
+          );
+        carried(grown[h], head, shape.headDim, [1, 2]);
+      });
+      for (const rule of rules) met.add(rule);
+    }
+    assert.ok(met.size >= 4, `rules ${[...met]}`);
   });
 
   test('cache positions: attention after eviction sees distances among the live, wherever the sequence is', async () => {

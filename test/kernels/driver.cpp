@@ -68,9 +68,11 @@ class Driver {
     if (const int32_t refused = policy->accepts(&shape_)) refuse(refused);
     table_ = scattered_tables(shape_);
     lengths_.assign(table_.size() / shape_.table_stride, 0);
+    profiles_.assign(lengths_.size(), -1);
     step_.pool = aligned((size_t)shape_.pages * shape_.page_bytes);
     step_.tables = table_.data();
     step_.lengths = lengths_.data();
+    step_.profiles = profiles_.data();
     step_.logits = (float*)aligned(policy->step_floats(&shape_) * 4);
     exec_.scratch_bytes = (policy->scratch_bytes(&shape_) + 63) / 64 * 64;
     exec_.scratch = aligned(exec_.scratch_bytes * (cuda_ ? 1 : order.workers));
@@ -206,7 +208,7 @@ class Driver {
   skv_step step_ = {};
   skv_exec exec_ = {};
   std::vector<skv_layer_shape> layers_;
-  std::vector<int32_t> table_, lengths_;  // [head][page], [head]: heads by seq, layer, KV head
+  std::vector<int32_t> table_, lengths_, profiles_;  // [head][page], [head], [head]: heads by seq, layer, KV head
 };
 
 }  // namespace

@@ -25,7 +25,7 @@ test('every field of a policy', () => {
     .map((field) => field.getName());
   assert.ok(fields.length > 14);
   assert.equal(missing(fields, language), []);
-  for (const name of ['WindowRule', 'Counting']) {
+  for (const name of ['WindowRule', 'ProfileRule', 'Counting']) {
     const parts = source.getInterfaceOrThrow(name).getProperties();
     assert.equal(
       missing(

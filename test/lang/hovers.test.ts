@@ -114,7 +114,7 @@ test('every exported name and field has a text', () => {
 const fields = hovers.filter(({ name }) => /^(PolicySpec|Slot)\.\w+$/.test(name));
 const optional = new Set(
   exported
-    .filter(({ name }) => ['PolicySpec', 'WindowRule', 'Counting'].includes(name))
+    .filter(({ name }) => ['PolicySpec', 'WindowRule', 'ProfileRule', 'Counting'].includes(name))
     .flatMap((symbol) =>
       checker
         .getDeclaredTypeOfSymbol(symbol)

@@ -36,8 +36,8 @@ interface Scope {
 }
 
 const HEADER = `import {
-  abs, add, ceil, clamp, cosine, definePolicy, dot, every, exp, floor, highest, log, lowest, max, min, mul, norm, norm1, number, pow, scale,
-  sigmoid, sign, sqrt, sub, tanh, tokens, topK, type Vec,
+  abs, add, ceil, clamp, cosine, definePolicy, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, min, mul, norm, norm1, number, pow, profile,
+  scale, sigmoid, sign, sqrt, sub, tanh, tokens, topK, type Vec,
 } from 'skv';
 
 const RATE: number = 0.25;
@@ -193,6 +193,16 @@ class Draw {
   }`;
     return read ?? (this.chance(0.5) ? `(${sum}) * 0.5 + (${this.number(3, { ...scope, locals: [] })})` : scored);
   }
+
+  /** Mostly a budget; a profile of a state that is no history. */
+  keep(): string {
+    if (this.chance(0.8)) return "topK('budget')";
+    const size = () => this.pick(["'budget'", "'portion'", '7']);
+    const wide = `classes: ['punctuation', 'special'], top: ${size()}`;
+    const rules = ["{ classes: ['special'] }", `{ ${wide} }`, `{ ${wide}, last: ${size()} }`, 'everything'];
+    const reach = this.pick(['0', '0.7', "'reach'"]);
+    return `profile(${reach}, '${this.states[0]}', [${rules.slice(this.pick([0, 1, 2])).join(', ')}])`;
+  }
 }
 
 /** Text of a policy file called `name`: every form of the language, every builtin, every kind of name. */
@@ -207,16 +217,17 @@ export function randomPolicy(seed: number, name: string): string {
   const statistics = draw.statistics();
   const across = statistics.length > 0;
   const score = draw.score();
+  const keep = draw.keep();
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
-  params: { budget: tokens(64), span: tokens(400, { min: 8 }), gain: number(1.5), bias: number(-0.3) },
+  params: { budget: tokens(64), span: tokens(400, { min: 8 }), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
   observe: 'every',
   accumulate: {
 ${accumulate.join('\n')}
   },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
   score: (slot${across ? ', across' : ''}) => ${score},
-  keep: topK('budget'),
+  keep: ${keep},
   when: every(1),
 });
 `;

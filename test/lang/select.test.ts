@@ -10,7 +10,7 @@ import { score } from '../../codegen/ir/interpret.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
 import { quickCompiler } from '../kernels/quick.ts';
-import { drive, type Shape, type Step } from '../kernels/driver.ts';
+import { drive, floats, type Shape, type Step } from '../kernels/driver.ts';
 import { files, IMPORTS } from './snippets.ts';
 
 const rules: Record<string, string> = {
@@ -19,6 +19,9 @@ const rules: Record<string, string> = {
   flowing: 'heads: pooled(0.3), pool: mean(5), keep: topK(8)',
   chunked: 'window: { prompt: true }, keep: chunks(5, 8)',
   above: "keep: above(6), window: { classes: ['punctuation'] }",
+  profiled: `pool: mean(3), observe: 'every', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+    keep: profile(0.6, 'mass', [{ classes: ['special'] }, { classes: ['special'], top: 3 },
+      { classes: ['special', 'punctuation'], top: 9, last: 6 }, everything])`,
 };
 
 const directory = mkdtempSync(join(tmpdir(), 'skv-select-'));
@@ -82,22 +85,34 @@ names.forEach((name, i) =>
   test(`${name}: ${rules[name]}`, () => {
     const { policy, built } = policies[i];
     for (let seed = 1; seed <= 40; seed++) {
-      const { kvHeads, length, budget, window, prompt, step, classes } = randomCase(seed * 10 + i);
+      const { kvHeads, length, budget, window, prompt: begun, step, classes } = randomCase(seed * 10 + i);
+      const profiled = policy.keep.kind === 'profile'; // by what all queries saw
+      const prompt = profiled ? length : begun;
+      const row = { ...step.rows[0], prompt, observe: [0, profiled ? length : 0] as [number, number] };
       const reads = Array.from({ length: kvHeads }, (_, head) => ({ seq: 0, layer: 0, head }));
       const run = (compact: boolean) =>
         drive(built.library, built.plan.lanes.length, shape(kvHeads), [
-          { ...step, rows: [{ ...step.rows[0], compact }] },
+          { ...step, rows: [{ ...row, compact }] },
           ...reads,
         ]).reads;
-      const heads = run(false).map(({ lanes: [positions], keys }): HeadSlots => {
+      const heads = run(false).map(({ lanes, keys }): HeadSlots => {
+        const [positions] = lanes;
         const slots = Array.from(positions, (pos, s) => ({
           fields: { pos, key: keys.subarray(s * headDim, (s + 1) * headDim) },
           states: {},
           params: {},
         }));
-        return { positions, scores: score(policy, slots), classes: Array.from(positions, (pos) => classes[pos]) };
+        const mass = floats(lanes.at(-1)!);
+        return { positions, scores: score(policy, slots), classes: Array.from(positions, (pos) => classes[pos]), mass };
       });
-      const limits: Limits = { budget, first: window[0], last: window[1], length, prompt, threshold: 6 };
+      const limits: Limits = {
+        budget,
+        first: window[0],
+        last: window[1],
+        length,
+        prompt,
+        threshold: profiled ? 0.6 : 6,
+      };
       const expected = select(policy, heads, limits).map((stay, h) => stay.map((s) => heads[h].positions[s]));
       const kept = run(true).map(({ lanes: [positions] }) => Array.from(positions).sort((a, b) => a - b));
       assert.equal(kept, expected, `seed ${seed}: ${JSON.stringify({ kvHeads, length, budget, window, prompt })}`);

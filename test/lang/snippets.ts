@@ -15,7 +15,7 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 export const IMPORTS = `import * as skv from 'skv';
 import {
   abs, above, add, ceil, chunks, clamp, cosine, definePolicy, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, mean, min, norm1,
-  mul, norm, number, over, peak, pooled, pow, promptChunk, promptEnd, pyramid, scale, sigmoid, sign, sqrt, sub, tanh,
+  mul, norm, number, over, peak, pooled, pow, profile, promptChunk, promptEnd, pyramid, scale, sigmoid, sign, sqrt, sub, tanh,
   tokens, topK, type Vec,
 } from 'skv';
 `;

@@ -94,6 +94,26 @@ const refused: [string, string, RegExp][] = [
     /^TS2322: Type '"budget"' is not assignable to type 'number \| "gain"'\.$/,
   ],
   [
+    'a profile of no state',
+    `${STATE} score: (slot) => slot.mass, keep: profile(0.9, 'mas', [everything])`,
+    /Type '"mas"' is not assignable to type '"mass"'/,
+  ],
+  [
+    'a profile that reaches so many tokens',
+    `${STATE} ${PARAMS} score: (slot) => slot.mass, keep: profile('budget', 'mass', [everything])`,
+    /Type '"budget"' is not assignable to type 'number \| "gain"'/,
+  ],
+  [
+    'a rule of a size that is no parameter',
+    `${STATE} ${PARAMS} score: (slot) => slot.mass, keep: profile(0.9, 'mass', [{ top: 'most' }, everything])`,
+    /Type '"most"' is not assignable to type 'number \| "budget" \| "share"/,
+  ],
+  [
+    'a field that no rule has',
+    `${STATE} score: (slot) => slot.mass, keep: profile(0.9, 'mass', [{ first: 4 }, everything])`,
+    /first/,
+  ],
+  [
     'a window of a plain number',
     `${PARAMS} window: { last: 'gain' }`,
     /Type '"gain"' is not assignable to type 'number \| "budget" \| "share" \| undefined'/,
@@ -128,7 +148,7 @@ const alone: [string, string, string, string][] = [
     'no keep',
     'score: (slot) => slot.pos /* keep: */',
     'TS2345: The policy has no keep: which slots stay.',
-    'keep: topK(512), above(0.001), chunks(16, 512) or everything',
+    'keep: topK(512), above(0.001), chunks(16, 512), profile(0.95, …) or everything',
   ],
   ['a misspelt field', 'scroe: (slot) => slot.pos', 'TS2561: There is no field scroe.', 'did you mean score?'],
   [

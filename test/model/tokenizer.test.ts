@@ -12,7 +12,9 @@ import { random } from '../../codegen/oracle/random.ts';
 import { cuts } from '../../runtime/model/cuts.ts';
 import { readGguf } from '../../runtime/model/gguf.ts';
 import { type Pieces, piecesOf } from '../../runtime/model/pieces.ts';
-import { makeTokenizer } from '../../runtime/model/tokenizer.ts';
+import { characterOfByte, inAlphabet } from '../../runtime/model/alphabet.ts';
+import { TokenClass } from '../../runtime/contract/records.ts';
+import { TokenKind, makeTokenizer } from '../../runtime/model/tokenizer.ts';
 import { byteLevelFile, fuzz, nasty, sentencePieceFile } from './vocabularies.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'skv-tokenizer-'));
@@ -29,6 +31,42 @@ const withTokens = [
   '<start_of_turn>user\n\n\nhi </s>  <unk>',
   '<unused0> <0x41>',
 ];
+
+test('classes of tokens: the same of the same texts, byte-level or SentencePiece', () => {
+  const { special, byte, text } = TokenKind;
+  const pieces: [byteLevel: string, spm: string, kind: number, wanted: number][] = [
+    ['<s>', '<s>', special, TokenClass.special],
+    ['<|im_end|>', '<|im_end|>', special, TokenClass.special],
+    ...[',', '...', '"', '+', '$', '</', '，', '!?'].flatMap((mark): [string, string, number, number][] => [
+      [inAlphabet(mark), mark, text, TokenClass.punctuation],
+      [`Ġ${inAlphabet(mark)}`, `▁${mark}`, text, TokenClass.punctuation],
+    ]),
+    [',', '<0x2C>', byte, TokenClass.punctuation],
+    ...['a', 'a,', '1', '🙂', '你', '\n', ' '].map((other): [string, string, number, number] => [
+      inAlphabet(other),
+      other.replaceAll(' ', '▁'),
+      text,
+      0,
+    ]),
+    [characterOfByte[0xe4], '<0xE4>', byte, 0],
+  ];
+  const classes = (style: 'byte-level' | 'spm') =>
+    makeTokenizer({
+      encode: () => [],
+      tokens: pieces.map(([bytes, spm]) => (style === 'spm' ? spm : bytes)),
+      kinds: Uint8Array.from(pieces, ([, , kind]) => (style === 'spm' || kind !== byte ? kind : text)),
+      style,
+      eosTokens: [],
+      addBos: false,
+      spacePrefix: false,
+    }).classes;
+  for (const style of ['byte-level', 'spm'] as const)
+    assert.equal(
+      [...classes(style)],
+      pieces.map(([, , , wanted]) => wanted),
+      style,
+    );
+});
 
 const ours = (file: Buffer) => {
   const path = join(folder, 'ours.gguf');

@@ -22,7 +22,7 @@ interface Case {
   policy: string;
   params: Record<string, number>;
   /** `layers` that have no window, after `layer0` that have one */
-  rule: (layers: number, layer0: number, gates: number[][]) => Rule;
+  rule: (layers: number, layer0: number, gates: number[][], classOf: (pos: number) => number) => Rule;
 }
 
 const cases: Case[] = [
@@ -77,6 +77,12 @@ const cases: Case[] = [
     policy: 'duo',
     params: { full: 0.5, sinks: 3, recent: 9 },
     rule: (_, layer0, gates) => rules.duo({ gates: gates.slice(layer0), full: 0.5, sinks: 3, recent: 9 }),
+  },
+  {
+    policy: 'fastgen',
+    params: { recovers: 0.7, frequent: 0.2, recent: 0.25, sinks: 2 },
+    rule: (_layers, _layer0, _gates, classOf) =>
+      rules.fastgen({ recovers: 0.7, frequent: 0.2, recent: 0.25, sinks: 2, classOf }),
   },
 ];
 
@@ -194,7 +200,8 @@ for (const [i, shape] of shapes.entries()) {
           if ((i * 3 + k + c) % LENGTHS.length >= MEETS) continue;
           const label = `${each.policy}, seed ${100 + i}, prompt ${prompt}`;
           const layer0 = model.shape.windows?.filter(Boolean).length ?? 0;
-          const rule = each.rule(model.shape.layers - layer0, layer0, gates);
+          const classOf = (pos: number) => model.loaded.tokenizer.classes[tokens[pos]];
+          const rule = each.rule(model.shape.layers - layer0, layer0, gates, classOf);
           const expected = run(model, rule, tokens, prompt).compactions;
           for (const engine of [whole, cut[(i + k) % CHUNKS.length]])
             compare(label, expected, await compactions(engine, each, tokens, prompt), tokens.length - 1);

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { random } from '../../codegen/oracle/random.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
-import { Activation, Norm, type RoleName, WeightType } from '../../runtime/contract/records.ts';
+import { Activation, Norm, type RoleName, TokenClass, WeightType } from '../../runtime/contract/records.ts';
 import { countOf, shapeOf } from '../../runtime/contract/roles.ts';
 import type { TensorRef } from '../../runtime/native/index.ts';
 
@@ -140,7 +140,9 @@ export function tinyModel(seed: number, overrides: Partial<TinyShape> = {}): Tin
       encode: unsupported,
       decode: unsupported,
       bytes: unsupported,
-      classes: new Uint8Array(vocab),
+      classes: Uint8Array.from({ length: vocab }, (_, token) =>
+        token % 16 === 5 ? TokenClass.special : token % 6 === 3 ? TokenClass.punctuation : 0,
+      ),
     },
     detokenizer: unsupported,
     chat: unsupported,

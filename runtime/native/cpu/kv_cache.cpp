@@ -75,6 +75,7 @@ void KvCache::begin(int rows) {
   step_.pool = pool_.data();
   step_.tables = buffers_.table;
   step_.lengths = buffers_.length;
+  step_.profiles = buffers_.profile;
   step_.budgets = buffers_.budget;
   step_.params = buffers_.param;
   step_.classes = buffers_.classes;

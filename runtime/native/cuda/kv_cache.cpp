@@ -27,6 +27,7 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
       last_row_(device, c.max_rows, "last row"),
       table_(device, size_t(c.max_seqs) * heads_of_sequence() * c.table_stride, "tables"),
       length_(device, size_t(c.max_seqs) * heads_of_sequence(), "lengths"),
+      profile_(device, size_t(c.max_seqs) * heads_of_sequence(), "profiles"),
       budget_(device, size_t(c.max_seqs) * c.model.layers, "budgets"),
       classes_(device, c.max_tokens, "classes"),
       copy_(device, size_t(c.max_copies) * 2, "pairs"),
@@ -44,6 +45,7 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
   step_.row = row_.data();
   step_.tables = table_.data();
   step_.lengths = length_.data();
+  step_.profiles = profile_.data();
   step_.budgets = budget_.data();
   step_.params = param_.data();
   step_.classes = classes_.data();
@@ -232,7 +234,10 @@ void DeviceCache::compact() {
       });
 }
 
-void DeviceCache::download() { device_.download(buffers_.length, length_.data(), length_.bytes()); }
+void DeviceCache::download() {
+  device_.download(buffers_.length, length_.data(), length_.bytes());
+  device_.download(buffers_.profile, profile_.data(), profile_.bytes());
+}
 
 int DeviceCache::read_lane(int seq, int layer, int head, int lane, int32_t* out) {
   const int length = each_lane_page(shape_, buffers_, seq, layer, head, lane, [&](size_t at, int slot, int n) {

@@ -5,7 +5,7 @@
  *   copy_pages      shared pages that a row will write to become its own
  *   attend(layer)   q, k, v -> pages; q and pages -> out, lse (attention_io.h); what policies observe -> lanes
  *   compact         losers leave their pages, after the last layer
- *   download        lengths -> the shared arrays, there once the device has been waited for */
+ *   download        lengths, profiles -> the shared arrays, there once the device has been waited for */
 #ifndef SKV_CUDA_KV_CACHE_H
 #define SKV_CUDA_KV_CACHE_H
 #include <vector>
@@ -68,7 +68,7 @@ class DeviceCache {
   DeviceArray<uint8_t> pool_; /* [pages][page_bytes] */
   /* As the shared arrays of these names: */
   DeviceArray<skv_row> row_, last_row_;
-  DeviceArray<int32_t> table_, length_, budget_, classes_, copy_;
+  DeviceArray<int32_t> table_, length_, profile_, budget_, classes_, copy_;
   DeviceArray<float> param_;
 
   DeviceArray<uint8_t> scratch_;

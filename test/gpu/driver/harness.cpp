@@ -51,6 +51,7 @@ Harness::Harness(const skv_policy* policy, skv_shape shape, const std::vector<fl
   tables_.set(table_);
   host_lengths_.assign(heads, 0);
   lengths_ = device::Array<int32_t>(heads);
+  profiles_ = device::Array<int32_t>(heads);
   lengths_.set(host_lengths_);
 
   pool_ = device::Array<uint8_t>((size_t)s.pages * s.page_bytes);
@@ -77,6 +78,7 @@ void Harness::point() {
   step_.pool = pool_.data();
   step_.tables = tables_.data();
   step_.lengths = lengths_.data();
+  step_.profiles = profiles_.data();
   step_.budgets = budgets_.data();
   step_.params = params_.data();
   step_.classes = classes_.data();

@@ -63,6 +63,6 @@ class Harness {
   std::vector<int32_t> table_, host_lengths_;
   device::Array<float> inv_freq_, params_, lse_, logits_;
   device::Array<skv_row> rows_;
-  device::Array<int32_t> tables_, lengths_, budgets_, classes_;
+  device::Array<int32_t> tables_, lengths_, profiles_, budgets_, classes_;
   device::Array<uint8_t> pool_, scratch_, q_, k_, v_, out_;
 };
