@@ -33,8 +33,11 @@ export interface LoadFlags {
   shape?: string;
 }
 
-/** --load-format dummy --shape NAME: random weights, in a file that goes when the process ends; undefined: a real model. */
-export function openDummy({ loadFormat, shape }: LoadFlags): LoadedModel | undefined {
+/**
+ * --load-format dummy --shape NAME: random weights, in a file that goes with `remove`, or when the process ends. undefined: a
+ * real model is wanted.
+ */
+export function openDummy({ loadFormat, shape }: LoadFlags): ReturnType<typeof dummyModel> | undefined {
   if (loadFormat !== 'auto' && loadFormat !== 'dummy')
     throw new UserError(`--load-format ${loadFormat}: auto and dummy are possible.`);
   if (loadFormat === 'auto') {

@@ -117,10 +117,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
   else types.map(policyFile);
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
+  const dummy = openDummy(flags);
   const model = sampledAs(
     flags.generationConfig,
-    openDummy(flags) ??
-      (await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate))),
+    dummy ?? (await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate))),
   );
   const opening = openOn(place, model, compile, flags);
   opening.catch(() => {}); // reported below
@@ -128,6 +128,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const { runServer } = await import('../../runtime/server/serve.ts');
   model.tokenizer.encode('ready', { special: model.hasChatTemplate });
   const engine = await opening;
+  dummy?.remove();
   const { pagesTotal, pageBytes } = engine.stats();
   const names = engine.policies.map(({ plan }) => plan.name);
   await runServer(engine, {

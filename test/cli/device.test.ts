@@ -173,6 +173,14 @@ test('without a driver: auto says why it is the CPU, cuda is refused', async () 
   process.env.LD_LIBRARY_PATH = LD_LIBRARY_PATH;
 });
 
+test('auto serves with the CPU where the device turns out not to, and says why', async () => {
+  const server = await wishing({ SKV_CUBLASLT: 'nowhere.so' }, () => served());
+  assert.match(server.errors(), /skv: on the CPU: cuBLASLt is needed .*cannot be opened:\n.*nowhere\.so/);
+  assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
+  server.child.kill('SIGTERM');
+  assert.is((await server.closed)[0], 0);
+});
+
 test('flags that do nothing here, and devices that cannot hold the model, are refused by name', async () => {
   const cases: [string[], Record<string, string>, RegExp][] = [
     [['--device', 'tpu'], {}, /--device tpu: auto, cpu and cuda are possible/],
