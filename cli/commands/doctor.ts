@@ -75,12 +75,8 @@ function gpuFindings(path?: string): Finding[] {
     return [{ what: driver, found, ...tooOld(device, path) }, here];
   } catch (error) {
     const fix = (error as Error).message;
-    return found === null
-      ? [{ what: driver, found, fix }]
-      : [
-          { what: driver, found },
-          { what: gpu, found: null, fix },
-        ];
+    const none = { what: gpu, found: null, fix: found === null ? 'the driver tells; --device cuda needs both' : fix };
+    return [{ what: driver, found, fix }, none];
   }
 }
 
