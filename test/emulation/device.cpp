@@ -90,6 +90,7 @@ class EmulatedDevice : public Device {
     emulate::kept = nullptr;
     return std::move(graph_);
   }
+  void drop_graph() override { end_graph(); }
 
  private:
   /* Now, or whenever the graph that is kept is launched. */

@@ -65,6 +65,8 @@ class Device {
    * pointers, grids and numbers, and whatever lies in memory then. Nothing may be allocated or waited for meanwhile. */
   virtual void begin_graph() = 0;
   virtual std::unique_ptr<Graph> end_graph() = 0;
+  /* Instead of end_graph(): nothing is kept. */
+  virtual void drop_graph() = 0;
 };
 
 /* An array on the device. */

@@ -133,6 +133,11 @@ class CudaDevice : public Device {
     check(cudaStreamEndCapture(stream_.get(), &graph), "keeping a step as a graph");
     return std::make_unique<CudaGraph>(graph, stream_.get());
   }
+  void drop_graph() override {
+    cudaGraph_t graph = nullptr;
+    if (cudaStreamEndCapture(stream_.get(), &graph) == cudaSuccess && graph) cudaGraphDestroy(graph);
+    cudaGetLastError(); /* that nothing was kept is no news */
+  }
 
  private:
   const cudaDeviceProp properties_;

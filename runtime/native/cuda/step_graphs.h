@@ -28,7 +28,12 @@ class StepGraphs {
     }
     if (!known->second) {
       device_.begin_graph();
-      queue(); /* an error ends the engine, and the device with it */
+      try {
+        queue();
+      } catch (...) {
+        device_.drop_graph(); /* or the device would seem lost: it answers nothing while it keeps a graph */
+        throw;
+      }
       known->second = device_.end_graph();
     }
     known->second->launch();
