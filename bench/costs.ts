@@ -42,8 +42,18 @@ const stepOf = (ticks: readonly number[], [from, to]: Turn): number => {
   return median(inside.slice(1).map((tick, i) => tick - inside[i]));
 };
 
-/** One prompt and `count` tokens of each subject: milliseconds of the prompt, and of a step in every round. */
-async function inTurns(subjects: readonly Subject[], count: number): Promise<{ prompt: number; steps: number[] }[]> {
+/** What a subject did in its turns, in milliseconds. */
+interface Timed {
+  prompt: number;
+  /** of a step, in every round */
+  steps: number[];
+  /** of all rounds together, and the steps that ended in them: rare long steps count */
+  total: number;
+  ended: number;
+}
+
+/** One prompt and `count` tokens of each subject. */
+async function inTurns(subjects: readonly Subject[], count: number): Promise<Timed[]> {
   const turns = subjects.map((): Turn[] => []);
   const told = subjects.map(({ child, length }) => {
     const work: SkvWork = { prompts: [[0, length]], count, tell: true };
@@ -72,10 +82,15 @@ async function inTurns(subjects: readonly Subject[], count: number): Promise<{ p
   for (const { child } of subjects) child.wake();
   const worked = await Promise.all(done);
   for (const { child } of subjects) child.rest();
-  return worked.map(({ ticks, promptSteps }, i) => ({
-    prompt: ran(turns[i], ticks[promptSteps - 1]),
-    steps: turns[i].slice(prompted[i], prompted[i] + rounds).map((each) => stepOf(ticks, each)),
-  }));
+  return worked.map(({ ticks, promptSteps }, i) => {
+    const generating = turns[i].slice(prompted[i], prompted[i] + rounds - 1); // somebody ended in the last one
+    return {
+      prompt: ran(turns[i], ticks[promptSteps - 1]),
+      steps: generating.map((each) => stepOf(ticks, each)),
+      total: ran(generating, Infinity),
+      ended: ticks.filter((tick) => generating.some(([from, to]) => tick >= from && tick <= to)).length,
+    };
+  });
 }
 
 /** Median and quartiles of a subject's rounds over the base's. */
@@ -103,11 +118,15 @@ export async function costs(
   );
   const steps = all.map((): number[] => []);
   const prompts = all.map((): number[] => []);
+  const whole = all.map(() => ({ total: 0, ended: 0 }));
   for (let run = 0; run < runs; run++)
     for (const [i, each] of (await inTurns(subjects, count)).entries()) {
       steps[i].push(...each.steps);
       prompts[i].push(each.prompt);
+      whole[i].total += each.total;
+      whole[i].ended += each.ended;
     }
+  const means = whole.map(({ total, ended }) => total / ended);
   const cost = ({ median, low, high, n }: ReturnType<typeof ratio>) =>
     `${percent(median - 1)} (${percent(low - 1)} … ${percent(high - 1)}), ${n}`;
   const rows = all.map((subject, i): Cell[] => {
@@ -116,10 +135,11 @@ export async function costs(
     return [
       subject.name,
       subject === base ? undefined : ranged(spread(prompts[i])),
-      policies.includes(subject) ? cost(ratio(prompts[i], prompts[1])) : undefined,
+      policies.includes(subject) && subject.length === full.length ? cost(ratio(prompts[i], prompts[1])) : undefined,
       ranged(times),
       ratio(steps[1], steps[i]).median,
       policies.includes(subject) ? cost(ratio(steps[i], steps[0])) : undefined,
+      policies.includes(subject) ? percent(means[i] / means[0] - 1) : undefined,
     ];
   });
   return {
@@ -132,9 +152,10 @@ export async function costs(
         'decode step, ms (range)',
         'full cache ÷ this',
         `cost over ${base.length} slots without a policy (quartiles), n`,
+        'of the mean step, rare compactions included',
       ],
       rows,
     },
-    data: all.map(({ name }, i) => ({ name, prompts: prompts[i], steps: steps[i] })),
+    data: all.map(({ name }, i) => ({ name, prompts: prompts[i], steps: steps[i], mean: means[i] })),
   };
 }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import type { Child } from './child.ts';
 import { machine } from './machine.ts';
+import { type Costed, costed, KEPT } from './costed.ts';
 import { costs } from './costs.ts';
 import { type Spread, median, spread } from './measure.ts';
 import type { Work } from './peers/protocol.ts';
@@ -22,34 +23,27 @@ export interface EngineBenchOptions {
   model: LoadedModel;
   runs: number;
   quick?: boolean;
+  /** what these cost, and nothing else */
+  policies?: readonly string[];
 }
 
 /** An engine in a process of its own, so that its memory is its own. */
 interface Running {
   name: string;
+  /** of its prompt, where that is not the common one */
+  length?: number;
   child: Child;
   ready: SkvReady;
 }
 
-const BUDGET = 672;
-/**
- * Full cache, the base, and policies with parameters that keep BUDGET slots a head while `steps` tokens are generated: as a
- * mean where the slots grow.
- */
-const systems = (steps: number): Pick<SkvSetup, 'policy' | 'params'>[] => [
-  { policy: 'none' },
-  { policy: 'none' },
-  { policy: 'streaming', params: { budget: BUDGET } },
-  { policy: 'h2o', params: { budget: BUDGET, recent: 128 } },
-  { policy: 'tova', params: { budget: BUDGET } },
-  { policy: 'snapkv', params: { budget: BUDGET - steps / 2 } },
-];
+/** Policies that are measured beside everything else. */
+const USUAL = ['streaming', 'h2o', 'tova', 'snapkv'];
 
 async function start(
-  more: Pick<SkvSetup, 'policy' | 'params'>,
+  { policy, params, length }: Costed,
   common: Omit<SkvSetup, 'policy' | 'params'>,
 ): Promise<Running> {
-  return { name: more.policy, ...(await startSkv(`skv with ${more.policy}`, { ...common, ...more })) };
+  return { name: policy, length, ...(await startSkv(`skv with ${policy}`, { ...common, policy, params })) };
 }
 
 const single = (length: number, count: number): Work => ({ prompts: [[0, length]], count });
@@ -90,66 +84,86 @@ const short: Sizes = {
 
 const alone = ({ child }: Running, work: Work) => child.until(child.ask<SkvWorked>(work));
 
-export async function engineBench(
-  { model, runs, quick = false }: EngineBenchOptions,
-  progress: (line: string) => void,
-): Promise<Report> {
-  const about = machine();
+export async function engineBench(options: EngineBenchOptions, progress: (line: string) => void): Promise<Report> {
+  const { model, runs, quick = false, policies = [] } = options;
   const sizes = quick ? short : whole;
   const { long, steps, contexts } = sizes;
-  const [file] = model.spec.files;
   const folder = mkdtempSync(join(tmpdir(), 'skv-engine-'));
   const tokens = join(folder, 'tokens.json');
   writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
   const context = Math.max(...contexts, ...sizes.lengths) + 64;
-  const common = { model: file, tokens, cpus: about.cores, threads: about.cores.length, sequences: 8, context };
+  const { cores: cpus } = machine();
+  const common = { model: model.spec.files[0], tokens, cpus, threads: cpus.length, sequences: 8, context };
   const running: Running[] = [];
   try {
-    for (const each of systems(steps)) {
-      const room = each.policy === 'none' ? common : { ...common, pool: undefined, context: long + steps + 64 };
-      running.push(await start(each, room));
+    for (const name of ['none', 'none', ...(policies.length ? policies : USUAL)]) {
+      const room = name === 'none' ? common : { ...common, pool: undefined, context: long + steps + 64 };
+      running.push(await start(costed(name, steps), room));
       await alone(running.at(-1)!, single(64, 8)); // warm-up
     }
-    const [none, base, ...evicting] = running;
-    const speed = await measureSpeed(none, runs, sizes, progress);
-    const subject = ({ name, child }: Running, length = long) => ({ name, child, length });
-    const byPolicy = await costs(
-      subject(none),
-      { ...subject(base, BUDGET), name: `none, ${BUDGET} slots` },
-      evicting.map((one) => subject(one)),
-      runs,
-      steps,
-      progress,
-    );
-    const memory: Cell[][] = [];
-    for (const one of [none, ...evicting])
-      memory.push(await memoryOf(one, model, one === none ? Math.max(...contexts) : long));
-    const server = await startServer(['--model', file]);
-    await server.stop();
-    return {
-      name: 'engine',
-      command: `skv bench engine --runs ${runs}${quick ? ' --quick' : ''}`,
-      machine: about,
-      tables: [...speedTables(speed, model, sizes), byPolicy.table, memoryTable(memory)],
-      plots: [decodePlot(speed)],
-      notes: [
-        `skv serve answered ${figure(server.readySeconds!)} s after the start of its process, with a warm file cache and built policies; "engine ready" is the same without HTTP.`,
-        'Between native steps: from the moment a step’s promise has settled until the next step is called, while there is work: scheduling, writing the batch, handing out tokens. The hop from and to the engine’s thread is counted in the native step.',
-        'The pool is reserved, not touched: resident memory grows with the tokens that are held.',
-      ],
-      data: {
-        prefill: [...speed.prefill],
-        decode: [...speed.decode],
-        batched: [...speed.batched],
-        policies: byPolicy.data,
-        memory,
-        serverReady: server.readySeconds,
-      },
-    };
+    const command = `skv bench engine --runs ${runs}${quick ? ' --quick' : ''}`;
+    if (policies.length === 0) return { command, ...(await everything(running, options, sizes, progress)) };
+    const { table, data } = await costsOf(running, runs, sizes, progress);
+    const named = policies.map((name) => ` --policy ${name}`).join('');
+    const report = { name: 'engine', command: command + named, machine: machine(), tables: [table] };
+    return { ...report, plots: [], notes: [], data: { policies: data } };
   } finally {
     for (const { child } of running) await child.close();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** What policies cost beside the first, the full cache, and the second, which is given as many slots as they keep. */
+function costsOf(
+  [none, base, ...evicting]: readonly Running[],
+  runs: number,
+  { long, steps }: Sizes,
+  progress: (line: string) => void,
+): ReturnType<typeof costs> {
+  const subject = ({ name, child, length = long }: Running) => ({ name, child, length });
+  return costs(
+    subject(none),
+    { ...subject(base), length: KEPT, name: `none, ${KEPT} slots` },
+    evicting.map(subject),
+    runs,
+    steps,
+    progress,
+  );
+}
+
+async function everything(
+  running: readonly Running[],
+  { model, runs }: EngineBenchOptions,
+  sizes: Sizes,
+  progress: (line: string) => void,
+): Promise<Omit<Report, 'command'>> {
+  const [none, , ...evicting] = running;
+  const speed = await measureSpeed(none, runs, sizes, progress);
+  const byPolicy = await costsOf(running, runs, sizes, progress);
+  const memory: Cell[][] = [];
+  for (const one of [none, ...evicting])
+    memory.push(await memoryOf(one, model, one === none ? Math.max(...sizes.contexts) : sizes.long));
+  const server = await startServer(['--model', model.spec.files[0]]);
+  await server.stop();
+  return {
+    name: 'engine',
+    machine: machine(),
+    tables: [...speedTables(speed, model, sizes), byPolicy.table, memoryTable(memory)],
+    plots: [decodePlot(speed)],
+    notes: [
+      `skv serve answered ${figure(server.readySeconds!)} s after the start of its process, with a warm file cache and built policies; "engine ready" is the same without HTTP.`,
+      'Between native steps: from the moment a step’s promise has settled until the next step is called, while there is work: scheduling, writing the batch, handing out tokens. The hop from and to the engine’s thread is counted in the native step.',
+      'The pool is reserved, not touched: resident memory grows with the tokens that are held.',
+    ],
+    data: {
+      prefill: [...speed.prefill],
+      decode: [...speed.decode],
+      batched: [...speed.batched],
+      policies: byPolicy.data,
+      memory,
+      serverReady: server.readySeconds,
+    },
+  };
 }
 
 /** Tokens a second of the full cache, by length, context and batch. */

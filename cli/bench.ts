@@ -67,7 +67,9 @@ function registerParts(what: What, bench: Command): void {
     'Prefill, decode by context and batch, what policies cost, memory, time to ready',
     'skv bench engine --runs 5',
     '5',
-  ).action(run('engine'));
+  )
+    .option('--policy <name>', 'what this shipped policy costs, and nothing else (repeatable)', collect, [])
+    .action(run('engine'));
   what(
     'start',
     'Seconds and memory until skv serve answers, beside reading the model’s files',
