@@ -183,12 +183,23 @@ export const norm = (a: Vec): number => sqrt(dot(a, a));
  * @example
  * score: (slot) => slot.mass * norm1(slot.value)
  */
-export function norm1(a: Vec): number {
+export const norm1 = (a: Vec): number => total(numbers(a).map(Math.abs));
+/** Sum of numbers in the order of `dot`. */
+function total(x: Float32Array): number {
   const lanes = new Float32Array(16);
-  numbers(a).forEach((x, i) => {
-    lanes[i % 16] += Math.abs(x);
-  });
+  for (let i = 0; i < x.length; i++) lanes[i % 16] += x[i];
   return tree(lanes);
+}
+/**
+ * Variance of a vector's elements, from 0: the squares of their distances from their mean, summed in the order of `dot`, over
+ * head_dim - 1.
+ * @example
+ * score: (slot) => sqrt(variance(slot.key))
+ */
+export function variance(a: Vec): number {
+  const x = numbers(a);
+  const middle = f(total(x) / x.length);
+  return f(total(x.map((each) => f(each - middle) * f(each - middle))) / (x.length - 1));
 }
 /** The extreme of a vector's elements: sixteen interleaved ones in index order, then a tree; 0 for -0. */
 function extreme(a: Vec, none: number, of: (a: number, b: number) => number): number {
@@ -244,3 +255,10 @@ export const sub = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x - num
  * score: (slot) => norm(mul(slot.key, slot.value))
  */
 export const mul = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x * numbers(b)[i]));
+/**
+ * Two vectors' quotient, element by element; what is divided by 0 is infinite, or NaN when it is 0 itself.
+ * @example
+ * across: { top: { max: (slot) => slot.key } },
+ * score: (slot, across) => norm(div(slot.key, across.top))
+ */
+export const div = (a: Vec, b: Vec): Vec => vec(numbers(a).map((x, i) => x / numbers(b)[i]));

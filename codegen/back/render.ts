@@ -3,7 +3,16 @@ import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Handlebars from 'handlebars';
 import { fieldsOf } from '../ir/fields.ts';
-import { type Node, type Policy, type Size, tableKey } from '../ir/nodes.ts';
+import {
+  type Across,
+  isOfPartition,
+  isPlace,
+  type Node,
+  type Policy,
+  type Size,
+  type SlotField,
+  tableKey,
+} from '../ir/nodes.ts';
 import { tablesOf } from '../ir/uses.ts';
 import type { CudaPlan, Plan } from '../plan/types.ts';
 import { literal, printReturn } from './print.ts';
@@ -18,6 +27,7 @@ export function context(policy: Policy, plan: Plan) {
     ...traits(policy, plan),
     ...acrossTraits(policy),
     ...rankedTraits(policy),
+    ...partitionTraits(policy),
     ...tableTraits(policy),
     ...profileTraits(policy),
     ...expressions(policy),
@@ -69,6 +79,7 @@ function traits(policy: Policy, plan: Plan) {
     poolWidth: plan.pool?.width ?? 1,
     chunk: plan.keep.kind === 'chunks' ? plan.keep.size : 1,
     alpha: plan.heads.kind === 'pooled' ? plan.heads.alpha : 0,
+    guaranteed: plan.heads.kind === 'pooled' && plan.heads.guaranteed === true,
     group: plan.group,
     pool: plan.pool?.kind ?? 'none',
     heads: plan.heads.kind,
@@ -79,12 +90,12 @@ function traits(policy: Policy, plan: Plan) {
 
 /** The statistics' constants. C++ has no arrays of nothing: lists are one longer than they say. */
 function acrossTraits({ across }: Policy) {
-  const fields = fieldsOf(across.map((each) => each.of));
+  const fields = fieldsOf(across.filter(isOfHead).map((each) => each.of));
   const vectors = across.map((each) => each.of.type === 'vec');
   return {
     acrossReadsKey: fields.has('key'),
     acrossReadsValue: fields.has('value'),
-    hasAcross: across.length > 0,
+    hasAcross: across.some(isOfHead),
     acrossCount: across.length,
     acrossHasVector: vectors.includes(true),
     reduces: [...across.map((each) => `Reduce::${each.reduce}`), 'Reduce::sum'].join(', '),
@@ -122,6 +133,28 @@ function profileTraits({ keep, params, states }: Policy) {
 const classBits = (classes: readonly string[]): string | number =>
   classes.map((name) => `SKV_CLASS_${name.toUpperCase()}`).join(' | ') || 0;
 
+const isOfHead = (each: Across): boolean => !isOfPartition(each);
+
+/** Where partitions lie, and which statistics are of one. */
+function partitionTraits({ across, partitions, params }: Policy) {
+  const names = params.map((param) => param.name);
+  const extremes = fieldsOf(across.filter((each) => each.partition).map((each) => each.of));
+  const places = across.filter(isPlace);
+  const read = (field: SlotField) => [...places.map((each) => fieldsOf([each.of]).has(field)), false].join(', ');
+  return {
+    partitioned: partitions !== undefined,
+    partitionFirst: partitions ? given(partitions.first, names) : '',
+    partitionSize: partitions ? given(partitions.size, names) : '',
+    nexts: [...across.map((each) => each.partition === 'next'), false].join(', '),
+    extremesReadKey: extremes.has('key'),
+    extremesReadValue: extremes.has('value'),
+    placeCount: places.length,
+    placeHows: [...places.map((each) => `Reduce::${each.reduce}`), 'Reduce::rank'].join(', '),
+    placesReadKey: read('key'),
+    placesReadValue: read('value'),
+  };
+}
+
 /** Constants by layer and head, a line a layer. */
 function tableTraits(policy: Policy) {
   const found = tablesOf(policy);
@@ -154,16 +187,28 @@ function expressions(policy: Policy) {
     ...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)),
     '#line here',
   ];
+  const putting = policy.across.flatMap((each, i) =>
+    isPlace(each) ? [] : [{ ofHead: isOfHead(each), ...statistic(each, i) }],
+  );
+  function statistic({ name, of }: Across, i: number) {
+    return {
+      name,
+      body: code(of, '      ', (value) => `put(${i}, ${value});`),
+      load: `${name} = totals.${of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
+    };
+  }
   return {
     states: policy.states.map((state, i) => ({
       name: state.name,
       body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
     })),
-    across: policy.across.map(({ name, of }, i) => ({
+    across: policy.across.map(({ name, of }) => ({ name, type: of.type === 'vec' ? 'Vec' : 'float' })),
+    ofHead: putting.filter((each) => each.ofHead),
+    extremes: putting.filter((each) => !each.ofHead),
+    placed: policy.across.filter(isPlace).map(({ name, of }, at) => ({
       name,
-      type: of.type === 'vec' ? 'Vec' : 'float',
-      body: code(of, '      ', (value) => `put(${i}, ${value});`),
-      load: `a.${name} = totals.${of.type === 'vec' ? 'vector' : 'scalar'}(${i});`,
+      at,
+      body: code(of, '      ', (value) => `return ${value};`),
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
     threshold: threshold(policy.keep, names.params),

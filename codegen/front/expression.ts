@@ -40,6 +40,11 @@ export class Lowering extends Statements {
       const type = this.scope.across.get(field);
       return type ? { op: 'across', type, name: field, span } : { is: 'mistake' };
     }
+    if (is === 'across') {
+      const hint = 'write what is read above what reads it';
+      const message = `${this.scope.statistics.has(field) ? `${field} is not` : `there is no ${field}`} among them.`;
+      this.fail('statistic-order', at, `A statistic reads those written above it; ${message}`, hint);
+    }
     if (is === 'slot') {
       if (field === 'params') return { is: 'params' };
       if (this.scope.histories.has(field)) return historySum(field, span);

@@ -55,7 +55,8 @@ export function forVectors(operator: string, a: string, b: string, vectors: [boo
     case '*':
       return both ? `dot(${a}, ${b}) is a number, mul(${a}, ${b}) a vector` : `scale(${vector}, ${other})`;
     case '/':
-      return both || vectors[1] ? 'vectors are not divided: divide their norms' : `scale(${a}, 1 / ${b})`;
+      if (both) return `div(${a}, ${b})`;
+      return vectors[1] ? 'a number is not divided by a vector' : `scale(${a}, 1 / ${b})`;
     case '+':
     case '-':
       if (both) return `${operator === '+' ? 'add' : 'sub'}(${a}, ${b})`;

@@ -9,6 +9,7 @@ import type {
   Node,
   Observe,
   Param,
+  Partitions,
   Policy,
   Rule,
   Size,
@@ -24,6 +25,8 @@ import { historyStates } from './history.ts';
 import type { Scope } from './statements.ts';
 
 const reductions = ['mean', 'sum', 'max', 'min'] as const;
+/** Those that are a number of each slot's own, and read other statistics. */
+const places = ['softmax', 'rank'] as const;
 
 /** With `gather`, mistakes go there and the policy may lack what was mistaken; without, they are thrown. */
 export function lower({ literal, doc }: Syntax, gather?: Collector): Policy {
@@ -48,17 +51,19 @@ class Declaration {
     const states = this.members(
       this.written('accumulate', 'accumulate: { mass: { init: 0, next: (mass, slot) => … } }'),
     );
+    const statistics = this.members(this.written('across', 'across: { anchor: { mean: (slot) => slot.key } }'));
     const tables: Table[] = [];
     const scope = (attention: boolean, across: Scope['across']): Scope => ({
       errors: this.errors,
       attention,
       tables,
       across,
+      statistics: new Set(statistics.keys()),
       states: new Set(states.keys()),
       params: new Set(params.keys()),
       histories: new Set([...states].filter(([, each]) => this.isHistory(each)).map(([name]) => name)),
     });
-    const across = this.across(scope(false, new Map()));
+    const across = this.across(statistics, (above) => scope(false, above));
     const accumulated = [...states].flatMap(([name, property]) => this.state(name, property, scope(true, new Map())));
     const scoreNode = this.field('score');
     const types = new Map([...across].map(([name, each]): [string, Type | undefined] => [name, each?.of.type]));
@@ -83,6 +88,7 @@ class Declaration {
       group: this.data<Policy['group']>('group') ?? 'mean',
       states: accumulated,
       across: [...across.values()].filter((each) => each !== undefined),
+      partitions: this.partitions(),
       score: score || undefined,
       tables,
       pool: this.data<Policy['pool']>('pool'),
@@ -185,21 +191,31 @@ class Declaration {
     );
   }
 
-  private across(scope: Scope): Map<string, Across | undefined> {
-    return new Map(
-      [...this.members(this.written('across', 'across: { anchor: { mean: (slot) => slot.key } }'))].map(
-        ([name, property]): [string, Across | undefined] => {
-          this.at[`across.${name}`] = spanOf(property.getNameNode());
-          return [name, this.statistic(name, property, scope)];
-        },
-      ),
-    );
+  /** Statistics in the order written. `scopeOf`: what one may read that sees those above it. */
+  private across(
+    statistics: Map<string, PropertyAssignment>,
+    scopeOf: (above: Scope['across']) => Scope,
+  ): Map<string, Across | undefined> {
+    const found = new Map<string, Across | undefined>();
+    const types = new Map<string, Type | undefined>();
+    for (const [name, property] of statistics) {
+      this.at[`across.${name}`] = spanOf(property.getNameNode());
+      found.set(name, this.statistic(name, property, scopeOf(types)));
+      types.set(name, found.get(name)?.of.type);
+    }
+    return found;
   }
 
   private statistic(name: string, property: PropertyAssignment, scope: Scope): Across | undefined {
     const members = this.members(property.getInitializer());
-    const [[reduce, of] = [], second] = [...members];
+    const next = members.get('partition');
+    const [[reduce, of] = [], second] = [...members].filter(([, each]) => each !== next);
     const known = reductions.find((each) => each === reduce);
+    const place = places.find((each) => each === reduce);
+    if (place && of && !second && !next) {
+      const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue, acrossValue], ['f32']);
+      return node && { name, reduce: place, of: node };
+    }
     const [count, ranked] = [members.get('nth'), members.get('of')];
     if (count && ranked && members.size === 2) {
       const value = this.data<number | string>('nth', count.getInitializer());
@@ -208,17 +224,24 @@ class Declaration {
         ? { name, reduce: 'nth', n: constantOrParam(value, spanOf(count)), of: node }
         : undefined;
     }
-    if (!known || !of || second) {
+    if (!known || !of || second || (next && known !== 'max' && known !== 'min')) {
       this.errors.report(
         'unsupported-syntax',
         spanOf(property),
-        'A statistic is mean, sum, max or min of a function, or nth with of.',
+        "A statistic is mean, sum, max, min, softmax or rank of a function, max or min with partition: 'next', or nth with of.",
         '{ mean: (slot) => … }, or { nth: 8, of: (slot) => … }',
       );
       return undefined;
     }
     const node = new Lowering(scope).callback(of.getInitializer(), of, [slotValue], ['f32', 'vec']);
-    return node && { name, reduce: known, of: node };
+    const partition = next && this.data<'next'>('partition', next.getInitializer());
+    return node && { name, reduce: known, ...(partition && { partition }), of: node };
+  }
+
+  private partitions(): Partitions | undefined {
+    const rule = this.data<{ first?: number | string; size: number | string }>('partitions');
+    const span = this.at.partitions;
+    return rule && { first: constantOrParam(rule.first ?? 0, span), size: constantOrParam(rule.size, span) };
   }
 
   private state(name: string, property: PropertyAssignment, scope: Scope): State[] {

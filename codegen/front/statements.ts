@@ -15,8 +15,10 @@ export interface Scope {
   /** those of the states that are histories */
   readonly histories: ReadonlySet<string>;
   readonly params: ReadonlySet<string>;
-  /** undefined: a statistic whose own mistake was reported */
+  /** statistics by name, in one those above it; undefined: its own mistake was reported */
   readonly across: ReadonlyMap<string, Type | undefined>;
+  /** names of all statistics */
+  readonly statistics: ReadonlySet<string>;
   /** attn is one query's: only `next` has it */
   readonly attention: boolean;
   /** tables that were read, whatever becomes of their values */

@@ -33,12 +33,14 @@ export const builtins = {
   norm: of('vec', 'f32', 'skv_norm'),
   cosine: of('vec vec', 'f32', 'skv_cosine'),
   norm1: of('vec', 'f32', 'skv_norm1'),
+  variance: of('vec', 'f32', 'skv_variance'),
   highest: of('vec', 'f32', 'skv_highest'),
   lowest: of('vec', 'f32', 'skv_lowest'),
   scale: of('vec f32', 'vec', 'skv_scale'),
   add: of('vec vec', 'vec', 'skv_add'),
   sub: of('vec vec', 'vec', 'skv_sub'),
   mul: of('vec vec', 'vec', 'skv_mul'),
+  div: of('vec vec', 'vec', 'skv_div'),
 } as const satisfies Record<keyof typeof math, Builtin>;
 
 export const builtin = (name: string): Builtin | undefined => (builtins as Record<string, Builtin>)[name];

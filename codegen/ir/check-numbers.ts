@@ -1,7 +1,7 @@
 /** Numbers that have a range of their own. */
 import { MAX_PARAMS } from '../../runtime/contract/records.ts';
 import type { Collector } from './diagnostics.ts';
-import { BUCKETS, type Count, type Node, type Policy, type Trigger, place } from './nodes.ts';
+import { BUCKETS, type Count, type Node, type Policy, type Trigger, isOfPartition, place } from './nodes.ts';
 
 export function checkNumbers(policy: Policy, errors: Collector): void {
   const refuse = (field: string, message: string, hint?: string) =>
@@ -28,6 +28,7 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
         `${name} is the n-th largest: n is a whole number from 0, or a tokens parameter.`,
         '{ nth: 8, of: (slot) => … }',
       );
+  checkPartitions(policy, errors);
   const { pool, heads, layers, keep } = policy;
   if (pool && (pool.width % 2 !== 1 || pool.width < 1))
     errors.report(
@@ -37,7 +38,7 @@ export function checkNumbers(policy: Policy, errors: Collector): void {
       'use an odd width, such as 5 or 7',
     );
   if (heads.kind === 'pooled' && !(heads.alpha >= 0 && heads.alpha <= 1))
-    refuse('heads', `alpha is ${heads.alpha}, outside 0 … 1.`);
+    refuse('heads', `${heads.guaranteed ? 'What is guaranteed' : 'alpha'} is ${heads.alpha}, outside 0 … 1.`);
   if (layers.kind === 'pyramid' && !(layers.beta > 0.5))
     refuse('layers', `beta is ${layers.beta}; it must be more than 0.5: the first layers would keep nothing.`);
   if (
@@ -76,6 +77,25 @@ function checkHistories(policy: Policy, errors: Collector): void {
         history.last.span,
         `${history.of} looks back a whole number of queries, from ${BUCKETS}, or as many as a tokens parameter that is never less.`,
         `last: 400, or tokens(400, { min: ${BUCKETS} })`,
+      );
+}
+
+function checkPartitions(policy: Policy, errors: Collector): void {
+  const { partitions, across } = policy;
+  if (partitions && !(counts(policy, partitions.size, 1) && counts(policy, partitions.first, 0)))
+    errors.report(
+      'partition-size',
+      place(policy, 'partitions'),
+      'A partition has a whole number of positions, from 1, and the first begins at one, from 0; or tokens parameters say so that are never less.',
+      'partitions: { size: 128 }, or tokens(128, { min: 1 })',
+    );
+  if (!partitions)
+    for (const { name, reduce, partition } of across.filter(isOfPartition))
+      errors.report(
+        'no-partitions',
+        place(policy, `across.${name}`),
+        `${name} is the ${reduce} ${partition ? 'of the next partition' : 'of a slot in its partition'}, and the policy has no partitions.`,
+        'partitions: { size: 128 }',
       );
 }
 

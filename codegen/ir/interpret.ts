@@ -1,6 +1,6 @@
 /** The IR evaluated in f32: the living definition of the language. */
 import { onHost } from './builtins.ts';
-import type { Across, Node, Policy, SlotField, State, Table } from './nodes.ts';
+import { type Across, type Node, type Policy, type SlotField, type State, type Table, isPlace } from './nodes.ts';
 import { operands } from './walk.ts';
 
 /** A number, a boolean, or a vector [head_dim]. */
@@ -116,8 +116,9 @@ function nth(n: number, values: readonly number[]): number {
  * A statistic over slots. Sums run in a tree within each 16 slots, then page by page; absent slots add nothing. Extremes
  * start at infinity and leave NaN out.
  */
-export function statistic({ reduce, n, of }: Across, slots: readonly SlotValues[]): Value {
+export function statistic({ name, reduce, n, of }: Across, slots: readonly SlotValues[]): Value {
   const values = slots.map((slot) => evaluate(of, slot));
+  if (reduce === 'softmax' || reduce === 'rank') throw new Error(`${name} is of a slot, not of all`);
   if (reduce === 'nth') return nth(evaluate(n!, slots[0]) as number, values as number[]);
   if (of.type !== 'vec') return reduced(reduce, values as number[]);
   const vectors = values as Float32Array[];
@@ -129,7 +130,80 @@ export function statistic({ reduce, n, of }: Across, slots: readonly SlotValues[
   );
 }
 
-function reduced(reduce: Exclude<Across['reduce'], 'nth'>, column: readonly number[]): number {
+/** The partition of a position: from 0, and -1 before the first. */
+const partitionOf = (pos: number, first: number, size: number): number =>
+  pos < first ? -1 : Math.floor((pos - first) / size);
+
+/** Slots of each partition, by index, in order. */
+function partitionsOf({ partitions }: Policy, slots: readonly SlotValues[]): Map<number, number[]> {
+  const found = new Map<number, number[]>();
+  if (!partitions) return found;
+  slots.forEach((slot, s) => {
+    const [first, size] = [partitions.first, partitions.size].map((node) => evaluate(node, slot) as number);
+    const number = partitionOf(slot.fields.pos as number, first, Math.max(1, size));
+    found.set(number, [...(found.get(number) ?? []), s]);
+  });
+  return found;
+}
+
+/** Softmax of the slots `own` of a head; sums as of a statistic, slots of other partitions absent. */
+function softmax(values: readonly number[], own: readonly number[]): number[] {
+  const most = own.reduce((best, s) => (values[s] > best ? values[s] : best), -Infinity);
+  const exp = onHost('exp') as (x: number) => number;
+  const powers = values.map(() => 0);
+  for (const s of own) powers[s] = exp(f(values[s] - most));
+  const [from, end] = [Math.floor(own[0] / 16) * 16, own[own.length - 1] + 1];
+  const sum = reduced('sum', powers.slice(from, end));
+  return own.map((s) => f(powers[s] / sum));
+}
+
+/** How many of the slots `own` are before each: larger, or equal and newer; NaN is lowest. */
+function ranks(values: readonly number[], own: readonly number[]): number[] {
+  const before = (a: number, b: number) => {
+    const [x, y] = [values[a], values[b]];
+    if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) && Number.isNaN(y) ? a > b : Number.isNaN(y);
+    return x === y ? a > b : x > y;
+  };
+  return own.map((s) => own.filter((other) => before(other, s)).length);
+}
+
+/** What each slot reads of the statistics, in slot order. */
+export function statistics(policy: Policy, slots: readonly SlotValues[]): Record<string, Value>[] {
+  const views = slots.map((): Record<string, Value> => ({}));
+  const partitions = partitionsOf(policy, slots);
+  const give = (name: string, own: readonly number[], values: (i: number) => Value) =>
+    own.forEach((s, i) => {
+      views[s][name] = values(i);
+    });
+  for (const each of policy.across) {
+    const { name, reduce, of, partition } = each;
+    if (isPlace(each)) {
+      const values = slots.map((slot, s) => evaluate(of, slot, views[s]) as number);
+      for (const own of partitions.values()) {
+        const places = reduce === 'rank' ? ranks(values, own) : softmax(values, own);
+        give(name, own, (i) => places[i]);
+      }
+    } else if (partition) {
+      for (const [number, own] of partitions) {
+        const next = (partitions.get(number + 1) ?? []).map((s) => slots[s]);
+        const value = next.length ? statistic(each, next) : ofNone(each, slots[0]);
+        give(name, own, () => value);
+      }
+    } else {
+      const value = statistic(each, slots);
+      give(name, [...slots.keys()], () => value);
+    }
+  }
+  return views;
+}
+
+/** An extreme of no slots. */
+function ofNone({ reduce, of }: Across, slot: SlotValues): Value {
+  const none = reduce === 'max' ? -Infinity : Infinity;
+  return of.type === 'vec' ? (evaluate(of, slot) as Float32Array).map(() => none) : none;
+}
+
+function reduced(reduce: 'mean' | 'sum' | 'max' | 'min', column: readonly number[]): number {
   if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity);
   if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity);
   let sum = 0;
@@ -143,8 +217,8 @@ function reduced(reduce: Exclude<Across['reduce'], 'nth'>, column: readonly numb
 
 /** The score of every slot of a head, before pool and heads. */
 export function score(policy: Policy, slots: readonly SlotValues[]): Float32Array {
-  const across = Object.fromEntries(policy.across.map((each) => [each.name, statistic(each, slots)]));
-  return Float32Array.from(slots, (slot) =>
-    policy.score ? (evaluate(policy.score, slot, across) as number) : (slot.fields.pos as number),
+  const across = statistics(policy, slots);
+  return Float32Array.from(slots, (slot, s) =>
+    policy.score ? (evaluate(policy.score, slot, across[s]) as number) : (slot.fields.pos as number),
   );
 }

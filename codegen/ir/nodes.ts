@@ -158,13 +158,30 @@ export interface Window {
   readonly classes: readonly TokenClassName[];
 }
 
-/** One statistic over the live slots of a head: `reduce` of an expression of each slot. */
+/**
+ * One statistic: `reduce` of an expression of each slot, over the live slots of a head, or of the partition that follows the
+ * slot's own. softmax and rank are a number of each slot, among those of its own partition, and may read statistics above.
+ */
 export interface Across {
   readonly name: string;
-  readonly reduce: 'mean' | 'sum' | 'max' | 'min' | 'nth';
+  readonly reduce: 'mean' | 'sum' | 'max' | 'min' | 'nth' | 'softmax' | 'rank';
+  /** of max and min */
+  readonly partition?: 'next';
   /** of nth: a constant or a parameter */
   readonly n?: Node;
   readonly of: Node;
+}
+
+/** Whether a statistic is a number of each slot's own. */
+export const isPlace = ({ reduce }: Across): boolean => reduce === 'softmax' || reduce === 'rank';
+
+/** Whether it needs partitions. */
+export const isOfPartition = (each: Across): boolean => each.partition !== undefined || isPlace(each);
+
+/** Positions are cut into partitions of `size` from `first` on; those before are one. Constants or parameters. */
+export interface Partitions {
+  readonly first: Node;
+  readonly size: Node;
 }
 
 /** Sums that a history is kept in: the oldest is dropped for the newest. */
@@ -190,6 +207,7 @@ export interface Policy {
   readonly group: 'sum' | 'mean' | 'max';
   readonly states: readonly State[];
   readonly across: readonly Across[];
+  readonly partitions?: Partitions;
   /** absent: positional, every candidate scores its position (older leaves first) */
   readonly score?: Node;
   /** all that its text reads, though nothing may come of it */
@@ -198,7 +216,7 @@ export interface Policy {
   readonly heads:
     | { readonly kind: 'own' }
     | { readonly kind: 'shared' }
-    | { readonly kind: 'pooled'; readonly alpha: number };
+    | { readonly kind: 'pooled'; readonly alpha: number; readonly guaranteed?: true };
   readonly layers:
     | { readonly kind: 'uniform' }
     | { readonly kind: 'pyramid'; readonly beta: number }

@@ -62,12 +62,19 @@ export function irText(policy: Policy): string {
   for (const { name, layers, heads } of tablesOf(policy))
     lines.push(`table ${name}: ${layers} layers${heads ? ` × ${heads} KV heads` : ''}`);
   for (const state of policy.states) add(`state ${state.name} from ${state.init} next`, state.next);
-  for (const { name, reduce, n, of } of policy.across)
-    add(`across ${name} = ${reduce}${n ? ` ${expression(n).value}` : ''}`, of);
+  const { partitions } = policy;
+  if (partitions)
+    lines.push(`partitions of ${expression(partitions.size).value} from ${expression(partitions.first).value}`);
+  for (const { name, reduce, n, partition, of } of policy.across)
+    add(`across ${name} = ${reduce}${n ? ` ${expression(n).value}` : ''}${partition ? ` ${partition}` : ''}`, of);
   if (policy.score) add('score', policy.score);
   else lines.push('score slot.pos');
   if (pool) lines.push(`pool ${pool.kind} ${pool.width}`);
-  lines.push(heads.kind === 'pooled' ? `heads pooled ${heads.alpha}` : `heads ${heads.kind}`);
+  lines.push(
+    heads.kind === 'pooled'
+      ? `heads pooled ${heads.guaranteed ? 'guaranteed ' : ''}${heads.alpha}`
+      : `heads ${heads.kind}`,
+  );
   if (layers.kind === 'pyramid') lines.push(`layers pyramid ${layers.beta}`);
   else lines.push(layers.kind === 'table' ? `layers ${layers.factors.join(' ')}` : 'layers uniform');
   const also = [...(window.prompt ? ['prompt'] : []), ...window.classes];

@@ -5,7 +5,7 @@ import { checkProfile } from './check-profile.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
 import { type Collector, stage } from './diagnostics.ts';
-import { type Policy, type Table, place, writtenName } from './nodes.ts';
+import { type Policy, type Table, isOfPartition, place, writtenName } from './nodes.ts';
 import { needed } from './uses.ts';
 
 /** The author's mistakes that need the whole policy to see. */
@@ -62,6 +62,13 @@ function checkUses(policy: Policy, errors: Collector): void {
       place(policy, `accumulate.${name}`),
       `Nothing that the score depends on reads ${name}.`,
       `score: (slot) => slot.${name}, or drop it`,
+    );
+  if (policy.partitions && !policy.across.some(isOfPartition))
+    errors.report(
+      'partitions-unused',
+      place(policy, 'partitions'),
+      'Partitions are for statistics, and none is of one.',
+      "softmax, rank, or max and min with partition: 'next'; or drop partitions",
     );
   const observes = policy.observe.prompt !== 'none' || policy.observe.decode;
   if (policy.states.length && !observes)

@@ -7,10 +7,12 @@ import { dirname, join, resolve } from 'node:path';
 import { ts } from 'ts-morph';
 import * as dsl from '../../dsl/index.ts';
 
-type OfSlot = (slot: unknown) => number | Float32Array;
+export type OfSlot = (slot: unknown, across?: unknown) => number | Float32Array;
 
-/** `{ mean: (slot) => … }` and the like, or `{ nth: 8, of: (slot) => … }`. */
-export type HostStatistic = Readonly<Record<string, OfSlot>> | { readonly nth: number | string; readonly of: OfSlot };
+/** `{ mean: (slot) => … }` and the like, perhaps `{ max: (slot) => …, partition: 'next' }`, or `{ nth: 8, of: (slot) => … }`. */
+export type HostStatistic =
+  | (Readonly<Record<string, OfSlot | 'next'>> & { readonly partition?: 'next' })
+  | { readonly nth: number | string; readonly of: OfSlot };
 
 interface HostState {
   readonly init: number;
@@ -25,6 +27,7 @@ export interface HostHistory {
 export interface HostPolicy {
   readonly accumulate?: Readonly<Record<string, HostState | HostHistory>>;
   readonly across?: Readonly<Record<string, HostStatistic>>;
+  readonly partitions?: { readonly first?: number | string; readonly size: number | string };
   readonly score?: (slot: unknown, across: unknown) => number;
 }
 

@@ -3,11 +3,12 @@
  * climbs it for a user's policy, the suite for hundreds of random ones.
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
-import type { HostHistory, HostPolicy, HostStatistic } from './host.ts';
+import type { HostHistory, HostPolicy } from './host.ts';
 import { random } from './random.ts';
+import { hostStatistics } from './statistics.ts';
 import { chance } from '../ir/chance.ts';
 import { fieldsOf, paramsOf } from '../ir/fields.ts';
-import { type SlotValues, type Value, advance, score, statistic } from '../ir/interpret.ts';
+import { type SlotValues, type Value, advance, score, statistics } from '../ir/interpret.ts';
 import { BUCKETS, type Param, type Policy, writtenName } from '../ir/nodes.ts';
 
 /** One random situation of a head: `slots` slots, all arrays [slots] or [slots · dim]. */
@@ -161,10 +162,7 @@ export function inputsOf(policy: Policy, at: Situation, s: number): Record<strin
       'slot.params.',
       Object.entries(params).filter(([name]) => paramsOf(nodes).has(name)),
     ),
-    ...named(
-      'across.',
-      policy.across.map((each): [string, Value] => [each.name, statistic(each, slots)]),
-    ),
+    ...named('across.', Object.entries(statistics(policy, slots)[s])),
   ]);
 }
 
@@ -186,10 +184,9 @@ export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation
       states[i * at.slots + s] = 'next' in each ? each.next(before, view) : nextBucket(each, view, bucket);
     });
   });
-  const across: Record<string, number | Float32Array> = {};
-  for (const [name, each] of Object.entries(runnable.across ?? {})) across[name] = statisticOf(each, views);
+  const across = hostStatistics(runnable, views);
   const { score = (view) => (view as { pos: number }).pos } = runnable;
-  return { states, scores: Float32Array.from(views, (view) => score(view, across)) };
+  return { states, scores: Float32Array.from(views, (view, s) => score(view, across[s])) };
 }
 
 /** One of the eight buckets of a history after query number `query`. */
@@ -203,48 +200,6 @@ function nextBucket(
   if (bucket % BUCKETS !== at) return before;
   const first = Math.floor(((query - 1) * BUCKETS) / queries) !== bucket;
   return Math.fround((first ? 0 : before) + sum(view));
-}
-
-/** An author's statistic over the slots as JavaScript sees them. */
-function statisticOf(each: HostStatistic, views: readonly { params: unknown }[]): number | Float32Array {
-  if (!isRanked(each)) {
-    const [[kind, of]] = Object.entries(each);
-    return reduce(kind, views.map(of));
-  }
-  const n = typeof each.nth === 'string' ? (views[0].params as Record<string, number>)[each.nth] : each.nth;
-  if (n === 0) return Infinity;
-  const lowestFirst = Float32Array.from(views, (view) => (each.of(view) as number) + 0).sort(); // NaN comes last
-  const nans = lowestFirst.filter(Number.isNaN).length;
-  const rank = Math.min(n, views.length);
-  return rank > views.length - nans ? Number.NaN : lowestFirst[views.length - nans - rank];
-}
-
-const isRanked = (each: HostStatistic): each is Extract<HostStatistic, { of: unknown; nth: unknown }> => 'nth' in each;
-
-/** A statistic once more, from the language's words: trees of 16, then page by page; extremes leave NaN out. */
-function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {
-  if (typeof values[0] !== 'number') {
-    const vectors = values as Float32Array[];
-    return vectors[0].map(
-      (_, d) =>
-        reduce(
-          kind,
-          vectors.map((vector) => vector[d]),
-        ) as number,
-    );
-  }
-  const list = values as number[];
-  const real = list.filter((x) => !Number.isNaN(x));
-  // the first among equals: 0 and -0 are
-  if (kind === 'max') return real.reduce((a, b) => (b > a ? b : a), -Infinity);
-  if (kind === 'min') return real.reduce((a, b) => (b < a ? b : a), Infinity);
-  let sum = 0;
-  for (let page = 0; page < list.length; page += 16) {
-    const lanes = Float32Array.from({ length: 16 }, (_, i) => list[page + i] ?? 0);
-    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
-    sum = Math.fround(sum + lanes[0]);
-  }
-  return kind === 'mean' ? Math.fround(sum / list.length) : sum;
 }
 
 /** The first index where two rungs differ in bits (two NaN are equal), or undefined. */

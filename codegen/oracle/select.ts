@@ -103,15 +103,30 @@ function before(aScore: number, aPos: number, bScore: number, bPos: number): num
   return aScore === bScore ? aPos - bPos : aScore < bScore ? -1 : 1;
 }
 
-/** heads: pooled: how many of a layer's best candidates each head holds, of as many as the heads have places together. */
+/**
+ * heads: pooled: how many of a layer's best candidates each head holds, of as many as the heads have places together. Those that
+ * are guaranteed to a head come before all.
+ */
 function winners(policy: Policy, contests: readonly Contest[], budget: number): number[] {
-  const all = contests.flatMap(({ head, candidates, score }, h) =>
-    candidates.map((slot, i) => ({ h, pos: head.positions[slot], score: score[i] })),
-  );
-  all.sort((a, b) => before(b.score, b.pos, a.score, a.pos) || b.h - a.h); // best first
+  const all = contests.flatMap((contest, h) => {
+    const { head, candidates, score } = contest;
+    return candidates
+      .map((slot, i) => ({ h, pos: head.positions[slot], score: score[i] }))
+      .sort((a, b) => before(b.score, b.pos, a.score, a.pos))
+      .map((each, rank) => ({ ...each, own: rank < guaranteed(policy, contest, budget) }));
+  });
+  all.sort((a, b) => Number(b.own) - Number(a.own) || before(b.score, b.pos, a.score, a.pos) || b.h - a.h); // best first
   const total = contests.reduce((sum, contest) => sum + places(policy, contest, budget), 0);
   const best = all.slice(0, total);
   return contests.map((_, h) => best.filter((each) => each.h === h).length);
+}
+
+/** Candidates that stay whatever other heads have: a part of the head's budget, in which its protected slots count. */
+function guaranteed({ keep, heads }: Policy, { head, candidates }: Contest, budget: number): number {
+  if (heads.kind !== 'pooled' || !heads.guaranteed) return 0;
+  const spared = head.positions.length - candidates.length;
+  const all = 'budget' in keep && keep.besides ? budget + spared : budget;
+  return Math.floor(heads.alpha * all) - spared;
 }
 
 /** Places a head has for its candidates. */
@@ -136,7 +151,9 @@ function keep(policy: Policy, contest: Contest, limits: Limits, won: number): nu
       return count >= indices.length ? indices : keepChunks(positions, score, policy.keep.size, count);
     case 'topK':
       if (policy.heads.kind === 'pooled')
-        count = Math.floor((1 - policy.heads.alpha) * won + policy.heads.alpha * count + 0.5);
+        count = policy.heads.guaranteed
+          ? won
+          : Math.floor((1 - policy.heads.alpha) * won + policy.heads.alpha * count + 0.5);
       return indices.sort((a, b) => before(score[b], positions[b], score[a], positions[a])).slice(0, count);
   }
 }

@@ -1,6 +1,6 @@
 /** The CUDA half of the plan: tiles, scratch memory and kernels, from what the policy reads. */
 import { fieldsOf } from '../ir/fields.ts';
-import type { Node, Policy } from '../ir/nodes.ts';
+import { isPlace, type Node, type Policy } from '../ir/nodes.ts';
 import type { CudaKernel, CudaOptions, CudaPlan } from './types.ts';
 
 /** Threads that share a slot: a vector is spread over sixteen, whose sums are the language's sixteen partial sums. */
@@ -36,10 +36,12 @@ function scratchOf(policy: Policy, decides: CudaPlan['decides']): CudaPlan['scra
   const heads = decides === 'head' ? '' : 'kv_heads * ';
   // scores, and a bit a slot; a list of slots and one more number each where neighbours, chunks or shifts need it
   const lists = policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.positions === 'cache';
+  const places = policy.across.filter(isPlace).length; // a row each, and one of scratch
+  const words = (lists ? 97 : 33) + (places ? 32 * (places + 1) : 0);
   return {
     partials: `4 * rows * kv_heads * ${tiles.splits} * tiles * 8 * (64 * ceil(head_dim / 64) + 2)`,
     ...(policy.observe.decode ? { logits: '4 * rows * kv_heads * group * max_slots' } : {}),
-    ...(policy.keep.kind === 'all' ? {} : { compact: `4 * blocks * ${heads}max_slots * ${lists ? '97' : '33'} / 32` }),
+    ...(policy.keep.kind === 'all' ? {} : { compact: `4 * blocks * ${heads}max_slots * ${words} / 32` }),
   };
 }
 

@@ -1,6 +1,6 @@
 /** Policy + target → Plan: what the score reads decides which passes run, what a page carries and who may share it. */
 import { fieldsOf, paramsOf, readsOf } from '../ir/fields.ts';
-import type { Policy } from '../ir/nodes.ts';
+import { isPlace, type Policy } from '../ir/nodes.ts';
 import type { CudaOptions, Pass, Plan, PlanKeep, Target } from './types.ts';
 import { planCuda } from './cuda.ts';
 import { expressions, tablesOf } from '../ir/uses.ts';
@@ -49,7 +49,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     store: policy.store,
     ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
-    passes: passes(policy, reads, target),
+    passes: passes(policy, target),
     ...additions[target](policy, options),
   };
 }
@@ -83,8 +83,20 @@ function scoredBy({ score }: Policy): string {
 /** Bytes of a slot that a rule of a profile reads: position, class, score and the state. */
 const PER_RULE = 16;
 
+/** How many vectors of a slot are read to score it: each walk over the slots reads what its expressions name. */
+function vectorsRead({ across, score }: Policy): number {
+  const [places, others] = [across.filter(isPlace), across.filter((each) => !isPlace(each))];
+  const walks = [
+    others.filter(({ partition }) => !partition).map(({ of }) => of),
+    others.filter(({ partition }) => partition).map(({ of }) => of),
+    ...places.map(({ of }) => [of]),
+    score ? [score] : [],
+  ];
+  return walks.map(fieldsOf).reduce((sum, fields) => sum + Number(fields.has('key')) + Number(fields.has('value')), 0);
+}
+
 /** Costs per live slot and KV head: d head size, g query group, b bytes of an element, s states. */
-function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
+function passes(policy: Policy, target: Target): Pass[] {
   const list: Pass[] = [
     {
       name: 'append',
@@ -114,7 +126,7 @@ function passes(policy: Policy, reads: Plan['reads'], target: Target): Pass[] {
     list.push({ name: 'observe', when: which, ...observing[target] });
   }
   if (policy.keep.kind !== 'all') {
-    const vectors = (reads.keys ? 1 : 0) + (reads.values ? 1 : 0);
+    const vectors = vectorsRead(policy);
     list.push({
       name: 'select',
       when: 'each compaction',

@@ -99,7 +99,14 @@ export declare const norm: (a: Vec) => number;
  * @example
  * score: (slot) => slot.mass * norm1(slot.value)
  */
-export declare function norm1(a: Vec): number;
+export declare const norm1: (a: Vec) => number;
+/**
+ * Variance of a vector's elements, from 0: the squares of their distances from their mean, summed in the order of `dot`, over
+ * head_dim - 1.
+ * @example
+ * score: (slot) => sqrt(variance(slot.key))
+ */
+export declare function variance(a: Vec): number;
 /**
  * The largest element of a vector; NaN is left out.
  * @example
@@ -145,3 +152,10 @@ export declare const sub: (a: Vec, b: Vec) => Vec;
  * score: (slot) => norm(mul(slot.key, slot.value))
  */
 export declare const mul: (a: Vec, b: Vec) => Vec;
+/**
+ * Two vectors' quotient, element by element; what is divided by 0 is infinite, or NaN when it is 0 itself.
+ * @example
+ * across: { top: { max: (slot) => slot.key } },
+ * score: (slot, across) => norm(div(slot.key, across.top))
+ */
+export declare const div: (a: Vec, b: Vec) => Vec;

@@ -238,13 +238,22 @@ export interface PooledRule {
     readonly kind: 'pooled';
     /** The part of each head's budget that stays its own: 0 … 1. */
     readonly alpha: number;
+    /** The part is guaranteed, and the layer's best slots share the rest; absent: it is mixed with what a head has won. */
+    readonly guaranteed?: true;
+}
+/** A part that is guaranteed, for `pooled`. */
+export interface Guaranteed {
+    /** The part of each head's budget, the window's slots included: 0 … 1. */
+    readonly guaranteed: number;
 }
 /**
- * Budgets flow between the KV heads of a layer (Ada-KV); the part alpha, 0 … 1, of each head's budget stays its own.
+ * Budgets flow between the KV heads of a layer (Ada-KV). Of a number alpha, 0 … 1, that part of each head's budget stays its
+ * own, and the rest is how many slots it has among the best of the layer. Of `{ guaranteed }` each head's best slots stay
+ * up to that part, and all others of the layer compete for what is left.
  * @example
- * heads: pooled(0.5)
+ * heads: pooled({ guaranteed: 0.2 })
  */
-export declare const pooled: (alpha: number) => PooledRule;
+export declare const pooled: (own: number | Guaranteed) => PooledRule;
 /** Budgets that fall, or rise, by layer, as `pyramid` makes them. */
 export interface PyramidRule {
     /** Which rule this is. */
@@ -281,7 +290,17 @@ export type PolicySlot<P extends PropertyKey, S extends string> = Slot & {
     };
 };
 /**
- * One statistic over the live slots of a head: a function of each slot, and how its values become one.
+ * Statistics as another one reads them, by name. The compiler, not the editor, knows which there are, and which of them are
+ * numbers and which vectors.
+ * @example
+ * across: { p: { softmax: (slot) => slot.mass }, place: { rank: (slot, across) => across.p } },
+ * partitions: { size: 64 },
+ * score: (slot, across) => -across.place
+ */
+export type Earlier = Readonly<Record<string, number & Vec>>;
+/**
+ * One statistic over the live slots of a head: a function of each slot, and how its values become one, or, of `softmax` and
+ * `rank`, one of each slot's own among those of its partition.
  * @example
  * across: { level: { mean: (slot) => slot.mass } },
  * score: (slot, across) => slot.mass - across.level
@@ -293,11 +312,33 @@ export type Statistic<T extends number | Vec, See, Count = number> = {
     /** The values' sum, by element for vectors. */
     readonly sum: (slot: See) => T;
 } | {
-    /** The largest value, by element for vectors; NaN is left out. */
+    /** The largest value, by element for vectors; NaN is left out. Of no slots -Infinity. */
     readonly max: (slot: See) => T;
+    /**
+     * `'next'`: of the slots of the partition that follows a slot's own, for policies with `partitions`.
+     * @default of all live slots of the head
+     */
+    readonly partition?: 'next';
 } | {
-    /** The smallest value, by element for vectors; NaN is left out. */
+    /** The smallest value, by element for vectors; NaN is left out. Of no slots Infinity. */
     readonly min: (slot: See) => T;
+    /**
+     * `'next'`: of the slots of the partition that follows a slot's own, for policies with `partitions`.
+     * @default of all live slots of the head
+     */
+    readonly partition?: 'next';
+} | {
+    /**
+     * A number of each slot's own: e to its value over the sum of these in its partition, 0 … 1. The function may read
+     * statistics that are written above.
+     */
+    readonly softmax: (slot: See, across: Earlier) => T;
+} | {
+    /**
+     * A number of each slot's own: how many slots of its partition have a larger value, or an equal one and are newer. 0 is
+     * the best; NaN is lowest. The function may read statistics that are written above.
+     */
+    readonly rank: (slot: See, across: Earlier) => T;
 } | {
     /**
      * The n-th largest value, so that `x >= across.name` holds for the n highest, and for those that equal the last: a whole
@@ -365,6 +406,16 @@ export interface WindowRule<Size> {
      */
     readonly classes?: readonly ('special' | 'punctuation')[];
 }
+/** How a sequence is cut into partitions of consecutive positions. */
+export interface PartitionRule<Count> {
+    /**
+     * Where the first one begins: a position, or the name of a `tokens` parameter. What is before is a partition of its own.
+     * @default 0
+     */
+    readonly first?: Count;
+    /** Positions of each: a whole number from 1, or the name of a `tokens` parameter that is never less. */
+    readonly size: Count;
+}
 /**
  * The fields of a policy. P: the parameters, S: the states' names, A: the statistics' types. Declare `across` above
  * `score`. Size, Level and Count follow from P: names of parameters that count slots, of plain numbers, and of whole slots
@@ -431,6 +482,16 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
         readonly [Name in keyof A]: Statistic<A[Name], PolicySlot<Known<P>, NoInfer<S>>, Count>;
     };
     /**
+     * Partitions of consecutive positions, for statistics: `softmax` and `rank` are of a slot's own one, `max` and `min` may be
+     * of the `'next'`.
+     * @default none
+     * @example
+     * across: { place: { rank: (slot) => slot.mass } },
+     * partitions: { size: 128 },
+     * score: (slot, across) => -across.place
+     */
+    readonly partitions?: PartitionRule<Count>;
+    /**
      * A slot's worth, any f32: the lowest leaves first, the older among equals, NaN before all.
      * @default the position: the oldest leaves first
      * @example
@@ -446,7 +507,7 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
     readonly pool?: PoolRule;
     /**
      * What the KV heads of a layer do together: `'own'`, each keeps a set of its own · `'shared'`, one set by the mean of
-     * their scores · `pooled(alpha)`, budgets flow and lengths become ragged.
+     * their scores · `pooled(alpha)` or `pooled({ guaranteed })`, budgets flow and lengths become ragged.
      * @default 'own'
      * @example
      * heads: 'shared'

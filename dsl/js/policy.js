@@ -110,11 +110,15 @@ export const mean = (width) => ({ kind: 'mean', width });
  */
 export const peak = (width) => ({ kind: 'max', width });
 /**
- * Budgets flow between the KV heads of a layer (Ada-KV); the part alpha, 0 … 1, of each head's budget stays its own.
+ * Budgets flow between the KV heads of a layer (Ada-KV). Of a number alpha, 0 … 1, that part of each head's budget stays its
+ * own, and the rest is how many slots it has among the best of the layer. Of `{ guaranteed }` each head's best slots stay
+ * up to that part, and all others of the layer compete for what is left.
  * @example
- * heads: pooled(0.5)
+ * heads: pooled({ guaranteed: 0.2 })
  */
-export const pooled = (alpha) => ({ kind: 'pooled', alpha });
+export const pooled = (own) => typeof own === 'number'
+    ? { kind: 'pooled', alpha: own }
+    : { kind: 'pooled', alpha: own.guaranteed, guaranteed: true };
 /**
  * Budgets fall from the first layer to the last (PyramidKV), or rise (Scissorhands), around the policy's budget, which stays
  * their mean. The last layer gets the part 1 / beta of it; beta is a number above 0.5, from 1 on they fall.

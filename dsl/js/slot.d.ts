@@ -1,8 +1,8 @@
 /** What a policy's functions may read. Reading a field is what makes the compiler produce it. */
 declare const vector: unique symbol;
 /**
- * A vector of head_dim numbers: a key or a value. `dot`, `norm` and `cosine` make a number of vectors; `scale`, `add`, `sub`
- * and `mul` make another vector. The operators `+ - * /` are for numbers alone.
+ * A vector of head_dim numbers: a key or a value. `dot`, `norm` and `cosine` make a number of vectors; `scale`, `add`, `sub`,
+ * `mul` and `div` make another vector. The operators `+ - * /` are for numbers alone.
  * @example
  * score: (slot) => -norm(slot.key)
  */

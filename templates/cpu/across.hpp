@@ -61,7 +61,8 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, const float* para
   constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
   float totals[most], tile[SKV_PAGE * most];
   auto each = [&](auto statistic) SKV_FLAT {
-    for (int i = 0; i < P::statistics; i++) statistic(P::reduce(i), statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1);
+    for (int i = 0; i < P::statistics; i++)
+      if (is_of_head<P>(i)) statistic(P::reduce(i), statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1);
   };
   each([&](Reduce how, int at, int n) SKV_FLAT { std::fill_n(totals + at, n, total_of_none(how)); });
   for (int p = 0; p * SKV_PAGE < live; p++) {

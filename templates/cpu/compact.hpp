@@ -49,14 +49,15 @@ SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer
   int64_t candidates = 0;
   for (int i = 0; i < n; i++) {
     const AnyHead h(step, row, layer, head0 + i);
-    unit[i] = new_selection(&scratch, *h.length, policy.ranked);
+    unit[i] = new_selection(&scratch, *h.length, policy);
     unit[i].candidates = policy.score(h, unit[i]);
     candidates += unit[i].candidates;
   }
   if (policy.heads == Heads::shared) mean_scores(unit, n);
   for (int i = 0; i < n; i++) rank_slots(AnyHead(step, row, layer, head0 + i), &unit[i]);
   int winners[kMostHeads];
-  if (policy.heads == Heads::pooled) count_winners(unit, n, budget, scratch.take<uint64_t>(candidates), winners);
+  if (policy.heads == Heads::pooled)
+    count_winners(unit, n, budget, policy, scratch.take<uint64_t>(candidates), winners);
   for (int i = 0; i < n; i++) {
     const AnyHead h(step, row, layer, head0 + i);
     if (policy.keep == Keep::profile)

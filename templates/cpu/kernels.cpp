@@ -14,7 +14,7 @@ int32_t accepts(const skv_shape* s, const PolicyPasses& policy) {
 
 int64_t scratch_bytes(const skv_shape* s, const PolicyPasses& policy) {
   const int64_t tile = tile_scratch(s, policy.observes),
-                select = policy.keep == Keep::all ? 0 : select_scratch(s, policy.ranked);
+                select = policy.keep == Keep::all ? 0 : select_scratch(s, policy);
   return std::max(tile, select);
 }
 

@@ -16,6 +16,7 @@ struct Selection {
   uint64_t* order;       // [candidates] scratch: ranks to be partitioned
   float* extra;          // [live] scratch
   uint32_t* ordered;     // [ranked][live] scratch of statistics
+  float* placed;         // [places][live] scratch of statistics
 };
 
 // A policy as the kernels see it.
@@ -29,7 +30,8 @@ struct PolicyPasses {
   Keep keep;
   int chunk;
   double alpha;
-  int ranked;                     // statistics of the kind nth
+  bool guaranteed;                // what alpha is of pooled heads' budgets
+  int ranked, places;             // statistics of the kind nth; those that are a number of each slot
   int table_layers, table_heads;  // of its tables; 0: of any model
   // `next` for the slots of pages [p0, p1), once for each of the row's tokens [t0, t1) that sees them.
   // attn [page][token][16 slots]

@@ -21,7 +21,9 @@ PolicyPasses passes_of() {
   passes.keep = P::keep;
   passes.chunk = P::chunk;
   passes.alpha = P::alpha;
+  passes.guaranteed = P::guaranteed;
   passes.ranked = P::ranked;
+  passes.places = P::places;
   passes.table_layers = P::table_layers;
   passes.table_heads = P::table_heads;
   if constexpr (P::observes) passes.observe = observe<P>;

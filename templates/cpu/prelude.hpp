@@ -27,10 +27,11 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   return skv_tree(lanes);
 }
 
-SKV_INLINE float skv_norm1(const Vec& a, int dim) {
+template <class Of>
+SKV_INLINE float skv_sum(int dim, Of of) {
   float lanes[16] = {0};
   for (int i = 0; i < dim; i += 16)
-    for (int l = 0; l < 16; l++) lanes[l] += skv_abs(a.at[i + l]);
+    for (int l = 0; l < 16; l++) lanes[l] += of(i + l);
   return skv_tree(lanes);
 }
 

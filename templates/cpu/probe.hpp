@@ -4,7 +4,7 @@
 #pragma once
 #include <vector>
 
-#include "across.hpp"
+#include "partitions.hpp"
 
 SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
@@ -55,6 +55,19 @@ int32_t probe_score(const skv_probe* p) {
     across = gather_across<P>(p->slots, p->head_dim, p->params, ordered.data(), [&](int page, int slots, auto put_of) {
       for (int s = 0; s < slots; s++) P::across_slot(load(page * SKV_PAGE + s), states, put_of(s));
     });
+  if constexpr (P::partitioned) {
+    std::vector<float> placed(P::places * p->slots);
+    std::vector<uint64_t> order(p->slots);
+    Runs<P> runs(p->slots, p->head_dim, across);
+    runs.placed = placed.data();
+    runs.order = order.data();
+    runs.score([&](int s) { return P::partition((int)p->pos[s], p->params); },
+               [&](int from, int end, bool, bool, auto visit) {
+                 for (int s = from; s < end; s++) visit(s, load(s), states);
+               },
+               p->scores);
+    return 0;
+  }
   for (int s = 0; s < p->slots; s++) p->scores[s] = P::score(load(s), states, across);
   return 0;
 }

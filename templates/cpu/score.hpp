@@ -4,7 +4,7 @@
 //   reads 4 + 4 states bytes a slot, and dim b for each vector; with vectors, their arithmetic takes longer than
 //   reading
 #pragma once
-#include "across.hpp"
+#include "partitions.hpp"
 #include "shared/select.hpp"
 
 // The high half of rank_of for the slots of a page.
@@ -58,10 +58,11 @@ SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
   typename P::Across across;
   if constexpr (P::has_across)
     with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, c->ordered); });
+  if constexpr (P::partitioned) with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { score_runs<P>(h, c, across); });
   Vec keys[SKV_PAGE], values[SKV_PAGE];
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);
-    score_page<P>(h, p, across, keys, values, c->score + slot0);
+    if constexpr (!P::partitioned) score_page<P>(h, p, across, keys, values, c->score + slot0);
     protected_slots<P>(h, p, c->stays + slot0);
     for (int s = 0; s < slots; s++) {
       c->candidate[c->candidates] = slot0 + s;

@@ -13,11 +13,12 @@
 #include "shared/select.hpp"
 
 // Most memory of a unit: every head of a layer at full length.
-SKV_INLINE int64_t select_scratch(const skv_shape* s, int ranked) {
-  return (int64_t)s->kv_heads * ((int64_t)s->max_slots * (40 + 4 * ranked) + 1024) + 1024;
+SKV_INLINE int64_t select_scratch(const skv_shape* s, const PolicyPasses& policy) {
+  const int64_t slot = 40 + 4 * (policy.ranked + policy.places);
+  return (int64_t)s->kv_heads * ((int64_t)s->max_slots * slot + 1024) + 1024;
 }
 
-SKV_INLINE Selection new_selection(Scratch* scratch, int live, int ranked) {
+SKV_INLINE Selection new_selection(Scratch* scratch, int live, const PolicyPasses& policy) {
   const int padded = pages_of(live) * SKV_PAGE;
   Selection c;
   c.live = live;
@@ -28,7 +29,8 @@ SKV_INLINE Selection new_selection(Scratch* scratch, int live, int ranked) {
   c.candidate = scratch->take<int>(padded);
   c.order = scratch->take<uint64_t>(live);
   c.extra = scratch->take<float>(live);
-  c.ordered = scratch->take<uint32_t>((int64_t)ranked * live);
+  c.ordered = scratch->take<uint32_t>((int64_t)policy.ranked * live);
+  c.placed = scratch->take<float>((int64_t)policy.places * live);
   return c;
 }
 
@@ -60,28 +62,47 @@ SKV_INLINE uint64_t border_of(uint64_t* ranks, int64_t n, int64_t count) {
   return ranks[n - count];
 }
 
+// The rank from which on a head's candidates are its best `count`.
+SKV_INLINE uint64_t best_from(const Selection& c, int count) {
+  if (count <= 0 || count >= c.candidates) return count > 0 ? 0 : ~0ull;
+  for (int i = 0; i < c.candidates; i++) c.order[i] = c.rank[c.candidate[i]];
+  return border_of(c.order, c.candidates, count);
+}
+
 // Budgets flow: the best of all heads' candidates, as many as the heads' quotas together, are counted per head in
-// winners [n]. all [candidates of the unit] is scratch. Ties: newer, then the higher head.
-SKV_INLINE void count_winners(const Selection* unit, int n, int budget, uint64_t* all, int* winners) {
-  int64_t total = 0, quotas = 0;
+// winners [n]; what is guaranteed to a head is among them. all [candidates of the unit] is scratch. Ties: newer, then
+// the higher head.
+SKV_INLINE void count_winners(const Selection* unit, int n, int budget, const PolicyPasses& policy, uint64_t* all,
+                              int* winners) {
+  int64_t total = 0, wanted = 0;
+  uint64_t own[kMostHeads];  // the ranks from which on candidates are guaranteed
   for (int i = 0; i < n; i++) {
-    quotas += quota_of(budget, unit[i].live, unit[i].candidates);
-    for (int k = 0; k < unit[i].candidates; k++) all[total++] = unit[i].rank[unit[i].candidate[k]];
+    const Selection& c = unit[i];
+    winners[i] = policy.guaranteed ? guaranteed_of(policy.alpha, budget, c.live, c.candidates) : 0;
+    wanted += quota_of(budget, c.live, c.candidates) - winners[i];
+    own[i] = best_from(c, winners[i]);
+    for (int k = 0; k < c.candidates; k++) {
+      const uint64_t rank = c.rank[c.candidate[k]];
+      if (rank < own[i]) all[total++] = rank;
+    }
   }
-  if (quotas == 0 || quotas >= total) {  // none, or all
-    for (int i = 0; i < n; i++) winners[i] = quotas ? unit[i].candidates : 0;
+  if (wanted <= 0) return;
+  if (wanted >= total) {
+    for (int i = 0; i < n; i++) winners[i] = unit[i].candidates;
     return;
   }
-  const uint64_t border = border_of(all, total, quotas);
+  const uint64_t border = border_of(all, total, wanted);
   int64_t given = 0;
-  for (int i = 0; i < n; i++) {
-    winners[i] = 0;
-    for (int k = 0; k < unit[i].candidates; k++) winners[i] += unit[i].rank[unit[i].candidate[k]] > border;
-    given += winners[i];
-  }
+  for (int i = 0; i < n; i++)
+    for (int k = 0; k < unit[i].candidates; k++) {
+      const uint64_t rank = unit[i].rank[unit[i].candidate[k]];
+      const bool best = rank > border && rank < own[i];
+      winners[i] += best;
+      given += best;
+    }
   for (int i = n - 1; i >= 0; i--)  // several heads may have a candidate at the border
-    for (int k = 0; k < unit[i].candidates && given < quotas; k++)
-      if (unit[i].rank[unit[i].candidate[k]] == border) {
+    for (int k = 0; k < unit[i].candidates && given < wanted; k++)
+      if (unit[i].rank[unit[i].candidate[k]] == border && border < own[i]) {
         winners[i]++;
         given++;
       }
@@ -135,7 +156,8 @@ SKV_INLINE void keep_chunks(const AnyHead& h, Selection* c, int size, int count)
 // Marks a head's slots that stay. winners: of the head, where budgets flow.
 SKV_INLINE void keep_slots(const AnyHead& h, Selection* c, int budget, int winners, const PolicyPasses& policy) {
   int count = quota_of(budget, c->live, c->candidates);
-  if (policy.heads == Heads::pooled && policy.keep == Keep::topK) count = pooled_quota(policy.alpha, winners, count);
+  if (policy.heads == Heads::pooled && policy.keep == Keep::topK)
+    count = policy.guaranteed ? winners : pooled_quota(policy.alpha, winners, count);
   if (policy.keep == Keep::above)
     keep_above(c, policy.threshold(h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS));
   else if (policy.keep == Keep::chunks && count < c->candidates)

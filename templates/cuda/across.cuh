@@ -53,27 +53,35 @@ SKV_INLINE float reduced(Reduce how, float total, Shared<float> tile, int floats
   return total + lanes[0];
 }
 
-// each(slot, put) hands a slot's values to put. All threads of the block come here.
-template <class P, class Each>
-SKV_INLINE void gather_across(int live, int dim, Shared<float> tile, Shared<float> totals, Each each) {
+// The statistics of slots [from, end): of the kind of_head, or of the next partition. each(slot, put) hands a slot's
+// values to put. All threads of the block come here.
+template <class P, bool of_head, class Each>
+SKV_INLINE void gather_across(int from, int end, int dim, Shared<float> tile, Shared<float> totals, Each each) {
   const int floats = statistic_at<P>(P::statistics, dim), mine = threadIdx.x / kVecLanes;
-  // how float f is reduced
-  auto how = [&](int f) {
+  auto statistic = [&](int f) {
     int i = 0;
     while (i + 1 < P::statistics && f >= statistic_at<P>(i + 1, dim)) i++;
-    return P::reduce(i);
+    return i;
   };
-  for (int f = threadIdx.x; f < floats; f += kAcrossThreads)
-    totals[f] = total_of_none(how(f));
-  for (int page = 0; page < live; page += SKV_PAGE) {
-    if (page + mine < live) each(page + mine, Put<P>{tile + mine * floats, dim});
+  // calls reduce(f, how) for this thread's floats
+  auto each_float = [&](auto reduce) {
+    for (int f = threadIdx.x; f < floats; f += kAcrossThreads) {
+      const int i = statistic(f);
+      if (is_of_head<P>(i) == of_head && !is_place(P::reduce(i))) reduce(f, P::reduce(i));
+    }
+  };
+  each_float([&](int f, Reduce how) { totals[f] = total_of_none(how); });
+  for (int page = from; page < end; page += SKV_PAGE) {
+    if (page + mine < end) each(page + mine, Put<P>{tile + mine * floats, dim});
     __syncthreads();
-    for (int f = threadIdx.x; f < floats; f += kAcrossThreads)
-      totals[f] = reduced(how(f), totals[f], tile, floats, f, min(SKV_PAGE, live - page));
+    each_float([&](int f, Reduce how) {
+      totals[f] = reduced(how, totals[f], tile, floats, f, min(SKV_PAGE, end - page));
+    });
     __syncthreads();
   }
-  for (int f = threadIdx.x; f < floats; f += kAcrossThreads)
-    if (how(f) == Reduce::mean) totals[f] = totals[f] / (float)live;
+  each_float([&](int f, Reduce how) {
+    if (how == Reduce::mean) totals[f] = totals[f] / (float)(end - from);
+  });
   __syncthreads();
 }
 
@@ -103,7 +111,13 @@ SKV_INLINE void gather_ranked(int live, int dim, Shared<float> tile, Shared<floa
   }
 }
 
+// Rows of a number of each slot that places need: theirs, and one of scratch.
+template <class P>
+SKV_BOTH constexpr int place_rows() {
+  return P::places > 0 ? P::places + 1 : 0;
+}
+
 template <class P>
 SKV_BOTH int across_shared(int dim) {
-  return P::has_across ? (SKV_PAGE + 1) * statistic_at<P>(P::statistics, dim) * 4 + 64 : 0;
+  return P::has_across || P::partitioned ? (SKV_PAGE + 1) * statistic_at<P>(P::statistics, dim) * 4 + 64 : 0;
 }

@@ -27,7 +27,7 @@ SKV_BOTH int compact_blocks(int kv_heads, int max_slots) {
 
 template <class P>
 SKV_BOTH int compact_shared(int dim) {
-  return across_shared<P>(dim) + BlockMemory::bytes + (3 * kMostHeads + kBlockThreads) * 4 + 128;
+  return across_shared<P>(dim) + BlockMemory::bytes + ((P::guaranteed ? 5 : 3) * kMostHeads + kBlockThreads) * 4 + 128;
 }
 
 // What a block has for the unit at hand, one after the other.
@@ -36,16 +36,18 @@ struct CompactMemory {
   const BlockMemory block;
   Shared<float> tile, totals;             // across.cuh
   Shared<int> live, candidates, winners;  // [head of the unit]
+  Shared<uint32_t> own;                   // [head of the unit][2] ranks above which candidates are guaranteed
   Shared<int> queue;                      // [kBlockThreads] units that have work
   SelectionLayout<P> layout;
   uint32_t* scratch;  // [head of the unit][layout.words()]
   __device__ __forceinline__ CompactMemory(Arena& arena, const Step& s, uint32_t* scratch0) : block(arena) {
-    const int floats = P::has_across ? statistic_at<P>(P::statistics, D) : 0;
+    const int floats = P::has_across || P::partitioned ? statistic_at<P>(P::statistics, D) : 0;
     tile = arena.take<float>(SKV_PAGE * floats, "across tile");
     totals = arena.take<float>(floats, "across totals");
     live = arena.take<int>(kMostHeads, "live");
     candidates = arena.take<int>(kMostHeads, "candidates");
     winners = arena.take<int>(kMostHeads, "winners");
+    if (P::guaranteed) own = arena.take<uint32_t>(2 * kMostHeads, "own");
     queue = arena.take<int>(kBlockThreads, "queue");
     layout = SelectionLayout<P>::of(s.max_slots);
     scratch = scratch0 + blockIdx.x * unit_words<P>(s.kv_heads, s.max_slots);
@@ -87,25 +89,50 @@ struct Unit {
     __syncthreads();
   }
 
-  // Budgets flow: the best of all heads' candidates, as many as the heads' quotas together, are counted per head. Ties:
-  // newer, then the higher head.
+  // What is guaranteed to head i: how many of its candidates, and in m.own above which rank they are.
+  __device__ __forceinline__ int set_own(int budget, int i) const {
+    const Selection<P> c = selection(i);
+    const int own = guaranteed_of(P::alpha, budget, c.live, c.candidates);
+    uint64_t border = ~uint64_t{0};
+    if (own > 0 && own < c.candidates)
+      border = radix_border<true>(m.block, c.live, own, [&](int slot) -> Item {
+        return {!c.stays(slot), rank_of(c.score[slot], lane_of(head(i), 0, slot)), 1};
+      });
+    if (threadIdx.x == 0) {
+      m.own[2 * i] = (uint32_t)border;
+      m.own[2 * i + 1] = (uint32_t)(border >> 32);
+    }
+    __syncthreads();
+    return own;
+  }
+
+  // Budgets flow: the best of all heads' candidates, as many as the heads' quotas together, are counted per head; what
+  // is guaranteed to a head is among them. Ties: newer, then the higher head.
   __device__ __forceinline__ void count_winners(int budget) const {
     int total = 0, wanted = 0, most = 0;
     for (int i = 0; i < n; i++) {
-      wanted += quota_of(budget, m.live[i], m.candidates[i]);
-      total += m.candidates[i];
+      const int own = P::guaranteed ? set_own(budget, i) : 0;
+      wanted += quota_of(budget, m.live[i], m.candidates[i]) - own;
+      total += m.candidates[i] - own;
       most = max(most, (int)m.live[i]);
     }
-    const bool all = wanted >= total, none = wanted == 0;
+    const bool all = wanted >= total, none = wanted <= 0;
     auto rank = [&](const Selection<P>& c, int i, int slot) {
       return rank_of(c.score[slot], lane_of(head(i), 0, slot));
+    };
+    // whether a slot competes with those of other heads
+    auto competes = [&](const Selection<P>& c, int i, int slot) {
+      if (c.stays(slot)) return false;
+      if (!P::guaranteed) return true;
+      if (guaranteed_of(P::alpha, budget, c.live, c.candidates) == c.candidates) return false;
+      return rank(c, i, slot) <= ((uint64_t)(uint32_t)m.own[2 * i + 1] << 32 | (uint32_t)m.own[2 * i]);
     };
     uint64_t border = 0;
     if (!all && !none)
       border = radix_border<true>(m.block, n * most, wanted, [&](int k) -> Item {
         const Selection<P> c = selection(k / most);
         const int slot = k % most;
-        if (slot >= c.live || c.stays(slot)) return {false, 0, 0};
+        if (slot >= c.live || !competes(c, k / most, slot)) return {false, 0, 0};
         return {true, rank(c, k / most, slot), 1};
       });
     int given = 0;
@@ -115,13 +142,14 @@ struct Unit {
         const Selection<P> c = selection(i);
         int mine = 0;
         for (int slot = threadIdx.x; slot < c.live; slot += kBlockThreads) {
-          if (c.stays(slot)) continue;
+          if (!competes(c, i, slot)) continue;
           const uint64_t r = rank(c, i, slot);
           mine += pass ? !all && !none && r == border : all || (!none && r > border);
         }
         int count = block_sum(m.block, mine);
         if (pass) count = smaller(count, wanted - given);
         given += count;
+        if (!pass && P::guaranteed) count += guaranteed_of(P::alpha, budget, c.live, c.candidates);
         if (threadIdx.x == 0) m.winners[i] = pass ? m.winners[i] + count : count;
       }
     __syncthreads();
@@ -136,7 +164,8 @@ struct Unit {
       return move_survivors(h, c, m.block);
     }
     int count = quota_of(budget, c.live, c.candidates);
-    if (P::heads == Heads::pooled && P::keep == Keep::topK) count = pooled_quota(P::alpha, m.winners[i], count);
+    if (P::heads == Heads::pooled && P::keep == Keep::topK)
+      count = P::guaranteed ? (int)m.winners[i] : pooled_quota(P::alpha, m.winners[i], count);
     auto rank = [&](int slot) { return rank_of(c.score[slot], lane_of(h, 0, slot)); };
     if (P::keep == Keep::above) {
       const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);

@@ -41,5 +41,5 @@ void print_launches(const char* kv) {
   if (P::keep != Keep::all) print_launch("compact_kernel", arguments, kBlockThreads, compact_shared<P>(D));
   printf("raise_kernel\t%d\t0\ncopy_pages_kernel\t%d\t0\n", kPageThreads, kPageThreads);
   print_launch("probe_next_kernel", "Policy", kAcrossThreads, 0);
-  print_launch("probe_score_kernel", "Policy", kAcrossThreads, probe_shared<P>(D));
+  print_launch("probe_score_kernel", "Policy", kAcrossThreads, probe_shared<P>(D, 0));
 }

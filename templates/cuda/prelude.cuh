@@ -32,9 +32,10 @@ SKV_INLINE float skv_dot(const Vec& a, const Vec& b, int dim) {
   return skv_tree(partial);
 }
 
-SKV_INLINE float skv_norm1(const Vec& a, int dim) {
+template <class Of>
+SKV_INLINE float skv_sum(int dim, Of of) {
   float partial = 0;
-  SKV_ELEMENTS(dim) partial += skv_abs(a.at[i]);
+  SKV_ELEMENTS(dim) partial += of(i);
   return skv_tree(partial);
 }
 

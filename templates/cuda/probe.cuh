@@ -4,7 +4,7 @@
 //   probe_score  one block of 256 threads; a slot's fields [slot], keys and values [slot][dim] -> scores [slot]
 //   Bound by the launch: it waits for the device.
 #pragma once
-#include "across.cuh"
+#include "partitions.cuh"
 
 SKV_INLINE Vec probe_vec(const float* from, int64_t slot, int dim) {
   Vec out;
@@ -65,12 +65,26 @@ __global__ void __launch_bounds__(kAcrossThreads) probe_score_kernel(skv_probe p
     probe_states<P>(p, s, states);
     P::across_slot(probe_slot(p, s, &key, &value, params), states, put);
   };
-  if constexpr (P::ranked < P::statistics) gather_across<P>(p.slots, p.head_dim, tile, totals, each);
+  if constexpr (P::ranked < P::statistics) gather_across<P, true>(0, p.slots, p.head_dim, tile, totals, each);
   if constexpr (P::ranked > 0) {
     const BlockMemory block(arena);
     gather_ranked<P>(p.slots, p.head_dim, tile, totals, global(p.scores), block, params.at, each);
   }
   const typename P::Across across = P::across_of(Totals<P>{totals, p.head_dim});
+  if constexpr (P::partitioned) {
+    const Shared<float> placed = arena.take<float>(place_rows<P>() * p.slots, "places");
+    score_runs<P>(
+        p.slots, p.head_dim, tile, totals, Places<P, Shared<float>>{placed, p.slots}, across,
+        [&](int s) { return P::partition((int)(float)global(p.pos)[s], params.at); },
+        [&](int s, auto, auto visit) {
+          const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
+          float states[P::states + 1];
+          probe_states<P>(p, s, states);
+          visit(probe_slot(p, s, &key, &value, params), states);
+        },
+        [&](int s, float score) { global(p.scores)[s] = score; });
+    return;
+  }
   for (int s = threadIdx.x / kVecLanes; s < p.slots; s += kAcrossThreads / kVecLanes) {
     const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
     float states[P::states + 1];
@@ -102,14 +116,15 @@ int32_t probe_next(const skv_probe* p) {
 }
 
 template <class P>
-SKV_BOTH int probe_shared(int dim) {
-  return across_shared<P>(dim) + (P::ranked > 0 ? BlockMemory::bytes + 64 : 0);
+SKV_BOTH int probe_shared(int dim, int slots) {
+  const int places = P::places > 0 ? place_rows<P>() * slots * 4 + 16 : 0;
+  return across_shared<P>(dim) + (P::ranked > 0 ? BlockMemory::bytes + 64 : 0) + places;
 }
 
 template <class P>
 int32_t probe_score(const skv_probe* p) {
   expose_probe(p, P::states);
-  const int32_t code = SKV_LAUNCH((probe_score_kernel<P>), dim3(1), kAcrossThreads, probe_shared<P>(p->head_dim),
+  const int32_t code = SKV_LAUNCH((probe_score_kernel<P>), dim3(1), kAcrossThreads, probe_shared<P>(p->head_dim, p->slots),
                                   nullptr, *p);
   return code ? code : wait_device();
 }

@@ -4,7 +4,7 @@
 //   a slot's lanes (keys, values [slot][dim] where the score reads them) -> score f32
 //   bytes: 4 + 4 a state per slot, d b for each vector the score reads. Bound by memory.
 #pragma once
-#include "across.cuh"
+#include "partitions.cuh"
 #include "shared/select.hpp"
 
 constexpr int kPrefetchSlots = 4 * SKV_PAGE;  // how far ahead vectors are prefetched: a block reads a page at a time
@@ -49,6 +49,30 @@ SKV_INLINE void gather_across(const Head<KV, D>& h, Shared<float> tile, Shared<f
     const int32_t query = h.row.pos0 + h.row.tokens - 1;
     P::across_slot(slot_at<P>(h, page, slot % SKV_PAGE, query, h.live, 0, &key, &value, params), states, put);
   };
-  if constexpr (P::ranked < P::statistics) gather_across<P>(h.live, D, tile, totals, each);
+  if constexpr (P::ranked < P::statistics) gather_across<P, true>(0, h.live, D, tile, totals, each);
   if constexpr (P::ranked > 0) gather_ranked<P>(h.live, D, tile, totals, values, m, params.at, each);
+}
+
+// Scores of a head's slots where statistics are of partitions. All threads of a block of 256 come here.
+template <class P, class KV, int D>
+SKV_INLINE void score_runs(const Head<KV, D>& h, Shared<float> tile, Shared<float> totals, Global<float> placed,
+                           int stride, const typename P::Across& across, const Params& params, Global<float> score) {
+  auto each = [&](int slot, auto reads, auto visit) {
+    using Of = decltype(reads);
+    const Global<const uint32_t> page = h.page(slot / SKV_PAGE);
+    const int at = slot % SKV_PAGE;
+    if (Of::key) prefetch_vec(h, 0, slot + kPrefetchSlots);
+    if (Of::value) prefetch_vec(h, h.values, slot + kPrefetchSlots);
+    Vec key, value;
+    if (Of::key) key = read_vec<KV, D>(page, 0, at);
+    if (Of::value) value = read_vec<KV, D>(page, h.values, at);
+    float states[P::states + 1];
+    read_states<P>(h, page, at, states);
+    const int32_t query = h.row.pos0 + h.row.tokens - 1;
+    visit(slot_at<P>(h, page, at, query, h.live, 0, &key, &value, params), states);
+  };
+  score_runs<P>(
+      h.live, D, tile, totals, Places<P, Global<float>>{placed, stride}, across,
+      [&](int slot) { return P::partition(lane_of(h, 0, slot), params.at); }, each,
+      [&](int slot, float value) { score[slot] = value; });
 }

@@ -14,7 +14,11 @@ struct SelectionLayout {
   static constexpr bool lists = P::pool != Pool::none || P::keep == Keep::chunks || P::shift_lane;
   int padded;  // slots
   SKV_BOTH SelectionLayout of(int max_slots) { return {ceil_div(max_slots, kBlockThreads) * kBlockThreads}; }
-  __device__ __host__ __forceinline__ int64_t words() const { return padded + padded / 32 + (lists ? 2 * padded : 0); }
+  // Scores, flags, lists, and the rows of places.
+  __device__ __host__ __forceinline__ int64_t words() const { return places_at() + place_rows<P>() * padded; }
+  __device__ __host__ __forceinline__ int64_t places_at() const {
+    return padded + padded / 32 + (lists ? 2 * padded : 0);
+  }
 };
 
 template <class P>
@@ -24,10 +28,13 @@ struct Selection {
   Global<uint32_t> flags;  // [live / 32] protected, later also chosen
   Global<int32_t> list;    // [candidates] their slots, in slot order; or the positions of slots that leave
   Global<float> extra;     // [candidates]
+  Global<float> placed;    // [place_rows][stride]
+  int stride;
 
   __device__ __forceinline__ Selection(const SelectionLayout<P>& layout, uint32_t* scratch, int live)
-      : live(live), candidates(0) {
+      : live(live), candidates(0), stride(layout.padded) {
     score = global((float*)scratch);
+    placed = global((float*)scratch) + layout.places_at();
     flags = global(scratch) + layout.padded;
     if (SelectionLayout<P>::lists) {
       list = global((int32_t*)scratch) + (layout.padded + layout.padded / 32);
@@ -42,11 +49,13 @@ template <class P, class KV, int D>
 SKV_INLINE uint64_t score_head(const Head<KV, D>& h, Selection<P>* c, const BlockMemory& m, Shared<float> tile,
                                Shared<float> totals) {
   // a vector among the statistics has sixteen lanes too
-  constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector;
+  constexpr bool wide = P::score_reads_key || P::score_reads_value || P::has_vector || P::partitioned;
   const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
   if (P::has_across) gather_across<P>(h, tile, totals, c->score, m, params);
   const typename P::Across across = P::across_of(Totals<P>{totals, D});
-  if (wide) {
+  if constexpr (P::partitioned) {
+    score_runs<P>(h, tile, totals, c->placed, c->stride, across, params, c->score);
+  } else if (wide) {
     for (int slot = threadIdx.x / kVecLanes; slot < h.live; slot += kBlockThreads / kVecLanes) {
       if (P::score_reads_key) prefetch_vec(h, 0, slot + kPrefetchSlots);
       if (P::score_reads_value) prefetch_vec(h, h.values, slot + kPrefetchSlots);

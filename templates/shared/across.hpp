@@ -6,6 +6,15 @@
 #include "shared/traits.hpp"
 #include "shared/vector.hpp"
 
+SKV_BOTH constexpr bool is_place(Reduce how) { return how == Reduce::softmax || how == Reduce::rank; }
+
+// Whether statistic i is of all live slots of a head.
+template <class P>
+SKV_BOTH constexpr bool is_of_head(int i) {
+  if constexpr (P::partitioned) return !P::is_next(i) && !is_place(P::reduce(i));
+  return true;
+}
+
 // Where statistic i begins in a row of floats; i = P::statistics gives the row's length.
 template <class P>
 SKV_BOTH constexpr int statistic_at(int i, int dim) {

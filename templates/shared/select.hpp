@@ -59,8 +59,15 @@ SKV_BOTH int quota_of(int budget, int live, int candidates) {
   return quota > 0 ? quota : 0;
 }
 
-// Where budgets flow between heads: `alpha` of it is the head's own quota, the rest how many of the best candidates of
-// all heads are its own. Rounded half up.
+// Where a part of the budget is guaranteed: how many of a head's candidates stay whatever other heads have. Protected
+// slots are of that part.
+SKV_INLINE int guaranteed_of(double alpha, int budget, int live, int candidates) {
+  const int own = (int)floor(alpha * budget) - (live - candidates);
+  return own < 0 ? 0 : own < candidates ? own : candidates;
+}
+
+// Where budgets flow between heads otherwise: `alpha` of it is the head's own quota, the rest how many of the best
+// candidates of all heads are its own. Rounded half up.
 SKV_INLINE int pooled_quota(double alpha, int winners, int quota) {
   return (int)floor((1.0 - alpha) * winners + alpha * quota + 0.5);
 }

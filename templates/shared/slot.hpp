@@ -53,6 +53,12 @@ SKV_INLINE void set_classes(Slot* slot, int32_t classes) {
   slot->punctuation = classes & SKV_CLASS_PUNCTUATION ? 1.0f : 0.0f;
 }
 
+// The partition of a position: from 0, and -1 before the first.
+SKV_INLINE int partition_of(int pos, float first, float size) {
+  const int from = pos - (int)first;
+  return from < 0 ? -1 : from / (size < 1.0f ? 1 : (int)size);
+}
+
 // What follows from a slot's position and class for a query at position `query` when `live` slots exist. Where it lies,
 // its vectors and its attention are the caller's to set.
 template <class P>

@@ -6,4 +6,6 @@ enum class Pool { none, mean, max };       // of neighbouring candidates' scores
 enum class Heads { own, shared, pooled };  // one set a head; one for the layer; budgets flow between heads
 // by rank; by a threshold; whole chunks of positions; by a rule of each head's own
 enum class Keep { all, topK, above, chunks, profile };
-enum class Reduce { mean, sum, max, min, nth };  // of `across`, over the live slots of a head
+// Of `across`: over the live slots of a head, or max and min over those of the next partition; softmax and rank are a
+// number of each slot, among those of its own.
+enum class Reduce { mean, sum, max, min, nth, softmax, rank };

@@ -3,10 +3,20 @@
 //   Vec                elements `at` that this thread holds: all of them on the CPU, every sixteenth on CUDA
 //   SKV_ELEMENTS(dim)  a loop over their indices i
 //   skv_dot            sixteen interleaved partial sums in index order, then a tree: lanes[l] += lanes[l + 8], 4, 2, 1
-//   skv_norm1          the same of the elements without their signs
+//   skv_sum            the same of any number of each element: of(i)
 //   skv_extreme        the same of the larger or smaller of two, from one that none exceeds: NaN is left out
 #pragma once
 #include "shared/scalar.hpp"
+
+SKV_INLINE float skv_norm1(const Vec& a, int dim) {
+  return skv_sum(dim, [&](int i) { return skv_abs(a.at[i]); });
+}
+
+SKV_INLINE float skv_variance(const Vec& a, int dim) {
+  const float mean = skv_sum(dim, [&](int i) { return a.at[i]; }) / (float)dim;
+  const float squares = skv_sum(dim, [&](int i) { return (a.at[i] - mean) * (a.at[i] - mean); });
+  return squares / (float)(dim - 1);
+}
 
 SKV_INLINE float skv_norm(const Vec& a, int dim) { return skv_sqrt(skv_dot(a, a, dim)); }
 SKV_INLINE float skv_cosine(const Vec& a, const Vec& b, int dim) {
@@ -39,5 +49,10 @@ SKV_INLINE Vec skv_sub(const Vec& a, const Vec& b, int dim) {
 SKV_INLINE Vec skv_mul(const Vec& a, const Vec& b, int dim) {
   Vec out;
   SKV_ELEMENTS(dim) out.at[i] = a.at[i] * b.at[i];
+  return out;
+}
+SKV_INLINE Vec skv_div(const Vec& a, const Vec& b, int dim) {
+  Vec out;
+  SKV_ELEMENTS(dim) out.at[i] = a.at[i] / b.at[i];
   return out;
 }

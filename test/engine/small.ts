@@ -15,11 +15,13 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   snapkv: { budget, window },
   pyramidkv: { budget, window },
   adakv: { budget, window },
+  adasnapkv: { budget, window: window / 2 },
   chunkkv: { budget: budget + 10, window }, // a chunk more: it keeps whole ones
   knorm: { budget },
   keydiff: { budget },
   vatp: { budget, recent: window, sinks: 4 },
   a2sf: { budget },
+  lagkv: { budget, lag: window, sinks: 4 },
   scissorhands: { budget, drop: window, history: 3 * window, recent: window },
   randomattn: { budget: 8, every: 4 }, // besides the prompt
   vase: { budget, recent: window, large: window },

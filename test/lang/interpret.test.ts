@@ -1,7 +1,7 @@
 /** The interpreter by hand-computed cases, and select against the rules of the language. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { type SlotValues, advance, score, statistic } from '../../codegen/ir/interpret.ts';
+import { type SlotValues, advance, score, statistic, statistics } from '../../codegen/ir/interpret.ts';
 import { type HeadSlots, type Limits, select } from '../../codegen/oracle/select.ts';
 import { policyOf } from './snippets.ts';
 
@@ -53,6 +53,28 @@ test('statistics: trees of 16, then pages; extremes leave NaN out', () => {
     [-2, 3],
   ].map((key) => slot({ key: Float32Array.from(key) }));
   assert.equal(Array.from(statistic(min, keys) as Float32Array), [-2, -5]);
+});
+
+test('partitions: extremes of the next one, softmax and rank in their own, of what stands above', () => {
+  const policy = policyOf(`across: {
+      low: { min: (x) => x.pos, partition: 'next' }, top: { partition: 'next', max: (x) => x.key },
+      part: { softmax: (x) => x.age },
+      place: { rank: (x, { low, part }) => (low === Infinity ? part : x.age) },
+    }, partitions: { first: 1, size: 2 }, score: (x, { low, top, part, place }) => low + norm(top) + part + place`);
+  // ages of positions 0 | 1 2 | 3 4 | 7: none of 5 and 6
+  const ages = [4, 1, 1, Number.NaN, 2, 0];
+  const slots = [0, 1, 2, 3, 4, 7].map((pos, i) => slot({ pos, age: ages[i], key: Float32Array.of(pos, -pos) }));
+  const read = statistics(policy, slots);
+  const column = (name: string) => read.map((each) => each[name]);
+  assert.equal(column('low'), [1, 3, 3, Infinity, Infinity, Infinity]);
+  assert.equal(
+    column('top').map((top) => [...(top as Float32Array)]),
+    [[2, -1], [4, -3], [4, -3], ...Array(3).fill([-Infinity, -Infinity])],
+  );
+  assert.equal(column('part').slice(0, 3), [1, 0.5, 0.5]);
+  assert.is(column('part')[5], 1);
+  assert.ok(column('part').slice(3, 5).every(Number.isNaN), 'NaN is in the sum');
+  assert.equal(column('place'), [0, 1, 0, 1, 0, 0], 'the newer of two equals is the better');
 });
 
 const limits = (budget: number, more: Partial<Limits> = {}): Limits => ({
@@ -124,6 +146,13 @@ test('heads: own, shared, pooled', () => {
     [0, 3],
   ]);
   assert.equal(select(policyOf(`${SCORE} keep: topK(2), heads: pooled(0.5)`), lopsided, limits(2)), [[0, 1, 2], [0]]);
+  // a half of two is one slot of each, then 8 and 7; of three it is one, a protected one among them
+  const half = policyOf(`${SCORE} keep: topK(2), heads: pooled({ guaranteed: 0.5 })`);
+  assert.equal(select(half, lopsided, limits(2)), [[0, 1, 2], [0]]);
+  assert.equal(select(half, lopsided, limits(3, { last: 1 })), [
+    [0, 1, 2, 3],
+    [0, 3],
+  ]);
 });
 
 test('above and chunks', () => {

@@ -317,6 +317,28 @@ test('what is read member by member is written in place', () => {
   assert.equal(slugs('across: ({ x: { mean: (slot) => slot.pos } })')[0], 'unsupported-syntax');
 });
 
+test('statistics of partitions: what is of one, and what reads what', () => {
+  const wrong = (across: string, before = '') =>
+    slugs(`across: { ${across} }, partitions: { size: 9 }, score: (slot, across) => across.x`, before);
+  assert.equal(wrong('x: { rank: (slot, across) => slot.pos + across.y }'), ['statistic-order'], 'no such statistic');
+  assert.equal(wrong('x: { rank: (slot, across) => across.x }'), ['statistic-order'], 'itself');
+  assert.equal(wrong("x: { mean: (slot) => slot.pos, partition: 'next' }")[0], 'unsupported-syntax');
+  assert.equal(wrong("x: { nth: 3, of: (slot) => slot.pos, partition: 'next' }")[0], 'unsupported-syntax');
+  const vectors = "v: { max: (slot) => slot.key, partition: 'next' },";
+  assert.equal(wrong(`${vectors} x: { rank: (slot, across) => across.v }`)[0], 'wrong-type');
+  assert.equal(wrong(`${vectors} x: { softmax: (slot, across) => across.v + 1 }`)[0], 'wrong-type');
+  const two = `${vectors} p: { softmax: (slot, across) => norm(across.v) }, x: { rank: (slot, { p }) => p }`;
+  const { across } = policyOf(`across: { ${two} }, partitions: { size: 9 }, score: (slot, across) => across.x`);
+  assert.equal(
+    across.map(({ reduce, partition }) => [reduce, partition]),
+    [
+      ['max', 'next'],
+      ['softmax', undefined],
+      ['rank', undefined],
+    ],
+  );
+});
+
 /** Refused functions, and the slugs of all their mistakes. */
 const refused: [string, string, string[], string?][] = [
   ['a loop', '(slot) => { let h = 1; while (h < slot.age) h = h * 2; return h; }', ['loop-in-score']],

@@ -36,8 +36,8 @@ interface Scope {
 }
 
 const HEADER = `import {
-  abs, add, ceil, clamp, cosine, definePolicy, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, min, mul, norm, norm1, number, pow, profile,
-  scale, sigmoid, sign, sqrt, sub, tanh, tokens, topK, type Vec,
+  abs, add, ceil, clamp, cosine, definePolicy, div, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, min, mul, norm, norm1, number, pow, profile,
+  scale, sigmoid, sign, sqrt, sub, tanh, tokens, topK, variance, type Vec,
 } from 'skv';
 
 const RATE: number = 0.25;
@@ -63,12 +63,14 @@ class Draw {
   private readonly next: () => number;
   readonly states: readonly string[];
   readonly across: readonly string[];
+  readonly partitioned: boolean;
 
   constructor(seed: number) {
     this.next = random(seed);
     const states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
     this.states = this.chance(0.15) ? [...states, HISTORY] : states;
     this.across = this.chance(0.5) ? ['level', ...(this.chance(0.5) ? ['anchor'] : [])] : [];
+    this.partitioned = this.across.length > 0 && this.chance(0.5);
   }
 
   pick<T>(list: readonly T[]): T {
@@ -88,6 +90,7 @@ class Draw {
       () => `slot.${this.pick(this.states)}`,
       () => `slot.params.${this.pick(['gain', 'bias'])}`,
       ...(scope.across && this.across.includes('level') ? [() => 'across.level'] : []),
+      ...(scope.across && this.partitioned ? [() => `across.${this.pick(['least', 'part', 'place'])}`] : []),
       ...(scope.locals.length ? [() => this.pick(scope.locals)] : []),
       () => `norm(slot.${this.pick(['key', 'value'])})`,
     ];
@@ -109,7 +112,7 @@ class Draw {
       () => `dot(slot.key, ${this.vector(scope)})`,
       () => `cosine(slot.key, ${this.vector(scope)})`,
       () => `apart(${this.vector(scope)}, slot.value)`,
-      () => `${this.pick(['highest', 'lowest', 'norm1'])}(${this.vector(scope)})`,
+      () => `${this.pick(['highest', 'lowest', 'norm1', 'variance'])}(${this.vector(scope)})`,
     ])();
   }
 
@@ -120,8 +123,10 @@ class Draw {
       'add(slot.key, slot.value)',
       'sub(slot.key, slot.value)',
       'mul(slot.key, slot.value)',
+      'div(slot.key, slot.value)',
       `(${this.condition(0, scope)} ? slot.key : slot.value)`,
       ...(scope.across && this.across.includes('anchor') ? ['across.anchor'] : []),
+      ...(scope.across && this.partitioned ? ['across.bound'] : []),
     ]);
   }
 
@@ -177,6 +182,20 @@ class Draw {
     ].slice(0, this.across.length);
   }
 
+  /** Statistics of partitions, of which the last ones read those above. */
+  places(): string[] {
+    if (!this.partitioned) return [];
+    const each = { attn: false, across: false, locals: [], flags: [] };
+    const above = ['across.least', 'dot(slot.key, across.bound)', ...this.across.map((name) => `across.${name}`)];
+    const read = () => this.pick(above.filter((name) => name !== 'across.anchor'));
+    return [
+      `    least: { ${this.pick(['min', 'max'])}: (slot) => ${this.number(2, each)}, partition: 'next' },`,
+      `    bound: { partition: 'next', ${this.pick(['min', 'max'])}: (slot) => ${this.vector(each)} },`,
+      `    part: { softmax: (slot, across) => clamp(${this.number(1, each)}, -9, 9) * ${this.pick(['0.5', read()])} },`,
+      `    place: { rank: (slot, across) => across.part + ${this.pick(['slot.pos', 'norm(slot.key)', read()])} },`,
+    ];
+  }
+
   /** A score's body, which reads every state, so that none is refused as useless. */
   score(): string {
     const { states } = this;
@@ -214,19 +233,20 @@ export function randomPolicy(seed: number, name: string): string {
       ? `    ${state}: { last: ${draw.pick(['8', '9', '64', "'span'"])}, sum: (slot) => ${draw.body({ ...inNext, locals: [] })} },`
       : `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
   );
-  const statistics = draw.statistics();
+  const statistics = [...draw.statistics(), ...draw.places()];
+  const partitions = `first: ${draw.pick(['0', '7', "'sinks'"])}, size: ${draw.pick(['1', '60', "'part'", '100000'])}`;
   const across = statistics.length > 0;
   const score = draw.score();
   const keep = draw.keep();
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
-  params: { budget: tokens(64), span: tokens(400, { min: 8 }), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
+  params: { budget: tokens(64), span: tokens(400, { min: 8 }), part: tokens(500, { min: 1 }), sinks: tokens(4), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
   observe: 'every',
   accumulate: {
 ${accumulate.join('\n')}
   },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
-  score: (slot${across ? ', across' : ''}) => ${score},
+${draw.partitioned ? `  partitions: { ${partitions} },\n` : ''}  score: (slot${across ? ', across' : ''}) => ${score},
   keep: ${keep},
   when: every(1),
 });

@@ -17,6 +17,7 @@ const rules: Record<string, string> = {
   own: 'pool: mean(3), keep: topK(8)',
   shared: "heads: 'shared', pool: peak(5), window: { classes: ['special', 'punctuation'] }, keep: topK(8)",
   flowing: 'heads: pooled(0.3), pool: mean(5), keep: topK(8)',
+  guaranteed: 'heads: pooled({ guaranteed: 0.6 }), keep: topK(8)',
   chunked: 'window: { prompt: true }, keep: chunks(5, 8)',
   above: "keep: above(6), window: { classes: ['punctuation'] }",
   profiled: `pool: mean(3), observe: 'every', accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },

@@ -14,9 +14,9 @@ process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 /** Everything 'skv' exports that a snippet may want. */
 export const IMPORTS = `import * as skv from 'skv';
 import {
-  abs, above, add, ceil, chunks, clamp, cosine, definePolicy, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, mean, min, norm1,
+  abs, above, add, ceil, chunks, clamp, cosine, definePolicy, div, dot, every, everything, exp, floor, fraction, highest, log, lowest, max, mean, min, norm1,
   mul, norm, number, over, peak, pooled, pow, profile, promptChunk, promptEnd, pyramid, scale, sigmoid, sign, sqrt, sub, tanh,
-  tokens, topK, type Vec,
+  tokens, topK, variance, type Vec,
 } from 'skv';
 `;
 

@@ -5,7 +5,7 @@ import { mistakes, policyOf } from './snippets.ts';
 
 const STATE = 'accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }, observe: "every",';
 const FIELDS =
-  'the fields are name, params, observe, group, accumulate, across, score, pool, heads, layers, keep, window, when, positions, store';
+  'the fields are name, params, observe, group, accumulate, across, partitions, score, pool, heads, layers, keep, window, when, positions, store';
 const PARAMS = 'params: { budget: tokens(64), share: fraction(0.5), gain: number(1) },';
 
 /** Fields, and a part of the one complaint that TypeScript has about them. */

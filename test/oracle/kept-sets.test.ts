@@ -52,12 +52,22 @@ const cases: Case[] = [
     rule: () => rules.adakv({ budget: 22, window: 5, pool: { kind: 'max', width: 7 }, alpha: 0.5 }),
   },
   {
+    policy: 'adasnapkv',
+    params: { budget: 30, window: 3 },
+    rule: () => rules.adasnapkv({ budget: 30, window: 3, pool: { kind: 'mean', width: 5 }, guaranteed: 0.2 }),
+  },
+  {
     policy: 'chunkkv',
     params: { budget: 60, window: 5 },
     rule: () => rules.chunkkv({ budget: 60, window: 5, size: 20 }),
   },
   { policy: 'knorm', params: { budget: 18 }, rule: () => rules.knorm({ budget: 18 }) },
   { policy: 'keydiff', params: { budget: 30 }, rule: () => rules.keydiff({ budget: 30, block: 128 }) },
+  {
+    policy: 'lagkv',
+    params: { budget: 23, lag: 9, sinks: 3 },
+    rule: () => rules.lagkv({ budget: 23, lag: 9, sinks: 3 }),
+  },
   {
     policy: 'scissorhands',
     params: { budget: 24, drop: 8, history: 20, recent: 4 },

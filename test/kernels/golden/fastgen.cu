@@ -31,6 +31,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::sum;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -46,7 +47,7 @@ struct Policy {
     {  // mass
 #line 22 "fastgen.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 50 "policy.cu"
+#line 51 "policy.cu"
     }
   }
 
@@ -65,6 +66,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -78,7 +81,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 24 "fastgen.ts"
     return (states[0 /* mass */] / slot.seen);
-#line 82 "policy.cu"
+#line 85 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

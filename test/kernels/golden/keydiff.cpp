@@ -21,6 +21,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -51,6 +52,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
     {  // anchor
@@ -58,7 +61,7 @@ struct Policy {
       const float t0 = skv_norm((*slot.key), slot.dim);
 #line 10 "keydiff.ts"
       put(0, skv_scale((*slot.key), (1.0f / t0), slot.dim));
-#line 62 "policy.cpp"
+#line 65 "policy.cpp"
     }
   }
   template <class Totals>
@@ -74,7 +77,7 @@ struct Policy {
     const float t0 = skv_cosine((*slot.key), across.anchor, slot.dim);
 #line 11 "keydiff.ts"
     return (-t0);
-#line 78 "policy.cpp"
+#line 81 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

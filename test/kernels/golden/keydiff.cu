@@ -27,6 +27,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -57,6 +58,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
     {  // anchor
@@ -64,7 +67,7 @@ struct Policy {
       const float t0 = skv_norm((*slot.key), slot.dim);
 #line 10 "keydiff.ts"
       put(0, skv_scale((*slot.key), (1.0f / t0), slot.dim));
-#line 68 "policy.cu"
+#line 71 "policy.cu"
     }
   }
   template <class Totals>
@@ -80,7 +83,7 @@ struct Policy {
     const float t0 = skv_cosine((*slot.key), across.anchor, slot.dim);
 #line 11 "keydiff.ts"
     return (-t0);
-#line 84 "policy.cu"
+#line 87 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

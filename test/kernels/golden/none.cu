@@ -26,6 +26,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -55,6 +56,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }

@@ -25,6 +25,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -44,7 +45,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[0] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[0 /* low_0 */]);
-#line 48 "policy.cpp"
+#line 49 "policy.cpp"
     }
     {  // low_1
 #line 17 "scissorhands.ts"
@@ -53,7 +54,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[1] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[1 /* low_1 */]);
-#line 57 "policy.cpp"
+#line 58 "policy.cpp"
     }
     {  // low_2
 #line 17 "scissorhands.ts"
@@ -62,7 +63,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[2] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[2 /* low_2 */]);
-#line 66 "policy.cpp"
+#line 67 "policy.cpp"
     }
     {  // low_3
 #line 17 "scissorhands.ts"
@@ -71,7 +72,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[3] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[3 /* low_3 */]);
-#line 75 "policy.cpp"
+#line 76 "policy.cpp"
     }
     {  // low_4
 #line 17 "scissorhands.ts"
@@ -80,7 +81,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[4] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[4 /* low_4 */]);
-#line 84 "policy.cpp"
+#line 85 "policy.cpp"
     }
     {  // low_5
 #line 17 "scissorhands.ts"
@@ -89,7 +90,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[5] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[5 /* low_5 */]);
-#line 93 "policy.cpp"
+#line 94 "policy.cpp"
     }
     {  // low_6
 #line 17 "scissorhands.ts"
@@ -98,7 +99,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[6] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[6 /* low_6 */]);
-#line 102 "policy.cpp"
+#line 103 "policy.cpp"
     }
     {  // low_7
 #line 17 "scissorhands.ts"
@@ -107,7 +108,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[7] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[7 /* low_7 */]);
-#line 111 "policy.cpp"
+#line 112 "policy.cpp"
     }
   }
 
@@ -126,6 +127,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -139,7 +142,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 19 "scissorhands.ts"
     return (-(((((((states[0 /* low_0 */] + states[1 /* low_1 */]) + states[2 /* low_2 */]) + states[3 /* low_3 */]) + states[4 /* low_4 */]) + states[5 /* low_5 */]) + states[6 /* low_6 */]) + states[7 /* low_7 */]));
-#line 143 "policy.cpp"
+#line 146 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

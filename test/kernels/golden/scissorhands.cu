@@ -31,6 +31,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -50,7 +51,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[0] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[0 /* low_0 */]);
-#line 54 "policy.cu"
+#line 55 "policy.cu"
     }
     {  // low_1
 #line 17 "scissorhands.ts"
@@ -59,7 +60,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[1] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[1 /* low_1 */]);
-#line 63 "policy.cu"
+#line 64 "policy.cu"
     }
     {  // low_2
 #line 17 "scissorhands.ts"
@@ -68,7 +69,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[2] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[2 /* low_2 */]);
-#line 72 "policy.cu"
+#line 73 "policy.cu"
     }
     {  // low_3
 #line 17 "scissorhands.ts"
@@ -77,7 +78,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[3] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[3 /* low_3 */]);
-#line 81 "policy.cu"
+#line 82 "policy.cu"
     }
     {  // low_4
 #line 17 "scissorhands.ts"
@@ -86,7 +87,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[4] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[4 /* low_4 */]);
-#line 90 "policy.cu"
+#line 91 "policy.cu"
     }
     {  // low_5
 #line 17 "scissorhands.ts"
@@ -95,7 +96,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[5] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[5 /* low_5 */]);
-#line 99 "policy.cu"
+#line 100 "policy.cu"
     }
     {  // low_6
 #line 17 "scissorhands.ts"
@@ -104,7 +105,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[6] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[6 /* low_6 */]);
-#line 108 "policy.cu"
+#line 109 "policy.cu"
     }
     {  // low_7
 #line 17 "scissorhands.ts"
@@ -113,7 +114,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[7] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f) ? (((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) ? 0.0f : states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[7 /* low_7 */]);
-#line 117 "policy.cu"
+#line 118 "policy.cu"
     }
   }
 
@@ -132,6 +133,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -145,7 +148,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 19 "scissorhands.ts"
     return (-(((((((states[0 /* low_0 */] + states[1 /* low_1 */]) + states[2 /* low_2 */]) + states[3 /* low_3 */]) + states[4 /* low_4 */]) + states[5 /* low_5 */]) + states[6 /* low_6 */]) + states[7 /* low_7 */]));
-#line 149 "policy.cu"
+#line 152 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

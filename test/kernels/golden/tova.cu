@@ -27,6 +27,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::shared;
@@ -42,7 +43,7 @@ struct Policy {
     {  // latest
 #line 13 "tova.ts"
       after[0] = slot.attn;
-#line 46 "policy.cu"
+#line 47 "policy.cu"
     }
   }
 
@@ -61,6 +62,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 0;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
   }
@@ -74,7 +77,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 15 "tova.ts"
     return states[0 /* latest */];
-#line 78 "policy.cu"
+#line 81 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -25,6 +25,7 @@ struct Policy {
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
   static constexpr double alpha = 0;
+  static constexpr bool guaranteed = false;
   static constexpr Group group = Group::mean;
   static constexpr Pool pool = Pool::none;
   static constexpr Heads heads = Heads::own;
@@ -40,7 +41,7 @@ struct Policy {
     {  // mass
 #line 22 "vase.ts"
       after[0] = ((slot.live == (slot.params[0 /* budget */] + 2.0f)) ? slot.attn : (states[0 /* mass */] + slot.attn));
-#line 44 "policy.cpp"
+#line 45 "policy.cpp"
     }
   }
 
@@ -60,6 +61,8 @@ struct Policy {
     return vector[statistic];
   }
   static constexpr int ranked = 1;  // statistics of the kind nth
+  static constexpr bool partitioned = false;
+  static constexpr int places = 0;  // statistics that are a number of each slot
   // How many such a statistic looks for.
   SKV_INLINE float nth(int statistic, const float* params) {
     if (statistic == 0) return params[2];
@@ -74,7 +77,7 @@ struct Policy {
       const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 27 "vase.ts"
       put(0, ((slot.age < slot.params[1 /* recent */]) ? -1.0f : ((slot.pos < slot.params[3 /* sinks */]) ? 1.00000002e+30f : (t0 - t1))));
-#line 78 "policy.cpp"
+#line 81 "policy.cpp"
     }
   }
   template <class Totals>
@@ -92,7 +95,7 @@ struct Policy {
     const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 31 "vase.ts"
     return (((slot.pos < slot.params[3 /* sinks */]) || ((t0 - t1) >= across.widest)) ? 1.00000002e+30f : (skv_log(states[0 /* mass */]) - skv_log((-skv_log(slot.random)))));
-#line 96 "policy.cpp"
+#line 99 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -1,0 +1,138 @@
+// Statistics of partitions, and the scores that read them: one run of slots, those of a partition, after the other.
+//
+//   states [state][slot], keys and values [slot][dim] -> extremes [floats] of the run that follows, places
+//   [place][slot] -> score [slot]
+//   reads a head's vectors once for the extremes, and for each place and score that reads them; a slot's arithmetic
+//   takes longer. A rank sorts its run.
+//
+// Slots lie in position order. What a run's extremes are of is the partition that follows, which may have no slots.
+#pragma once
+#include <algorithm>
+#include <functional>
+
+#include "across.hpp"
+
+// Takes a slot's values into extremes.
+template <class P>
+struct Extremes {
+  float* totals;
+  int dim;
+  SKV_FLAT void operator()(int i, float value) const { fold(i, &value, 1); }
+  SKV_FLAT void operator()(int i, const Vec& value) const { fold(i, value.at, dim); }
+  SKV_FLAT void fold(int i, const float* values, int n) const {
+    float* total = totals + statistic_at<P>(i, dim);
+    for (int f = 0; f < n; f++) total[f] = extreme_of(P::reduce(i), total[f], values[f]);
+  }
+};
+
+// Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent.
+SKV_INLINE void softmax_of(float* x, int from, int end) {
+  float most = -INFINITY, sum = 0;
+  for (int s = from; s < end; s++) most = skv_max(most, x[s]);
+  for (int s = from; s < end; s++) x[s] = skv_exp(x[s] - most);
+  for (int page = from / SKV_PAGE * SKV_PAGE; page < end; page += SKV_PAGE) {
+    float lanes[SKV_PAGE];
+    for (int s = 0; s < SKV_PAGE; s++) lanes[s] = page + s >= from && page + s < end ? x[page + s] : 0.0f;
+    sum += skv_tree(lanes);
+  }
+  for (int s = from; s < end; s++) x[s] = x[s] / sum;
+}
+
+// How many of slots [from, end) come before each: larger, or equal and newer. order [end - from] is scratch.
+SKV_INLINE void ranks_of(float* x, int from, int end, uint64_t* order) {
+  const int n = end - from;
+  for (int i = 0; i < n; i++) order[i] = (uint64_t)skv_ordered(x[from + i]) << 32 | (uint32_t)i;
+  std::sort(order, order + n, std::greater<uint64_t>());
+  for (int i = 0; i < n; i++) x[from + (uint32_t)order[i]] = (float)i;
+}
+
+// What the runs of a head are scored with. placed [P::places][live] and order [live] are scratch.
+template <class P>
+struct Runs {
+  int live, dim;
+  float* placed;
+  uint64_t* order;
+  typename P::Across across;  // the head's; then also the run's, and a slot's
+
+  SKV_FLAT Runs(int live, int dim, const typename P::Across& across) : live(live), dim(dim), across(across) {}
+
+  // The first `known` places of slot s.
+  template <int known>
+  SKV_FLAT void load(int s) {
+    P::template load_places<known>([&](int i) SKV_FLAT { return placed[(int64_t)i * live + s]; }, &across);
+  }
+
+  // Places from number `place` on of slots [from, end).
+  template <int place, class Walk>
+  SKV_FLAT void set_places(int from, int end, Walk walk) {
+    if constexpr (place < P::places) {
+      float* x = placed + (int64_t)place * live;
+      walk(from, end, P::place_reads_key(place), P::place_reads_value(place),
+           [&](int s, const Slot& slot, const float* states) SKV_FLAT {
+             load<place>(s);
+             x[s] = P::template place_by<place>(slot, states, across);
+           });
+      if (P::place_how(place) == Reduce::softmax)
+        softmax_of(x, from, end);
+      else
+        ranks_of(x, from, end, order);
+      set_places<place + 1>(from, end, walk);
+    }
+  }
+
+  // partition(s): of slot s. walk(from, end, keys, values, visit): visit(s, slot, states) for slots [from, end), with
+  // keys and values if asked for. score [live]
+  template <class Partition, class Walk>
+  SKV_FLAT void score(Partition partition, Walk walk, float* score) {
+    float totals[statistic_at<P>(P::statistics, kMaxDim)];
+    auto end_of = [&](int from) SKV_FLAT {
+      int end = from;
+      while (end < live && partition(end) == partition(from)) end++;
+      return end;
+    };
+    for (int from = 0, end = end_of(0); from < live;) {
+      const int next = end_of(end);
+      for (int i = 0; i < P::statistics; i++)
+        if (P::is_next(i))
+          std::fill_n(totals + statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1, total_of_none(P::reduce(i)));
+      if (end < live && partition(end) == partition(from) + 1)
+        walk(end, next, P::extremes_read_key, P::extremes_read_value,
+             [&](int, const Slot& slot, const float* states)
+                 SKV_FLAT { P::extremes_slot(slot, states, Extremes<P>{totals, dim}); });
+      P::load_extremes(Totals<P>{totals, dim}, &across);
+      set_places<0>(from, end, walk);
+      walk(from, end, P::score_reads_key, P::score_reads_value,
+           [&](int s, const Slot& slot, const float* states) SKV_FLAT {
+             load<P::places>(s);
+             score[s] = P::score(slot, states, across);
+           });
+      from = end;
+      end = next;
+    }
+  }
+};
+
+// Scores of a head's slots.
+template <class P>
+SKV_INLINE void score_runs(const AnyHead& h, Selection* c, const typename P::Across& across) {
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
+  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  auto partition = [&](int s) SKV_FLAT { return P::partition(h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE], params); };
+  auto walk = [&](int from, int end, bool reads_keys, bool reads_values, auto visit) SKV_FLAT {
+    for (int p = from / SKV_PAGE; p * SKV_PAGE < end; p++) {
+      if (reads_keys) read_keys(h, p, keys);
+      if (reads_values) read_values(h, p, values);
+      const int s0 = std::max(from - p * SKV_PAGE, 0), s1 = std::min(end - p * SKV_PAGE, SKV_PAGE);
+      for (int s = s0; s < s1; s++) {
+        float states[P::states + 1];
+        for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+        visit(p * SKV_PAGE + s, slot_at<P>(h, p, s, query, c->live, 0, &keys[s], &values[s]), states);
+      }
+    }
+  };
+  Runs<P> runs(c->live, h.dim, across);
+  runs.placed = c->placed;
+  runs.order = c->order;
+  runs.score(partition, walk, c->score);
+}
