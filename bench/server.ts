@@ -17,11 +17,13 @@ export interface Target {
 
 export const running = (url: string): Target => ({ url, stop: async () => {} });
 
-/** `skv serve --port 0 ARGS`; rejects with what it said when it does not come up. */
+/** `skv serve --port 0 ARGS` on the CPU, which is what reports describe; rejects with what it said when it does not come up. */
 export function startServer(args: readonly string[]): Promise<Target> {
   const start = performance.now();
   const child = endWithUs(
-    spawn(process.execPath, [skv, 'serve', '--port', '0', ...args], { stdio: ['ignore', 'ignore', 'pipe'] }),
+    spawn(process.execPath, [skv, 'serve', '--port', '0', '--device', 'cpu', ...args], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    }),
   );
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
   return new Promise((resolve, reject) => {
