@@ -19,7 +19,7 @@ import { root } from '../../toolchain/folders.mjs';
 import { cases, sourceOf, vector } from './vectors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-export const MOST = 40 * 2 ** 20;
+export const MOST = 48 * 2 ** 20;
 
 /** Writes the bundle of these policies into a new or empty folder; returns its bytes. */
 export async function writeBundle(folder: string, policies: readonly string[]): Promise<number> {
