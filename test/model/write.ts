@@ -41,6 +41,11 @@ const shape = { width: 64, heads: 2, kvHeads: 1, headDim: 32, ffn: 96, layers: 2
 const words = ['a', 'b', 'c', 'Ġ', 'ab', 'Ġa', 'Ċ', '1', '2', '!'];
 export const vocab = ['<|endoftext|>', '<|im_start|>', '<|im_end|>', ...words];
 
+const lengths = (headDim: number) => ({
+  'llama.attention.key_length': headDim,
+  'llama.attention.value_length': headDim,
+});
+
 /** A tiny Llama with a working tokenizer. headDim: CUDA kernels are for 64 and some. */
 export function ggufParts(headDim = shape.headDim): GgufParts {
   const { width, heads, kvHeads, ffn, layers } = shape;
@@ -76,8 +81,7 @@ export function ggufParts(headDim = shape.headDim): GgufParts {
       'llama.feed_forward_length': ffn,
       'llama.attention.head_count': heads,
       'llama.attention.head_count_kv': kvHeads,
-      'llama.attention.key_length': headDim,
-      'llama.attention.value_length': headDim,
+      ...(headDim === shape.headDim ? {} : lengths(headDim)),
       'llama.rope.freq_base': 10000.5,
       'llama.attention.layer_norm_rms_epsilon': 0.00001,
       'llama.rope.dimension_count': headDim,
