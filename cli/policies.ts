@@ -65,8 +65,11 @@ export async function buildPolicy(
 ): Promise<BuiltPolicy> {
   const file = policyFile(nameOrFile);
   const start = Date.now();
-  if (apart && !builtBefore(file, options)) await compileApart(file, options);
-  const built = await build(file, options);
+  let built = builtBefore(file, options);
+  if (!built) {
+    if (apart) await compileApart(file, options);
+    built = await build(file, options);
+  }
   if (Date.now() - start > 1000)
     note(`skv: compiled ${built.plan.name} in ${((Date.now() - start) / 1000).toFixed(1)} s`);
   return built;

@@ -83,7 +83,7 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
       await produce(folder, compiled, compiler);
     });
     writeAtomically(indexOf(directory, file, target, fingerprint), JSON.stringify(entry));
-    for (const prefix of [`${plan.name}-${target}-`, 'kernels-']) tidy(directory, prefix);
+    for (const prefix of [`${plan.name}-${target}-`, 'kernels-', 'attention-']) tidy(directory, prefix);
   } catch (error) {
     throw unwritable(error as NodeJS.ErrnoException, directory) ?? error;
   }

@@ -1,6 +1,7 @@
 /** How processes that share a folder take turns, and leave nothing half done there. */
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 /** Takes the lock file and returns what releases it; undefined while another living process holds it. */
 export function tryLock(lock: string): (() => void) | undefined {
@@ -52,4 +53,19 @@ export async function filled(folder: string, fill: (draft: string) => Promise<vo
   } finally {
     rmSync(draft, { recursive: true, force: true });
   }
+}
+
+/** Path of a file in a folder that is filled if it is not there. Safe beside other processes that want the same. */
+export async function filledOnce(
+  folder: string,
+  file: string,
+  fill: (draft: string) => Promise<void>,
+): Promise<string> {
+  const path = join(folder, file);
+  if (existsSync(path)) return path;
+  mkdirSync(dirname(folder), { recursive: true });
+  await locked(`${folder}.lock`, async () => {
+    if (!existsSync(path)) await filled(folder, fill); // else another process was first
+  });
+  return path;
 }

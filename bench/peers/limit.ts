@@ -24,7 +24,8 @@ export function heldTo(): string | undefined {
 }
 
 /** The builds that ggml may choose from; undefined: all. */
-export function ggmlBuilds(isa = heldTo()): readonly string[] | undefined {
+export function ggmlBuilds(): readonly string[] | undefined {
+  const isa = heldTo();
   if (!isa) return undefined;
   const builds = GGML_BUILDS[isa];
   if (!builds) throw new UserError(`Nothing is known of how to hold llama.cpp to SKV_ISA=${isa}: unset it.`);

@@ -6,8 +6,8 @@
  * - SKV_PEER_CPUS=0,1 gives each context a ggml_threadpool of its own, one pinned thread a processor, kept between
  *   tokens, as llama-bench does with --cpu-mask and --cpu-strict. node-llama-cpp has no switch for it, and without it
  *   every token starts its threads anew wherever the system likes;
- * - SKV_PEER_LIBRARIES=x64,haswell leaves ggml those of its builds for one processor or another, so that it can be held
- * to the instruction set that skv is held to.
+ * - SKV_PEER_LIBRARIES=x64,haswell leaves ggml those of its builds for one processor or another, so that it can be
+ *   held to the instruction set that skv is held to.
  *
  * Declared here as llama.cpp and ggml have them; both structs are public and old. */
 #include <dlfcn.h>

@@ -110,11 +110,10 @@ export async function serve(flags: ServeFlags): Promise<void> {
     allowedOrigins: originsOf(flags.allowedOrigins),
   };
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
-  const compile = (options: BuildOptions) => compileAll(types, options);
   const place = choosePlace(flags);
-  if (place.target === 'cpu')
-    await compile({}); // mistakes are told before a model is opened
-  else types.map(policyFile);
+  const here = place.target === 'cpu' ? await compileAll(types, {}) : undefined; // mistakes are told before a model is opened
+  if (!here) types.map(policyFile);
+  const compile = async (options: BuildOptions) => here ?? compileAll(types, options);
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
   const dummy = openDummy(flags);

@@ -203,7 +203,8 @@ function ofNone({ reduce, of }: Across, slot: SlotValues): Value {
   return of.type === 'vec' ? (evaluate(of, slot) as Float32Array).map(() => none) : none;
 }
 
-function reduced(reduce: 'mean' | 'sum' | 'max' | 'min', column: readonly number[]): number {
+/** One number of those of all slots; absent slots are 0 in a sum. */
+export function reduced(reduce: 'mean' | 'sum' | 'max' | 'min', column: readonly number[]): number {
   if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity);
   if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity);
   let sum = 0;

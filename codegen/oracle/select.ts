@@ -3,6 +3,7 @@
  * Scores are f32 and every sum runs in the order written here, as in the kernels.
  */
 import { TokenClass } from '../../runtime/contract/records.ts';
+import { reduced } from '../ir/interpret.ts';
 import type { Policy, Profile, Rule, Size } from '../ir/nodes.ts';
 
 /** One KV head's slots in slot order; all arrays have one entry a slot. */
@@ -203,18 +204,12 @@ function keptBy(
   return all.filter((slot) => !lost.has(slot));
 }
 
-/** The mass of some slots, in the order of statistics: a tree over each 16, then page by page. */
-function massOf(head: HeadSlots, counts: (slot: number) => boolean): number {
-  let total = 0;
-  for (let page = 0; page < head.positions.length; page += 16) {
-    const lanes = Float32Array.from({ length: 16 }, (_, i) =>
-      page + i < head.positions.length && counts(page + i) ? head.mass![page + i] : 0,
-    );
-    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
-    total = f(total + lanes[0]);
-  }
-  return total;
-}
+/** The mass of some slots, summed as a statistic over the head's, others absent. */
+const massOf = ({ positions, mass }: HeadSlots, counts: (slot: number) => boolean): number =>
+  reduced(
+    'sum',
+    Array.from(positions, (_, slot) => (counts(slot) ? mass![slot] : 0)),
+  );
 
 /** The number of the rule that each head takes: the first that loses little enough of its mass; the last is everything. */
 export function rulesTaken(policy: Policy, heads: readonly HeadSlots[], limits: Limits): number[] {

@@ -1,10 +1,10 @@
 /** The CUDA backend: its sources, and its build by nvcc, once for these sources, compiler and devices. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { compileFlags, findCuda, gencode, linkFlags } from '../../toolchain/cuda.ts';
 import { policyFolder, root } from '../../toolchain/folders.mjs';
-import { filled, locked } from '../../toolchain/locks.ts';
+import { filledOnce } from '../../toolchain/locks.ts';
 import { CompileError, DiskFullError, isFull, run } from '../../toolchain/process.ts';
 
 const native = join(root, 'runtime', 'native');
@@ -45,6 +45,9 @@ function textsOf(): string[] {
   return [...backendSources, ...device, ...headers].sort().map((file) => readFileSync(file, 'utf8'));
 }
 
+/** What ptxas said, beside the library. */
+const PTXAS = 'ptxas.txt';
+
 /** A built backend, and what ptxas said of its kernels. */
 export interface BuiltBackend {
   readonly library: string;
@@ -62,19 +65,14 @@ export async function buildCudaBackend(options: {
   for (const text of textsOf()) hash.update('\0').update(text);
   const directory = policyFolder();
   const folder = join(directory, `backend-cuda-${hash.digest('hex').slice(0, 16)}`);
-  const [library, log] = ['skv_cuda.so', 'ptxas.txt'].map((name) => join(folder, name));
-  mkdirSync(directory, { recursive: true });
-  await locked(`${folder}.lock`, async () => {
-    if (existsSync(library)) return;
-    await filled(folder, async (draft) => {
-      const includes = backendIncludes.map((path) => `-I${path}`);
-      const files = [...backendSources, ...device];
-      const args = [...flags, ...includes, `-L${toolchain.libraries}`, '-o', 'skv_cuda.so', ...files];
-      const { code, output } = await run(toolchain.nvcc, args, { cwd: draft, env: { TMPDIR: draft } });
-      if (code !== 0 && isFull(output, draft)) throw new DiskFullError(directory);
-      if (code !== 0) throw new CompileError(`The CUDA backend does not compile.\n${output.trim()}`);
-      writeFileSync(join(draft, 'ptxas.txt'), output);
-    });
+  const library = await filledOnce(folder, 'skv_cuda.so', async (draft) => {
+    const includes = backendIncludes.map((path) => `-I${path}`);
+    const files = [...backendSources, ...device];
+    const args = [...flags, ...includes, `-L${toolchain.libraries}`, '-o', 'skv_cuda.so', ...files];
+    const { code, output } = await run(toolchain.nvcc, args, { cwd: draft, env: { TMPDIR: draft } });
+    if (code !== 0 && isFull(output, draft)) throw new DiskFullError(directory);
+    if (code !== 0) throw new CompileError(`The CUDA backend does not compile.\n${output.trim()}`);
+    writeFileSync(join(draft, PTXAS), output);
   });
-  return { library, ptxas: readFileSync(log, 'utf8') };
+  return { library, ptxas: readFileSync(join(folder, PTXAS), 'utf8') };
 }

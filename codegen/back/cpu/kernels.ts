@@ -1,10 +1,10 @@
 /** The kernels, which depend on no policy: compiled once for a processor, beside the policies that are linked to them. */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { policyFolder } from '../../../toolchain/folders.mjs';
-import { filled, locked } from '../../../toolchain/locks.ts';
+import { filledOnce } from '../../../toolchain/locks.ts';
 import { doesNotCompile } from '../shared/failure.ts';
 import { templates, textsOf } from '../shared/includes.ts';
 import { made } from './make.ts';
@@ -16,20 +16,9 @@ export const sources: readonly string[] = ['kernels_bf16', 'kernels_f32', 'kerne
 
 const library = 'libkernels.a';
 
-/** Path of the library for an architecture, made if it is not there. Safe beside other processes that want the same. */
-export async function kernelsFor(march: string, fingerprint: string): Promise<string> {
-  const folder = join(policyFolder(), `kernels-${hashOf(fingerprint)}`);
-  const path = join(folder, library);
-  if (existsSync(path)) return path;
-  mkdirSync(policyFolder(), { recursive: true });
-  await locked(`${folder}.lock`, async () => {
-    if (!existsSync(path)) await produce(folder, march);
-  });
-  return path;
-}
-
-const produce = (folder: string, march: string): Promise<void> =>
-  filled(folder, async (draft) => {
+/** Path of the library for an architecture, made if it is not there. */
+export const kernelsFor = (march: string, fingerprint: string): Promise<string> =>
+  filledOnce(join(policyFolder(), `kernels-${hashOf(fingerprint)}`), library, async (draft) => {
     await made(draft, library, march, { SKV_SOURCES: sources.join(';') }, (output, why) =>
       doesNotCompile('the text of the kernels', output, why),
     );

@@ -1,9 +1,9 @@
 /** attention.cu, which no expression of a policy enters: compiled once for all policies with the same text of it. */
 import { createHash } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { policyFolder } from '../../../toolchain/folders.mjs';
-import { filled, locked } from '../../../toolchain/locks.ts';
+import { filledOnce } from '../../../toolchain/locks.ts';
 import type { CudaToolchain } from '../../../toolchain/cuda.ts';
 import { textsOf } from '../shared/includes.ts';
 import { objectOf } from './object.ts';
@@ -11,7 +11,7 @@ import { type KernelUsage, usageOf, writeUsage } from './usage.ts';
 
 const source = 'attention.cu';
 
-/** The object of the text in `from`, made if it is not there. Safe beside other processes that want the same. */
+/** The object of the text in `from`, made if it is not there, and what its kernels need. */
 export async function attentionFor(
   toolchain: CudaToolchain,
   code: readonly string[],
@@ -21,21 +21,15 @@ export async function attentionFor(
   const hash = createHash('sha256').update(fingerprint);
   for (const file of textsOf([join(from, source)])) hash.update(readFileSync(file));
   const folder = join(policyFolder(), `attention-${hash.digest('hex').slice(0, 16)}`);
-  const object = join(folder, 'attention.o');
-  mkdirSync(policyFolder(), { recursive: true });
-  if (!existsSync(object))
-    await locked(`${folder}.lock`, async () => {
-      if (existsSync(object)) return;
-      await filled(folder, async (draft) => {
-        copyFileSync(join(from, source), join(draft, source));
-        const attention = {
-          source,
-          what: 'the text of attention',
-          short: 'attention',
-          advice: 'A smaller --head-dim needs fewer registers.',
-        };
-        writeUsage(draft, await objectOf(toolchain, code, draft, attention));
-      });
-    });
+  const object = await filledOnce(folder, 'attention.o', async (draft) => {
+    copyFileSync(join(from, source), join(draft, source));
+    const attention = {
+      source,
+      what: 'the text of attention',
+      short: 'attention',
+      advice: 'A smaller --head-dim needs fewer registers.',
+    };
+    writeUsage(draft, await objectOf(toolchain, code, draft, attention));
+  });
   return { object, usage: usageOf(folder)! };
 }

@@ -2,9 +2,8 @@
 // probabilities come from the same arithmetic (skv_exp), and every sum whose rounding a draw depends on has the CPU's
 // order:
 //
-//   total        number i of a piece of 1024 is added in lane i % 16, in f32; a piece's lanes in order, in f64; pieces
-//   in
-//                order, in f64
+//   total        number i of a piece of 1024 is added in lane i % 16, in f32; a piece's lanes in order, in f64;
+//                pieces in order, in f64
 //   best tokens  their probabilities in order, best first, in f64, by one thread
 //
 // What has no such bits on both sides, a logarithm in f64, is left to the host: it gets the sum under it.

@@ -4,10 +4,9 @@
 //   x  [token][cols] f32 or bf16
 //
 //   quantised_kernel   grid (rows of warps)   w, x -> out [token][stride] f32. A warp has kProductRows rows, a lane
-//   eight
-//                                             columns of every 256 at a time. Bound by memory: w is read once for all
-//                                             tokens, cols * bytes of a block / its weights for each row; x out of the
-//                                             caches. Beyond a few tokens, by count, by its multiplications
+//                                             eight columns of every 256 at a time. Bound by memory: w is read once for
+//                                             all tokens, cols * bytes of a block / its weights for each row; x out of
+//                                             the caches. Beyond a few tokens, by count, by its multiplications
 //   dequantise_kernel  grid (rows)            w -> out [row][cols] f32 or bf16. Reads w and writes out once
 //
 // A sum's order depends on cols alone, not on how many tokens or rows there are.
