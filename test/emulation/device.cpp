@@ -8,17 +8,10 @@
 #include <vector>
 
 #include "cuda/layout.cuh"
+#include "dense.hpp"
 
 namespace skv {
 namespace {
-
-float number_at(const void* array, int type, size_t i) {
-  if (type == SKV_F32) return static_cast<const float*>(array)[i];
-  const uint32_t bits = uint32_t(static_cast<const uint16_t*>(array)[i]) << 16;
-  float out;
-  memcpy(&out, &bits, 4);
-  return out;
-}
 
 /* Launches, products and copies in their order, done whenever the graph is launched. */
 class EmulatedGraph : public Graph {
@@ -103,13 +96,9 @@ class EmulatedDevice : public Device {
     });
   }
   static void multiply_now(const DenseProduct& p) {
-    for (int t = 0; t < p.tokens; t++)
-      for (int r = 0; r < p.rows; r++) {
-        float sum = 0;
-        for (int c = 0; c < p.cols; c++)
-          sum += number_at(p.x, p.type, size_t(t) * p.cols + c) * number_at(p.w, p.type, size_t(r) * p.cols + c);
-        p.out[size_t(t) * p.stride + r] = sum;
-      }
+    const bool wide = p.type == SKV_F32;
+    emulate::multiply({p.w, size_t(p.cols), wide}, {p.x, size_t(p.cols), wide}, p.rows, p.cols, p.tokens, p.out,
+                      p.stride);
   }
 
   std::unique_ptr<EmulatedGraph> graph_;

@@ -3,25 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#define SKV_INLINE static inline
+#include "draw_numbers.h"
 #include "elementwise.h"
 
 namespace skv {
-namespace {
-
-/* Probabilities are summed in pieces of so many tokens, and those in order: cuda/draw.cuh has the same sums. */
-constexpr int kSumPiece = 1024;
-
-/* Uniform in [0, 1) from (seed, position): splitmix64 of both. */
-double uniform(const skv_sampler& s) {
-  uint64_t z =
-      (uint64_t(uint32_t(s.seed_hi)) << 32 | uint32_t(s.seed_lo)) + 0x9e3779b97f4a7c15ull * (uint64_t(s.position) + 1);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return double((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
-}  // namespace
-
 /* Higher logit first, lower token among equals. */
 bool Sampling::better(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
@@ -121,7 +107,7 @@ int Sampling::draw_random(const skv_sampler& s, const float* x, int vocab) {
   double total = softmax(x, vocab, 1 / s.temperature, s.min_p > 0 ? s.min_p : 0);
   if (total == 0) return 0; /* nothing may be drawn */
   const bool top_k = s.top_k > 0 && s.top_k < vocab;
-  if (!top_k && s.top_p >= 1) return draw_from_all(uniform(s) * total, vocab);
+  if (!top_k && s.top_p >= 1) return draw_from_all(uniform_of(s) * total, vocab);
   if (top_k) {
     find_best(x, vocab, s.top_k, [&](int t) { return prob_[t] > 0; });
     total = mass_of_best();
@@ -135,7 +121,7 @@ int Sampling::draw_random(const skv_sampler& s, const float* x, int vocab) {
     best_.resize(std::max<size_t>(n, 1));
     total = mass_of_best();
   }
-  return draw_from_best(uniform(s) * total);
+  return draw_from_best(uniform_of(s) * total);
 }
 
 /* The token at which the sum of probabilities, in token order, passes `at`: piece by piece, then within one. */

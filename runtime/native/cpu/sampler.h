@@ -7,8 +7,6 @@
 
 namespace skv {
 
-inline bool has_penalties(const skv_sampler& s) { return s.repetition != 1 || s.presence != 0 || s.frequency != 0; }
-
 /* What a worker draws tokens with: no allocation per draw once its arrays have grown. */
 class Sampling {
  public:

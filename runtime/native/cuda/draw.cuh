@@ -13,9 +13,10 @@
 #pragma once
 #include "cuda/layout.cuh"
 #include "backend_records.h"
+#include "draw_numbers.h"
 
 constexpr int kDrawThreads = 512, kDrawWarps = kDrawThreads / 32;
-constexpr int kSumPiece = 1024, kSumLanes = 16;
+constexpr int kSumPiece = skv::kSumPiece, kSumLanes = 16;
 constexpr int kBatch = 2048;  // tokens that are sorted at once
 constexpr int kBins = 256;
 
@@ -80,15 +81,6 @@ SKV_INLINE skv_sampler load_sampler(const skv_sampler* from, int64_t i) {
   const Global<const int32_t> words = global((const int32_t*)(from + i));
   SKV_UNROLL for (int w = 0; w < int(sizeof(skv_sampler) / 4); w++) out.word[w] = words[w];
   return out.record;
-}
-
-// Uniform in [0, 1) from (seed, position): splitmix64 of both.
-SKV_INLINE double uniform_of(const skv_sampler& s) {
-  uint64_t z = ((uint64_t)(uint32_t)s.seed_hi << 32 | (uint32_t)s.seed_lo) +
-               0x9e3779b97f4a7c15ull * ((uint64_t)s.position + 1);
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-  return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
 // Which of two tokens: a larger logit, or the lower token with the same. Who has none has token `vocab`.

@@ -13,8 +13,6 @@ struct Allowed {
   }
 };
 
-SKV_INLINE bool penalises(const skv_sampler& s) { return s.repetition != 1 || s.presence != 0 || s.frequency != 0; }
-
 // Logits after penalties, into `x`. `seen` and `generated` [vocab] count occurrences, in all of the history and in what
 // was generated.
 template <class Read>
@@ -25,7 +23,7 @@ SKV_INLINE void penalise(const Draws& d, const skv_sampler& s, Global<float> x, 
     generated[t] = 0;
   }
   __syncthreads();
-  if (penalises(s))
+  if (skv::has_penalties(s))
     for (int i = s.history0 + threadIdx.x; i < s.history1; i += kDrawThreads) {
       const int token = global(d.history)[i];
       if (token < 0 || token >= d.vocab) continue;
@@ -122,7 +120,7 @@ SKV_INLINE int draw_from_best(const DrawMemory& m, const skv_sampler& s, Global<
     sum_until(n, enough);  // of the last batch
   }
   if (walked == 0) sum_until(1, INFINITY);  // the best one at least
-  return order[place_of(m, 0, walked, uniform_of(s) * mass, of_order)];
+  return order[place_of(m, 0, walked, skv::uniform_of(s) * mass, of_order)];
 }
 
 // What of a token's logits draws of this step come to, beside the token itself: into words of its Drawn.
@@ -164,7 +162,7 @@ static __global__ void __launch_bounds__(kDrawThreads) draw_kernel(Draws d) {
   int token = s.target;
   if (token < 0) {
     Global<const float> x = allowed.logits;
-    if (masked || penalises(s) || s.bias1 > s.bias0) {
+    if (masked || skv::has_penalties(s) || s.bias1 > s.bias0) {
       const Global<float> adjusted = global(d.adjusted) + row;
       penalise(d, s, adjusted, order, global((int*)d.prob) + row, allowed);
       move_logits(d, s, adjusted);
@@ -178,7 +176,7 @@ static __global__ void __launch_bounds__(kDrawThreads) draw_kernel(Draws d) {
           softmax_of(m, prob, d.vocab, best.logit, 1 / s.temperature, s.min_p > 0 ? s.min_p : 0.0f, read);
       const bool all = (s.top_k <= 0 || s.top_k >= d.vocab) && s.top_p >= 1;
       token = total == 0 ? 0
-              : all      ? draw_from_all(m, prob, d.vocab, uniform_of(s) * total)
+              : all      ? draw_from_all(m, prob, d.vocab, skv::uniform_of(s) * total)
                          : draw_from_best(m, s, x, prob, order, d.vocab, total);
     }
   }

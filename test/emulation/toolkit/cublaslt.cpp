@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "dense.hpp"
 #include "threads.hpp"
 #include "wishes.hpp"
 
@@ -14,14 +15,6 @@ struct Layout {
 };
 
 constexpr int32_t kF32 = 0;
-
-float number_at(const void* array, int32_t type, size_t i) {
-  if (type == kF32) return static_cast<const float*>(array)[i];
-  const uint32_t bits = uint32_t(static_cast<const uint16_t*>(array)[i]) << 16;
-  float out;
-  memcpy(&out, &bits, 4);
-  return out;
-}
 
 }  // namespace
 
@@ -63,13 +56,8 @@ int32_t cublasLtMatmul(void*, void*, const void*, const void* a, void* a_layout,
   const Layout w = *static_cast<Layout*>(a_layout), x = *static_cast<Layout*>(b_layout),
                out = *static_cast<Layout*>(d_layout);
   auto multiply = [=] {
-    for (uint64_t t = 0; t < out.cols; t++)
-      for (uint64_t r = 0; r < out.rows; r++) {
-        float sum = 0;
-        for (uint64_t c = 0; c < w.rows; c++)
-          sum += number_at(b, x.type, t * x.stride + c) * number_at(a, w.type, r * w.stride + c);
-        static_cast<float*>(d)[t * out.stride + r] = sum;
-      }
+    emulate::multiply({a, size_t(w.stride), w.type == kF32}, {b, size_t(x.stride), x.type == kF32}, out.rows, w.rows,
+                      out.cols, static_cast<float*>(d), out.stride);
     return 0;
   };
   if (!emulate::kept) return multiply();
