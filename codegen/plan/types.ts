@@ -1,6 +1,6 @@
 /**
  * The plan: everything the runtime and the templates need to know of a policy, as plain data (plan.json). Expressions
- * do not appear here; they are printed into the generated source. The runtime imports only these types.
+ * do not appear here; they are printed into the generated source.
  */
 import type { KvName } from '../../runtime/contract/records.ts';
 import type { Keep, Observe, Param, Policy, Profile, Table, Trigger, Window } from '../ir/nodes.ts';
