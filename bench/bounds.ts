@@ -13,7 +13,7 @@ import { type Answer, startHelper } from './helper.ts';
 import { type Limits, limitRows, limitsOf, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, interleave, median, spread } from './measure.ts';
-import { BUDGET, type Job, floorOf, jobsOf, need, productsOf } from './need.ts';
+import { BUDGET, type Job, floorOf, need, productsOf, wantedJobs } from './need.ts';
 import type { SkvSetup, SkvWorked } from './peers/skv.ts';
 import { startSkv } from './peers/start.ts';
 import type { Plot } from './plot.ts';
@@ -26,6 +26,8 @@ export interface BoundOptions {
   h2o: BuiltPolicy;
   runs: number;
   quick?: boolean;
+  /** work whose name holds one of these; none: all */
+  only?: readonly string[];
 }
 
 /** Seconds of the parts of a job, each alone: all dense products, and all layers' attention. */
@@ -101,23 +103,32 @@ export function largestLoss({ parts: list, seconds }: Bound): string {
 }
 
 export async function bounds(
-  { model, none, h2o, runs, quick = false }: BoundOptions,
+  { model, none, h2o, runs, quick = false, only = [] }: BoundOptions,
   progress: (line: string) => void,
 ): Promise<Report> {
   const about = machine();
   const folder = mkdtempSync(join(tmpdir(), 'skv-bounds-'));
-  const jobs = jobsOf(quick);
+  const jobs = wantedJobs(quick, only);
   const helper = await startHelper();
   const engines = new Map<string, Child>();
   try {
     const tokens = join(folder, 'tokens.json');
     writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
-    for (const policy of ['none', 'h2o'] as const) engines.set(policy, await startEngine(policy, jobs, model, tokens));
+    for (const job of jobs)
+      if (!engines.has(engineOf(job)))
+        engines.set(
+          engineOf(job),
+          await startEngine(
+            jobs.filter((each) => engineOf(each) === engineOf(job)),
+            model,
+            tokens,
+          ),
+        );
     const seen: Limits = await readLimits(helper, 1);
     const measured = await interleave(jobs, runs, async (job) => {
       const limits = await readLimits(helper, 1);
       for (const name of Object.keys(seen) as (keyof Limits)[]) seen[name].push(...limits[name]);
-      const { first, steady } = await engines.get(job.policy)!.ask<SkvWorked>(job.work);
+      const { first, steady } = await engines.get(engineOf(job))!.ask<SkvWorked>(job.work);
       return job.kind === 'prefill' ? first[0] : (steady.seconds / steady.tokens) * job.batch;
     });
     const rows: Bound[] = [];
@@ -132,7 +143,7 @@ export async function bounds(
     }
     return {
       name: 'bounds',
-      command: `skv bench bounds --runs ${runs}${quick ? ' --quick' : ''}`,
+      command: `skv bench bounds --runs ${runs}${quick ? ' --quick' : ''}${only.map((part) => ` --only '${part}'`).join('')}`,
       machine: about,
       tables: [
         { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },
@@ -152,22 +163,21 @@ export async function bounds(
   }
 }
 
-/** An engine with room for the jobs of a policy, warmed up. */
-async function startEngine(
-  policy: 'none' | 'h2o',
-  jobs: readonly Job[],
-  model: LoadedModel,
-  tokens: string,
-): Promise<Child> {
+/** Which engine runs a job. Where decoding is measured a prompt is read once: later rounds find it in the prefix cache. */
+const engineOf = ({ policy, kind }: Job): string => `${policy}, ${kind}`;
+
+/** An engine with room for its jobs, warmed up. */
+async function startEngine(jobs: readonly Job[], model: LoadedModel, tokens: string): Promise<Child> {
   const { cores } = machine();
-  const mine = jobs.filter((job) => job.policy === policy);
+  const [{ policy, kind }] = jobs;
   const setup: SkvSetup = {
     model: model.spec.files[0],
     tokens,
     cpus: cores,
     threads: cores.length,
-    sequences: 8,
-    context: Math.max(...mine.map(({ work }) => work.prompts[0][1] + work.count)) + 16,
+    sequences: Math.max(...jobs.map(({ batch }) => batch)),
+    context: Math.max(...jobs.map(({ work }) => work.prompts[0][1] + work.count)) + 16,
+    prefixCache: kind === 'decode',
     policy,
     params: policy === 'h2o' ? { budget: BUDGET, recent: 128 } : undefined,
   };

@@ -2,6 +2,7 @@
 import type { LoadedModel } from '../runtime/model/types.ts';
 import { slotBytes } from '../runtime/contract/page.ts';
 import { KvType, type RoleName } from '../runtime/contract/records.ts';
+import { UserError } from '../toolchain/errors.ts';
 import type { limitsOf } from './limits.ts';
 import type { Work } from './peers/protocol.ts';
 
@@ -51,6 +52,17 @@ export function jobsOf(quick: boolean): Job[] {
     many(4000, 'none'),
     many(4000, 'h2o'),
   ];
+}
+
+/** The work to measure. A part of a name that nothing has is refused. */
+export function wantedJobs(quick: boolean, only: readonly string[]): Job[] {
+  const jobs = jobsOf(quick);
+  const unknown = only.find((part) => !jobs.some(({ name }) => name.includes(part)));
+  if (unknown !== undefined)
+    throw new UserError(
+      `--only ${unknown}: no work is called that. What is measured: ${jobs.map(({ name }) => name).join(', ')}.`,
+    );
+  return only.length ? jobs.filter(({ name }) => only.some((part) => name.includes(part))) : jobs;
 }
 
 /** What a job cannot do without. Weights are read once a step; the head of a prompt's last token alone. */

@@ -54,6 +54,7 @@ function registerParts(what: What, bench: Command): void {
     'skv bench bounds --runs 5',
     '5',
   )
+    .option('--only <part>', 'work whose name holds this (repeatable)', collect, [])
     .allowExcessArguments()
     .action(alone);
   what(

@@ -39,6 +39,8 @@ export interface SkvSetup extends Setup {
   params?: Record<string, number>;
   /** bytes of the pool; default: enough for all sequences in full */
   pool?: number;
+  /** prompts are found again; default: each is read */
+  prefixCache?: boolean;
 }
 
 async function work(
@@ -114,7 +116,7 @@ const engine = await Engine.create({
   policies: [await build(shipped(setup.policy)!)],
   ratio: setup.ratio,
   maxSeqs: setup.sequences,
-  prefixCache: false,
+  prefixCache: setup.prefixCache ?? false,
   kvCacheBytes: setup.pool ?? full * 1.15,
   threads: setup.threads,
   pin: setup.cpus.length > 0,

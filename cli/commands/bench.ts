@@ -32,12 +32,12 @@ async function measure(flags: Common, run: (progress: (line: string) => void) =>
   await deliver(await run((line) => note(`skv: ${line}`)), flags);
 }
 
-export async function bounds(flags: Repeated): Promise<void> {
+export async function bounds(flags: Repeated & { only: string[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { bounds: run } = await import('../../bench/bounds.ts');
   const [none, h2o] = [await buildPolicy('none'), await buildPolicy('h2o')];
   const model = await openModel(flags.model);
-  await measure(flags, (progress) => run({ model, none, h2o, runs, quick: flags.quick }, progress));
+  await measure(flags, (progress) => run({ model, none, h2o, runs, quick: flags.quick, only: flags.only }, progress));
 }
 
 export async function kernels(flags: Repeated): Promise<void> {

@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { largestLoss } from '../../bench/bounds.ts';
-import { type Job, floorOf, jobsOf, need, productsOf } from '../../bench/need.ts';
+import { type Job, floorOf, jobsOf, need, productsOf, wantedJobs } from '../../bench/need.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 
 const tiny = tinyModel(1, { layers: 2, kvHeads: 2, group: 2, headDim: 64, width: 48, ffn: 64, vocab: 192 });
@@ -12,6 +12,16 @@ process.on('exit', () => tiny.remove());
 const LAYER = 48 * 256 + 2 * 48 * 128 + 256 * 48 + 3 * 48 * 64;
 const HEAD = 192 * 48;
 const job = (more: Partial<Job>): Job => ({ ...jobsOf(true)[0], ...more });
+
+test('work is chosen by parts of its name, and a name that nothing has is refused', () => {
+  const names = (...only: string[]) => wantedJobs(true, only).map(({ name }) => name);
+  assert.equal(
+    names(),
+    jobsOf(true).map(({ name }) => name),
+  );
+  assert.equal(names('prefill', 'h2o'), ['prefill 512', '8 × 1000, h2o at 672']);
+  assert.throws(() => names('prefill', 'nothing'), /--only nothing: no work is called that.*decode at 128/);
+});
 
 test('a decode step reads the weights once and every live slot', () => {
   const { bytes, denseOps, attentionOps } = need(job({ kind: 'decode', slots: 100, batch: 3 }), tiny.loaded);
