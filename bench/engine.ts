@@ -37,7 +37,7 @@ interface Running {
 }
 
 /** Policies that are measured beside everything else. */
-const USUAL = ['streaming', 'h2o', 'tova', 'snapkv'];
+const USUAL = ['streaming', 'h2o', 'tova', 'snapkv', 'keydiff'];
 
 async function start(
   { policy, params, length }: Costed,

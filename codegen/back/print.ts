@@ -48,6 +48,8 @@ export function printReturn(node: Node, names: Names, result: (value: string) =>
   const named = new Map<Node, string>();
   const lines: string[] = [];
 
+  /** A vector that is one of two is a copy: of a slot's own it must be known while compiling which one it is. */
+  const copied = (each: Node) => (each.type === 'vec' ? `Vec(${text(each)})` : text(each));
   const text = (each: Node): string => {
     const known = named.get(each);
     if (known) return known;
@@ -73,7 +75,7 @@ export function printReturn(node: Node, names: Names, result: (value: string) =>
       case 'binary':
         return `(${text(each.a)} ${infix[each.fn]} ${text(each.b)})`;
       case 'select':
-        return `(${text(each.cond)} ? ${text(each.then)} : ${text(each.else)})`;
+        return `(${text(each.cond)} ? ${copied(each.then)} : ${text(each.else)})`;
       case 'call': {
         const { target, args, result: type } = builtin(each.fn)!;
         const dim = type === 'vec' || args.includes('vec') ? ', slot.dim' : '';

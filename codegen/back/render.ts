@@ -135,6 +135,12 @@ const classBits = (classes: readonly string[]): string | number =>
 
 const isOfHead = (each: Across): boolean => !isOfPartition(each);
 
+/** A vector of a whole head is constant while slots are scored: what they ask of it is remembered by page. */
+const acrossType = (each: Across): string => {
+  if (each.of.type !== 'vec') return 'float';
+  return isOfHead(each) ? 'AcrossVec' : 'Vec';
+};
+
 /** Where partitions lie, and which statistics are of one. */
 function partitionTraits({ across, partitions, params }: Policy) {
   const names = params.map((param) => param.name);
@@ -202,7 +208,7 @@ function expressions(policy: Policy) {
       name: state.name,
       body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
     })),
-    across: policy.across.map(({ name, of }) => ({ name, type: of.type === 'vec' ? 'Vec' : 'float' })),
+    across: policy.across.map((each) => ({ name: each.name, type: acrossType(each) })),
     ofHead: putting.filter((each) => each.ofHead),
     extremes: putting.filter((each) => !each.ofHead),
     placed: policy.across.filter(isPlace).map(({ name, of }, at) => ({

@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x13688721u
+#define SKV_BACKEND_VERSION 0x064f553du
 
 #define SKV_MAX_LOGPROBS 20                         /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32                          /* draws of a step whose raw logits stay readable */

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* What policy libraries and the engine agree on, as a number: this file, layout.h and abi.h. */
-#define SKV_ABI_VERSION 0x8d5e9958u
+#define SKV_ABI_VERSION 0x2fe72a00u
 
 /* slots of a page */
 #define SKV_PAGE 16
@@ -64,20 +64,36 @@ static inline const char* skv_error_text(int32_t code) {
 
 /* One sequence's part of one step; written by the engine. */
 typedef struct skv_row {
-  int32_t seq;          /* row of tables, lengths, budgets, params */
-  int32_t policy;       /* which opened policy runs it; -1: none, the row is skipped (room in a captured graph) */
-  int32_t token0;       /* its tokens in the step's arrays: [token0, token0 + tokens) */
-  int32_t tokens;       /* how many */
-  int32_t pos0;         /* logical position of its first token; the i-th has pos0 + i */
-  int32_t prompt;       /* length of the prompt: logical positions below it are prompt */
-  int32_t observe0;     /* observed queries of this row: logical positions [observe0, observe1), empty if equal, */
-  int32_t observe1;     /* always inside [pos0, pos0 + tokens) */
-  int32_t observe_last; /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
-  int32_t compact;      /* 1: select and compact at the end of the step */
-  int32_t window_first; /* protected slots: logical position < window_first, */
-  int32_t window_last;  /* or >= length - window_last, length = pos0 + tokens */
-  int32_t seed_lo;      /* the request's seed, for slot.random */
-  int32_t seed_hi;      /* its upper half */
+  /* row of tables, lengths, budgets, params */
+  int32_t seq;
+  /* which opened policy runs it; -1: none, the row is skipped (room in a captured graph) */
+  int32_t policy;
+  /* its tokens in the step's arrays: [token0, token0 + tokens) */
+  int32_t token0;
+  /* how many */
+  int32_t tokens;
+  /* logical position of its first token; the i-th has pos0 + i */
+  int32_t pos0;
+  /* length of the prompt: logical positions below it are prompt */
+  int32_t prompt;
+  /* observed queries of this row: logical positions [observe0, observe1), empty if equal, */
+  int32_t observe0;
+  /* always inside [pos0, pos0 + tokens) */
+  int32_t observe1;
+  /* w of observe { last: w }, else 0: with prompt it gives slot.seen in closed form */
+  int32_t observe_last;
+  /* 1: select and compact at the end of the step */
+  int32_t compact;
+  /* protected slots: logical position < window_first, */
+  int32_t window_first;
+  /* or >= length - window_last, length = pos0 + tokens */
+  int32_t window_last;
+  /* the request's seed, for slot.random */
+  int32_t seed_lo;
+  /* its upper half */
+  int32_t seed_hi;
+  /* attend may leave out the output of logical positions below it, which nobody reads; not their LSE */
+  int32_t read0;
 } skv_row;
 static_assert(offsetof(skv_row, seq) == 0, "skv_row.seq");
 static_assert(offsetof(skv_row, policy) == 4, "skv_row.policy");
@@ -93,7 +109,8 @@ static_assert(offsetof(skv_row, window_first) == 40, "skv_row.window_first");
 static_assert(offsetof(skv_row, window_last) == 44, "skv_row.window_last");
 static_assert(offsetof(skv_row, seed_lo) == 48, "skv_row.seed_lo");
 static_assert(offsetof(skv_row, seed_hi) == 52, "skv_row.seed_hi");
-static_assert(sizeof(skv_row) == 56, "skv_row");
+static_assert(offsetof(skv_row, read0) == 56, "skv_row.read0");
+static_assert(sizeof(skv_row) == 60, "skv_row");
 
 /* What a step's launches depend on, for the rows of the policy that is called. Upper bounds: more only costs time, so a
  * graph captured with generous ones serves every step below them; with less, rows stay without an answer. The CPU does

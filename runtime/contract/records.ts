@@ -61,6 +61,11 @@ export const row = record('skv_row', "One sequence's part of one step; written b
   { name: 'windowLast', type: 'i32', doc: 'or >= length - windowLast, length = pos0 + tokens' },
   { name: 'seedLo', type: 'i32', doc: "the request's seed, for slot.random" },
   { name: 'seedHi', type: 'i32', doc: 'its upper half' },
+  {
+    name: 'read0',
+    type: 'i32',
+    doc: 'attend may leave out the output of logical positions below it, which nobody reads; not their LSE',
+  },
 ]);
 export const Row: WordsOf<typeof row> = wordsOf(row);
 

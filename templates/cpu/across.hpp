@@ -14,22 +14,36 @@ struct Totals {
   const float* at;
   int dim;
   SKV_FLAT float scalar(int i) const { return at[statistic_at<P>(i, dim)]; }
-  SKV_FLAT Vec vector(int i) const {
-    Vec out;
+  SKV_FLAT AcrossVec vector(int i) const {
+    AcrossVec out;
     for (int d = 0; d < dim; d++) out.at[d] = at[statistic_at<P>(i, dim) + d];
+    out.norm = skv_norm((const Vec&)out, dim);
     return out;
   }
 };
 
-// Stores a slot's values in its row of the tile.
+// The slots' own vectors, each times a number, as a statistic of a page: they lie in lanes and are added there.
+struct OwnVecs {
+  const PageVecs* page = nullptr;  // null: the statistic is another
+  f32x16 factor;
+};
+
+// Stores a slot's values in its row of the tile, or what they are of its own vectors.
 template <class P>
 struct Put {
   float* row;
   int dim;
+  OwnVecs* own;
   SKV_FLAT void operator()(int i, float value) const { row[statistic_at<P>(i, dim)] = value; }
   SKV_FLAT void operator()(int i, const Vec& value) const {
     for (int d = 0; d < dim; d++) row[statistic_at<P>(i, dim) + d] = value.at[d];
   }
+  SKV_FLAT void operator()(int i, const ScaledVec& value) const {
+    if (is_extreme(P::reduce(i))) return (*this)(i, (Vec)value);
+    own[i].page = value.of.page;
+    ((float*)&own[i].factor)[value.of.slot] = value.factor;
+  }
+  SKV_FLAT void operator()(int i, const SlotVec& value) const { (*this)(i, ScaledVec{value, 1.0f}); }
 };
 
 // Adds n floats of a page's `slots` rows to their totals; the rows are lost.
@@ -60,16 +74,18 @@ template <class P, class Page>
 SKV_INLINE typename P::Across gather_across(int live, int dim, const float* params, uint32_t* ordered, Page page) {
   constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
   float totals[most], tile[SKV_PAGE * most];
+  OwnVecs own[P::statistics];
   auto each = [&](auto statistic) SKV_FLAT {
     for (int i = 0; i < P::statistics; i++)
-      if (is_of_head<P>(i)) statistic(P::reduce(i), statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1);
+      if (is_of_head<P>(i)) statistic(P::reduce(i), statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1, own[i]);
   };
-  each([&](Reduce how, int at, int n) SKV_FLAT { std::fill_n(totals + at, n, total_of_none(how)); });
+  each([&](Reduce how, int at, int n, const OwnVecs&) SKV_FLAT { std::fill_n(totals + at, n, total_of_none(how)); });
   for (int p = 0; p * SKV_PAGE < live; p++) {
     const int slots = std::min(live - p * SKV_PAGE, SKV_PAGE);
-    page(p, slots, [&](int s) SKV_FLAT { return Put<P>{tile + s * most, dim}; });
+    page(p, slots, [&](int s) SKV_FLAT { return Put<P>{tile + s * most, dim, own}; });
     uint32_t* to = ordered + p * SKV_PAGE;
-    each([&](Reduce how, int at, int n) SKV_FLAT {
+    each([&](Reduce how, int at, int n, const OwnVecs& own) SKV_FLAT {
+      if (own.page) return add_page(own.page->at, &own.factor, slots, n, totals + at);
       if (how != Reduce::nth) return reduce_page(how, totals + at, tile + at, most, n, slots);
       for (int s = 0; s < slots; s++) to[s] = skv_ordered(tile[s * most + at]);
       to += live;
@@ -81,7 +97,7 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, const float* para
         totals[statistic_at<P>(i, dim)] = nth_of(ordered, live, P::nth(i, params));
         ordered += live;
       }
-  each([&](Reduce how, int at, int n) SKV_FLAT {
+  each([&](Reduce how, int at, int n, const OwnVecs&) SKV_FLAT {
     for (int f = at; how == Reduce::mean && f < at + n; f++) totals[f] = totals[f] / (float)live;
   });
   return P::across_of(Totals<P>{totals, dim});
@@ -89,17 +105,11 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, const float* para
 
 template <class P>
 SKV_INLINE typename P::Across across_of_head(const AnyHead& h, uint32_t* ordered) {
-  const int live = *h.length;
-  const int32_t query = h.row->pos0 + h.row->tokens - 1;
   const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
-  return gather_across<P>(live, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
-    if (P::across_reads_key) read_keys(h, p, keys);
-    if (P::across_reads_value) read_values(h, p, values);
-    for (int s = 0; s < slots; s++) {
-      float states[P::states + 1];
-      for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-      P::across_slot(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, put_of(s));
-    }
+  PageVecs keys, values;
+  return gather_across<P>(*h.length, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
+    visit_slots<P>(h, p, 0, slots, P::across_reads_key, P::across_reads_value, &keys, &values,
+                   [&](int s, const Slot& slot, const float* states)
+                       SKV_FLAT { P::across_slot(slot, states, put_of(s)); });
   });
 }

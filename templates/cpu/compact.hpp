@@ -38,12 +38,13 @@ SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const Polic
 }
 
 // One unit: KV heads [head0, head1) of a layer of a row. All are scored before any is decided.
-SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch,
-                             const PolicyPasses& policy) {
+void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch,
+                  const PolicyPasses& policy) {
   const int n = head1 - head0, budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
   if (budget == SKV_KEEP_ALL) return;
-  if (policy.replaces)  // nothing leaves, or attend has done it, or one slot leaves
-    if (*AnyHead(step, row, layer, head0).length <= budget + 1) return policy.replace(step, row, layer, head0, head1);
+  const int live = *AnyHead(step, row, layer, head0).length;
+  if (live <= budget && (policy.replaces || policy.drops)) return;  // nothing leaves, or attend has done it
+  if (live == budget + 1 && policy.replaces) return policy.replace(step, row, layer, head0, head1);
   if (keeps_everything(AnyHead(step, row, layer, head0), policy)) return;
   Selection unit[kMostHeads];
   int64_t candidates = 0;

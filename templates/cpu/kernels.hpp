@@ -25,6 +25,7 @@ struct PolicyPasses {
   int states, first_state;            // the last `states` lanes
   float init[SKV_MAX_LANES];          // [states] of a slot that nothing has observed
   bool observes, replaces, ordered;
+  bool drops;  // one slot leaves as by `replaces`, but the others keep their order
   Group group;
   Heads heads;
   Keep keep;
@@ -47,15 +48,13 @@ struct PolicyPasses {
   Rule (*rule)(int i, const float* params, int length);
 };
 
-struct Vec;
-
 // What is done to pages of one type of keys and values.
 struct Kernels {
   int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
   int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
-  // Keys and values of all slots of a page, out [16 slots].
-  void (*read_keys)(const skv_shape*, const uint8_t* page, Vec* out);
-  void (*read_values)(const skv_shape*, const uint8_t* page, Vec* out);
+  // Keys and values of all slots of a page, out [dim][16 slots].
+  void (*read_keys)(const skv_shape*, const uint8_t* page, f32x16* out);
+  void (*read_values)(const skv_shape*, const uint8_t* page, f32x16* out);
   // Copies a slot over another: key, value and lanes. And moves those of slots [hole, live) that stay down into the
   // hole.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);
@@ -65,6 +64,15 @@ extern const Kernels bf16_kernels, f32_kernels;
 
 SKV_INLINE const Kernels& kernels_of(const skv_shape* s) { return s->kv_type == SKV_BF16 ? bf16_kernels : f32_kernels; }
 
+// Whether a head has one slot more than its budget.
+SKV_INLINE bool one_over(const AnyHead& h) {
+  return *h.length == h.step->budgets[(int64_t)h.row->seq * h.shape->layers + h.layer] + 1;
+}
+
+// Compacts KV heads [head0, head1) of a layer, which decide together (compact.hpp).
+struct Scratch;
+void compact_unit(const skv_step*, const skv_row*, int layer, int head0, int head1, Scratch, const PolicyPasses&);
+
 // The functions of skv_policy that need nothing of a policy but this.
 int32_t accepts(const skv_shape*, const PolicyPasses&);
 int64_t scratch_bytes(const skv_shape*, const PolicyPasses&);
@@ -72,6 +80,16 @@ int64_t step_floats(const skv_shape*, const PolicyPasses&);
 int32_t append(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
 int32_t attend(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
 int32_t compact(const skv_step*, const skv_exec*, const PolicyPasses&);
+
+// What expressions ask of the vectors of a page's slots, at [dim][16 slots], out [16 slots] (lanes.hpp).
+void page_dots(const f32x16* at, const float* other, int dim, f32x16* out);
+void page_norms(const f32x16* at, int dim, f32x16* out);
+void page_norms1(const f32x16* at, int dim, f32x16* out);
+void page_highest(const f32x16* at, int dim, f32x16* out);
+void page_lowest(const f32x16* at, int dim, f32x16* out);
+// totals [dim] += the first `slots` vectors of a page, each times its factor [16 slots], in the order of
+// shared/across.hpp.
+void add_page(const f32x16* at, const f32x16* factor, int slots, int dim, float* totals);
 
 constexpr int kLanesAhead = 8;  // pages between the lanes that are read and those that are prefetched
 

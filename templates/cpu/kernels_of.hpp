@@ -13,11 +13,11 @@ constexpr Kernels table_of() {
   Kernels kernels = {};
   kernels.append = append<KV>;
   kernels.attend = attend<KV>;
-  kernels.read_keys = [](const skv_shape* s, const uint8_t* page, Vec* out) {
+  kernels.read_keys = [](const skv_shape* s, const uint8_t* page, f32x16* out) {
     const auto* keys = (const typename KV::Word*)(page + layout_of<KV>(s).keys);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_keys<KV>(keys, dim, out); });
   };
-  kernels.read_values = [](const skv_shape* s, const uint8_t* page, Vec* out) {
+  kernels.read_values = [](const skv_shape* s, const uint8_t* page, f32x16* out) {
     const auto* values = (const typename KV::Word*)(page + layout_of<KV>(s).values);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, dim, out); });
   };

@@ -45,6 +45,15 @@ struct Bf16 {
     const f32x16 none = splat(0);
     *pairs = slot % 2 ? (*pairs & 0xffffu) | (pairs_of(none, x) & 0xffff0000u) : pairs_of(x, none);
   }
+  // All dims of slot `from` to slot `to`, whose neighbour stays as it is.
+  SKV_INLINE void move_value(const Word* values, int from, Word* out, int to, int dim) {
+    for (int d = 0; d < dim; d += 16) {
+      const Pairs pairs = value_pairs(values, from / 2, d, dim);
+      auto* pair = (Pairs*)(out + 2 * (to / 2 * dim + d));
+      const Pairs low = from % 2 ? pairs >> 16 : pairs & 0xffffu;
+      *pair = to % 2 ? (*pair & 0xffffu) | low << 16 : (*pair & 0xffff0000u) | low;
+    }
+  }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
@@ -155,6 +164,9 @@ struct F32 {
   SKV_INLINE void put_value(Word* values, int slot, int d, int dim, f32x16 x) {
     *(f32x16*)(values + slot * dim + d) = x;
     if (slot % 2 == 0) *(f32x16*)(values + (slot + 1) * dim + d) = splat(0);
+  }
+  SKV_INLINE void move_value(const Word* values, int from, Word* out, int to, int dim) {
+    for (int d = 0; d < dim; d += 16) *(f32x16*)(out + to * dim + d) = *(const f32x16*)(values + from * dim + d);
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }

@@ -16,6 +16,7 @@ PolicyPasses passes_of() {
   passes.observes = P::observes;
   passes.replaces = replaces<P>();
   passes.ordered = P::ordered;
+  passes.drops = P::ordered && P::heads != Heads::pooled && (P::keep == Keep::topK || P::keep == Keep::chunks);
   passes.group = P::group;
   passes.heads = P::heads;
   passes.keep = P::keep;

@@ -10,16 +10,16 @@ template <class P>
 SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x16* attn) {
   alignas(64) float now[P::states][SKV_PAGE];
   for (int i = 0; i < P::states; i++) memcpy(now[i], h.state(p, P::first_state, i), sizeof now[i]);
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
-  if (P::next_reads_key) read_keys(h, p, keys);
-  if (P::next_reads_value) read_values(h, p, values);
+  PageVecs keys, values;
+  if (P::next_reads_key) read_keys(h, p, &keys);
+  if (P::next_reads_value) read_values(h, p, &values);
   const int before = *h.length - h.row->tokens, behind = p * SKV_PAGE - before;
   for (int t = t0 > behind ? t0 : behind; t < t1; t++) {  // earlier ones see nothing of it
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
     const auto* now_attn = (const float*)(attn + (t - t0));
 #pragma GCC unroll 1  // or it is unrolled before it can be vectorised
     for (int s = 0; s < SKV_PAGE; s++) {
-      const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, now_attn[s], &keys[s], &values[s]);
+      const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, now_attn[s], keys, values);
       float states[P::states], after[P::states];
       for (int i = 0; i < P::states; i++) states[i] = now[i][s];
       P::next(slot, states, after);

@@ -3,30 +3,28 @@
 #include "kernels.hpp"
 #include "layout.hpp"
 
-// Keys of all slots of a page, out [16 slots].
+// Keys of all slots of a page, out [dim][16 slots].
 template <class KV>
-SKV_INLINE void read_keys(const typename KV::Word* keys, int dim, Vec* out) {
-  for (int d = 0; d < dim; d += 16) {
-    f32x16 m[16];
-    for (int j = 0; j < 8; j++) {
-      const auto pairs = KV::key_pairs(keys, d / 2 + j);
-      m[2 * j] = KV::even_of(pairs);
-      m[2 * j + 1] = KV::odd_of(pairs);
-    }
-    transpose(m);
-    for (int s = 0; s < SKV_PAGE; s++) *(f32x16u*)(out[s].at + d) = m[s];
+SKV_INLINE void read_keys(const typename KV::Word* keys, int dim, f32x16* out) {
+  for (int j = 0; j < dim / 2; j++) {
+    const auto pairs = KV::key_pairs(keys, j);
+    out[2 * j] = KV::even_of(pairs);
+    out[2 * j + 1] = KV::odd_of(pairs);
   }
 }
 
-// Values of all slots of a page, out [16 slots].
+// Values of all slots of a page, out [dim][16 slots].
 template <class KV>
-SKV_INLINE void read_values(const typename KV::Word* values, int dim, Vec* out) {
-  for (int i = 0; i < SKV_PAGE / 2; i++)
-    for (int d = 0; d < dim; d += 16) {
+SKV_INLINE void read_values(const typename KV::Word* values, int dim, f32x16* out) {
+  for (int d = 0; d < dim; d += 16) {
+    f32x16* m = out + d;
+    for (int i = 0; i < SKV_PAGE / 2; i++) {
       const auto pairs = KV::value_pairs(values, i, d, dim);
-      *(f32x16u*)(out[2 * i].at + d) = KV::even_of(pairs);
-      *(f32x16u*)(out[2 * i + 1].at + d) = KV::odd_of(pairs);
+      m[2 * i] = KV::even_of(pairs);
+      m[2 * i + 1] = KV::odd_of(pairs);
     }
+    transpose(m);
+  }
 }
 
 // Copies a slot over another: key, value and lanes.
@@ -39,11 +37,90 @@ SKV_INLINE void move_slot(const Head<KV>& h, int lanes, int from, int to) {
   for (int i = 0; i < lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
 
-// Moves those of slots [hole, live) that stay down, in order, into the hole.
+// Word from[l] of sixteen in lane l.
+SKV_INLINE u32x16 taken(u32x16 words, u32x16 from) {
+#if defined(__AVX512F__)
+  return (u32x16)_mm512_permutexvar_epi32((__m512i)from, (__m512i)words);
+#elif defined(__AVX2__)
+  union Halves {
+    u32x16 all;
+    __m256i half[2];
+  } x = {words}, at = {from}, out;
+  for (int i = 0; i < 2; i++) {
+    const __m256i low = _mm256_permutevar8x32_epi32(x.half[0], at.half[i]);
+    const __m256i high = _mm256_permutevar8x32_epi32(x.half[1], at.half[i]);
+    out.half[i] = _mm256_blendv_epi8(low, high, _mm256_cmpgt_epi32(at.half[i], _mm256_set1_epi32(7)));
+  }
+  return out.all;
+#else
+  return __builtin_shuffle(words, from);
+#endif
+}
+
+// Where a page's slots go: lane l of the page that is being filled takes slot from[l] if here[l], and of the page
+// behind it if beyond[l].
+struct PageMoves {
+  u32x16 from;
+  i32x16 here, beyond;
+  bool overflows;
+};
+
+// Of slots [first, end) of a page those that stay, the first of them to lane `fill`.
+SKV_INLINE PageMoves page_moves(const uint8_t* stays, int first, int end, int fill) {
+  alignas(64) uint32_t from[SKV_PAGE] = {0};
+  alignas(64) int32_t here[SKV_PAGE] = {0};
+  alignas(64) int32_t beyond[SKV_PAGE] = {0};
+  int lane = fill;
+  for (int s = first; s < end; s++) {
+    if (!stays[s]) continue;
+    from[lane % SKV_PAGE] = s;
+    (lane < SKV_PAGE ? here : beyond)[lane % SKV_PAGE] = -1;
+    lane++;
+  }
+  return {*(u32x16*)from, *(i32x16*)here, *(i32x16*)beyond, lane > SKV_PAGE};
+}
+
+// The same of a page that stays as a whole.
+SKV_INLINE PageMoves whole_page_moves(int fill) {
+  const u32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const i32x16 before = first_lanes(fill);
+  return {(lane - (uint32_t)fill) & 15u, ~before, before, fill > 0};
+}
+
+// Rows of 16 words, a word a slot. A row is read before its slots are written: `to` and `behind` may be its own page.
+SKV_INLINE void move_rows(int rows, const PageMoves& moves, const void* page, void* to, void* behind) {
+  const auto* source = (const u32x16*)page;
+  auto *out = (u32x16*)to, *next = (u32x16*)behind;
+  for (int i = 0; i < rows; i++) {
+    const u32x16 words = taken(source[i], moves.from);
+    out[i] = moves.here ? words : out[i];
+    if (moves.overflows) next[i] = moves.beyond ? words : next[i];
+  }
+}
+
+// Moves those of slots [hole, live) that stay down, in order, into the hole: page by page.
 template <class KV>
 void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t* stays) {
   const Head<KV> h(any);
+  const int key_rows = h.dim * int(sizeof(typename KV::Word)) / 4;
   int to = hole;
-  for (int s = hole + 1; s < live; s++)
-    if (stays[s]) move_slot(h, lanes, s, to++);
+  for (int p = hole / SKV_PAGE; p * SKV_PAGE < live; p++) {
+    const uint8_t* own = stays + p * SKV_PAGE;
+    const int first = std::max(hole + 1 - p * SKV_PAGE, 0), end = std::min(live - p * SKV_PAGE, SKV_PAGE);
+    const int page = to / SKV_PAGE, fill = to % SKV_PAGE;
+    int moved = 0;
+    for (int s = first; s < end; s++) moved += own[s];
+    if (moved == 0) continue;
+    const PageMoves moves = moved == SKV_PAGE ? whole_page_moves(fill) : page_moves(own, first, end, fill);
+    const int behind = page + moves.overflows;  // else not written
+    move_rows(key_rows, moves, h.keys(p), h.keys(page), h.keys(behind));
+    move_rows(lanes, moves, h.lane(p, 0), h.lane(page, 0), h.lane(behind, 0));
+    auto *values = h.values(p), *out = h.values(page), *next = h.values(behind);
+    for (int s = first, lane = fill; s < end; s++) {
+      if (!own[s]) continue;
+      KV::move_value(values, s, lane < SKV_PAGE ? out : next, lane % SKV_PAGE, h.dim);
+      lane++;
+    }
+    to += moved;
+  }
 }

@@ -115,20 +115,14 @@ struct Runs {
 // Scores of a head's slots.
 template <class P>
 SKV_INLINE void score_runs(const AnyHead& h, Selection* c, const typename P::Across& across) {
-  const int32_t query = h.row->pos0 + h.row->tokens - 1;
   const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  PageVecs keys, values;
   auto partition = [&](int s) SKV_FLAT { return P::partition(h.lane(s / SKV_PAGE, 0)[s % SKV_PAGE], params); };
   auto walk = [&](int from, int end, bool reads_keys, bool reads_values, auto visit) SKV_FLAT {
     for (int p = from / SKV_PAGE; p * SKV_PAGE < end; p++) {
-      if (reads_keys) read_keys(h, p, keys);
-      if (reads_values) read_values(h, p, values);
-      const int s0 = std::max(from - p * SKV_PAGE, 0), s1 = std::min(end - p * SKV_PAGE, SKV_PAGE);
-      for (int s = s0; s < s1; s++) {
-        float states[P::states + 1];
-        for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-        visit(p * SKV_PAGE + s, slot_at<P>(h, p, s, query, c->live, 0, &keys[s], &values[s]), states);
-      }
+      const int slot0 = p * SKV_PAGE, s0 = std::max(from - slot0, 0), s1 = std::min(end - slot0, SKV_PAGE);
+      visit_slots<P>(h, p, s0, s1, reads_keys, reads_values, &keys, &values,
+                     [&](int s, const Slot& slot, const float* states) SKV_FLAT { visit(slot0 + s, slot, states); });
     }
   };
   Runs<P> runs(c->live, h.dim, across);

@@ -34,20 +34,21 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
   const int first = std::max(t0, h.row->observe0 - h.row->pos0), last = std::min(t1, h.row->observe1 - h.row->pos0);
   const bool observes = policy.observes && !h.window && first < last;
   const Probabilities<KV> probabilities = {rest, rows}, *observed = observes ? &probabilities : nullptr;
-  clear(tile.total, rows, h.dim);
+  const int dim = h.row->pos0 + t1 > h.row->read0 ? h.dim : 0;  // of outputs: 0 where nobody reads them
+  clear(tile.total, rows, dim);
   const int most = tile.visible[rows - 1], segments = h.segment_of(most - 1) + 1;
   const bool prefetches = rows > kBlockRows;  // for a single block it would not pay
   for (int seg = h.segment_of(tile.from[0]); seg < segments; seg++) {
     const PageCursor<KV> cursor = {h, h.first_page(seg), (most - 1) / SKV_PAGE};
     const int page1 = h.first_page(seg + 1);
     const auto attend = prefetches ? attend_segment<KV, true> : attend_segment<KV, false>;
-    const RowRange sees = attend(h, cursor, page1, rows, tile, tile.segment, observed, policy.shift_lane);
-    merge(tile.total, tile.segment, sees, h.dim);
+    const RowRange sees = attend(h, cursor, page1, rows, tile, tile.segment, dim > 0, observed, policy.shift_lane);
+    merge(tile.total, tile.segment, sees, dim);
   }
   float lse[kTileRows];
   for (int r = 0; r < rows; r++) {
     const int t = t0 + r / g;
-    normalise(tile.total, r, h.dim, h.out(t) + r % g * h.dim, &lse[r]);
+    normalise(tile.total, r, dim, h.out(t) + r % g * h.dim, &lse[r]);
     h.lse(t)[r % g] = lse[r];
   }
   if (observes) {

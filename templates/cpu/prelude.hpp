@@ -12,6 +12,15 @@ struct Vec {
   float at[kMaxDim];  // [dim]
 };
 
+// The key or value of a slot in its page (vectors.hpp).
+struct PageVecs;
+struct SlotVec {
+  const PageVecs* page;
+  int slot;
+  const SlotVec& operator*() const { return *this; }  // expressions read through a pointer
+  operator Vec() const;
+};
+
 // Sum of sixteen: halves onto each other. Step by step, for a loop over widths stays one and goes through memory.
 SKV_INLINE float skv_tree(const float* lanes) {
   float eight[8], four[4];

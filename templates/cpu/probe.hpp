@@ -6,9 +6,27 @@
 
 #include "partitions.hpp"
 
-SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
-  if (p->keys) memcpy(key->at, p->keys + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
-  if (p->values) memcpy(value->at, p->values + (int64_t)s * p->head_dim, p->head_dim * sizeof(float));
+// The vectors of slots from `slot0` on, of as many as a page has; null: there are none.
+SKV_INLINE void probe_vecs(const skv_probe* p, const float* vectors, int slot0, PageVecs* out) {
+  out->read(p->head_dim, [&](f32x16* at) SKV_FLAT {
+    for (int d = 0; vectors && d < p->head_dim; d++)
+      for (int s = 0; s < SKV_PAGE; s++)
+        at[d][s] = slot0 + s < p->slots ? vectors[(int64_t)(slot0 + s) * p->head_dim + d] : 0;
+  });
+}
+
+// The vectors of the page whose slot was asked for last.
+struct ProbePage {
+  int page = -1;
+  PageVecs keys, values;
+};
+
+SKV_INLINE Slot probe_slot(const skv_probe* p, int s, ProbePage* vectors) {
+  if (vectors->page != s / SKV_PAGE) {
+    vectors->page = s / SKV_PAGE;
+    probe_vecs(p, p->keys, vectors->page * SKV_PAGE, &vectors->keys);
+    probe_vecs(p, p->values, vectors->page * SKV_PAGE, &vectors->values);
+  }
   Slot slot = {};
   slot.attn = p->attn ? p->attn[s] : 0;
   slot.pos = p->pos ? p->pos[s] : 0;
@@ -22,8 +40,8 @@ SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
   slot.heads = (float)p->heads;
   slot.random = random_of(p->seed_lo, p->seed_hi, p->layer, p->head, (int32_t)p->query_pos, (int32_t)slot.pos);
   set_classes(&slot, p->classes ? p->classes[s] : 0);
-  slot.key = key;
-  slot.value = value;
+  slot.key = {&vectors->keys, s % SKV_PAGE};
+  slot.value = {&vectors->values, s % SKV_PAGE};
   slot.params = p->params;
   slot.dim = p->head_dim;
   return slot;
@@ -31,11 +49,11 @@ SKV_INLINE Slot probe_slot(const skv_probe* p, int s, Vec* key, Vec* value) {
 
 template <class P>
 int32_t probe_next(const skv_probe* p) {
+  ProbePage vectors;
   for (int s = 0; s < p->slots; s++) {
-    Vec key, value;
     float states[P::states + 1], after[P::states + 1];
     for (int i = 0; i < P::states; i++) states[i] = p->states[(int64_t)i * p->slots + s];
-    P::next(probe_slot(p, s, &key, &value), states, after);
+    P::next(probe_slot(p, s, &vectors), states, after);
     for (int i = 0; i < P::states; i++) p->states[(int64_t)i * p->slots + s] = after[i];
   }
   return 0;
@@ -43,11 +61,11 @@ int32_t probe_next(const skv_probe* p) {
 
 template <class P>
 int32_t probe_score(const skv_probe* p) {
-  Vec key, value;
+  ProbePage vectors;
   float states[P::states + 1];
   auto load = [&](int s) {
     for (int i = 0; i < P::states; i++) states[i] = p->states[(int64_t)i * p->slots + s];
-    return probe_slot(p, s, &key, &value);
+    return probe_slot(p, s, &vectors);
   };
   typename P::Across across;
   std::vector<uint32_t> ordered(P::ranked * p->slots);

@@ -44,14 +44,14 @@ template <class P>
 void replace(const skv_step* step, const skv_row* row, int layer, int head0, int head1) {
   const AnyHead first(step, row, layer, head0);
   const int live = *first.length;
-  if (live != step->budgets[(int64_t)row->seq * step->shape->layers + layer] + 1) return;
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  if (!one_over(first)) return;
+  PageVecs keys, values;
   Least least;
   for (int p = 0; p * SKV_PAGE < live; p++) {
     f32x16 score, other;
-    score_page<P>(first, p, {}, keys, values, (float*)&score);
+    score_page<P>(first, p, {}, &keys, &values, (float*)&score);
     for (int i = head0 + 1; i < head1; i++) {
-      score_page<P>(AnyHead(step, row, layer, i), p, {}, keys, values, (float*)&other);
+      score_page<P>(AnyHead(step, row, layer, i), p, {}, &keys, &values, (float*)&other);
       score += other;
     }
     if (head1 > head0 + 1) score /= splat((float)(head1 - head0));

@@ -24,32 +24,23 @@ SKV_INLINE void protected_slots(const AnyHead& h, int p, uint8_t* out) {
   memcpy(out, yes, SKV_PAGE);
 }
 
-// Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values [16]
-// are scratch. What a score takes from `across` alone is computed once: nothing written here can be a part of it.
+// Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values are
+// scratch. What a score takes from `across` alone is computed once: nothing written here can be a part of it.
 template <class P>
-SKV_INLINE void score_slots(const AnyHead& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+SKV_INLINE void score_slots(const AnyHead& h, int p, const typename P::Across& across, PageVecs* keys, PageVecs* values,
                             float* out) {
-  const int32_t query = h.row->pos0 + h.row->tokens - 1;
-  const int live = *h.length;
-  if (P::score_reads_key) read_keys(h, p, keys);
-  if (P::score_reads_value) read_values(h, p, values);
   float scores[SKV_PAGE];
-  for (int s = 0; s < SKV_PAGE; s++) {
-    float states[P::states + 1];
-    for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-    scores[s] = P::score(slot_at<P>(h, p, s, query, live, 0, &keys[s], &values[s]), states, across);
-  }
+  visit_slots<P>(h, p, 0, SKV_PAGE, P::score_reads_key, P::score_reads_value, keys, values,
+                 [&](int s, const Slot& slot, const float* states)
+                     SKV_FLAT { scores[s] = P::score(slot, states, across); });
   memcpy(out, scores, sizeof scores);
 }
 
 template <class P>
-SKV_INLINE void score_page(const AnyHead& h, int p, const typename P::Across& across, Vec* keys, Vec* values,
+SKV_INLINE void score_page(const AnyHead& h, int p, const typename P::Across& across, PageVecs* keys, PageVecs* values,
                            float* out) {
   prefetch_lanes(h, p + kLanesAhead, P::lanes);
-  if constexpr (P::score_reads_key || P::score_reads_value)
-    with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { score_slots<P>(h, p, across, keys, values, out); });
-  else
-    score_slots<P>(h, p, across, keys, values, out);
+  score_slots<P>(h, p, across, keys, values, out);
 }
 
 // Scores, protected slots and candidates.
@@ -59,10 +50,10 @@ SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
   if constexpr (P::has_across)
     with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, c->ordered); });
   if constexpr (P::partitioned) with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { score_runs<P>(h, c, across); });
-  Vec keys[SKV_PAGE], values[SKV_PAGE];
+  PageVecs keys, values;
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);
-    if constexpr (!P::partitioned) score_page<P>(h, p, across, keys, values, c->score + slot0);
+    if constexpr (!P::partitioned) score_page<P>(h, p, across, &keys, &values, c->score + slot0);
     protected_slots<P>(h, p, c->stays + slot0);
     for (int s = 0; s < slots; s++) {
       c->candidate[c->candidates] = slot0 + s;

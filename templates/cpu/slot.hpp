@@ -1,12 +1,11 @@
 // What a policy's expressions read of a slot, from a page.
 #pragma once
-#include "kernels.hpp"
-#include "shared/slot.hpp"
+#include "vectors.hpp"
 
 // The fields of one slot for a query at position `query` when `live` slots exist.
 template <class P>
-SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live, float attn, const Vec* key,
-                        const Vec* value) {
+SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live, float attn, const PageVecs& keys,
+                        const PageVecs& values) {
   const int32_t pos = h.lane(p, 0)[s], classes = P::class_lane ? h.lane(p, P::class_lane)[s] : 0;
   Slot slot = slot_of<P>(*h.row, pos, classes, query, live);
   slot.attn = attn;
@@ -15,15 +14,43 @@ SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live,
   slot.head = (float)h.head;
   slot.heads = (float)h.shape->kv_heads;
   slot.random = random_of(h.row->seed_lo, h.row->seed_hi, h.layer, h.head, query, pos);
-  slot.key = key;
-  slot.value = value;
+  slot.key = {&keys, s};
+  slot.value = {&values, s};
   slot.params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
   slot.dim = h.dim;
   return slot;
 }
 
-// Keys and values of all slots of a page, out [16 slots].
-SKV_INLINE void read_keys(const AnyHead& h, int p, Vec* out) { kernels_of(h.shape).read_keys(h.shape, h.page(p), out); }
-SKV_INLINE void read_values(const AnyHead& h, int p, Vec* out) {
-  kernels_of(h.shape).read_values(h.shape, h.page(p), out);
+constexpr int kVectorsAhead = 2;  // pages between the vectors that are read and those that are prefetched
+
+// Prefetches the first half of what lies before a page's lanes, its keys, or the second, its values.
+SKV_INLINE void prefetch_vectors(const AnyHead& h, int p, int half) {
+  if (p * SKV_PAGE >= *h.length) return;
+  const uint8_t* at = h.page(p) + half * h.lanes_at / 2;
+  for (int b = 0; b < h.lanes_at / 2; b += 64) __builtin_prefetch(at + b);
+}
+
+// Keys and values of all slots of a page.
+SKV_INLINE void read_keys(const AnyHead& h, int p, PageVecs* out) {
+  prefetch_vectors(h, p + kVectorsAhead, 0);
+  out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_keys(h.shape, h.page(p), at); });
+}
+SKV_INLINE void read_values(const AnyHead& h, int p, PageVecs* out) {
+  prefetch_vectors(h, p + kVectorsAhead, 1);
+  out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_values(h.shape, h.page(p), at); });
+}
+
+// Hands slots [s0, s1) of a page to visit(s, slot, states), with keys and values if they are read; both are scratch.
+template <class P, class Visit>
+SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_keys, bool reads_values, PageVecs* keys,
+                            PageVecs* values, Visit visit) {
+  const int32_t query = h.row->pos0 + h.row->tokens - 1;
+  const int live = *h.length;
+  if (reads_keys) read_keys(h, p, keys);
+  if (reads_values) read_values(h, p, values);
+  for (int s = s0; s < s1; s++) {
+    float states[P::states + 1];
+    for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
+    visit(s, slot_at<P>(h, p, s, query, live, 0, *keys, *values), states);
+  }
 }

@@ -117,10 +117,11 @@ struct RowRange {
 
 // One segment for the tile's first `rows` rows: its pages from cursor.page0 up to page1. Leaves partials of the rows
 // that are returned (earlier ones see nothing of it, later ones nothing any more), and the exponentials in `observed`
-// unless it is null. With kPrefetch the first block prefetches the pages that follow.
+// unless it is null. weighs: the values are weighed by them. With kPrefetch the first block prefetches the pages that
+// follow.
 template <class KV, bool kPrefetch>
 RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int page1, int rows, const Tile<KV>& tile,
-                        const Partials& partials, const Probabilities<KV>* observed, int shift_lane) {
+                        const Partials& partials, bool weighs, const Probabilities<KV>* observed, int shift_lane) {
   RowRange sees = {0, rows};
   while (sees.first < rows && tile.visible[sees.first] <= segment.page0 * SKV_PAGE) sees.first++;
   while (sees.end > sees.first && tile.from[sees.end - 1] >= page1 * SKV_PAGE) sees.end--;
@@ -149,6 +150,7 @@ RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int pa
       partials.sum[r] = exponentials<KV>(x, partials.max[r], from[i], visible[i], pages, p + i * kPagePairs, pitch);
       if (observed) *observed->factor(cursor.page0 / kSegmentPages, r) = partials.max[r];
     }
+    if (!weighs) continue;
     float* out = partials.out + r0 * h.dim;
     ahead ? segment_values<KV, kPrefetch>(h, cursor, slots, n, p, pitch, out, h.dim)
           : segment_values<KV, false>(h, cursor, slots, n, p, pitch, out, h.dim);

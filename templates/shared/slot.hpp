@@ -12,7 +12,7 @@ struct Slot {
   float layer, layers, head, heads;
   float random;                // of the request, the slot and the query: above 0, below 1
   float special, punctuation;  // 1: a token of that class
-  const Vec *key, *value;
+  SlotVec key, value;
   const float* params;  // [SKV_MAX_PARAMS]
   int dim;              // head_dim
 };

@@ -52,9 +52,11 @@ async function library(batch: readonly Rung[], name: string): Promise<string> {
       .replace(/^.*= Passes<Policy>::.*$/gm, '')
       .concat('}\n');
   });
-  writeFileSync(join(at, 'policy.cpp'), `#include "cpu/library.hpp"\n${parts.join('\n')}`);
-  if (batch[0].seed === FIRST) return targets.cpu.compiler({ march: 'native' }).compile(at, name); // as it is shipped
-  return quickly(at, name);
+  const write = (kernels: string) =>
+    writeFileSync(join(at, 'policy.cpp'), `#include "cpu/library.hpp"\n${kernels}${parts.join('\n')}`);
+  const shipped = batch[0].seed === FIRST;
+  write(shipped ? '' : '#include "cpu/lanes.hpp"\n'); // the kernels that expressions call
+  return shipped ? targets.cpu.compiler({ march: 'native' }).compile(at, name) : quickly(at, name);
 }
 
 const quick = quickCompiler('-O1');

@@ -174,7 +174,8 @@ class Draw {
     const reduce = () => this.pick(['mean', 'sum', 'max', 'min']);
     const each = { attn: false, across: false, locals: [], flags: [] };
     const level = () => this.pick(['slot.pos', 'norm(slot.key)', 'slot.live * 0.1', this.number(2, each)]);
-    const anchor = () => this.pick(['slot.key', 'scale(slot.key, 1 / norm(slot.key))', this.vector(each)]);
+    const either = () => `(${this.condition(0, each)} ? slot.key : slot.value)`;
+    const anchor = () => this.pick(['slot.key', 'scale(slot.key, 1 / norm(slot.key))', either(), this.vector(each)]);
     const ranked = () => `nth: ${this.pick(['0', '1', '3', '40', "'budget'"])}, of: (slot) => ${level()}`;
     return [
       `    level: { ${this.chance(0.3) ? ranked() : `${reduce()}: (slot) => ${level()}`} },`,
