@@ -119,4 +119,13 @@ test('only the compiler touches ts-morph and TypeScript', () => {
   );
 });
 
+test('scheduler, block manager, prefix cache and server are the same code on every device', () => {
+  const shared = files.filter((name) => /^runtime\/(engine|server|model|grammar)\//.test(name));
+  assert.ok(shared.length > 20, 'the scan finds them');
+  assert.equal(
+    shared.filter((name) => /cuda|nvcc|nvidia/i.test(readFileSync(join(root, name), 'utf8'))),
+    [],
+  );
+});
+
 test.run();
