@@ -115,6 +115,8 @@ export async function openOn(
     try {
       return await openOnCuda(place.device, model, compile, flags);
     } catch (error) {
+      // a mistake of the policy's own is told as one; what the CPU's compiler takes is the device's to refuse
+      if (error instanceof CompileError) await compile({});
       instead(flags, error);
     }
   return openEngine(model, await compile({}), flags);

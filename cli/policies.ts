@@ -9,6 +9,7 @@ import { checkRatio, valuesOf } from '../runtime/engine/params.ts';
 import { parseParams, parseRatio } from './flags.ts';
 import { note } from './output.ts';
 import { UserError } from '../toolchain/errors.ts';
+import { CompileError } from '../toolchain/process.ts';
 import { root } from '../toolchain/folders.mjs';
 import { nearest } from '../toolchain/words.ts';
 
@@ -34,8 +35,8 @@ export function askedOf({ plan }: BuiltPolicy, flags: { param: string[]; ratio?:
   return { params, ratio };
 }
 
-/** What another process of ours has said of a mistake. */
-class ToldError extends UserError {
+/** What another process of ours has said of what does not compile. */
+class ToldError extends CompileError {
   override get told(): string {
     return this.message;
   }

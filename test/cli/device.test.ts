@@ -3,7 +3,7 @@
  * the driver, CUDA's runtime and cuBLASLt are the emulation's, and fail as each case wishes. Without a driver, the CPU.
  */
 import { once } from 'node:events';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
@@ -179,6 +179,30 @@ test('auto serves with the CPU where the device turns out not to, and says why',
   assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
   server.child.kill('SIGTERM');
   assert.is((await server.closed)[0], 0);
+});
+
+test('a policy whose kernels the device’s compiler refuses is served by the CPU, or refused; its own mistakes are told as such', async () => {
+  const policy = ['--sparse-kv-cache-type', join(elsewhere, 'refused.ts')];
+  const text = readFileSync(shipped('knorm')!, 'utf8').replace("'knorm'", "'refused'");
+  writeFileSync(policy[1], text);
+  await wishing({ SKV_EMULATED_FAILURE: 'nvcc' }, async () => {
+    const server = await served(...policy);
+    try {
+      assert.match(server.errors(), /skv: on the CPU: .*registers spill to memory.*\n.*decode_kernel on sm_90/);
+      assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
+    } finally {
+      server.child.kill('SIGTERM');
+    }
+    assert.is((await server.closed)[0], 0);
+    const { code, err } = await skv('serve', '--model', model, '--device', 'cuda', ...policy);
+    assert.is(code, 1);
+    assert.match(err, /^skv: --device cuda: .*registers spill[\s\S]*; or serve with --device cpu\.\n$/m);
+    writeFileSync(policy[1], text.replace('score:', 'scores:'));
+    const mistaken = await skv('serve', '--model', model, ...policy);
+    assert.is(mistaken.code, 1);
+    assert.match(mistaken.err, /refused\.ts:\d+:\d+/);
+    assert.not.match(mistaken.err, /on the CPU/);
+  });
 });
 
 test('flags that do nothing here, and devices that cannot hold the model, are refused by name', async () => {

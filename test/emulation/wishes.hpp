@@ -1,6 +1,7 @@
 // What a test wants of the emulated machine, by environment variables:
 //   SKV_EMULATED_FAILURE   NAME=CODE, NAME=CODE@N, NAME=CODE~: the first call whose name has NAME in it, or the N-th,
 //                          fails with the driver's CODE; with ~ a kernel's launch succeeds and the next wait fails
+//                          nvcc alone: kernels do not compile, since their registers spill
 //   SKV_EMULATED_MEMORY    bytes of the device; SKV_EMULATED_ARCH, _DRIVER, _DEVICES: as the driver numbers them
 #pragma once
 #include <cstdlib>

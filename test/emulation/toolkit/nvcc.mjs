@@ -39,6 +39,13 @@ function compile(given) {
   return status ?? 1;
 }
 
+/** As ptxas tells it. */
+const spilling = `ptxas info    : Compiling entry function 'decode_kernel' for 'sm_90'
+    16 bytes stack frame, 16 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 255 registers
+ptxas error   : Registers are spilled to local memory in function 'decode_kernel'`;
+
 const args = process.argv.slice(2);
 if (args[0] === '--version') console.log(`emulated nvcc ${version()}`);
+else if (process.env.SKV_EMULATED_FAILURE === 'nvcc') process.exitCode = console.log(spilling) ?? 1;
 else process.exitCode = compile(args);
