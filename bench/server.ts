@@ -17,21 +17,26 @@ export interface Target {
 
 export const running = (url: string): Target => ({ url, stop: async () => {} });
 
-/** `skv serve --port 0 ARGS` on the CPU, which is what reports describe; rejects with what it said when it does not come up. */
-export function startServer(args: readonly string[]): Promise<Target> {
+/**
+ * `skv serve --port 0 ARGS`, by default on the CPU, which is what reports describe. Rejects with what it said when it does not
+ * come up, in `limit` seconds where they are given.
+ */
+export function startServer(args: readonly string[], device = 'cpu', limit?: number): Promise<Target> {
   const start = performance.now();
   const child = endWithUs(
-    spawn(process.execPath, [skv, 'serve', '--port', '0', '--device', 'cpu', ...args], {
+    spawn(process.execPath, [skv, 'serve', '--port', '0', '--device', device, ...args], {
       stdio: ['ignore', 'ignore', 'pipe'],
     }),
   );
   const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
   return new Promise((resolve, reject) => {
     let said = '';
+    const late = limit && setTimeout(() => child.kill('SIGKILL'), limit * 1000);
     createInterface({ input: child.stderr }).on('line', (line) => {
       said = `${said}${line}\n`.slice(-4000);
       const [url] = line.match(/http:\/\/\S+/) ?? [];
       if (!url) return;
+      clearTimeout(late);
       const stop = async () => {
         child.kill('SIGTERM');
         const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
@@ -41,6 +46,9 @@ export function startServer(args: readonly string[]): Promise<Target> {
       resolve({ url, readySeconds: (performance.now() - start) / 1000, pid: child.pid, stop });
     });
     child.on('error', reject);
-    child.on('close', (code) => reject(new Error(`skv serve ended with ${code}: ${said.trim()}`)));
+    child.on('close', (code, signal) => {
+      clearTimeout(late);
+      reject(new Error(`skv serve ended with ${code ?? signal}: ${said.trim()}`));
+    });
   });
 }

@@ -48,50 +48,93 @@ function addressOf(name) {
   }
 }
 
-/** Modules keep the address of their source, from which they find templates, policies and sources. */
-const sourceAddress = {
+/**
+ * Modules keep the address of their source, from which they find templates, policies and sources.
+ * @param {(path: string) => string} addressIn an expression for it
+ * @param {(name: string) => boolean} inside whether a package goes into the bundle
+ */
+const sourceAddress = (addressIn, inside) => ({
   name: 'source-address',
   /** @param {import('esbuild').PluginBuild} build */
   setup(build) {
     build.onLoad({ filter: /\.(ts|mjs)$/ }, ({ path }) => {
       if (!isOurs(path)) return undefined;
-      const address = JSON.stringify(pathToFileURL(path).href);
+      const address = addressIn(path);
       return {
         contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', address),
         loader: path.endsWith('.ts') ? 'ts' : 'js',
       };
     });
     build.onResolve({ filter: /^[^./]/ }, ({ path, importer, kind }) => {
-      if (kind === 'entry-point' || !isOurs(importer) || inlined.test(path)) return undefined;
-      return path === 'skv' ? { path: join(root, 'dsl', 'index.ts') } : { path: addressOf(path), external: true };
+      if (kind === 'entry-point' || !isOurs(importer)) return undefined;
+      if (path === 'skv') return { path: join(root, 'dsl', 'index.ts') };
+      return inside(path) ? undefined : { path: addressOf(path), external: true };
     });
   },
-};
+});
+
+/** What runs by itself: the command line, and its threads. */
+const entries = ['cli/main', 'runtime/server/encode-worker', 'runtime/grammar/grammar-worker'];
+
+/**
+ * Writes entries and what they import as JavaScript. CommonJS packages ask for Node's own modules by `require`.
+ * @param {readonly string[]} files
+ * @param {{ outdir: string, here: string, require: string, plugin: import('esbuild').Plugin, external?: string[] }} how
+ *   `here`, `require`: expressions for the bundle's address, and for one from which packages are found
+ */
+async function translate(files, { outdir, here, require, plugin, external }) {
+  const { build } = await import('esbuild');
+  await build({
+    entryPoints: files.map((path) => join(root, `${path}.ts`)),
+    entryNames: '[name]',
+    outdir,
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    tsconfigRaw: {}, // not one that lies in a folder above
+    logLevel: 'silent',
+    define: { SKV_BUNDLE: 'skvBundle' },
+    external,
+    plugins: [plugin],
+    banner: {
+      js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(${require}), skvBundle = ${here};`,
+    },
+  });
+}
+
+/** Packages that only find themselves where npm has put them: what needs one of these is not in a bundle that moves. */
+const apart = ['cmake-js', 'esbuild', '@mlc-ai/web-xgrammar', '@stdlib/*', 'node-llama-cpp', 'tsx'];
+
+/**
+ * A bundle of the command line and `more` that runs without a node_modules folder, in `js` of any folder that has skv's
+ * own files as this one has them.
+ * @param {string} folder
+ * @param {readonly string[]} more
+ */
+export async function standalone(folder, more) {
+  const address = (/** @type {string} */ path) =>
+    `new URL(${JSON.stringify(`../${relative(root, path)}`)}, import.meta.url).href`;
+  await translate([...entries, ...more], {
+    outdir: folder,
+    here: "new URL('.', import.meta.url).href.slice(0, -1)",
+    require: 'import.meta.url',
+    plugin: sourceAddress(address, () => true),
+    external: apart,
+  });
+}
 
 /** @param {string} folder */
 async function bundle(folder) {
-  const { build } = await import('esbuild');
   const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+  const quoted = (/** @type {string} */ path) => JSON.stringify(pathToFileURL(path).href);
   try {
-    await build({
-      entryPoints: ['cli/main', 'runtime/server/encode-worker', 'runtime/grammar/grammar-worker'].map((path) =>
-        join(root, `${path}.ts`),
-      ),
-      entryNames: '[name]',
+    await translate(entries, {
       outdir: draft,
-      bundle: true,
-      splitting: true,
-      format: 'esm',
-      platform: 'node',
-      target: 'node20',
-      tsconfigRaw: {}, // not one that lies in a folder above
-      logLevel: 'silent',
-      define: { SKV_BUNDLE: JSON.stringify(pathToFileURL(folder).href) },
-      plugins: [sourceAddress],
-      // CommonJS packages ask for Node's own modules this way
-      banner: {
-        js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(${JSON.stringify(pathToFileURL(join(root, 'package.json')).href)});`,
-      },
+      here: quoted(folder),
+      require: quoted(join(root, 'package.json')),
+      plugin: sourceAddress(quoted, (name) => inlined.test(name)),
     });
     renameSync(draft, folder);
   } catch (error) {

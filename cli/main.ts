@@ -170,6 +170,7 @@ command(
   .option(...cudaPath)
   .option('--kv-cache-memory <size>', 'bytes of the pool, such as 2GiB')
   .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')
+  .option('--dtype <type>', 'auto, or f32: exact activations, and on a GPU weights in f32 too, to compare', 'auto')
   .option('--max-num-batched-tokens <n>', 'most tokens of a step')
   .option('--max-num-seqs <n>', 'most running sequences')
   .option('--max-model-len <n>', 'most tokens of a request')

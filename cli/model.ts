@@ -68,6 +68,7 @@ export function longText({ tokenizer }: LoadedModel, file: string, needed: numbe
 export interface EngineFlags {
   kvCacheMemory?: string;
   kvCacheDtype?: string;
+  dtype?: string;
   maxNumBatchedTokens?: string;
   maxNumSeqs?: string;
   maxModelLen?: string;
@@ -93,12 +94,20 @@ export function kvTypeOf({ kvCacheDtype: type }: EngineFlags): EngineOptions['kv
   return type;
 }
 
+/** undefined: as fast as it goes */
+function activationsOf({ dtype }: EngineFlags): EngineOptions['activations'] {
+  if (dtype === undefined || dtype === 'auto') return undefined;
+  if (dtype !== 'f32') throw new UserError(`--dtype ${dtype}: auto and f32 are possible.`);
+  return dtype;
+}
+
 export function engineOptions(model: LoadedModel, policies: BuiltPolicy[], flags: EngineFlags): EngineOptions {
   return {
     model,
     policies,
     ratio: parseRatio('sparse-kv-cache-ratio', flags.sparseKvCacheRatio),
     kvType: kvTypeOf(flags),
+    activations: activationsOf(flags),
     kvCacheBytes: parseBytes('kv-cache-memory', flags.kvCacheMemory),
     maxBatchedTokens: whole('max-num-batched-tokens', flags.maxNumBatchedTokens),
     maxSeqs: whole('max-num-seqs', flags.maxNumSeqs),

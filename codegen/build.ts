@@ -1,7 +1,7 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
 import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { basename, join, relative, resolve } from 'node:path';
 import type { CompileOptions, Compiler } from './back/shared/target.ts';
 import { targets } from './back/targets.ts';
 import { textOf } from './front/text.ts';
@@ -53,6 +53,7 @@ export async function compileSource(file: string, options: BuildOptions = {}): P
 
 /** An entry of the index: which build a policy file had when its sources were as hashed. */
 interface Entry {
+  /** from the folder of builds: who moves both together finds them again */
   files: string[];
   hash: string;
   folder: string;
@@ -75,7 +76,8 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const compiled = await compileSource(file, options);
   const { plan } = compiled;
   const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);
-  const entry: Entry = { files: [...compiled.files], hash: plan.hash, folder: basename(folder) };
+  const files = compiled.files.map((each) => relative(directory, each));
+  const entry: Entry = { files, hash: plan.hash, folder: basename(folder) };
   try {
     mkdirSync(directory, { recursive: true });
     await locked(`${folder}.lock`, async () => {
@@ -102,15 +104,16 @@ function unwritable({ code, message }: NodeJS.ErrnoException, directory: string)
 /** One for each set of flags: who goes from one to another and back compiles each once. */
 function indexOf(directory: string, file: string, target: Target, fingerprint: string): string {
   const flags = createHash('sha256').update(fingerprint).digest('hex').slice(0, 8);
-  return join(directory, `index-${target}-${Buffer.from(file).toString('base64url').slice(-120)}-${flags}.json`);
+  const name = Buffer.from(relative(directory, file)).toString('base64url').slice(-120);
+  return join(directory, `index-${target}-${name}-${flags}.json`);
 }
 
 /** The build of an unchanged file, found without the compiler. */
 function lookUp(directory: string, file: string, target: Target, fingerprint: string): BuiltPolicy | undefined {
   try {
     const entry = JSON.parse(readFileSync(indexOf(directory, file, target, fingerprint), 'utf8')) as Entry;
-    if (entry.files[0] !== file || contentHash(entry.files.map(textOf), target, fingerprint) !== entry.hash)
-      return undefined;
+    const files = entry.files.map((each) => resolve(directory, each));
+    if (files[0] !== file || contentHash(files.map(textOf), target, fingerprint) !== entry.hash) return undefined;
     const folder = join(directory, entry.folder);
     if (!existsSync(join(folder, 'policy.so'))) return undefined;
     const plan = JSON.parse(readFileSync(join(folder, 'plan.json'), 'utf8')) as Plan;

@@ -71,6 +71,7 @@ test('wrong values are refused', async () => {
     [['--load-format', 'dummy'], /--load-format dummy: which --shape\? llama-3-8b, qwen3-8b, smollm2-135m are/],
     [['--load-format', 'random'], /--load-format random: auto and dummy are possible/],
     [['--shape', 'qwen3-8b'], /'--shape <name>' cannot be used with option '--model <model>'/],
+    [['--dtype', 'f16'], /--dtype f16: auto and f32 are possible/],
     [['--default-max-tokens', '0'], /--default-max-tokens 0: a whole number from 1/],
   ];
   for (const [flags, words] of cases) {

@@ -9,11 +9,11 @@ import type { EngineOptions, TokenEvent } from '../../runtime/engine/types.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { emulatedDevice } from '../emulation/backend.ts';
 import {
-  type TinyFamily,
   familyModel,
   sizes,
   tinyFamilies,
   wideFamilies,
+  widened,
   writeFamilyFolder,
   writeFamilyGguf,
 } from '../oracle/families.ts';
@@ -29,18 +29,6 @@ const K_TOLERANCE = 0.03;
 const names = ['none', 'h2o'];
 const onCpu = { policies: await Promise.all(names.map((name) => build(shipped(name)!))) };
 const onDevice = await emulatedDevice(names, 'f32');
-
-/** With heads of 64 numbers, which kernels are built for, out of a width of 256. */
-const widened = (tiny: TinyFamily): TinyFamily => ({
-  ...tiny,
-  headDim: 64,
-  sizes: { width: 256 },
-  config: {
-    ...tiny.config,
-    ...(tiny.name === 'opt' ? { word_embed_proj_dim: 256 } : {}),
-    ...(tiny.ropeFactors ? { partial_rotary_factor: 12 / 64 } : {}),
-  },
-});
 
 /** What the weights of the engine that was last opened take. */
 let weightBytes = 0;

@@ -1,4 +1,7 @@
-/** `npm run bundle:gpu [FOLDER]`: everything a GPU machine needs to test and measure the kernels, in one folder to copy. */
+/**
+ * `npm run bundle:gpu [FOLDER]`: everything a GPU machine needs to test and measure the kernels, in one folder to copy.
+ * `-- --full` adds the server, and what is asked of it.
+ */
 import { createHash } from 'node:crypto';
 import {
   copyFileSync,
@@ -13,13 +16,16 @@ import {
 } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { compileSource, shippedNames } from '../../codegen/build.ts';
 import { compileFlags, linkFlags } from '../../toolchain/cuda.ts';
 import { root } from '../../toolchain/folders.mjs';
+import { everything, pack, packedNode, writeFull } from './full.ts';
 import { cases, sourceOf, vector } from './vectors.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-export const MOST = 48 * 2 ** 20;
+/** Bytes of a bundle, and of one that is full, which is packed: 64 MiB go over at a time. */
+export const [MOST, MOST_FULL] = [48 * 2 ** 20, 60 * 2 ** 20];
 
 /** Writes the bundle of these policies into a new or empty folder; returns its bytes. */
 export async function writeBundle(folder: string, policies: readonly string[]): Promise<number> {
@@ -57,8 +63,13 @@ export async function writeBundle(folder: string, policies: readonly string[]): 
       writeFileSync(join(folder, 'vectors', `${file}.vec`), bytes);
     }
   }
+  return checkSize(folder, MOST);
+}
+
+/** Its bytes; throws when it is too large to go over. */
+export function checkSize(folder: string, most: number): number {
   const size = sizeOf(folder);
-  if (size > MOST) throw new Error(`The bundle has ${size} bytes, more than ${MOST}.`);
+  if (size > most) throw new Error(`The bundle has ${size} bytes, more than ${most}.`);
   return size;
 }
 
@@ -80,10 +91,16 @@ export function sourcesIn(folder: string, policy: string): Record<string, string
 export const shippedPolicies = shippedNames();
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const folder = resolve(process.argv[2] ?? join(root, 'generated', 'bundle-gpu'));
-  if (process.argv[2] === undefined) rmSync(folder, { recursive: true, force: true });
-  const size = await writeBundle(folder, shippedPolicies);
-  console.log(
-    `${folder}: ${(size / 2 ** 20).toFixed(1)} MiB. Copy it to a GPU machine, then: ./gpu.sh bench; ./gpu.sh test`,
-  );
+  const { values, positionals } = parseArgs({ options: { full: { type: 'boolean' } }, allowPositionals: true });
+  const folder = resolve(positionals[0] ?? join(root, 'generated', 'bundle-gpu'));
+  if (positionals[0] === undefined) rmSync(folder, { recursive: true, force: true });
+  let size = await writeBundle(folder, shippedPolicies);
+  if (values.full) {
+    await writeFull(folder, everything(shippedPolicies));
+    for (const name of ['vectors', 'skv']) pack(folder, name);
+    copyFileSync(packedNode(), join(folder, 'node.xz'));
+    size = checkSize(folder, MOST_FULL);
+  }
+  const then = `./gpu.sh bench; ./gpu.sh test${values.full ? '; ./gpu.sh serve-check; ./gpu.sh bench-serve' : ''}`;
+  console.log(`${folder}: ${(size / 2 ** 20).toFixed(1)} MiB. Copy it to a GPU machine, then: ${then}`);
 }

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
   utimesSync,
@@ -15,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { build, compileSource, shipped } from '../../codegen/build.ts';
+import { build, builtBefore, compileSource, shipped } from '../../codegen/build.ts';
 import { targets } from '../../codegen/back/targets.ts';
 import { quickCompiler } from './quick.ts';
 import { root } from '../../toolchain/folders.mjs';
@@ -127,6 +128,17 @@ test('an unchanged policy is found without the compiler, a changed one is built 
   const changed = await build(file, { directory });
   assert.is.not(changed.plan.hash, first.plan.hash);
   assert.ok(existsSync(first.library), 'a library in use stays');
+});
+
+test('builds that move together with their policies are found again', async () => {
+  const [here, there] = [join(home, 'here'), join(home, 'there')];
+  mkdirSync(here);
+  writeFileSync(join(here, 'mine.ts'), readFileSync(knorm, 'utf8'));
+  const { plan } = await build(join(here, 'mine.ts'), { directory: join(here, 'generated') });
+  renameSync(here, there);
+  const found = builtBefore(join(there, 'mine.ts'), { directory: join(there, 'generated') });
+  assert.is(found?.plan.hash, plan.hash);
+  assert.ok(existsSync(found!.library));
 });
 
 test('an unchanged policy is found without loading TypeScript', async () => {

@@ -220,6 +220,18 @@ export const wideFamilies: readonly TinyFamily[] = [
   },
 ];
 
+/** With heads of 64 numbers, which CUDA's kernels are built for, out of a width of 256. */
+export const widened = (tiny: TinyFamily): TinyFamily => ({
+  ...tiny,
+  headDim: 64,
+  sizes: { width: 256 },
+  config: {
+    ...tiny.config,
+    ...(tiny.name === 'opt' ? { word_embed_proj_dim: 256 } : {}),
+    ...(tiny.ropeFactors ? { partial_rotary_factor: 12 / 64 } : {}),
+  },
+});
+
 export interface FamilyModel {
   readonly tiny: TinyFamily;
   readonly weights: Weights;

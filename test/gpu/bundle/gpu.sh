@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Tests and measures the CUDA kernels on this machine. Needs nvcc 12.8 or newer, a C++ compiler, an NVIDIA GPU and its
-# driver; no Node, no network. python3 with torch adds torch to both commands.
+# driver; no Node, no network. python3 with torch adds torch to the first commands.
 #
-#   ./gpu.sh build    compiles the policies and the driver for the GPU here
-#   ./gpu.sh test     every policy against its vectors, beside plain attention, and under compute-sanitizer
-#   ./gpu.sh bench    the table of kernels as Markdown on stdout and in bench.md, as JSON in bench.json
+#   ./gpu.sh build        compiles the policies and the driver for the GPU here
+#   ./gpu.sh test         every policy against its vectors, beside plain attention, and under compute-sanitizer
+#   ./gpu.sh bench        the table of kernels as Markdown on stdout and in bench.md, as JSON in bench.json
+#   ./gpu.sh serve-check  skv serve on the GPU: the answers that the CPU has given (serve-check.md)
+#   ./gpu.sh bench-serve [FLAGS of skv serve]   policies and the full cache under one load (bench-serve.md)
 #
+# The last two are in a bundle made with --full, and need no nvcc on an H100 or H200. bench-serve takes POLICIES, PROMPT,
+# OUTPUT, REQUESTS, ALONE, RATIO, MEMORY; both START_LIMIT, in seconds.
 # CUDA_PATH names the toolkit (default: nvcc on the PATH, then /usr/local/cuda); ARCH the architecture, such as 90
 # (default: the GPU's); JOBS how many compilers run at once; PREBUILT=1 runs build/ as it was copied, as does a machine
 # without nvcc; OUT a folder that gets a copy of what is written.
@@ -107,8 +111,16 @@ sanitize() {
   fi
 }
 
+# What was packed with xz, which a machine may lack.
+unxz_to() { { xz -dc "$1" 2> /dev/null || python3 -c 'import lzma, shutil, sys; shutil.copyfileobj(lzma.open(sys.argv[1]), sys.stdout.buffer)' "$1"; } > "$2"; }
+unpacked() {
+  [ -d "$1" ] && return
+  mkdir -p build && unxz_to "$1.tar.xz" "build/$1.tar" && tar xf "build/$1.tar" && rm "build/$1.tar" || fail "$1.tar.xz cannot be unpacked"
+}
+
 test_all() {
   build_all
+  unpacked vectors
   local failed=0 policy attention=(build/driver/driver)
   build/driver/driver device || exit 1
   for policy in $BROKEN; do echo "FAIL $policy does not compile"; failed=1; done
@@ -137,19 +149,62 @@ bench_all() {
   exit "${PIPESTATUS[0]}"
 }
 
+# A toolkit as the builds of this bundle have it: its nvcc has the version that they are known by, and is the machine's own
+# where something must be compiled after all.
+toolkit_of_builds() {
+  local to=$PWD/build/toolkit
+  find_toolkit || NVCC=
+  rm -rf "$to"; mkdir -p "$to/bin" || fail "build cannot be written"
+  if [ -n "$NVCC" ]; then ln -s "${LIB#-L}" "$to/lib"
+  else mkdir "$to/lib"; : > "$to/lib/libcudart_static.a"; fi
+  cat > "$to/bin/nvcc" <<END
+#!/bin/sh
+[ "\$1" = --version ] && exec cat '$PWD/skv/nvcc-version'
+exec '${NVCC:-nvcc, which is not here,}' "\$@"
+END
+  chmod +x "$to/bin/nvcc"
+  export CUDA_PATH=$to
+}
+
+# cuBLASLt of the toolkit, else of torch.
+find_cublaslt() {
+  local file
+  [ -z "${SKV_CUBLASLT:-}" ] || return
+  for file in build/toolkit/lib/libcublasLt.so.1[23] $(python3 -c 'import glob, sys
+for folder in sys.path: print(*glob.glob(folder + "/nvidia/*/lib/libcublasLt.so.1[23]"))' 2> /dev/null); do
+    [ -f "$file" ] && { export SKV_CUBLASLT=$(readlink -f "$file"); return; }
+  done
+}
+
+# One of the bundle's programs under its own Node.
+program() {
+  local name=$1
+  shift
+  [ -d skv ] || [ -f skv.tar.xz ] || fail "this bundle was made without --full"
+  mkdir -p build || fail "build cannot be written"
+  [ -x build/node ] || { unxz_to node.xz build/node && chmod +x build/node; } || fail "node.xz cannot be unpacked"
+  unpacked skv
+  toolkit_of_builds
+  find_cublaslt
+  timeout "${LIMIT:-570}" build/node "skv/js/$name.js" "$@"
+}
+
 # Runs a command and leaves a copy of what it says, and of bench.*, in OUT.
 into_out() {
   [ -n "${OUT:-}" ] || { "$@"; return; }
   mkdir -p "$OUT" || fail "OUT $OUT cannot be written"
-  ("$@") 2>&1 | tee "$OUT/$1.log"
+  ("$@") 2>&1 | tee "$OUT/$COMMAND.log"
   local status=${PIPESTATUS[0]}
-  cp bench.md bench.json "$OUT" 2> /dev/null
+  cp bench.md bench.json serve-check.md bench-serve.md "$OUT" 2> /dev/null
   exit "$status"
 }
 
-case "${1:-}" in
+COMMAND=${1:-}
+case $COMMAND in
   build) build_all; [ -z "$BROKEN" ] || fail "something does not compile (above)" ;;
   test) into_out test_all ;;
   bench) into_out bench_all ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  serve-check) into_out program check ;;
+  bench-serve) shift; into_out program bench "$@" ;;
+  *) sed -n '2,17s/^# \{0,1\}//p' gpu.sh; exit 2 ;;
 esac

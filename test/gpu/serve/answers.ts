@@ -1,0 +1,100 @@
+/** Greedy answers of a server, recorded where it runs on the CPU and compared where it runs on a GPU. */
+import { join } from 'node:path';
+
+export interface Asked {
+  policy: string;
+  params: Record<string, number>;
+  prompt: number[];
+  maxTokens: number;
+}
+
+export interface Answer {
+  tokens: string[];
+  /** of each token */
+  logprobs: number[];
+  /** by how much the second best token was less likely */
+  leads: number[];
+}
+
+/** A model of the bundle with what the CPU answered. */
+export interface Recorded {
+  /** in the bundle's `models` */
+  name: string;
+  /** of `skv serve` */
+  flags: string[];
+  /** names, or files from skv's folder */
+  policies: string[];
+  /** whether it is asked as clients do, too */
+  clients: boolean;
+  /** as far as log-probabilities may be apart */
+  tolerance: number;
+  cases: { asked: Asked; answer: Answer }[];
+}
+
+/** What is recorded, beside the models. */
+export const RECORDED = 'recorded.json';
+
+/** Flags of the server that is asked; `folder`: skv's, with the models. */
+export const flagsOf = (
+  folder: string,
+  { name, flags, policies }: Pick<Recorded, 'name' | 'flags' | 'policies'>,
+): string[] => [
+  ...['--model', join(folder, 'models', name), '--dtype', 'f32', '--kv-cache-dtype', 'f32', ...flags],
+  ...policies.flatMap((each) => ['--sparse-kv-cache-type', each.endsWith('.ts') ? join(folder, each) : each]),
+];
+
+interface Reply {
+  error?: { message: string };
+  choices: {
+    logprobs: { tokens: string[]; token_logprobs: number[]; top_logprobs: Record<string, number>[] };
+  }[];
+}
+
+/** Rejects with what the server says, or when it says nothing for `seconds`. */
+export async function ask(url: string, { policy, params, prompt, maxTokens }: Asked, seconds: number): Promise<Answer> {
+  const body = {
+    prompt,
+    max_tokens: maxTokens,
+    ignore_eos: true,
+    temperature: 0,
+    seed: 5, // for policies that draw
+    logprobs: 2,
+    sparse_kv: { policy, ...params },
+  };
+  const response = await fetch(new URL('/v1/completions', url), {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(seconds * 1000),
+  });
+  const reply = (await response.json()) as Reply;
+  if (!response.ok) throw new Error(`${response.status}: ${reply.error?.message}`);
+  const { tokens, token_logprobs: logprobs, top_logprobs: best } = reply.choices[0].logprobs;
+  const leads = best.map((each) => {
+    const [first, second] = Object.values(each).sort((a, b) => b - a);
+    return first - second;
+  });
+  return { tokens, logprobs, leads };
+}
+
+/**
+ * What two answers have in common, in words; throws where they differ. Both are greedy: where the two best tokens are nearer
+ * than log-probabilities may be apart on both sides, the other one is a tie, and what follows it is another text.
+ */
+export function compare(got: Answer, wanted: Answer, tolerance: number): string {
+  let apart = 0;
+  for (let i = 0; i < wanted.tokens.length; i++) {
+    if (got.tokens[i] !== wanted.tokens[i]) {
+      if (i < got.tokens.length && wanted.leads[i] < 2 * tolerance)
+        return `${i} tokens, then a tie (${wanted.leads[i].toExponential(1)})`;
+      throw new Error(
+        `token ${i} is ${got.tokens[i]}, the CPU's ${wanted.tokens[i]}, which leads by ${wanted.leads[i].toPrecision(2)}`,
+      );
+    }
+    const distance = Math.abs(got.logprobs[i] - wanted.logprobs[i]);
+    if (!(distance <= tolerance))
+      throw new Error(`token ${i}: its log-probability is ${got.logprobs[i]}, the CPU's ${wanted.logprobs[i]}`);
+    apart = Math.max(apart, distance);
+  }
+  return `${wanted.tokens.length} tokens, log-probabilities within ${apart.toExponential(1)}`;
+}
