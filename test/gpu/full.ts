@@ -14,18 +14,9 @@ import { findCuda } from '../../toolchain/cuda.ts';
 import { policyFolder, root } from '../../toolchain/folders.mjs';
 import { randomTokens, smallBudgets } from '../engine/small.ts';
 import { sourceFor } from '../oracle/duo.ts';
-import {
-  type FileType,
-  type TinyFamily,
-  familyModel,
-  sizes,
-  tinyFamilies,
-  wideFamilies,
-  widened,
-  writeFamilyFolder,
-  writeFamilyGguf,
-} from '../oracle/families.ts';
+import { type TinyFamily, sizes, tinyFamilies, wideFamilies } from '../oracle/families.ts';
 import { type Asked, RECORDED, type Recorded, ask, flagsOf } from './serve/answers.ts';
+import { type ModelFile, writeModel } from './serve/models.ts';
 
 /** Architecture of the lent machines: H100, H200. */
 const ARCH = 90;
@@ -36,7 +27,7 @@ export interface Scope {
   policies: readonly string[];
   families: readonly TinyFamily[];
   /** types of quantised weights */
-  types: readonly Exclude<FileType, 'F32'>[];
+  types: readonly NonNullable<ModelFile['type']>[];
   /** measured, with heads of 128 numbers in bf16 */
   measured: readonly string[];
 }
@@ -82,49 +73,46 @@ async function writePackage(folder: string): Promise<void> {
   copyFileSync(join(release, '..', 'native.hash'), join(folder, 'build', 'native.hash'));
 }
 
-/** Words for all of a model's tokens. */
-function giveWords(folder: string): void {
-  const path = join(folder, 'tokenizer.json');
-  const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as { model: { vocab: Record<string, number> } };
-  const { vocab } = tokenizer.model;
-  for (let token = Object.keys(vocab).length; token < sizes.vocab; token++) vocab[`t${token}`] = token;
-  writeFileSync(path, JSON.stringify(tokenizer));
-}
-
+/** What is not recorded yet. */
 interface Model extends Omit<Recorded, 'cases'> {
   asked: Asked[];
 }
 
-/** The models' files. */
+const askedOf = (policies: readonly string[]): Asked[] =>
+  policies.map((policy) => ({
+    policy,
+    params: policy === 'duo' ? { sinks: 3, recent: 8 } : smallBudgets[policy],
+    prompt: [...randomTokens(1, PROMPT, sizes.vocab)],
+    maxTokens: ANSWER,
+  }));
+
+/** The models and what they are asked; duo, whose own table is of one real model, with a table for them. */
 function writeModels(folder: string, { policies, families, types }: Scope): Model[] {
-  const asked = (names: readonly string[]): Asked[] =>
-    names.map((policy) => ({
-      policy,
-      params: policy === 'duo' ? { sinks: 3, recent: 8 } : smallBudgets[policy],
-      prompt: [...randomTokens(1, PROMPT, sizes.vocab)],
-      maxTokens: ANSWER,
-    }));
-  const model = (name: string, names: readonly string[], tolerance: number): Model => ({
-    ...{ name, flags, tolerance, clients: false, asked: asked(names) },
-    policies: names.map((policy) => (policy === 'duo' ? duoFile : policy)),
+  const models = join(folder, 'models');
+  const duo = join('models', 'duo', 'duo.ts');
+  cpSync(
+    dirname(sourceFor('duo', { layers: families[0].layers, kvHeads: sizes.kvHeads })),
+    dirname(join(folder, duo)),
+    {
+      recursive: true,
+    },
+  );
+  const model = (file: ModelFile, names: readonly string[], tolerance: number): Model => ({
+    ...file,
+    ...{ digest: writeModel(models, file), flags, tolerance, clients: names === policies, asked: askedOf(names) },
+    policies: names.map((policy) => (policy === 'duo' ? duo : policy)),
   });
-  const at = (name: string) => join(folder, 'models', name);
-  const duoFile = join('models', 'duo', 'duo.ts');
-  const duo = sourceFor('duo', { layers: families[0].layers, kvHeads: sizes.kvHeads });
-  cpSync(dirname(duo), at('duo'), { recursive: true });
   const few = policies.filter((policy) => ['none', 'h2o'].includes(policy));
-  const plain = families.map((tiny, i) => {
-    const name = tiny.name.replace(/\W+/g, '-');
-    writeFamilyFolder(familyModel(widened(tiny), 400 + i), at(name));
-    giveWords(at(name));
-    return model(name, i === 0 ? policies : few, TOLERANCE);
-  });
-  const quantised = types.map((type) => {
-    writeFamilyGguf(familyModel(wideFamilies[0], 500), at(`llama-${type}.gguf`), type);
-    return model(`llama-${type}.gguf`, few, type.includes('_K') ? K_TOLERANCE : TOLERANCE);
-  });
-  plain[0].clients = true;
-  return [...plain, ...quantised];
+  return [
+    ...families.map(({ name }, i) => {
+      const file = { name: name.replace(/\W+/g, '-'), family: name, seed: 400 + i };
+      return model(file, i === 0 ? policies : few, TOLERANCE);
+    }),
+    ...types.map((type) => {
+      const file = { name: `llama-${type}.gguf`, family: wideFamilies[0].name, seed: 500, type };
+      return model(file, few, type.includes('_K') ? K_TOLERANCE : TOLERANCE);
+    }),
+  ];
 }
 
 /** What the CPU answers here, through the server. */
@@ -139,6 +127,7 @@ async function record(folder: string, models: readonly Model[]): Promise<Recorde
     } finally {
       await stop();
     }
+    rmSync(join(folder, 'models', model.name), { recursive: true }); // drawn again over there
   }
   return recorded;
 }

@@ -1,5 +1,6 @@
 /** Greedy answers of a server, recorded where it runs on the CPU and compared where it runs on a GPU. */
 import { join } from 'node:path';
+import type { ModelFile } from './models.ts';
 
 export interface Asked {
   policy: string;
@@ -16,10 +17,10 @@ export interface Answer {
   leads: number[];
 }
 
-/** A model of the bundle with what the CPU answered. */
-export interface Recorded {
-  /** in the bundle's `models` */
-  name: string;
+/** A model with what the CPU answered. */
+export interface Recorded extends ModelFile {
+  /** of its weights */
+  digest: string;
   /** of `skv serve` */
   flags: string[];
   /** names, or files from skv's folder */

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { metrics, stream } from '../../../bench/client.ts';
 import { root } from '../../../toolchain/folders.mjs';
 import { RECORDED, type Recorded, ask, compare, flagsOf } from './answers.ts';
+import { writeModel } from './models.ts';
 import { Server, within } from './server.ts';
 import { Table } from './table.ts';
 
@@ -48,6 +49,11 @@ const answers = (server: Server, recorded: Recorded, { asked, answer }: Recorded
 async function check(recorded: Recorded): Promise<void> {
   const { cases, tolerance } = recorded;
   const server = new Server(flagsOf(root, recorded));
+  if (writeModel(join(root, 'models'), recorded) !== recorded.digest) {
+    failed++;
+    table.row(['FAIL', recorded.name, 'its weights', 'are drawn otherwise here: nothing can be compared', '']);
+    return;
+  }
   if (!(await starts(server, recorded))) return checkApart(recorded);
   for (const each of cases) await answers(server, recorded, each);
   await line(server, recorded, 'all at once', async (url) => {
