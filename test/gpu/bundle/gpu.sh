@@ -152,16 +152,13 @@ bench_all() {
 # A toolkit as the builds of this bundle have it: its nvcc has the version that they are known by, and is the machine's own
 # where something must be compiled after all.
 toolkit_of_builds() {
-  local to=$PWD/build/toolkit
-  find_toolkit || NVCC=
+  local to=$PWD/build/toolkit compile='echo "there is no nvcc on this machine" >&2; exit 1'
   rm -rf "$to"; mkdir -p "$to/bin" || fail "build cannot be written"
-  if [ -n "$NVCC" ]; then ln -s "${LIB#-L}" "$to/lib"
-  else mkdir "$to/lib"; : > "$to/lib/libcudart_static.a"; fi
-  cat > "$to/bin/nvcc" <<END
-#!/bin/sh
-[ "\$1" = --version ] && exec cat '$PWD/skv/nvcc-version'
-exec '${NVCC:-nvcc, which is not here,}' "\$@"
-END
+  find_toolkit && compile="exec '$NVCC' \"\$@\""
+  if [ -n "${LIB:-}" ]; then ln -s "${LIB#-L}" "$to/lib"
+  else mkdir "$to/lib" && touch "$to/lib/libcudart_static.a" # it is only looked for
+  fi
+  printf '#!/bin/sh\n[ "$1" = --version ] && exec cat "%s"\n%s\n' "$PWD/skv/nvcc-version" "$compile" > "$to/bin/nvcc"
   chmod +x "$to/bin/nvcc"
   export CUDA_PATH=$to
 }

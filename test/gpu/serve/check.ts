@@ -17,25 +17,26 @@ const LINE = Number(process.env.LINE_LIMIT ?? 60);
 const table = new Table('serve-check.md', ['', 'model', 'what', 'says', 's']);
 let failed = 0;
 
-/** One line of the table: what `work` says of a server that runs, or why it fails. Whether it did not. */
+/** One line of the table: what `work` says of a server that runs, or why it fails, which it returns. */
 async function line(
   server: Server,
-  { name }: Recorded,
+  recorded: Recorded,
   what: string,
   work: (url: string) => Promise<string>,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const start = performance.now();
   const row = (verdict: string, says: string) =>
-    table.row([verdict, name, what, says, ((performance.now() - start) / 1000).toFixed(1)]);
+    table.row([verdict, recorded.name, what, says, ((performance.now() - start) / 1000).toFixed(1)]);
   try {
     const { url } = await server.ready();
     row('ok', await within(LINE, work(url)));
-    return true;
+    return undefined;
   } catch (error) {
+    const { name, message } = error as Error;
     failed++;
-    row('FAIL', (error as Error).message);
-    if ((error as Error).name === 'TimeoutError') await server.stop(); // what still runs there would be in the next one's way
-    return false;
+    row('FAIL', message);
+    if (name === 'TimeoutError') await server.stop(); // what still runs there would be in the next one's way
+    return message;
   }
 }
 
@@ -54,7 +55,8 @@ async function check(recorded: Recorded): Promise<void> {
     table.row(['FAIL', recorded.name, 'its weights', 'are drawn otherwise here: nothing can be compared', '']);
     return;
   }
-  if (!(await starts(server, recorded))) return checkApart(recorded);
+  const why = await starts(server, recorded);
+  if (why !== undefined) return checkApart(recorded, why);
   for (const each of cases) await answers(server, recorded, each);
   await line(server, recorded, 'all at once', async (url) => {
     const got = await Promise.all(cases.map(({ asked }) => ask(url, asked, LINE)));
@@ -66,12 +68,14 @@ async function check(recorded: Recorded): Promise<void> {
   if (recorded.clients) await crowded(recorded);
 }
 
-/** One policy at a time, where they do not start together. */
-async function checkApart(recorded: Recorded): Promise<void> {
+/** One policy at a time, where they do not start together; `why`: which is no policy's doing when one alone says the same. */
+async function checkApart(recorded: Recorded, why: string): Promise<void> {
   for (const [i, each] of recorded.cases.entries()) {
     const server = new Server(flagsOf(root, { ...recorded, policies: [recorded.policies[i]] }));
-    if (await starts(server, recorded)) await answers(server, recorded, each);
+    const apart = await starts(server, recorded);
+    if (apart === undefined) await answers(server, recorded, each);
     await server.stop();
+    if (apart === why && recorded.policies[i] === 'none') return;
   }
 }
 
