@@ -45,7 +45,7 @@ const TOLERANCE = 1e-3;
 const K_TOLERANCE = 0.03;
 
 const PROMPT = 76;
-const ANSWER = 24;
+const ANSWER = 16;
 const flags = [
   ...['--max-model-len', String(sizes.positions), '--max-num-seqs', '8', '--max-num-batched-tokens', '64'],
   ...['--kv-cache-memory', '16MiB'],

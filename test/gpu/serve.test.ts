@@ -68,12 +68,12 @@ test('serve-check: every line is ok, and is kept where it was asked for', () => 
   assert.is(readFileSync(join(out, 'serve-check.log'), 'utf8'), table);
   for (const words of [
     /^\| ok \| llama \| a server \| ready after/m,
-    /^\| ok \| llama \| none \| 24 tokens, log-probabilities within \S+e-\d/m,
-    /^\| ok \| gemma2 \| h2o \| 24 tokens/m,
+    /^\| ok \| llama \| none \| 16 tokens, log-probabilities within \S+e-\d/m,
+    /^\| ok \| gemma2 \| h2o \| 16 tokens/m,
     /^\| ok \| llama \| all at once \| 2 requests/m,
     /^\| ok \| llama \| a chat/m,
     /^\| ok \| llama \| a stream/m,
-    /^\| ok \| llama \| clients that go away \| 6 left; then 24 tokens/m,
+    /^\| ok \| llama \| clients that go away \| 6 left; then 16 tokens/m,
     /^\| ok \| llama \| \/health and \/metrics \| \d+ tokens/m,
     /^\| ok \| llama \| a full pool \| 4 requests, [1-9]\d* preemptions/m,
     /^all passed$/m,
