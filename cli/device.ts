@@ -4,8 +4,8 @@ import type { BuildOptions } from '../codegen/build.ts';
 import { headDims } from '../codegen/plan/cuda.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import type { Engine } from '../runtime/engine/engine.ts';
-import { storedAs } from '../runtime/engine/setup.ts';
-import { DeviceError } from '../runtime/engine/types.ts';
+import { agreedPlace, storedAs } from '../runtime/engine/setup.ts';
+import { DeviceError, type EngineOptions } from '../runtime/engine/types.ts';
 import type { LoadedModel } from '../runtime/model/types.ts';
 import { buildCudaBackend } from '../runtime/native/cuda.ts';
 import { type CudaDevice, NoDeviceError, checkDriver, findDevice } from '../runtime/native/driver.ts';
@@ -21,6 +21,7 @@ export interface DeviceFlags {
   gpuMemoryUtilization?: string;
   cudaPath?: string;
   kvCacheMemory?: string;
+  place?: string;
 }
 
 /** Where a model runs. */
@@ -28,7 +29,11 @@ export type Place = { readonly target: 'cpu' } | { readonly target: 'cuda'; read
 
 /** Flags that do nothing on the CPU. `why`: it was chosen, where auto did. */
 function onCpu(flags: DeviceFlags, why: string): Place {
-  const given = { 'gpu-memory-utilization': flags.gpuMemoryUtilization, 'cuda-path': flags.cudaPath };
+  const given = {
+    'gpu-memory-utilization': flags.gpuMemoryUtilization,
+    'cuda-path': flags.cudaPath,
+    place: flags.place,
+  };
   for (const [flag, value] of Object.entries(given))
     if (value !== undefined) throw new UserError(`--${flag} ${value} does nothing on the CPU${why && `: ${why}`}.`);
   if (why) note(`skv: on the CPU: ${why}`);
@@ -42,10 +47,22 @@ function onCuda({ cudaPath }: DeviceFlags): Place {
   return { target: 'cuda', device };
 }
 
+/** --place: whose memory pages lie in; undefined: the policies say. */
+function pageMemory({ place, gpuMemoryUtilization }: DeviceFlags): EngineOptions['place'] {
+  if (place !== undefined && place !== 'device' && place !== 'host')
+    throw new UserError(`--place ${place}: device and host are possible.`);
+  if (place === 'host' && gpuMemoryUtilization !== undefined)
+    throw new UserError(
+      `--gpu-memory-utilization ${gpuMemoryUtilization} does nothing with --place host: the pool lies in this machine's memory, --kv-cache-memory is its size.`,
+    );
+  return place;
+}
+
 /** Looks for a device; a line says what was chosen and why. */
 export function choosePlace(flags: DeviceFlags): Place {
   const { device, gpuMemoryUtilization, kvCacheMemory } = flags;
   if (gpuMemoryUtilization !== undefined) positive('gpu-memory-utilization', gpuMemoryUtilization, 1);
+  pageMemory(flags);
   if (device !== 'auto' && device !== 'cpu' && device !== 'cuda')
     throw new UserError(`--device ${device}: auto, cpu and cuda are possible.`);
   if (device === 'cpu') return onCpu(flags, '');
@@ -71,36 +88,52 @@ function instead(flags: DeviceFlags, error: unknown): Place {
 const weightBytes = ({ spec }: LoadedModel): number =>
   spec.tensors.reduce((sum, { bytes, rows, cols }) => sum + Math.min(bytes, 2 * rows * cols), 0);
 
-/** Policies for this device's architecture, the model's heads and the type of its pages, and the backend that runs them. */
+/** Policies for this device's architecture, the model's heads and the type of its pages. */
+async function compileForCuda(
+  device: CudaDevice,
+  model: LoadedModel,
+  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  flags: DeviceFlags & EngineFlags,
+): Promise<BuiltPolicy[]> {
+  const { headDim } = model.spec;
+  if (!headDims.includes(headDim))
+    throw new NoDeviceError(
+      `${model.name} has heads of ${headDim} numbers; CUDA kernels are for ${headDims.join(', ')}; with --place host the CPU's attend`,
+    );
+  const options = { target: 'cuda', cudaPath: flags.cudaPath, archs: [device.arch], headDims: [headDim] } as const;
+  const asked = kvTypeOf(flags);
+  const kvType = asked ?? 'bf16';
+  const policies = await compile({ ...options, kvTypes: [kvType] });
+  const stored = storedAs(policies, asked);
+  return stored === kvType ? policies : compile({ ...options, kvTypes: [stored] });
+}
+
+/** The backend and the policies that it runs. */
 async function openOnCuda(
   device: CudaDevice,
   model: LoadedModel,
   compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
   flags: DeviceFlags & EngineFlags,
 ): Promise<Engine> {
-  const { headDim } = model.spec;
-  if (!headDims.includes(headDim))
-    throw new NoDeviceError(
-      `${model.name} has heads of ${headDim} numbers; CUDA kernels are for ${headDims.join(', ')}`,
-    );
   const needed = weightBytes(model);
   if (needed > device.free)
     throw new NoDeviceError(
       `${model.name} has ${bytes(needed)} of weights, ${device.name} ${bytes(device.free)} free of ${bytes(device.total)}: end what else runs there (nvidia-smi names it), or take a smaller model`,
     );
-  const options = { target: 'cuda', cudaPath: flags.cudaPath, archs: [device.arch], headDims: [headDim] } as const;
-  const asked = kvTypeOf(flags);
-  let kvType = asked ?? 'bf16';
-  let policies = await compile({ ...options, kvTypes: [kvType] });
-  const stored = storedAs(policies, asked);
-  if (stored !== kvType) policies = await compile({ ...options, kvTypes: [(kvType = stored)] });
+  const asked = pageMemory(flags);
+  let policies = asked === 'host' ? await compile({}) : await compileForCuda(device, model, compile, flags);
+  const place = agreedPlace(policies, asked);
+  if (place !== (asked ?? 'device')) policies = await compile({}); // a policy says host: the CPU attends
+  pageMemory({ ...flags, place });
   const cublasLt = cublasLtCandidates(findCuda(flags.cudaPath)).find(existsSync);
   if (cublasLt) process.env.SKV_CUBLASLT = cublasLt; // what the backend opens; else the loader's
   const { library } = await buildCudaBackend({ cudaPath: flags.cudaPath, archs: [device.arch] });
   const { gpuMemoryUtilization: fraction } = flags;
   const poolFraction = fraction === undefined ? undefined : Number(fraction);
-  const engine = await openEngine(model, policies, flags, { backend: library, poolFraction });
-  note(`skv: on the GPU: ${device.name}, sm_${device.arch}`);
+  const engine = await openEngine(model, policies, flags, { backend: library, poolFraction, place });
+  note(
+    `skv: on the GPU: ${device.name}, sm_${device.arch}${place === 'host' ? '; the CPU attends to pages in its own memory' : ''}`,
+  );
   return engine;
 }
 

@@ -167,6 +167,10 @@ command(
     '--gpu-memory-utilization <fraction>',
     'cuda: of the memory that is free beside weights and scratch, for the pool; default 0.9',
   )
+  .option(
+    '--place <memory>',
+    'cuda: pages in the device’s memory, or in the host’s, where the CPU attends to them; default: as policies say, else device',
+  )
   .option(...cudaPath)
   .option('--kv-cache-memory <size>', 'bytes of the pool, such as 2GiB')
   .option('--kv-cache-dtype <type>', 'auto, bf16 or f32', 'auto')

@@ -123,7 +123,7 @@ export async function openEngine(
   model: LoadedModel,
   policies: BuiltPolicy[],
   flags: EngineFlags = {},
-  device: Pick<EngineOptions, 'backend' | 'poolFraction'> = {},
+  device: Pick<EngineOptions, 'backend' | 'poolFraction' | 'place'> = {},
 ): Promise<Engine> {
   return Engine.create({ ...engineOptions(model, policies, flags), ...device });
 }

@@ -636,6 +636,14 @@ export interface PolicySpec<
    * store: 'f32'
    */
   readonly store?: 'bf16' | 'f32';
+  /**
+   * Where pages lie: in the `'device'`'s memory, or in the `'host'`'s, where its processors attend to them while a GPU does
+   * the rest. All policies of a server must agree; a server on the CPU has both in one.
+   * @default the server's, --place
+   * @example
+   * place: 'host'
+   */
+  readonly place?: 'device' | 'host';
 }
 
 /**

@@ -108,6 +108,7 @@ class Declaration {
       when: keep.kind === 'all' ? [] : when,
       positions: this.data<Policy['positions']>('positions') ?? 'original',
       store: this.data<Policy['store']>('store') ?? 'engine',
+      place: this.data<Policy['place']>('place') ?? 'engine',
       at: this.at,
     };
   }

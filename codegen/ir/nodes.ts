@@ -227,6 +227,8 @@ export interface Policy {
   readonly positions: 'original' | 'cache';
   /** encoding of keys and values; 'engine': what the server was started with */
   readonly store: 'engine' | 'bf16' | 'f32';
+  /** whose memory pages lie in, and who attends; 'engine': as the server was started */
+  readonly place: 'engine' | 'device' | 'host';
   /** where each field stands, for mistakes found later */
   readonly at: Readonly<Record<string, Span>>;
 }

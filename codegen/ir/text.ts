@@ -89,6 +89,6 @@ export function irText(policy: Policy): string {
     lines.push(`keep ${rule} ${size(keep.budget)}${keep.besides ? ' besides protected' : ''}`);
   }
   lines.push(`when ${policy.when.map(trigger).join(', ') || 'never'}`);
-  lines.push(`positions ${policy.positions}`, `store ${policy.store}`);
+  lines.push(`positions ${policy.positions}`, `store ${policy.store}`, `place ${policy.place}`);
   return `${lines.join('\n')}\n`;
 }

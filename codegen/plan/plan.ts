@@ -47,6 +47,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     when: policy.when,
     positions: policy.positions,
     store: policy.store,
+    place: policy.place,
     ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
     passes: passes(policy, target),

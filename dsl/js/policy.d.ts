@@ -558,6 +558,14 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
      * store: 'f32'
      */
     readonly store?: 'bf16' | 'f32';
+    /**
+     * Where pages lie: in the `'device'`'s memory, or in the `'host'`'s, where its processors attend to them while a GPU does
+     * the rest. All policies of a server must agree; a server on the CPU has both in one.
+     * @default the server's, --place
+     * @example
+     * place: 'host'
+     */
+    readonly place?: 'device' | 'host';
 }
 /**
  * A policy: what is seen of attention, what it is worth, what stays. The compiler reads the object's text, so it is written

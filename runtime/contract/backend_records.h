@@ -4,7 +4,7 @@
 #include "records.h"
 
 /* What backends, the addon and TypeScript agree on: that, this file, fields.h and backend.h. */
-#define SKV_BACKEND_VERSION 0x064f553du
+#define SKV_BACKEND_VERSION 0xd67a6cdcu
 
 #define SKV_MAX_LOGPROBS 20                         /* alternatives that a draw can report */
 #define SKV_KEPT_LOGITS 32                          /* draws of a step whose raw logits stay readable */
@@ -424,6 +424,8 @@ typedef struct skv_config {
   int32_t threads;
   /* 1: quantised weights meet activations in f32, slowly; else in int8 */
   int32_t exact_activations;
+  /* 1: pages lie in host memory, and attention runs there, on threads of its own beside the dense model */
+  int32_t host_pages;
   /* entries of policy */
   int32_t policies;
   /* paths of policy libraries; skv_row.policy indexes them */

@@ -73,6 +73,7 @@ void each_number(skv_config& of, Fn&& fn) {
   fn("maxCopies", of.max_copies);
   fn("threads", of.threads);
   fn("exactActivations", of.exact_activations);
+  fn("hostPages", of.host_pages);
 }
 
 template <class Fn>

@@ -270,6 +270,11 @@ export const config = record('skv_config', 'What an engine is opened with.', [
     type: 'flag',
     doc: '1: quantised weights meet activations in f32, slowly; else in int8',
   },
+  {
+    name: 'hostPages',
+    type: 'flag',
+    doc: '1: pages lie in host memory, and attention runs there, on threads of its own beside the dense model',
+  },
   { name: 'policies', type: 'i32', filled: true, doc: 'entries of policy' },
   { name: 'policy', type: { c: 'const char* const*' }, doc: 'paths of policy libraries; skv_row.policy indexes them' },
   { name: 'cpu', type: { c: 'const int32_t*' }, doc: 'thread i is pinned to cpu[i], when not null' },

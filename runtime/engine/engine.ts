@@ -12,7 +12,8 @@ import { Masks } from './masks.ts';
 import { PrefixCache } from './prefix.ts';
 import { type Scheduled, Scheduler } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { type Sizes, checkBuilds, checkPages, checkPolicies, sizesOf, storedAs, threadsOf } from './setup.ts';
+import { StartSchedule } from './start-schedule.ts';
+import { type Sizes, checkBuilds, checkPages, checkPolicies, placeOf, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
 import { cacheView, laneOf, requestView } from './view.ts';
 import { checkTables } from './budgets.ts';
@@ -110,7 +111,8 @@ export class Engine implements EngineApi {
     this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
     this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, stride, headWindows.length * stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
-    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching);
+    const starts = options.place === 'host' ? new StartSchedule(maxSeqs) : undefined;
+    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching, starts);
     this.masks = new Masks(
       () => this.scheduler.sequences,
       (...ended) => this.end(...ended),
@@ -131,7 +133,8 @@ export class Engine implements EngineApi {
   }
 
   /** Loads the weights, reserves the pool and pins the threads. Throws when the model or a policy cannot be used. */
-  static async create(options: EngineOptions): Promise<Engine> {
+  static async create(asked: EngineOptions): Promise<Engine> {
+    const options = { ...asked, place: placeOf(asked) };
     const { model, policies } = options;
     if (policies.length === 0) throw new RequestError('An engine needs at least one policy.');
     checkPolicies(options);
@@ -154,6 +157,7 @@ export class Engine implements EngineApi {
         policies: policies.map((policy) => policy.library),
         threads,
         exactActivations: options.activations === 'f32',
+        hostPages: options.place === 'host',
         cpus,
       },
       options.progress,
@@ -385,6 +389,7 @@ export class Engine implements EngineApi {
     if (this.policies.some(({ plan }) => plan.name === policy.plan.name))
       throw new RequestError(`A policy named ${policy.plan.name} is loaded already.`);
     storedAs([policy], storedAs(this.policies, this.options.kvType)); // refuses a type that these pages do not have
+    placeOf({ ...this.options, policies: [policy] });
     checkTables(policy.plan, this.model.spec);
     checkBuilds([policy]);
     this.nativeEngine.addPolicy(policy.library);

@@ -11,6 +11,7 @@ import type { BlockPool } from './blocks.ts';
 import type { PrefixCache } from './prefix.ts';
 import { pagesFor } from './rules.ts';
 import type { Sequence } from './sequence.ts';
+import type { StartSchedule } from './start-schedule.ts';
 import type { BlockTables } from './block-tables.ts';
 import { windowPages } from './windows.ts';
 
@@ -56,6 +57,8 @@ export class Scheduler {
     private readonly tables: BlockTables,
     private readonly salts: readonly string[],
     private readonly usePrefix: boolean,
+    /** paces who begins; none: whoever fits */
+    private readonly starts?: StartSchedule,
   ) {
     this.slots = Array.from({ length: limits.maxSeqs }, (_, i) => limits.maxSeqs - 1 - i);
     this.budgets = new Int32Array(limits.layers);
@@ -90,6 +93,7 @@ export class Scheduler {
     if (running < 0) return;
     this.running.splice(running, 1);
     this.release(sequence);
+    this.starts?.end(sequence.generated);
   }
 
   private release(sequence: Sequence): void {
@@ -130,6 +134,7 @@ export class Scheduler {
     const chosen: Scheduled[] = [];
     this.room = this.limits.maxTokens;
     this.reads = KEPT_LOGITS;
+    this.starts?.tick();
     const { preemptions } = this;
     const decoding = this.running.filter((sequence) => sequence.isDecoding && !sequence.late);
     const reading = this.running.filter((sequence) => !sequence.isDecoding);
@@ -145,7 +150,7 @@ export class Scheduler {
     let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
     while (this.room > 0 && this.running.length < this.limits.maxSeqs) {
       const sequence = this.waiting.find((each) => !each.late);
-      if (!sequence) break;
+      if (!sequence || this.starts?.allows(this.running.length, this.waiting.length) === false) break;
       const need = this.reserve(sequence);
       if (this.running.length > 0 && reserved + need > this.pool.pages - 1) break;
       this.waiting.splice(this.waiting.indexOf(sequence), 1);
@@ -159,6 +164,7 @@ export class Scheduler {
         break;
       }
       reserved += need;
+      this.starts?.begin(sequence.request.maxTokens - sequence.generated);
       this.take(row, chosen);
     }
     return chosen;

@@ -1,6 +1,6 @@
 /** What is decided once, before an engine opens: sizes, threads, the type of pages, and which policies can run together. */
 import { freemem } from 'node:os';
-import type { BuiltPolicy } from '../../codegen/plan/types.ts';
+import type { BuiltPolicy, Plan } from '../../codegen/plan/types.ts';
 import { pageLayout } from '../contract/page.ts';
 import { KvType, SEGMENT } from '../contract/records.ts';
 import { native } from '../native/index.ts';
@@ -26,19 +26,40 @@ export function checkBuilds(policies: readonly BuiltPolicy[]): void {
       throw new Error(`${library} and the plan of ${plan.name} are of two builds: build the policy again.`);
 }
 
-/** The one type of all pages: what was asked for, or what a policy's `store` wants. Throws where they disagree. */
-export function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
-  let [type, by] = [asked, 'the server'];
+/** What all policies of a server share: what was asked for, or what those want that say it. Throws where they disagree. */
+function agreed<Value extends string>(
+  policies: EngineOptions['policies'],
+  asked: Value | undefined,
+  of: (plan: Plan) => Value | 'engine',
+  conflict: (name: string, wanted: Value, by: string, other: Value) => string,
+): Value | undefined {
+  let [value, by] = [asked, 'the server'];
   for (const { plan } of policies) {
-    if (plan.store === 'engine') continue;
-    if (type !== undefined && plan.store !== type)
-      throw new RequestError(
-        `${plan.name} stores keys and values as ${plan.store}, ${by} as ${type}; pages have one type. Ask for ${plan.store}, or serve them apart.`,
-      );
-    [type, by] = [plan.store, plan.name];
+    const wanted = of(plan);
+    if (wanted === 'engine') continue;
+    if (value !== undefined && wanted !== value) throw new RequestError(conflict(plan.name, wanted, by, value));
+    [value, by] = [wanted, plan.name];
   }
-  return type ?? 'bf16';
+  return value;
 }
+
+/** The one type of all pages. */
+export function storedAs(policies: EngineOptions['policies'], asked: EngineOptions['kvType']): 'bf16' | 'f32' {
+  const conflict = (name: string, wanted: string, by: string, other: string) =>
+    `${name} stores keys and values as ${wanted}, ${by} as ${other}; pages have one type. Ask for ${wanted}, or serve them apart.`;
+  return agreed(policies, asked, ({ store }) => store, conflict) ?? 'bf16';
+}
+
+/** Whose memory all pages of a device's server lie in. */
+export function agreedPlace(policies: EngineOptions['policies'], asked: EngineOptions['place']): 'device' | 'host' {
+  const conflict = (name: string, wanted: string, by: string, other: string) =>
+    `${name} wants its pages in the ${wanted}'s memory, ${by} in the ${other}'s; they lie in one. Serve with --place ${wanted}, or serve them apart.`;
+  return agreed(policies, asked, ({ place }) => place, conflict) ?? 'device';
+}
+
+/** The same; undefined on the CPU alone, where both memories are one and a policy may say either. */
+export const placeOf = ({ policies, place, backend }: EngineOptions): EngineOptions['place'] =>
+  (backend ?? place) === undefined ? undefined : agreedPlace(policies, place);
 
 /** Sizes that stay for the life of an engine. */
 export interface Sizes {
@@ -87,7 +108,8 @@ export function sizesOf(options: EngineOptions): Sizes {
     (sum, window) => sum + spec.kvHeads * (window ? windowPages(window, maxModelLen, maxTokens) : stride),
     0,
   );
-  const poolFraction = options.backend && options.kvCacheBytes === undefined ? (options.poolFraction ?? 0.9) : 0;
+  const onDevice = options.backend !== undefined && options.place !== 'host';
+  const poolFraction = onDevice && options.kvCacheBytes === undefined ? (options.poolFraction ?? 0.9) : 0;
   const here = poolFraction ? Number.POSITIVE_INFINITY : Math.min(freemem(), allowedMemory()) / 4;
   const wanted = options.kvCacheBytes ?? Math.min(here, maxSeqs * most * pageBytes);
   const pages = Math.min(Math.floor(wanted / pageBytes) + 1, MOST_PAGES);

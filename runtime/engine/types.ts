@@ -13,6 +13,8 @@ export interface EngineOptions {
   kvType?: 'bf16' | 'f32';
   /** path of the library that runs the model, of the target that policies were built for; default: the CPU's */
   backend?: string;
+  /** where pages lie and attention runs: with the model, or in this machine's memory, on threads beside it; default: as policies say, else 'device' */
+  place?: 'device' | 'host';
   /** what quantised weights are multiplied with; default int8. f32 is many times slower, and what int8 is judged by */
   activations?: 'int8' | 'f32';
   /** bytes of the pool; default: a quarter of the memory that is free here, at most what maxSeqs full sequences need */

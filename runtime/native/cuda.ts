@@ -13,8 +13,8 @@ const sourcesIn = (folder: string) =>
     .filter((name) => /\.(cpp|cu)$/.test(name))
     .map((name) => join(native, folder, name));
 
-/** What it shares with the CPU's: files and types of weights, threads that read them. */
-const shared = ['arena', 'packed', 'tensors', 'threads', 'weight_types'];
+/** What it shares with the CPU's: files and types of weights, threads that read them, attention to pages in host memory. */
+const shared = ['arena', 'attention', 'kv_cache', 'packed', 'tensors', 'threads', 'weight_types'];
 
 /** What touches the CUDA runtime and cuBLASLt: the device's body, which the emulation has its own of. */
 const device = ['cublaslt.cpp', 'device_cuda.cpp'].map((name) => join(native, 'cuda', name));

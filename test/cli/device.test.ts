@@ -161,6 +161,14 @@ test('auto serves on a device, and ends with 1 once the device answers nothing a
   });
 });
 
+test('pages in host memory', async () => {
+  const server = await served('--place', 'host', '--kv-cache-memory', '4MiB');
+  assert.match(server.errors(), /skv: on the GPU: Emulated, sm_90; the CPU attends to pages in its own memory\n/);
+  assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
+  server.child.kill('SIGTERM');
+  assert.is((await server.closed)[0], 0);
+});
+
 test('without a driver: auto says why it is the CPU, cuda is refused', async () => {
   delete process.env.LD_LIBRARY_PATH;
   const server = await served();
@@ -212,6 +220,13 @@ test('flags that do nothing here, and devices that cannot hold the model, are re
       ['--device', 'cpu', '--gpu-memory-utilization', '0.8'],
       {},
       /--gpu-memory-utilization 0\.8 does nothing on the CPU\./,
+    ],
+    [['--place', 'moon'], {}, /--place moon: device and host are possible/],
+    [['--device', 'cpu', '--place', 'host'], {}, /--place host does nothing on the CPU\./],
+    [
+      ['--place', 'host', '--gpu-memory-utilization', '0.8'],
+      {},
+      /--gpu-memory-utilization 0\.8 does nothing with --place host: .*--kv-cache-memory is its size/,
     ],
     [['--gpu-memory-utilization', '1.5'], {}, /--gpu-memory-utilization 1\.5: a number above 0, up to 1/],
     [

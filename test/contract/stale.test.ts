@@ -59,6 +59,7 @@ const config = (backend: string): EngineConfig => ({
   policies: [],
   threads: 1,
   exactActivations: false,
+  hostPages: false,
   cpus: [],
 });
 

@@ -10,7 +10,8 @@ import type { KvName } from '../../runtime/contract/records.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import { emulate, emulated } from './emulate.ts';
 
-function emulateBackend(): Promise<string> {
+/** Path of the library. */
+export function emulateBackend(): Promise<string> {
   const folders = [...backendIncludes, join(root, 'test', 'emulation')];
   const sources = [...backendSources, join(root, 'test', 'emulation', 'device.cpp')];
   const headers = folders.flatMap((folder) =>

@@ -177,12 +177,12 @@ test('declarative fields', () => {
   const policy = policyOf(
     `params: { budget: fraction(0.2), w: tokens(16, { min: 1, max: WIDE }) }, ${STATE.replace("'every'", "[{ last: 'w' }, 'decode']")}
      score: (slot) => slot.mass, group: 'max', pool: mean(WIDTH), heads: 'shared', layers: [2, 1, 0.5], keep: chunks(WIDTH * 2, 'budget'),
-     window: { first: 4, last: 'w', prompt: true, classes: ['special'] }, when: [every('auto'), promptChunk(64)], positions: 'cache', store: 'f32'`,
+     window: { first: 4, last: 'w', prompt: true, classes: ['special'] }, when: [every('auto'), promptChunk(64)], positions: 'cache', store: 'f32', place: 'host'`,
     'const WIDTH = 5; const WIDE = 100 - 36;',
   );
-  const { observe, group, pool, heads, layers, keep, window, when, positions, store, params } = policy;
+  const { observe, group, pool, heads, layers, keep, window, when, positions, store, place, params } = policy;
   assert.equal(
-    { observe, group, pool, heads, layers, keep, window, when, positions, store },
+    { observe, group, pool, heads, layers, keep, window, when, positions, store, place },
     {
       observe: { prompt: { last: { param: 'w' } }, decode: true },
       group: 'max',
@@ -197,6 +197,7 @@ test('declarative fields', () => {
       ],
       positions: 'cache',
       store: 'f32',
+      place: 'host',
     },
   );
   assert.equal(
@@ -267,9 +268,9 @@ test('triggers count tokens, or name a parameter that does', () => {
 });
 
 test('defaults', () => {
-  const { observe, group, heads, layers, window, when, positions, store, score } = policyOf('keep: topK(8)');
+  const { observe, group, heads, layers, window, when, positions, store, place, score } = policyOf('keep: topK(8)');
   assert.equal(
-    { observe, group, heads, layers, window, when, positions, store, score },
+    { observe, group, heads, layers, window, when, positions, store, place, score },
     {
       observe: { prompt: 'none', decode: false },
       group: 'mean',
@@ -279,6 +280,7 @@ test('defaults', () => {
       when: [{ kind: 'over', slack: 0 }],
       positions: 'original',
       store: 'engine',
+      place: 'engine',
       score: undefined,
     },
   );

@@ -5,7 +5,7 @@ import { mistakes, policyOf } from './snippets.ts';
 
 const STATE = 'accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }, observe: "every",';
 const FIELDS =
-  'the fields are name, params, observe, group, accumulate, across, partitions, score, pool, heads, layers, keep, window, when, positions, store';
+  'the fields are name, params, observe, group, accumulate, across, partitions, score, pool, heads, layers, keep, window, when, positions, store, place';
 const PARAMS = 'params: { budget: tokens(64), share: fraction(0.5), gain: number(1) },';
 
 /** Fields, and a part of the one complaint that TypeScript has about them. */
@@ -227,7 +227,7 @@ test('everything is inferred, in any order that declares across before score', (
     accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn * slot.params.gain } },
     observe: [{ last: 'share' }, 'decode'],
     ${PARAMS}
-    pool: peak(7), heads: pooled(0.2), layers: pyramid(20), positions: 'cache', store: 'bf16'`);
+    pool: peak(7), heads: pooled(0.2), layers: pyramid(20), positions: 'cache', store: 'bf16', place: 'device'`);
   assert.equal(
     policy.across.map(({ name, reduce, of }) => [name, reduce, of.type]),
     [

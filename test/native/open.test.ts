@@ -22,6 +22,7 @@ const config: EngineConfig = {
   policies: [library],
   threads: 1,
   exactActivations: false,
+  hostPages: false,
   cpus: [],
 };
 

@@ -45,7 +45,7 @@ int widest_input(const skv_model& m) { return std::max({m.width, m.heads * m.hea
 
 }  // namespace
 
-DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, AttentionIo& io, Threads& threads,
+DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, const AttentionIo& io, Threads& threads,
                        const Progress& progress)
     : model_(checked(m)),
       exact_(exact),
@@ -65,20 +65,18 @@ DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, Attention
       up_(size_t(scratch_rows(threads)) * m.ffn),
       quantised_(scratch_rows(threads), widest_input(m)) {}
 
-size_t DenseModel::TokenRange::scratch_row() const {
-  return one_worker ? size_t(worker) * kWorkerTokens : size_t(first);
-}
+size_t DenseModel::TokenRange::scratch_row() const { return one_worker ? size_t(worker) * kWorkerTokens : 0; }
 
-/* fn(range) over a step's tokens: in ranges of one worker each, when there are enough tokens; else in one range that
- * all workers share. Ranges are as equal as whole tiles allow, and as many for every worker. */
+/* fn(range) over n of a step's tokens: in ranges of one worker each, when there are enough tokens; else in one range
+ * that all workers share. Ranges are as equal as whole tiles allow, and as many for every worker. */
 template <class Fn>
-void DenseModel::for_ranges(int tokens, Fn&& fn) {
+void DenseModel::for_ranges(int first, int n, Fn&& fn) {
   const int workers = threads_.count();
-  if (tokens < 2 * kTile * workers) return fn(TokenRange{0, tokens});
-  const int rounds = (tokens + kWorkerTokens * workers - 1) / (kWorkerTokens * workers);
-  const int tiles = (tokens + workers * rounds * kTile - 1) / (workers * rounds * kTile), size = tiles * kTile;
-  threads_.each((tokens + size - 1) / size, [&](int32_t i, int32_t worker) {
-    fn(TokenRange{i * size, std::min(size, tokens - i * size), true, worker});
+  if (n < 2 * kTile * workers) return fn(TokenRange{first, n});
+  const int rounds = (n + kWorkerTokens * workers - 1) / (kWorkerTokens * workers);
+  const int tiles = (n + workers * rounds * kTile - 1) / (workers * rounds * kTile), size = tiles * kTile;
+  threads_.each((n + size - 1) / size, [&](int32_t i, int32_t worker) {
+    fn(TokenRange{first + i * size, std::min(size, n - i * size), true, worker});
   });
 }
 
@@ -111,8 +109,8 @@ void DenseModel::embed(const int32_t* token, const int32_t* position, int tokens
   });
 }
 
-void DenseModel::up_to_attention(int layer, int tokens) {
-  for_ranges(tokens, [&](const TokenRange& range) {
+void DenseModel::up_to_attention(int layer, int first, int n) {
+  for_ranges(first, n, [&](const TokenRange& range) {
     if (layer > 0) after_attention(layer - 1, range);
     before_attention(layer, range);
   });
@@ -129,7 +127,7 @@ void DenseModel::gather(const int32_t* place, int tokens) {
 }
 
 void DenseModel::after_last_attention(int tokens) {
-  for_ranges(tokens, [&](const TokenRange& range) {
+  for_ranges(0, tokens, [&](const TokenRange& range) {
     after_attention(model_.layers - 1, range);
     const size_t width = model_.width;
     float* h = &h_[range.scratch_row() * width];

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "activations.h"
+#include "arena.h"
 #include "attention_io.h"
 #include "backend.h"
 #include "matmul.h"
-#include "arena.h"
 #include "threads.h"
 #include "weights.h"
 
@@ -27,11 +27,12 @@ class DenseModel {
  public:
   /* Loads the weights. exact: quantised weights meet activations in f32, which is slow and what int8 is judged by.
    * io and threads must outlive this. Throws std::runtime_error. */
-  DenseModel(const skv_model& model, int max_tokens, bool exact, AttentionIo& io, Threads& threads,
+  DenseModel(const skv_model& model, int max_tokens, bool exact, const AttentionIo& io, Threads& threads,
              const Progress& progress);
 
   void embed(const int32_t* token, const int32_t* position, int tokens);
-  void up_to_attention(int layer, int tokens);
+  /* Of the step's tokens [first, first + n). */
+  void up_to_attention(int layer, int first, int n);
   /* Token t moves to place[t], in the same order; those of place -1 are dropped. */
   void gather(const int32_t* place, int tokens);
   void after_last_attention(int tokens);
@@ -48,7 +49,8 @@ class DenseModel {
     int first, n;
     bool one_worker = false;
     int worker = 0;
-    /* The first of their rows in scratch: one worker has its own, which stay in its cache from range to range. */
+    /* The first of their rows in scratch: one worker has its own, which stay in its cache from range to range; what all
+     * workers share begins at 0. */
     size_t scratch_row() const;
   };
   struct Output { /* of a projection: to[token * stride + row] */
@@ -57,7 +59,7 @@ class DenseModel {
     int stride;
   };
   template <class Fn>
-  void for_ranges(int tokens, Fn&& fn);
+  void for_ranges(int first, int n, Fn&& fn);
   template <class Fn>
   void for_tokens(const TokenRange& range, Fn&& fn);
   void before_attention(int layer, const TokenRange& range);
@@ -77,7 +79,7 @@ class DenseModel {
   const bool exact_;
   const std::vector<float> inv_freq_; /* [ropes][head_dim / 2] */
   const std::vector<int32_t> rope_;   /* [layer] which of them */
-  AttentionIo& io_;
+  const AttentionIo& io_;
   Threads& threads_;
   const Isa* const isa_;
   const Weights weights_;

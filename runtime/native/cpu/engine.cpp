@@ -18,8 +18,9 @@ CpuEngine::CpuEngine(const skv_config& c, const Progress& progress)
       threads_(c.threads, std::vector<int>(c.cpu, c.cpu + (c.cpu ? c.threads : 0))),
       shared_(shared_bytes(c)),
       buffers_(shared_arrays(c, shared_.data())),
-      io_(c.model, c.max_tokens),
-      cache_(c, buffers_, io_, threads_),
+      handed_(AttentionIo::floats(c.model, c.max_tokens)),
+      io_(c.model, c.max_tokens, handed_.data()),
+      attention_(c, buffers_, io_, c.host_pages ? nullptr : &threads_),
       model_(c.model, c.max_tokens, c.exact_activations, io_, threads_, progress),
       logit_place_(c.max_tokens),
       last_rows_(c.max_rows),
@@ -31,21 +32,20 @@ void CpuEngine::step(const skv_step_counts& counts) {
   StepLimits limits{};
   limits.vocab = vocab_;
   limits.max_copies = max_copies_;
-  limits.policies = cache_.policies();
-  check_step(counts, b, cache_.shape(), limits);
+  limits.policies = attention_.cache().policies();
+  check_step(counts, b, attention_.cache().shape(), limits);
   const int logit_tokens = find_logit_tokens(counts, b.sampler, logit_place_.data());
   cut_last_rows(b.row, counts.rows, logit_place_.data(), last_rows_.data());
-  cache_.copy_pages(counts.copies);
-  cache_.begin(counts.rows);
+  const Halves halves = attention_.begin(counts);
   model_.embed(b.token, b.position, counts.tokens);
-  for (int layer = 0; layer < layers_; layer++) {
-    model_.up_to_attention(layer, counts.tokens);
-    cache_.attend(layer, layer == layers_ - 1 ? last_rows_.data() : b.row);
-  }
+  alternate(
+      halves, layers_, [&](const Half& half, int layer) { model_.up_to_attention(layer, half.token0, half.tokens); },
+      [&](const Half& half, int layer) { attention_.start(half, layer, last_rows_.data()); },
+      [&](const Half& half) { attention_.wait(half); });
   model_.gather(logit_place_.data(), counts.tokens);
   if (logit_tokens) model_.after_last_attention(logit_tokens);
   sample(counts.samplers);
-  cache_.compact();
+  attention_.compact();
 }
 
 void CpuEngine::sample(int samplers) {
@@ -69,7 +69,8 @@ const float* CpuEngine::logits(int sampler) const {
 }
 
 std::string CpuEngine::describe() const {
-  return describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
+  return describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(), attention_.cache().pool_bytes(),
+                         attention_.cache().shape());
 }
 
 }  // namespace skv

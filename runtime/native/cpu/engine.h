@@ -1,14 +1,14 @@
-/* The engine that skv_cpu.so hands out: a dense model, a KV cache, and the step that runs both in turn. */
+/* The engine that skv_cpu.so hands out: a dense model, attention, and the step that runs both in turn. */
 #ifndef SKV_CPU_ENGINE_H
 #define SKV_CPU_ENGINE_H
 #include <string>
 #include <vector>
 
+#include "arena.h"
+#include "attention.h"
 #include "attention_io.h"
 #include "backend.h"
 #include "dense_model.h"
-#include "kv_cache.h"
-#include "arena.h"
 #include "sampler.h"
 #include "threads.h"
 
@@ -20,10 +20,10 @@ class CpuEngine {
   CpuEngine(const skv_config& config, const Progress& progress);
 
   const skv_buffers& buffers() const { return buffers_; }
-  int add_policy(const char* path) { return cache_.add_policy(path); }
+  int add_policy(const char* path) { return attention_.cache().add_policy(path); }
   void step(const skv_step_counts& counts);
   int read_lane(int seq, int layer, int head, int lane, int32_t* out) const {
-    return cache_.read_lane(seq, layer, head, lane, out);
+    return attention_.cache().read_lane(seq, layer, head, lane, out);
   }
   /* [vocab] of a sampler of the last step, or null. */
   const float* logits(int sampler) const;
@@ -37,8 +37,9 @@ class CpuEngine {
   Threads threads_;
   Arena shared_; /* buffers_ lie here */
   const skv_buffers buffers_;
-  AttentionIo io_;
-  KvCache cache_;
+  Array<float> handed_; /* io_ lies here */
+  const AttentionIo io_;
+  Attention attention_;
   DenseModel model_;
 
   std::vector<int32_t> logit_place_; /* [max_tokens] a token's place among those whose logits are read, or -1 */

@@ -17,7 +17,7 @@ void run_parallel(void* self, int32_t items, int32_t near, void (*run)(void*, in
 
 }  // namespace
 
-KvCache::KvCache(const skv_config& c, const skv_buffers& buffers, AttentionIo& io, Threads& threads)
+KvCache::KvCache(const skv_config& c, const skv_buffers& buffers, const AttentionIo& io, Threads& threads)
     : inv_freq_(c.model.inv_freq, c.model.inv_freq + size_t(c.model.ropes) * (c.model.head_dim / 2)),
       layers_(layer_shapes(c.model, inv_freq_.data())),
       shape_(shape_of(c, lanes_of(c, kTarget), SKV_F32, layers_)),
@@ -70,8 +70,7 @@ void KvCache::begin(int rows) {
   step_.abi_version = SKV_ABI_VERSION;
   step_.size = sizeof step_;
   step_.shape = &shape_;
-  step_.rows = rows;
-  step_.row = buffers_.row;
+  rows_ = rows;
   step_.pool = pool_.data();
   step_.tables = buffers_.table;
   step_.lengths = buffers_.length;
@@ -79,31 +78,33 @@ void KvCache::begin(int rows) {
   step_.budgets = buffers_.budget;
   step_.params = buffers_.param;
   step_.classes = buffers_.classes;
-  step_.q = io_.q.data();
-  step_.k = io_.k.data();
-  step_.v = io_.v.data();
-  step_.out = io_.out.data();
-  step_.lse = io_.lse.data();
+  step_.q = io_.q;
+  step_.k = io_.k;
+  step_.v = io_.v;
+  step_.out = io_.out;
+  step_.lse = io_.lse;
   step_.logits = step_floats_.data();
 }
 
-void KvCache::attend(int layer, const skv_row* attended) {
+void KvCache::attend(int layer, int row0, int rows, const skv_row* attended) {
+  step_.rows = rows;
   policies_.each(
-      buffers_.row, step_.rows, [](const skv_row&) { return true; }, "failed",
+      buffers_.row + row0, rows, [](const skv_row&) { return true; }, "failed",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
-        step_.row = buffers_.row;
+        step_.row = buffers_.row + row0;
         if (const int32_t code = policy.append(&step_, layer, &exec_)) return code;
-        step_.row = attended;
+        step_.row = attended + row0;
         if (const int32_t code = policy.attend(&step_, layer, &exec_)) return code;
         return policy.observe ? policy.observe(&step_, layer, &exec_) : 0;
       });
 }
 
 void KvCache::compact() {
+  step_.rows = rows_;
   step_.row = buffers_.row;
   policies_.each(
-      buffers_.row, step_.rows, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
+      buffers_.row, rows_, [](const skv_row& row) { return row.compact != 0; }, "failed to compact",
       [&](const skv_policy& policy, int index) {
         step_.self = index;
         return policy.compact(&step_, &exec_);

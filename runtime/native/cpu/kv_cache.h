@@ -2,12 +2,11 @@
  * libraries with their scratch, and the calls of a step in their order:
  *
  *   copy_pages      shared pages that a row will write to become its own
- *   begin           which rows the step has
+ *   begin           how many rows the step has
  *   attend(layer)   q, k, v -> pages; q and pages -> out, lse (attention_io.h); what policies observe -> lanes
  *   compact         losers leave their pages, after the last layer */
 #ifndef SKV_KV_CACHE_H
 #define SKV_KV_CACHE_H
-#include <memory>
 #include <vector>
 
 #include "attention_io.h"
@@ -21,7 +20,7 @@ namespace skv {
 class KvCache {
  public:
   /* Opens the configuration's policies. buffers, io and threads must outlive this. Throws std::runtime_error. */
-  KvCache(const skv_config& config, const skv_buffers& buffers, AttentionIo& io, Threads& threads);
+  KvCache(const skv_config& config, const skv_buffers& buffers, const AttentionIo& io, Threads& threads);
 
   /* Its index. */
   int add_policy(const char* path);
@@ -29,9 +28,9 @@ class KvCache {
 
   void copy_pages(int copies);
   void begin(int rows);
-  /* Appends all tokens of the step's rows; attends and observes for `attended`, the same rows or without some of their
-   * first tokens. */
-  void attend(int layer, const skv_row* attended);
+  /* Of the step's rows from row0 on: appends all their tokens; attends and observes for `attended` [rows of the step],
+   * the same rows or without some of their first tokens. */
+  void attend(int layer, int row0, int rows, const skv_row* attended);
   void compact();
 
   /* One lane of a sequence's live slots of one layer and head; returns how many, or -1 if there is no such thing. */
@@ -46,7 +45,7 @@ class KvCache {
   const std::vector<skv_layer_shape> layers_; /* [layer] */
   const skv_shape shape_;
   const skv_buffers& buffers_;
-  AttentionIo& io_;
+  const AttentionIo& io_;
   Threads& threads_;
   Arena pool_; /* [pages][page_bytes] */
   Policies policies_;
@@ -54,6 +53,7 @@ class KvCache {
   Array<float> step_floats_; /* skv_step.logits */
   skv_exec exec_{};
   skv_step step_{};
+  int rows_ = 0; /* of the step */
 };
 
 }  // namespace skv

@@ -1,24 +1,21 @@
 /* The engine's own threads: pinned, handed items one by one. Whoever waits (a worker for the next section, the caller
- * for the last worker) spins for kSpin, which covers the gaps inside a step, and then sleeps: idle costs no processor,
- * and somebody else's work on a pinned processor is not held up by waiting. Worker 0 is the thread
- * that made them, and the only one that may call each() and its kind. */
+ * for the last worker) does so as waiting.h says, so somebody else's work on a pinned processor is not held up. Worker
+ * 0 is the thread that made them, and the only one that may call each() and its kind. */
 #ifndef SKV_THREADS_H
 #define SKV_THREADS_H
 #include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "waiting.h"
 
 namespace skv {
 
 class Threads {
  public:
   using Run = void (*)(void* arg, int32_t item, int32_t worker);
-  static constexpr std::chrono::microseconds kSpin{60};
 
   /* cpus: what to pin workers to, `count` of them, or empty. Pins the calling thread too. */
   Threads(int count, std::vector<int> cpus);
@@ -66,11 +63,6 @@ class Threads {
   void pin(int worker) const;
   void work(int worker);
   void run_items(int worker);
-  /* Returns when ready() is true: spins, then sleeps on `signal`, counted in `asleep`. */
-  template <class Ready>
-  void wait(std::condition_variable& signal, std::atomic<int32_t>& asleep, Ready ready);
-  /* Wakes who sleeps; what they wait for has been stored before. */
-  void wake(std::condition_variable& signal, const std::atomic<int32_t>& asleep);
 
   const int count_;
   const std::vector<int> cpus_;
@@ -86,10 +78,8 @@ class Threads {
   /* round: raised to start a section; busy: workers still inside */
   alignas(64) std::atomic<uint32_t> round_{0};
   alignas(64) std::atomic<int32_t> busy_{0};
-  std::atomic<int32_t> workers_asleep_{0}, caller_asleep_{0};
   std::atomic<bool> stop_{false};
-  std::mutex mutex_;
-  std::condition_variable start_, done_;
+  Signal start_, done_;
 };
 
 }  // namespace skv

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 #include <stdexcept>
@@ -13,7 +14,8 @@ namespace {
 constexpr int32_t kCompute32F = 68, kTransposed = 1;
 constexpr int32_t kOperationTransA = 3; /* attribute of an operation */
 /* attributes of a preference */
-constexpr int32_t kPreferenceMostWorkspace = 1, kPreferenceAlignmentC = 7, kPreferenceAlignmentD = 8;
+constexpr int32_t kPreferenceMostWorkspace = 1, kPreferenceAlignmentB = 6, kPreferenceAlignmentC = 7,
+                  kPreferenceAlignmentD = 8;
 
 /* Bytes that products may use beside their arrays. */
 constexpr size_t kWorkspace = size_t(32) << 20;
@@ -31,6 +33,13 @@ void* open_library() {
                            "\nInstall it (pip install nvidia-cublas, or a CUDA toolkit) and name the file in "
                            "SKV_CUBLASLT, or serve with the "
                            "CPU.");
+}
+
+/* The largest power of two, up to what the library takes arrays for, that arrays at such a place begin on. */
+int32_t alignment_of(uintptr_t place) {
+  int32_t alignment = 256;
+  while (place % alignment) alignment /= 2;
+  return alignment;
 }
 
 }  // namespace
@@ -75,7 +84,7 @@ CublasLt::~CublasLt() {
 
 /* The library counts columns first: w is [cols] x [rows] and transposed, x is [cols] x [tokens], out [rows] x [tokens].
  */
-CublasLt::Plan CublasLt::plan(const DenseProduct& p, int32_t alignment) {
+CublasLt::Plan CublasLt::plan(const DenseProduct& p, int32_t x_alignment, int32_t out_alignment) {
   const int32_t type = p.type == SKV_F32 ? CUDA_R_32F : CUDA_R_16BF;
   Plan plan;
   check(operation_create_(&plan.operation, kCompute32F, CUDA_R_32F), "describing a product");
@@ -88,8 +97,9 @@ CublasLt::Plan CublasLt::plan(const DenseProduct& p, int32_t alignment) {
   Found found{};
   int32_t count = 0;
   int32_t status = preference_set_(preference, kPreferenceMostWorkspace, &kWorkspace, sizeof kWorkspace);
+  if (!status) status = preference_set_(preference, kPreferenceAlignmentB, &x_alignment, sizeof x_alignment);
   for (const int32_t attribute : {kPreferenceAlignmentC, kPreferenceAlignmentD})
-    if (!status) status = preference_set_(preference, attribute, &alignment, sizeof alignment);
+    if (!status) status = preference_set_(preference, attribute, &out_alignment, sizeof out_alignment);
   if (!status)
     status = heuristic_(handle_, plan.operation, plan.w, plan.x, plan.out, plan.out, preference, 1, &found, &count);
   preference_destroy_(preference);
@@ -102,14 +112,12 @@ CublasLt::Plan CublasLt::plan(const DenseProduct& p, int32_t alignment) {
 }
 
 void CublasLt::multiply(const DenseProduct& p) {
-  /* the largest power of two, up to what the library takes arrays for, that out and its rows begin on: out may be some
-   * columns of a wider array */
-  int32_t alignment = 256;
-  while (reinterpret_cast<uintptr_t>(p.out) % alignment || (size_t(p.stride) * sizeof(float)) % alignment)
-    alignment /= 2;
-  const Shape shape(p.rows, p.cols, p.tokens, p.stride, p.type, alignment);
+  /* x may be of a step's later tokens, out some columns of a wider array */
+  const int32_t x_alignment = alignment_of(reinterpret_cast<uintptr_t>(p.x));
+  const int32_t out_alignment = alignment_of(reinterpret_cast<uintptr_t>(p.out) | size_t(p.stride) * sizeof(float));
+  const Shape shape(p.rows, p.cols, p.tokens, p.stride, p.type, x_alignment, out_alignment);
   auto known = plans_.find(shape);
-  if (known == plans_.end()) known = plans_.emplace(shape, plan(p, alignment)).first;
+  if (known == plans_.end()) known = plans_.emplace(shape, plan(p, x_alignment, out_alignment)).first;
   const Plan& plan = known->second;
   const float one = 1, zero = 0;
   check(matmul_(handle_, plan.operation, &one, p.w, plan.w, p.x, plan.x, &zero, p.out, plan.out, p.out, plan.out,

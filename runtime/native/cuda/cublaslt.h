@@ -43,12 +43,13 @@ class CublasLt {
     void *operation = nullptr, *w = nullptr, *x = nullptr, *out = nullptr;
     Algorithm algorithm;
   };
-  using Shape = std::tuple<int, int, int, int, int, int>; /* rows, cols, tokens, stride, type, alignment of out */
+  /* rows, cols, tokens, stride, type, alignments of x and out */
+  using Shape = std::tuple<int, int, int, int, int, int, int>;
 
   template <class Fn>
   void load(Fn& fn, const char* name);
   void check(int32_t status, const char* what) const;
-  Plan plan(const DenseProduct& product, int32_t alignment);
+  Plan plan(const DenseProduct& product, int32_t x_alignment, int32_t out_alignment);
 
   void* library_ = nullptr;
   void* handle_ = nullptr;

@@ -2,7 +2,8 @@
 //
 //   x        [token][width] f32, the residual stream
 //   h        [token][width] f32, the product that is still to be added to it
-//   products are f32; what goes into products (normed, gated, out) and q, k, v are of the dense type T: F32 or Bf16
+//   products are f32; what goes into products (normed, gated, out) is of the dense type T: F32 or Bf16; so are q, k, v,
+//   but where attention runs elsewhere, in f32
 //
 //   rotations     grid (tokens)          position -> cosine, sine [token][rope][head_dim / 2], in f64
 //   embed         grid (tokens)          token, position -> x
@@ -11,6 +12,7 @@
 //   finish_heads  grid (tokens, heads)   qkv -> q, k, v. A warp a head
 //   activate      grid (tokens, pieces)  gate, up -> gated
 //   gather        grid (tokens)          rows of some tokens side by side
+//   round         grid (tokens)          out in f32, where attention ran elsewhere -> out
 //   cap           grid (pieces, draws)   logits -> cap * tanh(logits / cap)
 //
 // A token's numbers depend on nothing but the token: sums go over threads and lanes in one order.
@@ -269,6 +271,16 @@ static __global__ void __launch_bounds__(kDenseThreads)
   const int64_t row = (int64_t)global(source)[blockIdx.x] * words;
   for (int i = threadIdx.x; i < words; i += blockDim.x)
     global(to)[(int64_t)blockIdx.x * words + i] = global(from)[row + i];
+}
+
+// from [token][2 * words] f32 -> to [token][words] of T
+template <class T>
+__global__ void __launch_bounds__(kDenseThreads) round_kernel(const float* from, uint32_t* to, int words) {
+  const int64_t row = (int64_t)blockIdx.x * words;
+  for (int i = threadIdx.x; i < words; i += blockDim.x) {
+    const float two[2] = {global(from)[2 * (row + i)], global(from)[2 * (row + i) + 1]};
+    store_two<T>(global(to), row + i, two);
+  }
 }
 
 static __global__ void __launch_bounds__(kDenseThreads) cap_kernel(float* logits, int vocab, float cap) {

@@ -55,7 +55,8 @@ DeviceModel::DeviceModel(Device& device, const skv_config& c, int type, DeviceIo
       panel_(device, panel_words(), "a panel of weights"),
       normed_(device, type_words(x_.size()), "normed"),
       gated_(device, type_words(size_t(c.max_tokens) * c.model.ffn), "gated"),
-      gathered_out_(device, io.out.size(), "gathered out"),
+      taken_out_(device, type == io.type ? 0 : out_words() * c.max_tokens, "taken out"),
+      gathered_out_(device, out_words() * c.max_tokens, "gathered out"),
       now_x_(x_.data()),
       now_out_(io.out.data()) {
   device.upload(inv_freq_.data(), c.model.inv_freq, inv_freq_.bytes());
@@ -152,7 +153,7 @@ size_t DeviceModel::panel_words() const {
 
 void DeviceModel::embed(const int32_t* token, const int32_t* position, int tokens) {
   now_x_ = x_.data();
-  now_out_ = io_.out.data();
+  now_out_ = type_ == io_.type ? io_.out.data() : taken_out_.data();
   Rotations rotations{};
   rotations.position = position;
   rotations.inv_freq = inv_freq_.data();
@@ -178,9 +179,9 @@ void DeviceModel::embed(const int32_t* token, const int32_t* position, int token
   });
 }
 
-void DeviceModel::add_and_norm(int tokens, const float* bias, const DeviceNorm* post, const DeviceNorm* norm) {
+void DeviceModel::add_and_norm(int first, int n, const float* bias, const DeviceNorm* post, const DeviceNorm* norm) {
   AddAndNorm add{};
-  add.x = now_x_;
+  add.x = now_x_ + size_t(first) * model_.width;
   add.h = post ? h_.data() : nullptr;
   add.bias = bias;
   if (post) add.post = numbers(*post);
@@ -190,28 +191,28 @@ void DeviceModel::add_and_norm(int tokens, const float* bias, const DeviceNorm* 
   add.normed = normed_.data();
   add.width = model_.width;
   by_type(type_, [&](auto t) {
-    launched(SKV_LAUNCH((add_and_norm_kernel<decltype(t)>), dim3(tokens), threads_for(model_.width), kDenseWarps * 4,
+    launched(SKV_LAUNCH((add_and_norm_kernel<decltype(t)>), dim3(n), threads_for(model_.width), kDenseWarps * 4,
                         device_.stream(), add));
   });
 }
 
-void DeviceModel::up_to_attention(int l, int tokens) {
+void DeviceModel::up_to_attention(int l, int first, int n) {
   const DeviceLayer& layer = weights_.layer[l];
   if (l > 0) {
-    after_attention(l - 1, tokens);
+    after_attention(l - 1, first, n);
     const DeviceLayer& before = weights_.layer[l - 1];
-    add_and_norm(tokens, before.down.bias, &before.ffn_post_norm, &layer.attn_norm);
+    add_and_norm(first, n, before.down.bias, &before.ffn_post_norm, &layer.attn_norm);
   } else {
-    add_and_norm(tokens, nullptr, nullptr, &layer.attn_norm);
+    add_and_norm(first, n, nullptr, nullptr, &layer.attn_norm);
   }
-  multiply(layer.qkv, normed_.data(), tokens, products_.data());
+  multiply(layer.qkv, normed_.data(), n, products_.data());
   FinishHeads finish{};
   finish.qkv = products_.data();
   finish.bias = layer.qkv.bias;
   finish.q_norm = numbers(layer.q_norm);
   finish.k_norm = numbers(layer.k_norm);
-  finish.cosine = cosine_.data();
-  finish.sine = sine_.data();
+  finish.cosine = cosine_.data() + size_t(first) * frequencies_;
+  finish.sine = sine_.data() + size_t(first) * frequencies_;
   finish.heads = model_.heads;
   finish.kv_heads = model_.kv_heads;
   finish.dim = model_.head_dim;
@@ -219,22 +220,30 @@ void DeviceModel::up_to_attention(int l, int tokens) {
   finish.interleaved = model_.rope_interleaved;
   finish.frequencies = frequencies_;
   finish.rope0 = model_.layer[l].rope * (model_.head_dim / 2);
-  finish.q = io_.q.data();
-  finish.k = io_.k.data();
-  finish.v = io_.v.data();
-  const dim3 grid(tokens, model_.heads + 2 * model_.kv_heads);
-  by_type(type_, [&](auto t) {
+  finish.q = io_.q.data() + first * io_.token_words(model_.heads);
+  finish.k = io_.k.data() + first * io_.token_words(model_.kv_heads);
+  finish.v = io_.v.data() + first * io_.token_words(model_.kv_heads);
+  const dim3 grid(n, model_.heads + 2 * model_.kv_heads);
+  by_type(io_.type, [&](auto t) {
     launched(SKV_LAUNCH((finish_heads_kernel<decltype(t)>), grid, kHeadThreads, model_.head_dim * 4, device_.stream(),
                         finish));
   });
 }
 
+void DeviceModel::take_out(int first, int n) {
+  if (type_ == io_.type) return;
+  const int words = int(out_words());
+  launched(SKV_LAUNCH(round_kernel<Bf16>, dim3(n), threads_for(2 * words), 0, device_.stream(),
+                      reinterpret_cast<const float*>(io_.out.data() + first * io_.token_words(model_.heads)),
+                      taken_out_.data() + first * out_words(), words));
+}
+
 /* From attention's output to h, which is still to be added to the residual stream. */
-void DeviceModel::after_attention(int l, int tokens) {
+void DeviceModel::after_attention(int l, int first, int n) {
   const DeviceLayer& layer = weights_.layer[l];
-  multiply(layer.o, now_out_, tokens, h_.data());
-  add_and_norm(tokens, layer.o.bias, &layer.attn_post_norm, &layer.ffn_norm);
-  multiply(layer.gate_up, normed_.data(), tokens, products_.data());
+  multiply(layer.o, now_out_ + first * out_words(), n, h_.data());
+  add_and_norm(first, n, layer.o.bias, &layer.attn_post_norm, &layer.ffn_norm);
+  multiply(layer.gate_up, normed_.data(), n, products_.data());
   Activate activate{};
   activate.products = products_.data();
   activate.bias = layer.gate_up.bias;
@@ -242,28 +251,28 @@ void DeviceModel::after_attention(int l, int tokens) {
   activate.ffn = model_.ffn;
   activate.is_gated = layer.is_gated;
   activate.activation = model_.activation;
-  const dim3 grid(tokens, ceil_div(model_.ffn / 2, kPieceWords));
+  const dim3 grid(n, ceil_div(model_.ffn / 2, kPieceWords));
   by_type(type_, [&](auto t) {
     launched(SKV_LAUNCH((activate_kernel<decltype(t)>), grid, threads_for(model_.ffn), 0, device_.stream(), activate));
   });
-  multiply(layer.down, gated_.data(), tokens, h_.data());
+  multiply(layer.down, gated_.data(), n, h_.data());
 }
 
 void DeviceModel::gather(const int32_t* source, int n) {
-  const int out_words = int(type_words(size_t(model_.heads) * model_.head_dim));
+  const int words = int(out_words());
   launched(SKV_LAUNCH(gather_kernel, dim3(n), threads_for(2 * model_.width), 0, device_.stream(),
                       reinterpret_cast<const uint32_t*>(x_.data()), reinterpret_cast<uint32_t*>(gathered_x_.data()),
                       source, model_.width));
-  launched(SKV_LAUNCH(gather_kernel, dim3(n), threads_for(2 * out_words), 0, device_.stream(),
-                      static_cast<const uint32_t*>(io_.out.data()), gathered_out_.data(), source, out_words));
+  launched(SKV_LAUNCH(gather_kernel, dim3(n), threads_for(2 * words), 0, device_.stream(), now_out_,
+                      gathered_out_.data(), source, words));
   now_x_ = gathered_x_.data();
   now_out_ = gathered_out_.data();
 }
 
 void DeviceModel::after_last_attention(int tokens) {
   const DeviceLayer& last = weights_.layer.back();
-  after_attention(model_.layers - 1, tokens);
-  add_and_norm(tokens, last.down.bias, &last.ffn_post_norm, nullptr);
+  after_attention(model_.layers - 1, 0, tokens);
+  add_and_norm(0, tokens, last.down.bias, &last.ffn_post_norm, nullptr);
 }
 
 void DeviceModel::logits(const int32_t* place, int n, float* out) {

@@ -29,7 +29,10 @@ class DeviceModel {
 
   /* token and position [tokens] lie on the device. */
   void embed(const int32_t* token, const int32_t* position, int tokens);
-  void up_to_attention(int layer, int tokens);
+  /* Of the step's tokens [first, first + n). */
+  void up_to_attention(int layer, int first, int n);
+  /* Attention's output of these tokens, as it has come from elsewhere, becomes what products meet. */
+  void take_out(int first, int n);
   /* Token source[i], on the device, becomes the i-th of n. */
   void gather(const int32_t* source, int n);
   void after_last_attention(int tokens);
@@ -39,7 +42,7 @@ class DeviceModel {
   size_t weight_bytes() const { return weights_.bytes(); }
 
  private:
-  void after_attention(int layer, int tokens);
+  void after_attention(int layer, int first, int n);
   /* out [tokens][by.rows] */
   void multiply(const DeviceLinear& by, const void* x, int tokens, float* out);
   void multiply_dense(const void* w, int rows, const DeviceLinear& by, const void* x, int tokens, float* out);
@@ -48,8 +51,10 @@ class DeviceModel {
   int panel_rows(int cols) const;
   size_t panel_words() const;
   NormNumbers numbers(const DeviceNorm& norm) const;
-  /* x += h, after its bias and its norm `post`; then x's norm into normed_, unless that is null. */
-  void add_and_norm(int tokens, const float* bias, const DeviceNorm* post, const DeviceNorm* norm);
+  /* Of n tokens' h: x += h, after its bias and its norm `post`; then x's norm into normed_, unless that is null. */
+  void add_and_norm(int first, int n, const float* bias, const DeviceNorm* post, const DeviceNorm* norm);
+  /* Of a token's attention, as products meet it. */
+  size_t out_words() const { return type_words(size_t(model_.heads) * model_.head_dim); }
   size_t type_words(size_t n) const { return type_ == SKV_F32 ? n : n / 2; }
 
   Device& device_;
@@ -62,11 +67,12 @@ class DeviceModel {
   DeviceArray<float> inv_freq_;        /* [ropes][head_dim / 2] */
   DeviceArray<float> cosine_, sine_;   /* [max_tokens][frequencies_] */
   DeviceArray<float> x_, gathered_x_;  /* [max_tokens][width] */
-  DeviceArray<float> h_;               /* [max_tokens][width] */
+  DeviceArray<float> h_;               /* [max_tokens][width]; of half a step's tokens from 0 on, as what follows */
   DeviceArray<float> products_;        /* [max_tokens][what is widest of qkv, gate_up] */
   DeviceArray<uint32_t> panel_;        /* [panel_rows()][cols] of the dense type: rows of a quantised matrix */
   DeviceArray<uint32_t> normed_;       /* [max_tokens][width] of the dense type */
   DeviceArray<uint32_t> gated_;        /* [max_tokens][ffn] of the dense type */
+  DeviceArray<uint32_t> taken_out_;    /* [max_tokens][heads][head_dim] of the dense type, where out has another */
   DeviceArray<uint32_t> gathered_out_; /* [max_tokens][heads][head_dim] of the dense type */
   /* The residual stream and attention's output, before or after gather. */
   float* now_x_;

@@ -35,9 +35,10 @@ CudaEngine::CudaEngine(const skv_config& c, const Progress& progress)
       max_copies_(c.max_copies),
       shared_(*device_, shared_bytes(c)),
       buffers_(shared_arrays(c, shared_.data())),
-      io_(*device_, c.model, c.max_tokens, dense_type(c)),
+      io_(*device_, c.model, c.max_tokens, c.host_pages ? SKV_F32 : dense_type(c)),
       model_(*device_, c, dense_type(c), io_, progress),
-      cache_(*device_, c, dense_type(c), buffers_, io_),
+      host_(c.host_pages ? std::make_unique<HostAttention>(*device_, c, buffers_, io_) : nullptr),
+      cache_(c.host_pages ? nullptr : std::make_unique<DeviceCache>(*device_, c, dense_type(c), buffers_, io_)),
       sampler_(*device_, c, buffers_),
       outbox_(*device_, DeviceCache::most_words(c) + DeviceSampler::most_words(c) + 4 * size_t(c.max_tokens),
               DeviceCache::most_puts(c) + DeviceSampler::kPuts + kPuts),
@@ -52,7 +53,7 @@ CudaEngine::CudaEngine(const skv_config& c, const Progress& progress)
       sources_(c.max_tokens),
       places_(c.max_tokens),
       last_rows_(c.max_rows) {
-  cache_.allocate_pool(c);
+  if (cache_) cache_->allocate_pool(c);
   try_out();
 }
 
@@ -71,7 +72,11 @@ void CudaEngine::try_out() {
 
 int CudaEngine::add_policy(const char* path) {
   graphs_.forget();
-  return cache_.add_policy(path);
+  return with_cache([&](auto& cache) { return cache.add_policy(path); });
+}
+
+int CudaEngine::read_lane(int seq, int layer, int head, int lane, int32_t* out) {
+  return with_cache([&](auto& cache) { return cache.read_lane(seq, layer, head, lane, out); });
 }
 
 void CudaEngine::step(const skv_step_counts& counts) {
@@ -87,27 +92,53 @@ void CudaEngine::run(const skv_step_counts& counts) {
   StepLimits limits{};
   limits.vocab = vocab_;
   limits.max_copies = max_copies_;
-  limits.policies = cache_.policies();
-  check_step(counts, buffers_, cache_.shape(), limits);
+  with_cache([&](auto& cache) {
+    limits.policies = cache.policies();
+    check_step(counts, buffers_, cache.shape(), limits);
+  });
   logit_tokens_ = find_logit_tokens(counts, buffers_.sampler, logit_place_.data());
   cut_last_rows(buffers_.row, counts.rows, logit_place_.data(), last_rows_.data());
+  if (host_)
+    run_beside_attention(counts);
+  else
+    run_on_device(counts);
+  kept_logits_ = std::min(counts.samplers, SKV_KEPT_LOGITS);
+  sampler_.download(counts.samplers);
+  device_->wait();
+  sampler_.tell(counts.samplers);
+}
+
+void CudaEngine::run_on_device(const skv_step_counts& counts) {
   const bool decode = is_decode(counts);
-  const Sizes sizes = decode ? class_of(counts) : Sizes{counts.rows, counts.tokens, counts.samplers};
+  const Sizes sizes = decode ? class_of(counts) : sizes_of(counts);
   put(counts, sizes);
-  cache_.copy_pages(counts.copies);
+  cache_->copy_pages(counts.copies);
   if (decode) {
     StepGraphs::Key key = {sizes.rows};
-    cache_.widen_hints(&key);
+    cache_->widen_hints(&key);
     logit_tokens_ = sizes.tokens;
     graphs_.run(key, [&] { queue(sizes); });
   } else {
     queue(sizes);
   }
-  kept_logits_ = std::min(counts.samplers, SKV_KEPT_LOGITS);
-  cache_.download();
-  sampler_.download(counts.samplers);
-  device_->wait();
-  sampler_.tell(counts.samplers);
+  cache_->download();
+}
+
+/* While the host attends to one half's rows, the device computes the other's. */
+void CudaEngine::run_beside_attention(const skv_step_counts& counts) {
+  const Sizes sizes = sizes_of(counts);
+  put(counts, sizes);
+  model_.embed(token_.data(), position_.data(), sizes.tokens);
+  alternate(
+      host_->begin(counts), layers_,
+      [&](const Half& half, int layer) { model_.up_to_attention(layer, half.token0, half.tokens); },
+      [&](const Half& half, int layer) { host_->start(half, layer, last_rows_.data()); },
+      [&](const Half& half) {
+        host_->wait(half);
+        model_.take_out(half.token0, half.tokens);
+      });
+  queue_logits(sizes);
+  host_->compact();
 }
 
 /* A generated token a row, and a draw for each. */
@@ -117,7 +148,7 @@ bool CudaEngine::is_decode(const skv_step_counts& counts) const {
 }
 
 CudaEngine::Sizes CudaEngine::class_of(const skv_step_counts& counts) const {
-  const skv_shape& shape = cache_.shape();
+  const skv_shape& shape = cache_->shape();
   const int rows = std::min({rows_of_class(counts.rows), shape.max_rows, shape.max_tokens});
   return {rows, rows, rows};
 }
@@ -135,7 +166,7 @@ void CudaEngine::put(const skv_step_counts& counts, const Sizes& sizes) {
   outbox_.put(position_.data() + counts.tokens, zeros.data(), zeros.size());
   outbox_.put(source_.data(), sources_.data(), logit_tokens_);
   outbox_.put(place_.data(), places_.data(), sizes.samplers);
-  cache_.put(outbox_, counts, last_rows_.data(), sizes.rows);
+  if (cache_) cache_->put(outbox_, counts, last_rows_.data(), sizes.rows);
   sampler_.put(outbox_, counts.samplers, sizes.samplers);
   outbox_.send();
 }
@@ -144,14 +175,19 @@ void CudaEngine::put(const skv_step_counts& counts, const Sizes& sizes) {
 void CudaEngine::queue(const Sizes& sizes) {
   model_.embed(token_.data(), position_.data(), sizes.tokens);
   for (int layer = 0; layer < layers_; layer++) {
-    model_.up_to_attention(layer, sizes.tokens);
-    cache_.attend(layer);
+    model_.up_to_attention(layer, 0, sizes.tokens);
+    cache_->attend(layer);
   }
+  cache_->compact();
+  queue_logits(sizes);
+}
+
+/* From the last attention to draws. */
+void CudaEngine::queue_logits(const Sizes& sizes) {
   if (logit_tokens_) {
     if (logit_tokens_ < sizes.tokens) model_.gather(source_.data(), logit_tokens_);
     model_.after_last_attention(logit_tokens_);
   }
-  cache_.compact();
   sample(sizes.samplers);
 }
 
@@ -173,7 +209,9 @@ const float* CudaEngine::logits(int sampler) {
 }
 
 std::string CudaEngine::describe() const {
-  std::string json = describe_engine(device_->name(), 1, model_.weight_bytes(), cache_.pool_bytes(), cache_.shape());
+  std::string json = with_cache([&](auto& cache) {
+    return describe_engine(device_->name(), 1, model_.weight_bytes(), cache.pool_bytes(), cache.shape());
+  });
   json.insert(json.size() - 1, ",\"graphSteps\":" + std::to_string(graphs_.launches()) +
                                    ",\"sentBytes\":" + std::to_string(outbox_.sent_bytes()));
   return json;

@@ -233,8 +233,9 @@ void Loader::load(Device& device, DeviceArray<uint8_t>& memory, DeviceWeights& t
     staging_bytes_ = std::max({staging_bytes_, size_t(t->cols) * 4 * kRows, size_t(t->rows) * 4 * 3});
   HostArray<uint8_t> staging(device, staging_bytes_);
   staging_ = staging.data();
-  threads_ = std::make_unique<Threads>(
-      config_.threads, std::vector<int>(config_.cpu, config_.cpu + (config_.cpu ? config_.threads : 0)));
+  /* with pages in host memory the processors are attention's: this thread goes on beside it */
+  const int pinned = config_.cpu && !config_.host_pages ? config_.threads : 0;
+  threads_ = std::make_unique<Threads>(config_.threads, std::vector<int>(config_.cpu, config_.cpu + pinned));
   to.embed = linear({{SKV_T_EMBED, -1}}, 0);
   const DeviceLinear positions = linear({{SKV_T_POSITIONS, -1}}, 0);
   to.positions = positions.rows ? positions.part[0].w : nullptr;

@@ -48,10 +48,12 @@ void check_step(const skv_step_counts& n, const skv_buffers& b, const skv_shape&
     if (b.sampler[i].source < 0 || b.sampler[i].source >= n.tokens) fail("sampler without a token");
     if (b.sampler[i].mask < -1 || b.sampler[i].mask >= shape.max_seqs) fail("sampler without its mask");
   }
+  int token0 = 0; /* rows have the step's tokens, in order */
   for (int r = 0; r < n.rows; r++) {
     const skv_row& row = b.row[r];
-    if (row.tokens < 1 || row.token0 < 0 || row.token0 > n.tokens - row.tokens)
+    if (row.tokens < 1 || row.token0 != token0 || row.tokens > n.tokens - token0)
       fail("tokens of row " + std::to_string(r));
+    token0 += row.tokens;
     check_row(r, b, shape, limits.policies);
   }
 }
