@@ -20,7 +20,7 @@ export interface Vec {
 export interface Slot {
   /**
    * Softmax probability that the observed query gives this slot, reduced over the group's query heads by `group`:
-   * 0 … 1, with `group: 'sum'` up to the number of query heads. Only in `next`; a score reads a state that accumulates it.
+   * 0 … 1, with `group: 'sum'` up to the number of query heads, with `'none'` one head's. Only in `next`; a score reads a state that accumulates it.
    * @example
    * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } }
    */

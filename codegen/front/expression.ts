@@ -9,7 +9,7 @@ import { Collector } from '../ir/diagnostics.ts';
 import { simplifyNode } from '../ir/simplify.ts';
 import { historySum } from './history.ts';
 import { forVectors, instead, operators, stateHint } from './forms.ts';
-import { type Node, type SlotField, type Span, slotTypes, type Table } from '../ir/nodes.ts';
+import { type Node, type Span, slotTypes, type Table } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
 import { all, type FunctionLike, Reported, Statements, type Value } from './statements.ts';
 
@@ -55,7 +55,7 @@ export class Lowering extends Statements {
         this.fail('attention-outside-next', at, message, hint);
       }
       if (Object.hasOwn(slotTypes, field)) {
-        const known = field as SlotField;
+        const known = field as keyof typeof slotTypes;
         return { op: 'slot', type: slotTypes[known], field: known, span };
       }
     }

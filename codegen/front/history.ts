@@ -14,8 +14,8 @@ export const historySum = (history: string, span: Span): Node =>
     (_, i): Node => ({ op: 'state', type: 'f32', name: bucketName(history, i), span }),
   ).reduce((a, b) => ({ op: 'binary', type: 'f32', fn: 'add', a, b, span }));
 
-/** The states of a history; `added` is what one query adds. */
-export function historyStates(of: string, last: Node, added: Node): State[] {
+/** The states of a history; `added` is what one query adds, or `apart`, each of its heads. */
+export function historyStates(of: string, last: Node, added: Node, apart: boolean): State[] {
   const { span } = added;
   const number = (value: number): Node => ({ op: 'const', type: 'f32', value, span });
   const binary = (fn: BinaryOp, a: Node, b: Node): Node => ({
@@ -26,6 +26,7 @@ export function historyStates(of: string, last: Node, added: Node): State[] {
     b,
     span,
   });
+  const both = (a: Node, b: Node): Node => ({ op: 'binary', type: 'bool', fn: 'and', a, b, span });
   const floor = (a: Node): Node => ({ op: 'call', type: 'f32', fn: 'floor', args: [a], span });
   const select = (cond: Node, then: Node, other: Node): Node => ({
     op: 'select',
@@ -35,11 +36,12 @@ export function historyStates(of: string, last: Node, added: Node): State[] {
     else: other,
     span,
   });
-  const field = (name: 'pos' | 'age'): Node => ({ op: 'slot', type: 'f32', field: name, span });
+  const field = (name: 'pos' | 'age' | 'voter'): Node => ({ op: 'slot', type: 'f32', field: name, span });
   const query = binary('add', field('pos'), field('age'));
   const bucketsUntil = (q: Node) => floor(binary('div', binary('mul', q, number(BUCKETS)), last));
   const now = bucketsUntil(query);
-  const begins = binary('ne', now, bucketsUntil(binary('sub', query, number(1))));
+  const first = binary('ne', now, bucketsUntil(binary('sub', query, number(1))));
+  const begins = apart ? both(first, binary('eq', field('voter'), number(0))) : first;
   const own = binary('sub', now, binary('mul', number(BUCKETS), floor(binary('div', now, number(BUCKETS)))));
   return Array.from({ length: BUCKETS }, (_, bucket) => {
     const name = bucketName(of, bucket);

@@ -274,7 +274,9 @@ class Declaration {
     const [last, sum] = [fields.get('last')!, fields.get('sum')!];
     const queries = this.data<number | string>('last', last.getInitializer());
     const added = new Lowering(scope).callback(sum.getInitializer(), sum, [slotValue], ['f32']);
-    return added && queries !== undefined ? historyStates(name, constantOrParam(queries, spanOf(last)), added) : [];
+    return added && queries !== undefined
+      ? historyStates(name, constantOrParam(queries, spanOf(last)), added, this.data('group') === 'none')
+      : [];
   }
 }
 

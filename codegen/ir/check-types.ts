@@ -1,7 +1,7 @@
 /** Well-formedness of expressions. */
 import { builtin } from './builtins.ts';
 import { InternalError } from './diagnostics.ts';
-import { type Node, type Policy, slotTypes } from './nodes.ts';
+import { type Node, type Policy, typeOfField } from './nodes.ts';
 import { expressions } from './uses.ts';
 import { walk } from './walk.ts';
 
@@ -17,7 +17,7 @@ export function checkTypes(policy: Policy, after: string): void {
           ? typeof node.value === 'boolean'
           : Object.is(Math.fround(node.value as number), node.value);
       case 'slot':
-        return slotTypes[node.field] === node.type;
+        return typeOfField(node.field) === node.type;
       case 'state':
         return states.has(node.name);
       case 'param':

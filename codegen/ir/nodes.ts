@@ -14,7 +14,10 @@ export interface Span {
 /** Types of values: IEEE f32, boolean, vector of head_dim f32. */
 export type Type = 'f32' | 'bool' | 'vec';
 
-/** What a slot offers besides its states; reading one is what makes the compiler produce it. */
+/**
+ * What a slot offers besides its states; reading one is what makes the compiler produce it. `voter`, which no author can
+ * write: which query head of the group is seen where `group` is none, elsewhere 0.
+ */
 export type SlotField =
   | 'attn'
   | 'pos'
@@ -27,13 +30,14 @@ export type SlotField =
   | 'head'
   | 'heads'
   | 'random'
+  | 'voter'
   | 'key'
   | 'value'
   | 'special'
   | 'punctuation';
 
-/** The type of each field. */
-export const slotTypes: Readonly<Record<SlotField, Type>> = {
+/** The type of each field that an author can write. */
+export const slotTypes: Readonly<Record<Exclude<SlotField, 'voter'>, Type>> = {
   attn: 'f32',
   pos: 'f32',
   age: 'f32',
@@ -50,6 +54,8 @@ export const slotTypes: Readonly<Record<SlotField, Type>> = {
   special: 'bool',
   punctuation: 'bool',
 };
+
+export const typeOfField = (field: SlotField): Type => (field === 'voter' ? 'f32' : slotTypes[field]);
 
 /** Names that a state cannot take. */
 export const slotNames: ReadonlySet<string> = new Set([...Object.keys(slotTypes), 'params']);
@@ -204,7 +210,8 @@ export interface Policy {
   readonly span: Span;
   readonly params: readonly Param[];
   readonly observe: Observe;
-  readonly group: 'sum' | 'mean' | 'max';
+  /** none: `next` runs for each query head of the group, one after the other */
+  readonly group: 'sum' | 'mean' | 'max' | 'none';
   readonly states: readonly State[];
   readonly across: readonly Across[];
   readonly partitions?: Partitions;

@@ -105,6 +105,7 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
       layers: at.layers,
       head: at.head,
       heads: at.heads,
+      voter: 0,
       random: chance([at.seedLo, at.seedHi], { layer: at.layer, head: at.head, query: at.queryPos, pos: at.pos[s] }),
       special: (at.classes[s] & TokenClass.special) !== 0,
       punctuation: (at.classes[s] & TokenClass.punctuation) !== 0,

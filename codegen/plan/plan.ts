@@ -60,17 +60,17 @@ function kept({ keep }: Policy): PlanKeep {
   return keep.kind === 'profile' ? { kind: 'profile', mass: keep.mass, rules: keep.rules } : keep;
 }
 
-/** What it takes to observe a query of a prompt, whose log-sum-exp is known only after all its slots. */
+/** What it takes to observe a query of a prompt, `next` left out, whose log-sum-exp is known only after all its slots. */
 const observing: Record<Target, Pick<Pass, 'why' | 'bytes' | 'flops'>> = {
   cpu: {
     why: 'attend’s logits, kept in the cache until their log-sum-exp is final',
     bytes: '8*g + 8*s',
-    flops: '16*g + 2*s',
+    flops: '16*g',
   },
   cuda: {
     why: 'recomputes the logits of observed queries against their final log-sum-exp',
     bytes: 'd*b + 8*s',
-    flops: '2*d*g + 16*g + 2*s',
+    flops: '2*d*g + 16*g',
   },
 };
 
@@ -114,17 +114,18 @@ function passes(policy: Policy, target: Target): Pass[] {
       flops: '4*d*g',
     },
   ];
+  const next = policy.group === 'none' ? '2*g*s' : '2*s';
   if (policy.observe.decode)
     list.push({
       name: 'accumulate',
       when: 'every generated token',
       why: `reads attention: ${policy.states.map((state) => state.name).join(', ')}`,
       bytes: '4*g + 8*s',
-      flops: '16*g + 2*s',
+      flops: `16*g + ${next}`,
     });
   if (policy.observe.prompt !== 'none') {
     const which = policy.observe.prompt === 'every' ? 'every prompt token' : 'each of the last prompt tokens';
-    list.push({ name: 'observe', when: which, ...observing[target] });
+    list.push({ name: 'observe', when: which, ...observing[target], flops: `${observing[target].flops} + ${next}` });
   }
   if (policy.keep.kind !== 'all') {
     const vectors = vectorsRead(policy);

@@ -356,7 +356,7 @@ export type Statistic<T extends number | Vec, See, Count = number> = {
 export interface Accumulator<See> {
     /** Value of a new slot: any finite f32. */
     readonly init: number;
-    /** The value after one more observed query. All states of a slot are read as they were before it. */
+    /** The value after one more observed query, with `group: 'none'` one more head of it. All states of a slot are read as they were before it. */
     readonly next: (state: number, slot: See) => number;
 }
 /**
@@ -370,7 +370,7 @@ export interface History<See, Count = number> {
      * oldest eighth of them leaves at once, so that the sum is over 7/8 to all of so many.
      */
     readonly last: Count;
-    /** What one observed query adds. All states of a slot are read as they were before it. */
+    /** What one observed query adds, with `group: 'none'` each of its heads. All states of a slot are read as they were before it. */
     readonly sum: (slot: See) => number;
 }
 /**
@@ -455,12 +455,13 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
      */
     readonly observe?: ObserveRule<Size> | readonly ObserveRule<Size>[];
     /**
-     * How the query heads of one KV head vote on `slot.attn`.
+     * How the query heads of one KV head vote on `slot.attn`: by their mean, sum or maximum. `'none'`: they are not combined,
+     * and `next` runs once for each of them, in order.
      * @default 'mean'
      * @example
      * group: 'max'
      */
-    readonly group?: 'sum' | 'mean' | 'max';
+    readonly group?: 'sum' | 'mean' | 'max' | 'none';
     /**
      * Named states, one f32 beside every slot, computed again after each observed query: at most 12, a history
      * (`{ last, sum }`) counting as eight.

@@ -35,7 +35,7 @@ struct PolicyPasses {
   int ranked, places;             // statistics of the kind nth; those that are a number of each slot
   int table_layers, table_heads;  // of its tables; 0: of any model
   // `next` for the slots of pages [p0, p1), once for each of the row's tokens [t0, t1) that sees them.
-  // attn [page][token][16 slots]
+  // attn [page][token][vote][16 slots]: a query group has one vote, or one each head where they are not combined
   void (*observe)(const AnyHead&, int p0, int p1, int t0, int t1, const f32x16* attn);
   // Scores, pooled if the policy says so, protected slots and candidates of a head; how many candidates. By value: what
   // has an address elsewhere stays in memory here.

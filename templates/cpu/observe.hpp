@@ -1,11 +1,11 @@
 // observe: `next`, what observed queries do to the states of a head's slots.
 //
-//   attn [page][token][16 slots], from observed.hpp    states [state][slot]
+//   attn [page][token][vote][16 slots], from observed.hpp    states [state][slot]
 //   costs per observed token and slot what `next` says; states are read and written once a tile of tokens
 #pragma once
 #include "slot.hpp"
 
-// `next` for the slots of page p, once for each of the row's tokens [t0, t1) that sees them. attn [token]
+// `next` for the slots of page p, once for each vote of the row's tokens [t0, t1) that see them. attn [token][vote]
 template <class P>
 SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x16* attn) {
   alignas(64) float now[P::states][SKV_PAGE];
@@ -13,17 +13,21 @@ SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x
   PageVecs keys, values;
   if (P::next_reads_key) read_keys(h, p, &keys);
   if (P::next_reads_value) read_values(h, p, &values);
+  const int votes = votes_of(P::group, h.shape->group);
   const int before = *h.length - h.row->tokens, behind = p * SKV_PAGE - before;
   for (int t = t0 > behind ? t0 : behind; t < t1; t++) {  // earlier ones see nothing of it
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
-    const auto* now_attn = (const float*)(attn + (t - t0));
+    for (int v = 0; v < votes; v++) {
+      const auto* now_attn = (const float*)(attn + (t - t0) * votes + v);
 #pragma GCC unroll 1  // or it is unrolled before it can be vectorised
-    for (int s = 0; s < SKV_PAGE; s++) {
-      const Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, now_attn[s], keys, values);
-      float states[P::states], after[P::states];
-      for (int i = 0; i < P::states; i++) states[i] = now[i][s];
-      P::next(slot, states, after);
-      for (int i = 0; i < P::states; i++) now[i][s] = s < visible ? after[i] : states[i];
+      for (int s = 0; s < SKV_PAGE; s++) {
+        Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, now_attn[s], keys, values);
+        slot.voter = (float)v;
+        float states[P::states], after[P::states];
+        for (int i = 0; i < P::states; i++) states[i] = now[i][s];
+        P::next(slot, states, after);
+        for (int i = 0; i < P::states; i++) now[i][s] = s < visible ? after[i] : states[i];
+      }
     }
   }
   for (int i = 0; i < P::states; i++) memcpy(h.state(p, P::first_state, i), now[i], sizeof now[i]);
@@ -31,7 +35,7 @@ SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x
 
 template <class P>
 void observe(const AnyHead& h, int p0, int p1, int t0, int t1, const f32x16* attn) {
-  for (int p = p0; p < p1; p++, attn += t1 - t0) {
+  for (int p = p0; p < p1; p++, attn += (t1 - t0) * votes_of(P::group, h.shape->group)) {
     prefetch_lanes(h, p + kLanesAhead, P::lanes);
     observe_page<P>(h, p, t0, t1, attn);
   }

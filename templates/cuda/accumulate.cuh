@@ -29,15 +29,20 @@ __global__ void __launch_bounds__(kAccumulateThreads) accumulate_kernel(Step s, 
   const Params params(s.params + (int64_t)row.seq * SKV_MAX_PARAMS);
   const Global<uint32_t> page = h.page(slot / SKV_PAGE);
   const Global<const float> logits = global((const float*)s.logits), lse = global((const float*)s.lse);
-  const float attn = group_attn<P>(
-      s.group, [&](int g) -> float { return logits[scratch.logit(r, h.head, g) + slot]; },
-      [&](int g) -> float { return lse[h.query(0) + g]; });
+  auto attn = [&](int v) -> float {
+    return group_attn<P>(
+        s.group, v, [&](int g) -> float { return logits[scratch.logit(r, h.head, g) + slot]; },
+        [&](int g) -> float { return lse[h.query(0) + g]; });
+  };
+  const float first = attn(0);
   Vec key, value;
   if (P::next_reads_key) key = read_vec<KV, D>(page, 0, slot % SKV_PAGE);
   if (P::next_reads_value) value = read_vec<KV, D>(page, h.values, slot % SKV_PAGE);
   float states[P::states + 1];
   read_states<P>(h, page, slot % SKV_PAGE, states);
-  advance<P>(h, page, slot % SKV_PAGE, row.pos0, h.live, attn, &key, &value, params, states);
+  advance<P>(
+      h, page, slot % SKV_PAGE, row.pos0, h.live, [&](int v) -> float { return v ? attn(v) : first; }, &key, &value,
+      params, states);
   if (lanes > 1) __syncwarp(vec_mask());  // all lanes have read
   if (lanes == 1 || vec_lane() == 0) write_states<P>(h, page, slot % SKV_PAGE, states);
 }

@@ -35,8 +35,8 @@ SKV_INLINE void store_logits(Shared<uint32_t> logits, float (*x)[N][4], int row0
         logits[(row0 + m * 16 + g + i / 2 * 8) * wide + slot1 + n * 8 + 2 * t + i % 2] = F32::encode(&x[m][n][i]);
 }
 
-// `next` of one slot for the queries [q0, q1) of the row, in order. attn(q): the slot's attention by query q, when `before`
-// slots were there before the row's.
+// `next` of one slot for the queries [q0, q1) of the row, in order. attn(q, v): the slot's attention by vote v of query q,
+// when `before` slots were there before the row's.
 template <class P, class KV, int D, class Attn>
 SKV_INLINE void observe_slot(const Head<KV, D>& h, int slot, int q0, int q1, int before, const Params& params, Attn attn) {
   const Global<uint32_t> page = h.page(slot / SKV_PAGE);
@@ -47,7 +47,8 @@ SKV_INLINE void observe_slot(const Head<KV, D>& h, int slot, int q0, int q1, int
   float states[P::states + 1];
   read_states<P>(h, page, at, states);
   for (int q = q0; q < q1; q++)
-    advance<P>(h, page, at, h.row.pos0 + q, before + q + 1, attn(q), &key, &value, params, states);
+    advance<P>(h, page, at, h.row.pos0 + q, before + q + 1, [&](int v) -> float { return attn(q, v); }, &key, &value,
+               params, states);
   if (next_lanes<P>() > 1) __syncwarp(vec_mask());  // all lanes have read
   if (next_lanes<P>() == 1 || vec_lane() == 0) write_states<P>(h, page, at, states);
 }
@@ -94,10 +95,10 @@ __global__ void __launch_bounds__(kTileThreads, 2) observe_kernel(Step s) {
     store_logits(logits, x, row0, slot1, wide);
     __syncthreads();
     for (int i = threadIdx.x / lanes; i < slots && slot0 + i < end; i += kTileThreads / lanes) {
-      auto attn = [&](int q) {
+      auto attn = [&](int q, int v) {
         const int r = (q - t0) * s.group;
         return group_attn<P>(
-            s.group, [&](int k) -> float { return skv_float((int32_t)(uint32_t)logits[(r + k) * wide + i]); },
+            s.group, v, [&](int k) -> float { return skv_float((int32_t)(uint32_t)logits[(r + k) * wide + i]); },
             [&](int k) -> float { return lse[r + k]; });
       };
       // from the first query that sees the slot

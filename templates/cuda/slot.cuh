@@ -57,13 +57,17 @@ SKV_INLINE void read_states(const Head<KV, D>& h, Global<const uint32_t> page, i
     states[i] = skv_float((int32_t)(uint32_t)page[h.lanes + (P::first_state + i) * SKV_PAGE + slot]);
 }
 
-// `next` of every state of one slot.
-template <class P, class KV, int D>
-SKV_INLINE void advance(const Head<KV, D>& h, Global<const uint32_t> page, int slot, int32_t query, int live, float attn,
+// `next` of every state of one slot, once for each vote of a query group: attn(v).
+template <class P, class KV, int D, class Attn>
+SKV_INLINE void advance(const Head<KV, D>& h, Global<const uint32_t> page, int slot, int32_t query, int live, Attn attn,
                         const Vec* key, const Vec* value, const Params& params, float* states) {
-  float after[P::states + 1];
-  P::next(slot_at<P>(h, page, slot, query, live, attn, key, value, params), states, after);
-  SKV_UNROLL for (int i = 0; i < P::states; i++) states[i] = after[i];
+  for (int v = 0; v < votes_of(P::group, h.s.group); v++) {
+    float after[P::states + 1];
+    Slot seen = slot_at<P>(h, page, slot, query, live, attn(v), key, value, params);
+    seen.voter = (float)v;
+    P::next(seen, states, after);
+    SKV_UNROLL for (int i = 0; i < P::states; i++) states[i] = after[i];
+  }
 }
 
 template <class P, class KV, int D>
@@ -72,9 +76,10 @@ SKV_INLINE void write_states(const Head<KV, D>& h, Global<uint32_t> page, int sl
     page[h.lanes + (P::first_state + i) * SKV_PAGE + slot] = (uint32_t)skv_bits(states[i]);
 }
 
-// exp(logit - lse) of one query's heads, reduced over the group in head order. at(g) gives both of head g.
+// exp(logit - lse) of one query's heads: of one of them where they vote apart, or reduced over the group in head order.
 template <class P, class Logit, class Lse>
-SKV_INLINE float group_attn(int group, Logit logit, Lse lse) {
+SKV_INLINE float group_attn(int group, int vote, Logit logit, Lse lse) {
+  if (P::group == Group::none) return exp2_fast((logit(vote) - lse(vote)) * kLog2e);
   float total = exp2_fast((logit(0) - lse(0)) * kLog2e);
   for (int g = 1; g < group; g++) {
     const float p = exp2_fast((logit(g) - lse(g)) * kLog2e);

@@ -10,6 +10,7 @@ struct Slot {
   float seen;          // observed queries that could see the slot
   float live, length;  // slots of the head now; logical length
   float layer, layers, head, heads;
+  float voter;                 // query head of the group, where they are not combined
   float random;                // of the request, the slot and the query: above 0, below 1
   float special, punctuation;  // 1: a token of that class
   SlotVec key, value;

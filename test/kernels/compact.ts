@@ -443,6 +443,49 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
     });
   });
 
+  test('heads that are not combined: next runs once for each of them, in order', async () => {
+    const text = (group: string) => `
+import { definePolicy, every, topK } from 'skv';
+export default definePolicy({
+  name: 'apart-${group}', observe: 'every', group: '${group}',
+  accumulate: {
+    low: { init: 0, next: (low, slot) => low + (slot.attn < 1 / slot.live ? 1 : 0) },
+    lately: { last: 16, sum: (slot) => (slot.attn < 1 / slot.live ? 1 : 0) },
+    newest: { init: 0, next: (_, slot) => slot.attn },
+  },
+  score: (slot) => slot.low + slot.lately + slot.newest, keep: topK(500), when: every(1),
+});`;
+    const [apart, alone] = await Promise.all(['none', 'sum'].map((group) => written(`apart-${group}`, text(group))));
+    const shape = base('f32', { kvHeads: 1, group: 3 });
+    const cuts = [0, 25, 40, 41, 42, 43, 44, 45];
+    const steps = cuts.slice(1).map((to, i) => chunk(shape, i, cuts[i], to, { prompt: 40, observe: [cuts[i], to] }));
+    const states = (library: string, of: Shape, ops: Step[]) =>
+      run(library, apart.plan.lanes.length, of, [...ops, ...heads(of)])
+        .reads[0].lanes.slice(1)
+        .map(floats);
+    const together = states(apart.library, shape, steps);
+    /** Each query head as the only one of its group. */
+    const single = Array.from({ length: 3 }, (_, g) => {
+      const own = (q: Float32Array) => q.filter((_, i) => Math.floor(i / shape.headDim) % 3 === g);
+      const ops = steps.map((step) => ({ ...step, layers: step.layers.map((each) => ({ ...each, q: own(each.q) })) }));
+      return states(alone.library, { ...shape, group: 1 }, ops);
+    });
+    const newest = together.length - 1;
+    together.forEach((lane, l) =>
+      assert.equal(
+        [...lane],
+        l === newest
+          ? [...single[2][l]]
+          : Array.from(lane, (_, s) => single.reduce((sum, each) => sum + each[l][s], 0)),
+        apart.plan.lanes[l + 1],
+      ),
+    );
+    assert.ok(
+      together[0].some((count) => count % 3 !== 0),
+      'heads differ',
+    );
+  });
+
   test('a profile: each head takes the cheapest rule that keeps enough at the prompt’s end, and generates by it', async () => {
     const file = join(home, 'profiled.ts');
     writeFileSync(

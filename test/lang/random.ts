@@ -239,11 +239,13 @@ export function randomPolicy(seed: number, name: string): string {
   const across = statistics.length > 0;
   const score = draw.score();
   const keep = draw.keep();
+  const group = draw.pick(['mean', 'none']);
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
   params: { budget: tokens(64), span: tokens(400, { min: 8 }), part: tokens(500, { min: 1 }), sinks: tokens(4), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
   observe: 'every',
+  group: '${group}',
   accumulate: {
 ${accumulate.join('\n')}
   },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}

@@ -238,7 +238,7 @@ export function scissorhands(rule: Scissors): Rule {
   const eighth = (query: number) => Math.floor((8 * query) / history);
   return {
     observe: (entries, p) =>
-      entries.forEach((entry, j) => (entry.seen ??= []).push(mean(p[j]) < 1 / entries.length ? 1 : 0)),
+      entries.forEach((entry, j) => (entry.seen ??= []).push(sum(p[j].map((x) => (x < 1 / entries.length ? 1 : 0))))),
     keep: (cache, { length, generated }) => {
       const budgets = cache.map((_, layer) => window + capacityOf(rule, length, layer));
       const over = Math.max(...cache.map((heads, l) => mean(heads.map((entries) => entries.length)) - budgets[l]));
