@@ -218,7 +218,7 @@ export interface PromptChunk<Count> {
   /** Which trigger this is. */
   readonly kind: 'promptChunk';
   /** Prompt tokens between two compactions: a whole number from 16, or the name of a `tokens` parameter that is never less. */
-  readonly n: Count;
+  readonly tokens: Count;
 }
 /**
  * When to compact; one, or several in a list.
@@ -267,7 +267,7 @@ export const over = <const N extends string | number>(slack: N): Over<N> => ({ k
 export function promptChunk(): PromptChunk<number>;
 export function promptChunk<const N extends string | number>(n: N): PromptChunk<N>;
 export function promptChunk(n: string | number = 128): PromptChunk<string | number> {
-  return { kind: 'promptChunk', n };
+  return { kind: 'promptChunk', tokens: n };
 }
 
 /** How scores of neighbouring slots become one, as `mean` or `peak` makes it. */

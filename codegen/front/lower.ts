@@ -291,13 +291,13 @@ function observed(rules: unknown[]): Observe {
 }
 
 /** A trigger as its helper makes it: parameters by name alone. */
-type RawTrigger = { kind: Trigger['kind']; n?: number | string; slack?: number | string };
+type RawTrigger = { kind: Trigger['kind']; tokens?: number | string; slack?: number | string };
 
 function triggered(raw: RawTrigger): Trigger {
-  const { kind, n, slack } = raw;
+  const { kind, tokens, slack } = raw;
   const count = (given: number | string | undefined) => (typeof given === 'string' ? { param: given } : given);
   if (kind === 'over') return { kind, slack: count(slack)! };
-  if (kind === 'promptChunk') return { kind, n: count(n)! };
+  if (kind === 'promptChunk') return { kind, n: count(tokens)! };
   return raw as Trigger;
 }
 

@@ -169,7 +169,7 @@ export interface PromptChunk<Count> {
     /** Which trigger this is. */
     readonly kind: 'promptChunk';
     /** Prompt tokens between two compactions: a whole number from 16, or the name of a `tokens` parameter that is never less. */
-    readonly n: Count;
+    readonly tokens: Count;
 }
 /**
  * When to compact; one, or several in a list.

@@ -95,7 +95,7 @@ export const every = (n) => ({ kind: 'every', n });
  */
 export const over = (slack) => ({ kind: 'over', slack });
 export function promptChunk(n = 128) {
-    return { kind: 'promptChunk', n };
+    return { kind: 'promptChunk', tokens: n };
 }
 /**
  * The mean of `width` neighbouring scores, an odd number of slots; places beyond the ends count as 0.

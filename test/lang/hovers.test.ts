@@ -1,47 +1,18 @@
 /**
  * What an editor shows: every name and field of the dsl has a text at its hover, what an author writes an example that
- * compiles, what may be left out its default; and with the tsconfig that `skv init` writes, completion offers no browser.
+ * compiles, what may be left out its default.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { ts } from 'ts-morph';
+import { readFileSync } from 'node:fs';
+import ts from 'typescript';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { check } from '../../codegen/front/check.ts';
 import { builtins } from '../../codegen/ir/builtins.ts';
 import { PolicyErrors } from '../../codegen/ir/diagnostics.ts';
 import { slotTypes } from '../../codegen/ir/nodes.ts';
-import { root } from '../../toolchain/folders.mjs';
-import { skv } from '../cli/skv.ts';
+import { author, dsl, edit, service } from './editor.ts';
 import { policyFile, policyOf } from './snippets.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'skv-hovers-'));
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-const author = join(folder, 'mine.ts');
-await skv('init', author);
-const config = ts.getParsedCommandLineOfConfigFile(join(folder, 'tsconfig.json'), {}, {
-  ...ts.sys,
-  onUnRecoverableConfigFileDiagnostic: () => {},
-} as ts.ParseConfigFileHost)!;
-
-const dsl = ['index', 'math', 'policy', 'slot'].map((name) => join(root, 'dsl', `${name}.ts`));
-let text = readFileSync(author, 'utf8');
-let version = 0;
-const service = ts.createLanguageService({
-  getCompilationSettings: () => config.options,
-  getScriptFileNames: () => [author, ...dsl],
-  getScriptVersion: (file) => (file === author ? String(version) : '0'),
-  getScriptSnapshot: (file) => {
-    const content = file === author ? text : ts.sys.readFile(file);
-    return content === undefined ? undefined : ts.ScriptSnapshot.fromString(content);
-  },
-  getCurrentDirectory: () => folder,
-  getDefaultLibFileName: ts.getDefaultLibFilePath,
-  fileExists: ts.sys.fileExists,
-  readFile: ts.sys.readFile,
-  directoryExists: ts.sys.directoryExists,
-});
 const program = service.getProgram()!;
 const checker = program.getTypeChecker();
 
@@ -179,14 +150,6 @@ test("definePolicy's example is a policy", () => {
   assert.is(policyOf(fields.trim().replace(/,$/, '')).keep.kind, 'topK');
 });
 
-/** Replaces the author's text and returns the place of its mark. */
-function edit(source: string): number {
-  const place = source.indexOf('█');
-  text = source.replace('█', '');
-  version++;
-  return place;
-}
-
 test('the texts reach the file of an author', () => {
   const source = readFileSync(author, 'utf8');
   for (const [before, wanted] of [
@@ -199,16 +162,6 @@ test('the texts reach the file of an author', () => {
     const place = edit(source) + source.indexOf(before) + 1;
     assert.match(hover(author, place, before).text, wanted, before);
   }
-});
-
-test('after `when:` completion offers triggers, and nothing of a browser', () => {
-  const place = edit(
-    readFileSync(author, 'utf8').replace('when: every(1)', 'when: █').replace('every,', 'every, over,'),
-  );
-  const offered = new Set(service.getCompletionsAtPosition(author, place, {})!.entries.map(({ name }) => name));
-  for (const name of ['every', 'over']) assert.ok(offered.has(name), name);
-  for (const name of ['document', 'window', 'addEventListener', 'localStorage', 'alert', 'process', 'require'])
-    assert.not.ok(offered.has(name), name);
 });
 
 test.run();
