@@ -173,6 +173,13 @@ class Declaration {
     const kinds = rules.map((rule) => (rule as { kind?: string }).kind ?? (typeof rule === 'object' ? 'last' : rule));
     const twice = kinds.find((kind, i) => kinds.indexOf(kind) < i);
     const node = this.field(name);
+    if (name === 'observe' && node && kinds.length > 1 && kinds.includes('every'))
+      this.errors.report(
+        'field-unused',
+        spanOf(node),
+        'Every query is observed: the others add none.',
+        "observe: 'every'",
+      );
     if (node && twice !== undefined)
       this.errors.report('duplicate-name', spanOf(node), `${name} has ${twice} twice.`, 'leave the one that you mean');
     if (Ast.isArrayLiteralExpression(node) && node.getElements().length === 0)

@@ -42,6 +42,17 @@ export function checkSizes(policy: Policy, errors: Collector, incomplete: boolea
       'Layers share out a budget, and nothing here has one.',
       'keep: topK(…) or chunks(…), or leave layers out',
     );
+  if (
+    !('budget' in keep) &&
+    keep.kind !== 'all' &&
+    policy.when.some((each) => each.kind === 'every' && each.n === 'auto')
+  )
+    errors.report(
+      'no-budget',
+      place(policy, 'when'),
+      "every('auto') follows a budget and a ratio, and nothing here has one.",
+      'when: every(16), or keep: topK(…)',
+    );
   if (keep.kind === 'above' && !policy.score && !incomplete)
     errors.report('no-budget', place(policy, 'keep'), 'A threshold needs a score to compare.', 'score: (slot) => …');
   if ((keep.kind === 'above' || keep.kind === 'chunks') && policy.heads.kind === 'pooled')

@@ -34,6 +34,7 @@ export const catalogue = {
   'profile-rules': 'Rules of a profile go from the cheapest to everything.',
   'profile-prompt': 'A profile is chosen at the end of the prompt, by what its queries saw.',
   'observe-unused': 'Queries are observed and nothing uses what is seen.',
+  'field-unused': 'A field means nothing beside the others.',
   'unsupported-on-target': 'The target cannot do this yet.',
 } as const;
 

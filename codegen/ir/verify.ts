@@ -4,9 +4,9 @@ import { checkNumbers } from './check-numbers.ts';
 import { checkProfile } from './check-profile.ts';
 import { checkSizes } from './check-sizes.ts';
 import { checkTypes } from './check-types.ts';
+import { checkUses } from './check-uses.ts';
 import { type Collector, stage } from './diagnostics.ts';
-import { type Policy, type Table, isOfPartition, place, writtenName } from './nodes.ts';
-import { needed } from './uses.ts';
+import { type Policy, type Table, place } from './nodes.ts';
 
 /** The author's mistakes that need the whole policy to see. */
 export function verify(policy: Policy, gather?: Collector): Policy {
@@ -49,40 +49,5 @@ function checkTables(policy: Policy, errors: Collector): void {
       place(policy, 'layers'),
       `${first.name} has ${shape(first)}, layers ${factors} factors: no model has both.`,
       'make the tables for one model',
-    );
-}
-
-/** What is accumulated or observed for nothing. */
-function checkUses(policy: Policy, errors: Collector): void {
-  const { states } = needed(policy);
-  const unread = policy.states.filter(({ name }) => !states.has(name)).map(writtenName);
-  for (const name of new Set(unread))
-    errors.report(
-      'state-never-read',
-      place(policy, `accumulate.${name}`),
-      `Nothing that the score depends on reads ${name}.`,
-      `score: (slot) => slot.${name}, or drop it`,
-    );
-  if (policy.partitions && !policy.across.some(isOfPartition))
-    errors.report(
-      'partitions-unused',
-      place(policy, 'partitions'),
-      'Partitions are for statistics, and none is of one.',
-      "softmax, rank, or max and min with partition: 'next'; or drop partitions",
-    );
-  const observes = policy.observe.prompt !== 'none' || policy.observe.decode;
-  if (policy.states.length && !observes)
-    errors.report(
-      'state-never-observed',
-      place(policy, 'accumulate'),
-      '`next` runs once per observed query, and no query is observed.',
-      "observe: 'every', or { last: 32 } for the end of the prompt",
-    );
-  if (observes && !policy.states.length)
-    errors.report(
-      'observe-unused',
-      place(policy, 'observe'),
-      'Queries are observed, but no state accumulates what they see.',
-      'add accumulate, or drop observe',
     );
 }

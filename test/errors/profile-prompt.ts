@@ -4,7 +4,6 @@ export default definePolicy({
   name: 'mine',
   observe: 'decode',
   accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
-  score: (slot) => slot.mass,
   keep: profile(0.9, 'mass', [{ classes: ['special'] }, everything]),
   when: promptChunk(64),
 });

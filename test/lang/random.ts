@@ -197,13 +197,19 @@ class Draw {
     ];
   }
 
-  /** A score's body, which reads every state, so that none is refused as useless. */
+  /** A score's body, which reads every state and statistic, so that none is refused as useless. */
   score(): string {
     const { states } = this;
     const scope = { attn: false, across: true, flags: [] };
-    const sum = states.map((state) => `slot.${state}`).join(' + ');
+    const ofSome = this.partitioned ? [...this.across, 'least', 'bound', 'part', 'place'] : this.across;
+    const number = (name: string) =>
+      name === 'anchor' || name === 'bound' ? `norm1(across.${name})` : `across.${name}`;
+    const sum = [
+      ...states.map((state) => `slot.${state}`),
+      ...ofSome.map((name) => `clamp(${number(name)}, -9, 9) * 0.1`),
+    ].join(' + ');
     const read =
-      this.chance(0.3) && states.length > 1
+      this.chance(0.3) && states.length > 1 && ofSome.length === 0
         ? `{ const { ${states.join(', ')} } = slot; return ${states.join(' - ')}; }`
         : undefined;
     const inside = { ...scope, locals: ['known'] };
@@ -239,14 +245,13 @@ export function randomPolicy(seed: number, name: string): string {
   const across = statistics.length > 0;
   const score = draw.score();
   const keep = draw.keep();
-  const group = draw.pick(['mean', 'none']);
+  const group = draw.pick(['', "  group: 'none',\n"]);
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
   params: { budget: tokens(64), span: tokens(400, { min: 8 }), part: tokens(500, { min: 1 }), sinks: tokens(4), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
   observe: 'every',
-  group: '${group}',
-  accumulate: {
+${group}  accumulate: {
 ${accumulate.join('\n')}
   },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
 ${draw.partitioned ? `  partitions: { ${partitions} },\n` : ''}  score: (slot${across ? ', across' : ''}) => ${score},
