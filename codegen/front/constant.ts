@@ -1,7 +1,8 @@
 /** Evaluates the declarative fields of a policy (`keep: topK('budget')`): literals, module constants, the dsl's helpers. */
 import { join } from 'node:path';
 import { type ArrayLiteralExpression, type Expression, Node, type PropertyAssignment, SyntaxKind } from 'ts-morph';
-import * as policy from '../../dsl/policy.ts';
+import * as params from '../../dsl/params.ts';
+import * as rules from '../../dsl/rules.ts';
 import { root } from '../../toolchain/folders.mjs';
 
 export const dslFolder = join(root, 'dsl');
@@ -76,14 +77,24 @@ export function nameOf(property: PropertyAssignment): string {
   return Node.isStringLiteral(node) ? node.getLiteralValue() : node.getText();
 }
 
-/** A helper of dsl/policy.ts that a name stands for, found by its declaration, whatever the file calls it. */
+/** A helper of the dsl that a name stands for, found by its declaration, whatever the file calls it. */
 function helperOf(node: Node): unknown {
-  const name = declaredIn('policy.ts', definition(node));
-  return name === undefined ? undefined : (policy as Record<string, unknown>)[name];
+  const declaration = definition(node);
+  for (const [file, helpers] of [
+    ['params.ts', params],
+    ['rules.ts', rules],
+  ] as const) {
+    const name = declaredIn(file, declaration);
+    if (name !== undefined) return (helpers as Record<string, unknown>)[name];
+  }
+  return undefined;
 }
 
 /** The name of a declaration of that file of the dsl; undefined for any other. */
-export function declaredIn(file: 'policy.ts' | 'math.ts', declaration: Node | undefined): string | undefined {
+export function declaredIn(
+  file: 'params.ts' | 'policy.ts' | 'rules.ts' | 'math.ts',
+  declaration: Node | undefined,
+): string | undefined {
   if (!declaration || declaration.getSourceFile().getFilePath() !== join(dslFolder, file)) return undefined;
   return Node.hasName(declaration) ? declaration.getName() : undefined;
 }

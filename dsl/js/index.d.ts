@@ -1,4 +1,6 @@
 /** What a policy author imports from 'skv'. */
 export * from './math.js';
+export * from './params.js';
 export * from './policy.js';
+export * from './rules.js';
 export type { Slot, Vec } from './slot.js';

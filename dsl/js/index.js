@@ -1,3 +1,5 @@
 /** What a policy author imports from 'skv'. */
 export * from "./math.js";
+export * from "./params.js";
 export * from "./policy.js";
+export * from "./rules.js";
