@@ -3,4 +3,4 @@ export * from './math.ts';
 export * from './params.ts';
 export * from './policy.ts';
 export * from './rules.ts';
-export type { Slot, Vec } from './slot.ts';
+export type { NewSlot, Slot, Vec } from './slot.ts';

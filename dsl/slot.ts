@@ -13,6 +13,16 @@ export interface Vec {
 }
 
 /**
+ * What never changes of a slot: what a number that is computed once may read.
+ * @example
+ * accumulate: { size: { once: (slot) => norm1(slot.value) } }
+ */
+export type NewSlot = Pick<
+  Slot,
+  'pos' | 'layer' | 'layers' | 'head' | 'heads' | 'key' | 'value' | 'special' | 'punctuation'
+>;
+
+/**
  * One cached token of one layer and KV head, as a query sees it. Numbers are IEEE f32.
  * @example
  * score: (slot) => (slot.pos < 4 ? slot.mass + 1 : slot.mass) / slot.seen

@@ -12,8 +12,9 @@ export default definePolicy({
   group: 'sum',
   accumulate: {
     mass: { init: 0, next: (mass, slot) => mass + slot.attn },
+    size: { once: (slot) => norm1(slot.value) },
   },
-  score: (slot) => slot.mass * norm1(slot.value),
+  score: (slot) => slot.mass * slot.size,
   window: { first: 'sinks', last: 'recent' },
   keep: topK('budget'),
   when: every(1),

@@ -58,7 +58,9 @@ function traits(policy: Policy, plan: Plan) {
   // a state may have the same name: theirs are the last ones
   const ours = plan.lanes.slice(0, plan.lanes.length - plan.states.length);
   const lane = (name: string) => Math.max(0, ours.indexOf(name));
-  const nexts = fieldsOf(policy.states.map((state) => state.next));
+  const fieldsOfStates = (once: boolean) =>
+    fieldsOf(policy.states.filter((state) => (state.once ?? false) === once).map((state) => state.next));
+  const [nexts, begins] = [fieldsOfStates(false), fieldsOfStates(true)];
   const scores = fieldsOf(policy.score ? [policy.score] : []);
   return {
     lanes: plan.lanes.length,
@@ -71,6 +73,9 @@ function traits(policy: Policy, plan: Plan) {
     observesDecode: plan.observe.decode,
     nextReadsKey: nexts.has('key'),
     nextReadsValue: nexts.has('value'),
+    begins: policy.states.some(({ once }) => once),
+    beginReadsKey: begins.has('key'),
+    beginReadsValue: begins.has('value'),
     scoreReadsKey: scores.has('key'),
     scoreReadsValue: scores.has('value'),
     ordered: plan.ordered,
@@ -204,10 +209,13 @@ function expressions(policy: Policy) {
     };
   }
   return {
-    states: policy.states.map((state, i) => ({
-      name: state.name,
-      body: code(state.next, '      ', (value) => `after[${i}] = ${value};`),
+    states: policy.states.map(({ name, next, once }, i) => ({
+      name,
+      body: once ? [`      after[${i}] = states[${i}];`] : code(next, '      ', (value) => `after[${i}] = ${value};`),
     })),
+    begun: policy.states.flatMap(({ name, next, once }, i) =>
+      once ? [{ name, body: code(next, '      ', (value) => `states[${i}] = ${value};`) }] : [],
+    ),
     across: policy.across.map((each) => ({ name: each.name, type: acrossType(each) })),
     ofHead: putting.filter((each) => each.ofHead),
     extremes: putting.filter((each) => !each.ofHead),

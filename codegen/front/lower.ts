@@ -255,14 +255,18 @@ class Declaration {
   private state(name: string, property: PropertyAssignment, scope: Scope): State[] {
     this.at[`accumulate.${name}`] = spanOf(property.getNameNode());
     const fields = this.members(property.getInitializer());
-    const [next, init] = [fields.get('next'), fields.get('init')];
+    const [next, init, once] = [fields.get('next'), fields.get('init'), fields.get('once')];
     if (this.isHistory(property)) return this.history(name, fields, scope);
-    if (!next || !init) {
+    if (once && fields.size === 1) {
+      const node = new Lowering(scope).callback(once.getInitializer(), once, [slotValue], ['f32']);
+      return node ? [{ name, init: 0, next: node, once: true }] : [];
+    }
+    if (!next || !init || once) {
       this.errors.report(
         'unsupported-syntax',
         spanOf(property),
         'A state is written in place.',
-        '{ init: 0, next: (state, slot) => … }, or { last: 400, sum: (slot) => … }',
+        '{ init: 0, next: (state, slot) => … }, { last: 400, sum: (slot) => … } or { once: (slot) => … }',
       );
       return [];
     }

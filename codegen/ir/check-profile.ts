@@ -22,7 +22,7 @@ export function checkProfile(policy: Policy, keep: Profile, errors: Collector): 
       'What a rule must reach is a part of the attention, from 0 to 1, whatever a request says.',
       'profile(0.95, …), or number(0.95, { min: 0, max: 1 })',
     );
-  if (policy.states.every(({ name }) => name !== keep.mass))
+  if (policy.states.every(({ name, once }) => once || name !== keep.mass))
     errors.report(
       'wrong-type',
       at,

@@ -1,11 +1,13 @@
 /** What is accumulated, observed or declared for nothing: a field is obeyed or refused, never ignored. */
 import type { Collector } from './diagnostics.ts';
 import { fieldsOf } from './fields.ts';
-import { type Policy, isOfPartition, place, writtenName } from './nodes.ts';
+import { type Policy, isOfPartition, lasting, place, writtenName } from './nodes.ts';
 import { needed } from './uses.ts';
+import { walk } from './walk.ts';
 
 export function checkUses(policy: Policy, errors: Collector): void {
   checkStates(policy, errors);
+  checkOnce(policy, errors);
   checkObserved(policy, errors);
   if (policy.partitions && !policy.across.some(isOfPartition))
     errors.report(
@@ -38,17 +40,38 @@ function checkStates(policy: Policy, errors: Collector): void {
       );
 }
 
+/** What is computed once reads nothing that changes. */
+function checkOnce({ states }: Policy, errors: Collector): void {
+  for (const { name, next, once } of states)
+    for (const node of once ? walk(next) : []) {
+      if (node.op !== 'state' && node.op !== 'param' && (node.op !== 'slot' || lasting.has(node.field))) continue;
+      const read =
+        node.op === 'slot'
+          ? `slot.${node.field}`
+          : node.op === 'param'
+            ? `slot.params.${node.name}`
+            : `slot.${node.name}`;
+      errors.report(
+        'once-reads',
+        node.span,
+        `${name} is computed when its slot is appended, and ${read} may be another number later.`,
+        `read ${[...lasting].join(', ')}, or read ${read} in the score`,
+      );
+    }
+}
+
 /** Observed queries and states need each other. */
 function checkObserved(policy: Policy, errors: Collector): void {
   const observes = policy.observe.prompt !== 'none' || policy.observe.decode;
-  if (policy.states.length && !observes)
+  const advanced = policy.states.some(({ once }) => !once);
+  if (advanced && !observes)
     errors.report(
       'state-never-observed',
       place(policy, 'accumulate'),
       '`next` runs once per observed query, and no query is observed.',
       "observe: 'every', or { last: 32 } for the end of the prompt",
     );
-  if (observes && !policy.states.length)
+  if (observes && !advanced)
     errors.report(
       'observe-unused',
       place(policy, 'observe'),
@@ -65,7 +88,8 @@ function checkFields(policy: Policy, errors: Collector): void {
   const { at, keep, window, states, group } = policy;
   const unused = (field: string, message: string, hint: string) =>
     errors.report('field-unused', place(policy, field), message, hint);
-  const seen = fieldsOf(states.map(({ next }) => next)).has('attn') || (group === 'none' && states.length > 0);
+  const seen =
+    fieldsOf(states.map(({ next }) => next)).has('attn') || (group === 'none' && states.some(({ once }) => !once));
   if (at.group && !seen)
     unused('group', 'group is how attention is combined, and no state reads slot.attn.', 'leave group out');
   if (keep.kind === 'all') {

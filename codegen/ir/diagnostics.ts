@@ -23,6 +23,7 @@ export const catalogue = {
   'duplicate-name': 'A name is taken.',
   'bad-name': 'A name has characters that files and flags cannot carry.',
   'history-length': 'A history looks back a whole number of queries, eight at least.',
+  'once-reads': 'What is computed once reads nothing that changes.',
   'table-shape': 'A table has one number for each layer, or for each layer and KV head.',
   'table-index': 'A table is read at the layer and the head of the slot.',
   'statistic-order': 'A statistic reads those above it.',

@@ -93,7 +93,10 @@ export function evaluate(
   return value;
 }
 
-/** Every state after one observed query: all `next` read the states as they were. */
+/**
+ * Every state after one observed query: all `next` read the states as they were. What is computed once is what it was, since
+ * it reads nothing that changes.
+ */
 export const advance = (states: readonly State[], slot: SlotValues): Record<string, number> =>
   Object.fromEntries(states.map((state) => [state.name, evaluate(state.next, slot) as number]));
 

@@ -198,8 +198,23 @@ export interface State {
   /** one of the BUCKETS that together are a history: its name, and how many queries it looks back */
   readonly history?: { readonly of: string; readonly bucket: number; readonly last: Node };
   readonly init: number;
+  /** after an observed query; of a `once` state what it is from when its slot is appended, read of `lasting` fields alone */
   readonly next: Node;
+  readonly once?: true;
 }
+
+/** Fields that never change of a slot. */
+export const lasting: ReadonlySet<SlotField> = new Set([
+  'pos',
+  'layer',
+  'layers',
+  'head',
+  'heads',
+  'key',
+  'value',
+  'special',
+  'punctuation',
+]);
 
 /** The name that the author gave a state. */
 export const writtenName = ({ name, history }: State): string => history?.of ?? name;

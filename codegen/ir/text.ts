@@ -61,7 +61,8 @@ export function irText(policy: Policy): string {
   }
   for (const { name, layers, heads } of tablesOf(policy))
     lines.push(`table ${name}: ${layers} layers${heads ? ` × ${heads} KV heads` : ''}`);
-  for (const state of policy.states) add(`state ${state.name} from ${state.init} next`, state.next);
+  for (const { name, init, once, next } of policy.states)
+    add(`state ${name} ${once ? 'once' : `from ${init} next`}`, next);
   const { partitions } = policy;
   if (partitions)
     lines.push(`partitions of ${expression(partitions.size).value} from ${expression(partitions.first).value}`);

@@ -18,6 +18,9 @@ interface HostState {
   readonly init: number;
   readonly next: (state: number, slot: unknown) => number;
 }
+interface HostOnce {
+  readonly once: (slot: unknown) => number;
+}
 export interface HostHistory {
   readonly last: number | string;
   readonly sum: (slot: unknown) => number;
@@ -25,7 +28,7 @@ export interface HostHistory {
 
 /** The parts of a policy that can be run. */
 export interface HostPolicy {
-  readonly accumulate?: Readonly<Record<string, HostState | HostHistory>>;
+  readonly accumulate?: Readonly<Record<string, HostState | HostHistory | HostOnce>>;
   readonly across?: Readonly<Record<string, HostStatistic>>;
   readonly partitions?: { readonly first?: number | string; readonly size: number | string };
   readonly score?: (slot: unknown, across: unknown) => number;

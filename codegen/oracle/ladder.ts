@@ -120,7 +120,11 @@ function slotValues(policy: Policy, at: Situation, s: number): SlotValues {
 /** The situation with states that a sequence can have: `init`, then up to eight observed queries. */
 export function reached(policy: Policy, at: Situation, seed: number): Situation {
   const next = random(~seed);
-  const states = Float32Array.from(at.states, (_, i) => policy.states[Math.floor(i / at.slots)].init);
+  const { states: begun } = interpreted(policy, at);
+  const states = Float32Array.from(at.states, (_, i) => {
+    const { once, init } = policy.states[Math.floor(i / at.slots)];
+    return once ? begun[i] : init;
+  });
   let now: Situation = { ...at, states };
   for (let queries = Math.floor(next() * 9); queries > 0; queries--) {
     const attn = Float32Array.from(at.attn, () => next() ** 4);
@@ -182,7 +186,8 @@ export function onHostPolicy(policy: Policy, runnable: HostPolicy, at: Situation
     views.forEach((view, s) => {
       const before = at.states[i * at.slots + s];
       const bucket = { at: state.history?.bucket ?? 0, before, query: at.queryPos };
-      states[i * at.slots + s] = 'next' in each ? each.next(before, view) : nextBucket(each, view, bucket);
+      if ('once' in each) states[i * at.slots + s] = each.once(view);
+      else states[i * at.slots + s] = 'next' in each ? each.next(before, view) : nextBucket(each, view, bucket);
     });
   });
   const across = hostStatistics(runnable, views);

@@ -17,7 +17,7 @@ const tiles = { split: 256, splits: 32, tileRows: 128, tileSlots: 64 };
 
 export function planCuda(policy: Policy, { headDims = [64, 128], kvTypes = ['bf16'] }: CudaOptions): CudaPlan {
   const vectors = policy.across.some((each) => each.of.type === 'vec');
-  const nextLanes = lanesOf(policy.states.map((state) => state.next));
+  const nextLanes = lanesOf(policy.states.filter(({ once }) => !once).map((state) => state.next));
   const decides = policy.heads.kind === 'own' ? 'head' : 'layer';
   return {
     headDims: [...headDims],

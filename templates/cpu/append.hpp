@@ -32,6 +32,7 @@ SKV_INLINE void store_page(const Head<KV>& h, int p, int slot0, int slot1, const
   if (policy.class_lane) fill(policy.class_lane, [&](int t) SKV_FLAT { return h.step->classes[h.token(t)]; });
   for (int i = 0; i < policy.states; i++)
     fill(policy.first_state + i, [&](int) SKV_FLAT { return skv_bits(policy.init[i]); });
+  if (policy.begin) policy.begin(h, p, slot0, slot1);
 }
 
 template <class KV>

@@ -34,6 +34,8 @@ struct PolicyPasses {
   bool guaranteed;                // what alpha is of pooled heads' budgets
   int ranked, places;             // statistics of the kind nth; those that are a number of each slot
   int table_layers, table_heads;  // of its tables; 0: of any model
+  // What slots [slot0, slot1) of page p, just stored, have from now on; null: no more than `init`.
+  void (*begin)(const AnyHead&, int p, int slot0, int slot1);
   // `next` for the slots of pages [p0, p1), once for each of the row's tokens [t0, t1) that sees them.
   // attn [page][token][vote][16 slots]: a query group has one vote, or one each head where they are not combined
   void (*observe)(const AnyHead&, int p0, int p1, int t0, int t1, const f32x16* attn);

@@ -27,6 +27,7 @@ PolicyPasses passes_of() {
   passes.places = P::places;
   passes.table_layers = P::table_layers;
   passes.table_heads = P::table_heads;
+  if constexpr (P::begins) passes.begin = begin<P>;
   if constexpr (P::observes) passes.observe = observe<P>;
   if constexpr (P::keep != Keep::all) passes.score = score<P>;
   if constexpr (replaces<P>()) passes.replace = replace<P>;

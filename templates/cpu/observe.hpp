@@ -33,6 +33,17 @@ SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x
   for (int i = 0; i < P::states; i++) memcpy(h.state(p, P::first_state, i), now[i], sizeof now[i]);
 }
 
+// What slots [slot0, slot1) of page p have from when they are appended: of keys and values as the page has them.
+template <class P>
+void begin(const AnyHead& h, int p, int slot0, int slot1) {
+  PageVecs keys, values;
+  visit_slots<P>(h, p, slot0, slot1, P::begin_reads_key, P::begin_reads_value, &keys, &values,
+                 [&](int s, const Slot& slot, float* states) SKV_FLAT {
+                   P::begin(slot, states);
+                   for (int i = 0; i < P::states; i++) h.state(p, P::first_state, i)[s] = states[i];
+                 });
+}
+
 template <class P>
 void observe(const AnyHead& h, int p0, int p1, int t0, int t1, const f32x16* attn) {
   for (int p = p0; p < p1; p++, attn += (t1 - t0) * votes_of(P::group, h.shape->group)) {

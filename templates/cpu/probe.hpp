@@ -53,7 +53,9 @@ int32_t probe_next(const skv_probe* p) {
   for (int s = 0; s < p->slots; s++) {
     float states[P::states + 1], after[P::states + 1];
     for (int i = 0; i < P::states; i++) states[i] = p->states[(int64_t)i * p->slots + s];
-    P::next(probe_slot(p, s, &vectors), states, after);
+    const Slot slot = probe_slot(p, s, &vectors);
+    P::next(slot, states, after);
+    if constexpr (P::begins) P::begin(slot, after);  // what it was, since it reads nothing that changes
     for (int i = 0; i < P::states; i++) p->states[(int64_t)i * p->slots + s] = after[i];
   }
   return 0;

@@ -8,8 +8,29 @@
 //   copy_pages  grid (pairs), 128 threads: a page each. bytes: a page read and written. Bound by memory.
 #pragma once
 #include "scratch.cuh"
+#include "slot.cuh"
 
 constexpr int kAppendTokens = 16, kAppendThreads = 128, kPageThreads = 128;
+
+// What the slots of tokens [t0, t0 + tokens) of a row have from when they are appended: of keys and values as the pages
+// have them. Sixteen lanes a slot.
+template <class P, class KV, int D>
+SKV_INLINE void begin_slots(const Head<KV, D>& h, int t0, int tokens) {
+  const Params params(h.s.params + (int64_t)h.row.seq * SKV_MAX_PARAMS);
+  __syncthreads();  // the block's tokens are stored
+  for (int i = threadIdx.x / kVecLanes; i < tokens; i += kAppendThreads / kVecLanes) {
+    const int slot = (h.live + t0 + i) % SKV_PAGE;
+    const Global<uint32_t> page = h.page((h.live + t0 + i) / SKV_PAGE);
+    Vec key, value;
+    if (P::begin_reads_key) key = read_vec<KV, D>(page, 0, slot);
+    if (P::begin_reads_value) value = read_vec<KV, D>(page, h.values, slot);
+    float states[P::states];
+    read_states<P>(h, page, slot, states);
+    P::begin(slot_at<P>(h, page, slot, 0, 0, 0.0f, &key, &value, params), states);
+    __syncwarp(vec_mask());  // all lanes have read
+    if (vec_lane() == 0) write_states<P>(h, page, slot, states);
+  }
+}
 
 template <class P, class KV, int D>
 __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
@@ -38,6 +59,7 @@ __global__ void __launch_bounds__(kAppendThreads) append_kernel(Step s) {
     if (lane >= P::first_state && P::states) word = skv_bits(P::init(lane - P::first_state));
     h.page(slot / SKV_PAGE)[h.lanes + lane * SKV_PAGE + slot % SKV_PAGE] = (uint32_t)word;
   }
+  if constexpr (P::begins) begin_slots<P>(h, t0, tokens);
   if (is_decode(row) && threadIdx.x < kMostParts)
     global((uint32_t*)s.logits)[StepScratch::counter(s.kv_heads, blockIdx.z, h.head, threadIdx.x)] = 0;
   if (row.tokens > kAppendTokens) return;  // other blocks still read the length: raise_kernel

@@ -46,7 +46,9 @@ __global__ void __launch_bounds__(kAcrossThreads) probe_next_kernel(skv_probe p)
   const Vec key = probe_vec(p.keys, s, p.head_dim), value = probe_vec(p.values, s, p.head_dim);
   float states[P::states + 1], after[P::states + 1];
   probe_states<P>(p, s, states);
-  P::next(probe_slot(p, s, &key, &value, params), states, after);
+  const Slot slot = probe_slot(p, s, &key, &value, params);
+  P::next(slot, states, after);
+  if constexpr (P::begins) P::begin(slot, after);  // what it was, since it reads nothing that changes
   __syncwarp(vec_mask());  // all lanes have read
   if (vec_lane() == 0)
     SKV_UNROLL for (int i = 0; i < P::states; i++) global(p.states)[(int64_t)i * p.slots + s] = after[i];

@@ -257,6 +257,30 @@ for (const [fields, slug, message] of unused)
     assert.ok(found[0].hint);
   });
 
+test('what is computed once reads what lasts, needs no query and advances with none', () => {
+  const fields = 'accumulate: { size: { once: (slot) => norm(slot.value) + slot.pos } }, score: (slot) => slot.size';
+  const { states, observe } = policyOf(fields);
+  assert.equal(
+    states.map(({ name, init, once }) => [name, init, once]),
+    [['size', 0, true]],
+  );
+  assert.equal(observe, { prompt: 'none', decode: false });
+  assert.match(irText(policyOf(fields)), /^state size once \(add \(norm slot.value\) slot.pos\)$/m);
+  for (const read of ['seen', 'live', 'random', 'age', 'length', 'size', 'params.budget']) {
+    const late = fields.replace('slot.pos', `slot.${read}`).replace('(slot)', '(slot: any)');
+    assert.equal(slugs(`params: { budget: tokens(8) }, ${late}`), ['once-reads'], read);
+    if (read !== 'params.budget') assert.equal(slugs(fields.replace('slot.pos', `slot.${read}`)), ['type-error'], read);
+  }
+  assert.equal(slugs(`${fields}, observe: 'every'`), ['observe-unused']);
+  assert.equal(slugs(`${fields}, group: 'none'`), ['field-unused']);
+  assert.equal(slugs(fields.replace('{ once', '{ init: 0, once')), ['unsupported-syntax']);
+  const mass = `${STATE.replace('accumulate: {', 'accumulate: { size: { once: (slot) => slot.pos },')}`;
+  assert.equal(
+    slugs(`${mass} score: (slot) => slot.mass + slot.size, keep: profile(0.9, 'size', [{ top: 8 }, everything])`),
+    ['wrong-type'],
+  );
+});
+
 test('what is close to it means something', () => {
   const counted = "group: 'none', observe: 'every', accumulate: { n: { init: 0, next: (n) => n + 1 } }";
   assert.is(policyOf(`${counted}, score: (slot) => slot.n`).group, 'none');

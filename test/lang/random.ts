@@ -27,10 +27,17 @@ const LITERALS = [
 /** The name of the state that is a history. */
 const HISTORY = 'lately';
 
+/** The name of the state that is computed once. */
+const ONCE = 'begun';
+/** Of numbers, those that never change of a slot. */
+const LASTING = ['pos', 'layer', 'layers', 'head', 'heads'];
+
 /** Names an expression may use. */
 interface Scope {
   readonly attn: boolean;
   readonly across: boolean;
+  /** what never changes of a slot, and nothing else */
+  readonly lasting?: true;
   readonly locals: readonly string[];
   readonly flags: readonly string[];
 }
@@ -68,7 +75,8 @@ class Draw {
   constructor(seed: number) {
     this.next = random(seed);
     const states = ['mass', 'peak', 'trend'].slice(0, 1 + Math.floor(this.next() * 3));
-    this.states = this.chance(0.15) ? [...states, HISTORY] : states;
+    const more = [...(this.chance(0.15) ? [HISTORY] : []), ...(this.chance(0.3) ? [ONCE] : [])];
+    this.states = [...states, ...more];
     this.across = this.chance(0.5) ? ['level', ...(this.chance(0.5) ? ['anchor'] : [])] : [];
     this.partitioned = this.across.length > 0 && this.chance(0.5);
   }
@@ -83,6 +91,7 @@ class Draw {
 
   /** A number that needs no operation. */
   private leaf(scope: Scope): string {
+    if (scope.lasting) return this.pick([...LITERALS, ...LASTING.map((name) => `slot.${name}`), 'norm(slot.value)']);
     const fields = scope.attn ? NUMBERS : NUMBERS.slice(1);
     const kinds = [
       () => this.pick(LITERALS),
@@ -108,7 +117,7 @@ class Draw {
       () => `(${this.condition(depth - 1, scope)} ? ${sub()} : ${sub()})`,
       () => `-(${sub()})`,
       () => `blend(${sub()}, ${sub()})`,
-      () => `decayed(${sub()}, slot.age)`,
+      () => `decayed(${sub()}, slot.${scope.lasting ? 'pos' : 'age'})`,
       () => `dot(slot.key, ${this.vector(scope)})`,
       () => `cosine(slot.key, ${this.vector(scope)})`,
       () => `apart(${this.vector(scope)}, slot.value)`,
@@ -131,10 +140,10 @@ class Draw {
   }
 
   private condition(depth: number, scope: Scope): string {
-    const left = `slot.${this.pick(['pos', 'age', 'live', ...this.states])}`;
+    const left = `slot.${this.pick(scope.lasting ? LASTING : ['pos', 'age', 'live', ...this.states])}`;
     if (depth <= 0 || this.chance(0.5))
       return this.chance(0.3)
-        ? `${left} ${this.pick(['===', '!=='])} slot.${this.pick(['head', 'layer', 'seen'])}`
+        ? `${left} ${this.pick(['===', '!=='])} slot.${this.pick(scope.lasting ? LASTING : ['head', 'layer', 'seen'])}`
         : `${left} ${this.pick(['<', '<=', '>', '>='])} ${this.number(0, scope)}`;
     const part = () => this.condition(depth - 1, scope);
     return this.pick([
@@ -235,10 +244,13 @@ class Draw {
 export function randomPolicy(seed: number, name: string): string {
   const draw = new Draw(seed);
   const inNext = { attn: true, across: false, flags: [] };
+  const once: Scope = { attn: false, across: false, lasting: true, locals: [], flags: [] };
   const accumulate = draw.states.map((state) =>
-    state === HISTORY
-      ? `    ${state}: { last: ${draw.pick(['8', '9', '64', "'span'"])}, sum: (slot) => ${draw.body({ ...inNext, locals: [] })} },`
-      : `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
+    state === ONCE
+      ? `    ${state}: { once: (slot) => ${draw.number(3, once)} },`
+      : state === HISTORY
+        ? `    ${state}: { last: ${draw.pick(['8', '9', '64', "'span'"])}, sum: (slot) => ${draw.body({ ...inNext, locals: [] })} },`
+        : `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
   );
   const statistics = [...draw.statistics(), ...draw.places()];
   const partitions = `first: ${draw.pick(['0', '7', "'sinks'"])}, size: ${draw.pick(['1', '60', "'part'", '100000'])}`;

@@ -23,6 +23,7 @@ struct Policy {
   static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -44,7 +45,7 @@ struct Policy {
     {  // mass
 #line 14 "a2sf.ts"
       after[0] = ((states[0 /* mass */] * slot.params[1 /* forget */]) + slot.attn);
-#line 48 "policy.cu"
+#line 49 "policy.cu"
     }
   }
 
@@ -78,7 +79,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "a2sf.ts"
     return states[0 /* mass */];
-#line 82 "policy.cu"
+#line 83 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

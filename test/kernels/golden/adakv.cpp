@@ -17,6 +17,7 @@ struct Policy {
   static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -38,7 +39,7 @@ struct Policy {
     {  // mass
 #line 14 "adakv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 42 "policy.cpp"
+#line 43 "policy.cpp"
     }
   }
 
@@ -72,7 +73,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "adakv.ts"
     return states[0 /* mass */];
-#line 76 "policy.cpp"
+#line 77 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

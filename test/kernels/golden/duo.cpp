@@ -52,6 +52,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 30, table_heads = 3;  // of its tables; 0: of any model
@@ -102,7 +103,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 14 "duo.ts"
     return table_0[(int)slot.layer * 3 + (int)slot.head] /* table.gates */;
-#line 106 "policy.cpp"
+#line 107 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -26,6 +26,7 @@ struct Policy {
   static constexpr int states = 1, first_state = 2;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -47,7 +48,7 @@ struct Policy {
     {  // mass
 #line 22 "fastgen.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 51 "policy.cu"
+#line 52 "policy.cu"
     }
   }
 
@@ -81,7 +82,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 24 "fastgen.ts"
     return (states[0 /* mass */] / slot.seen);
-#line 85 "policy.cu"
+#line 86 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

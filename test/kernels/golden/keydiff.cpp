@@ -16,6 +16,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -61,7 +62,7 @@ struct Policy {
       const float t0 = skv_norm((*slot.key), slot.dim);
 #line 10 "keydiff.ts"
       put(0, skv_scale((*slot.key), (1.0f / t0), slot.dim));
-#line 65 "policy.cpp"
+#line 66 "policy.cpp"
     }
   }
   template <class Totals>
@@ -77,7 +78,7 @@ struct Policy {
     const float t0 = skv_cosine((*slot.key), across.anchor, slot.dim);
 #line 11 "keydiff.ts"
     return (-t0);
-#line 81 "policy.cpp"
+#line 82 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -22,6 +22,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -74,7 +75,7 @@ struct Policy {
     const float t0 = skv_norm((*slot.key), slot.dim);
 #line 10 "knorm.ts"
     return (-t0);
-#line 78 "policy.cu"
+#line 79 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

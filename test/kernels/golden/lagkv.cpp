@@ -20,6 +20,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -87,22 +88,22 @@ struct Policy {
     {  // lowKey
 #line 24 "lagkv.ts"
       put(0, (*slot.key));
-#line 91 "policy.cpp"
+#line 92 "policy.cpp"
     }
     {  // highKey
 #line 25 "lagkv.ts"
       put(1, (*slot.key));
-#line 96 "policy.cpp"
+#line 97 "policy.cpp"
     }
     {  // lowValue
 #line 26 "lagkv.ts"
       put(2, (*slot.value));
-#line 101 "policy.cpp"
+#line 102 "policy.cpp"
     }
     {  // highValue
 #line 27 "lagkv.ts"
       put(3, (*slot.value));
-#line 106 "policy.cpp"
+#line 107 "policy.cpp"
     }
   }
   template <class Totals>
@@ -140,7 +141,7 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 144 "policy.cpp"
+#line 145 "policy.cpp"
     }
     if constexpr (place == 1) {  // oddValue
 #line 7 "lagkv.ts"
@@ -155,12 +156,12 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 159 "policy.cpp"
+#line 160 "policy.cpp"
     }
     if constexpr (place == 2) {  // rank
 #line 30 "lagkv.ts"
       return (across.oddKey + across.oddValue);
-#line 164 "policy.cpp"
+#line 165 "policy.cpp"
     }
     return 0;
   }
@@ -176,7 +177,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 34 "lagkv.ts"
     return (((slot.params[2 /* sinks */] + ((skv_floor(((slot.pos - slot.params[2 /* sinks */]) / slot.params[1 /* lag */])) + 2.0f) * slot.params[1 /* lag */])) <= slot.length) ? (-across.rank) : 1.0f);
-#line 180 "policy.cpp"
+#line 181 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

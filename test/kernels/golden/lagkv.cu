@@ -26,6 +26,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -93,22 +94,22 @@ struct Policy {
     {  // lowKey
 #line 24 "lagkv.ts"
       put(0, (*slot.key));
-#line 97 "policy.cu"
+#line 98 "policy.cu"
     }
     {  // highKey
 #line 25 "lagkv.ts"
       put(1, (*slot.key));
-#line 102 "policy.cu"
+#line 103 "policy.cu"
     }
     {  // lowValue
 #line 26 "lagkv.ts"
       put(2, (*slot.value));
-#line 107 "policy.cu"
+#line 108 "policy.cu"
     }
     {  // highValue
 #line 27 "lagkv.ts"
       put(3, (*slot.value));
-#line 112 "policy.cu"
+#line 113 "policy.cu"
     }
   }
   template <class Totals>
@@ -146,7 +147,7 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 150 "policy.cu"
+#line 151 "policy.cu"
     }
     if constexpr (place == 1) {  // oddValue
 #line 7 "lagkv.ts"
@@ -161,12 +162,12 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 165 "policy.cu"
+#line 166 "policy.cu"
     }
     if constexpr (place == 2) {  // rank
 #line 30 "lagkv.ts"
       return (across.oddKey + across.oddValue);
-#line 170 "policy.cu"
+#line 171 "policy.cu"
     }
     return 0;
   }
@@ -182,7 +183,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 34 "lagkv.ts"
     return (((slot.params[2 /* sinks */] + ((skv_floor(((slot.pos - slot.params[2 /* sinks */]) / slot.params[1 /* lag */])) + 2.0f) * slot.params[1 /* lag */])) <= slot.length) ? (-across.rank) : 1.0f);
-#line 186 "policy.cu"
+#line 187 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

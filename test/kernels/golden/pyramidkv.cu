@@ -22,6 +22,7 @@ struct Policy {
   static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -43,7 +44,7 @@ struct Policy {
     {  // mass
 #line 13 "pyramidkv.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 47 "policy.cu"
+#line 48 "policy.cu"
     }
   }
 
@@ -77,7 +78,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 15 "pyramidkv.ts"
     return states[0 /* mass */];
-#line 81 "policy.cu"
+#line 82 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -23,6 +23,7 @@ struct Policy {
   static constexpr int states = 0, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = true;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -73,7 +74,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 11 "randomattn.ts"
     return slot.random;
-#line 77 "policy.cu"
+#line 78 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -26,6 +26,7 @@ struct Policy {
   static constexpr int states = 8, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -51,7 +52,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[0] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[0 /* low_0 */]);
-#line 55 "policy.cu"
+#line 56 "policy.cu"
     }
     {  // low_1
 #line 17 "scissorhands.ts"
@@ -60,7 +61,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[1] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[1 /* low_1 */]);
-#line 64 "policy.cu"
+#line 65 "policy.cu"
     }
     {  // low_2
 #line 17 "scissorhands.ts"
@@ -69,7 +70,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[2] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[2 /* low_2 */]);
-#line 73 "policy.cu"
+#line 74 "policy.cu"
     }
     {  // low_3
 #line 17 "scissorhands.ts"
@@ -78,7 +79,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[3] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[3 /* low_3 */]);
-#line 82 "policy.cu"
+#line 83 "policy.cu"
     }
     {  // low_4
 #line 17 "scissorhands.ts"
@@ -87,7 +88,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[4] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[4 /* low_4 */]);
-#line 91 "policy.cu"
+#line 92 "policy.cu"
     }
     {  // low_5
 #line 17 "scissorhands.ts"
@@ -96,7 +97,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[5] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[5 /* low_5 */]);
-#line 100 "policy.cu"
+#line 101 "policy.cu"
     }
     {  // low_6
 #line 17 "scissorhands.ts"
@@ -105,7 +106,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[6] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[6 /* low_6 */]);
-#line 109 "policy.cu"
+#line 110 "policy.cu"
     }
     {  // low_7
 #line 17 "scissorhands.ts"
@@ -114,7 +115,7 @@ struct Policy {
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
       after[7] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[7 /* low_7 */]);
-#line 118 "policy.cu"
+#line 119 "policy.cu"
     }
   }
 
@@ -148,7 +149,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 19 "scissorhands.ts"
     return (-(((((((states[0 /* low_0 */] + states[1 /* low_1 */]) + states[2 /* low_2 */]) + states[3 /* low_3 */]) + states[4 /* low_4 */]) + states[5 /* low_5 */]) + states[6 /* low_6 */]) + states[7 /* low_7 */]));
-#line 152 "policy.cu"
+#line 153 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -26,6 +26,7 @@ struct Policy {
   static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
+  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
   static constexpr bool score_reads_key = false, score_reads_value = true;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -47,7 +48,7 @@ struct Policy {
     {  // mass
 #line 22 "vase.ts"
       after[0] = ((slot.live == (slot.params[0 /* budget */] + 2.0f)) ? slot.attn : (states[0 /* mass */] + slot.attn));
-#line 51 "policy.cu"
+#line 52 "policy.cu"
     }
   }
 
@@ -83,7 +84,7 @@ struct Policy {
       const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 27 "vase.ts"
       put(0, ((slot.age < slot.params[1 /* recent */]) ? -1.0f : ((slot.pos < slot.params[3 /* sinks */]) ? 1.00000002e+30f : (t0 - t1))));
-#line 87 "policy.cu"
+#line 88 "policy.cu"
     }
   }
   template <class Totals>
@@ -101,7 +102,7 @@ struct Policy {
     const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 31 "vase.ts"
     return (((slot.pos < slot.params[3 /* sinks */]) || ((t0 - t1) >= across.widest)) ? 1.00000002e+30f : (skv_log(states[0 /* mass */]) - skv_log((-skv_log(slot.random)))));
-#line 105 "policy.cu"
+#line 106 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

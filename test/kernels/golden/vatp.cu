@@ -6,7 +6,7 @@
 //
 // hash     0123456789abcdef
 // reads    attention, values
-// lanes    pos, mass
+// lanes    pos, mass, size
 // compacts every
 // Chosen by the plan.
 struct Tiles {
@@ -19,11 +19,12 @@ namespace {
 using Compiled = Variants<Variant<Bf16, 64>, Variant<Bf16, 128>>;
 
 struct Policy {
-  static constexpr int lanes = 2, shift_lane = 0, class_lane = 0;
-  static constexpr int states = 1, first_state = 1;
+  static constexpr int lanes = 3, shift_lane = 0, class_lane = 0;
+  static constexpr int states = 2, first_state = 1;
   static constexpr bool observes = true, observes_prompt = true, observes_decode = true;
   static constexpr bool next_reads_key = false, next_reads_value = false;
-  static constexpr bool score_reads_key = false, score_reads_value = true;
+  static constexpr bool begins = true, begin_reads_key = false, begin_reads_value = true;
+  static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
@@ -35,8 +36,17 @@ struct Policy {
   static constexpr Keep keep = Keep::topK;
 
   SKV_INLINE float init(int state) {
-    constexpr float values[states + 1] = { 0.0f, 0 };
+    constexpr float values[states + 1] = { 0.0f, 0.0f, 0 };
     return values[state];
+  }
+
+  // What a slot has from when it is appended; its other states are set already.
+  SKV_INLINE void begin(const Slot& slot, float* states) {
+    {  // size
+#line 15 "vatp.ts"
+      states[1] = skv_norm1((*slot.value), slot.dim);
+#line 49 "policy.cu"
+    }
   }
 
   // What one observed query does to a slot: every state reads the others as they were.
@@ -44,7 +54,10 @@ struct Policy {
     {  // mass
 #line 14 "vatp.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 48 "policy.cu"
+#line 58 "policy.cu"
+    }
+    {  // size
+      after[1] = states[1];
     }
   }
 
@@ -76,11 +89,9 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-#line 16 "vatp.ts"
-    const float t0 = skv_norm1((*slot.value), slot.dim);
-#line 16 "vatp.ts"
-    return (states[0 /* mass */] * t0);
-#line 84 "policy.cu"
+#line 17 "vatp.ts"
+    return (states[0 /* mass */] * states[1 /* size */]);
+#line 95 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
