@@ -9,6 +9,7 @@ import { test as uvu } from 'uvu';
 import * as assert from 'uvu/assert';
 import { attention, bf16, normals, scaled } from './dense.ts';
 import { chance } from '../../codegen/ir/chance.ts';
+import { onHost } from '../../codegen/ir/builtins.ts';
 import { check } from '../../codegen/front/check.ts';
 import { type HeadSlots, rulesTaken, select } from '../../codegen/oracle/select.ts';
 import { KEEP_ALL, MAX_PARAMS } from '../../runtime/contract/records.ts';
@@ -484,6 +485,42 @@ export default definePolicy({
       together[0].some((count) => count % 3 !== 0),
       'heads differ',
     );
+  });
+
+  test('a number computed once is of the key and value as the page has them, whoever stored them, and moves along', async () => {
+    const { library, plan } = await written(
+      'once',
+      `
+import { definePolicy, every, norm, norm1, topK } from 'skv';
+export default definePolicy({
+  name: 'once', observe: 'every',
+  accumulate: {
+    paid: { init: 0.5, next: (paid, slot) => paid + slot.attn },
+    size: { once: (slot) => norm1(slot.value) * 0.25 + norm(slot.key) + slot.pos },
+  },
+  score: (slot) => slot.paid * slot.size, keep: topK(30), when: every(1),
+});`,
+    );
+    const f = Math.fround;
+    const [norm, norm1] = [onHost('norm'), onHost('norm1')] as ((x: Float32Array) => number)[];
+    for (const kvType of ['bf16', 'f32'] as const) {
+      const shape = base(kvType);
+      const cuts = [0, 21, 40, 41, 42, 43, 44];
+      const steps = cuts.slice(1).map((to, i) => {
+        const row = { prompt: 40, observe: [cuts[i], to] as [number, number], compact: i === 3 };
+        return chunk(shape, i, cuts[i], to, row, 30);
+      });
+      for (const { live, keys, values, lanes } of run(library, plan.lanes.length, shape, [...steps, ...heads(shape)])
+        .reads) {
+        assert.is(live, 32);
+        const of = (x: Float32Array, s: number) => x.subarray(s * shape.headDim, (s + 1) * shape.headDim);
+        const sizes = Float32Array.from(lanes[0], (pos, s) =>
+          f(f(f(norm1(of(values, s)) * 0.25) + norm(of(keys, s))) + pos),
+        );
+        assert.equal([...floats(lanes[2])], [...sizes]);
+        assert.ok(floats(lanes[1]).every((paid) => paid > 0.5));
+      }
+    }
   });
 
   test('a profile: each head takes the cheapest rule that keeps enough at the prompt’s end, and generates by it', async () => {
