@@ -33,6 +33,8 @@ const parameters: Record<string, (steps: number) => Omit<Costed, 'policy'>> = {
   randomattn: () => ({ params: { budget: 64, every: 63 }, length: KEPT - 64 - 32 }),
   vase: () => ({ params: { budget: KEPT - 32, recent: 64, large: 320 } }),
   lagkv: () => ({ params: { budget: KEPT - 64, lag: 128 } }),
+  // heads rank all slots at each compaction and keep them: as many as the base has, by rules that do the work of smaller ones
+  fastgen: () => ({ params: { recovers: 0.9999, frequent: 1 }, length: KEPT }),
   // a tenth of the heads keeps everything, of the default model's table and of about 4,300 tokens
   duo: () => ({ params: { full: 0.9, sinks: 16, recent: 245 } }),
 };
