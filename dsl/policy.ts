@@ -123,7 +123,7 @@ export interface History<See, Count = number> {
 /**
  * A number that is computed when a slot is appended, and stays: what would be the same at every compaction.
  * @example
- * accumulate: { size: { once: (slot) => norm1(slot.value) } }
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn }, size: { once: (slot) => norm1(slot.value) } }
  */
 export interface Once {
   /** The number, from what never changes of a slot. */

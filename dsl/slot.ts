@@ -15,7 +15,7 @@ export interface Vec {
 /**
  * What never changes of a slot: what a number that is computed once may read.
  * @example
- * accumulate: { size: { once: (slot) => norm1(slot.value) } }
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn }, size: { once: (slot) => norm1(slot.value) } }
  */
 export type NewSlot = Pick<
   Slot,

@@ -3,4 +3,4 @@ export * from './math.js';
 export * from './params.js';
 export * from './policy.js';
 export * from './rules.js';
-export type { Slot, Vec } from './slot.js';
+export type { NewSlot, Slot, Vec } from './slot.js';

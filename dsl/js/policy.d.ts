@@ -4,7 +4,7 @@
  */
 import type { NumberParam, Param, TokensParam } from './params.js';
 import type { Above, Chunks, everything, PooledRule, PoolRule, Profile, PyramidRule, TopK, Trigger } from './rules.js';
-import type { Slot, Vec } from './slot.js';
+import type { NewSlot, Slot, Vec } from './slot.js';
 type Params = Readonly<Record<string, Param>>;
 /** Names of a declaration that has none are none, not every string. */
 type Known<P> = string extends keyof P ? never : keyof P;
@@ -111,6 +111,15 @@ export interface History<See, Count = number> {
     readonly sum: (slot: See) => number;
 }
 /**
+ * A number that is computed when a slot is appended, and stays: what would be the same at every compaction.
+ * @example
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn }, size: { once: (slot) => norm1(slot.value) } }
+ */
+export interface Once {
+    /** The number, from what never changes of a slot. */
+    readonly once: (slot: NewSlot) => number;
+}
+/**
  * Which queries' attention is seen: every one, generated tokens' (`'decode'`), or the prompt's last w.
  * @example
  * observe: [{ last: 'recent' }, 'decode']
@@ -201,13 +210,13 @@ export interface PolicySpec<P extends Params, S extends string, A extends Readon
     readonly group?: 'sum' | 'mean' | 'max' | 'none';
     /**
      * Named states, one f32 beside every slot, computed again after each observed query: at most 12, a history
-     * (`{ last, sum }`) counting as eight.
+     * (`{ last, sum }`) counting as eight. `{ once }` is computed when a slot is appended.
      * @default none
      * @example
      * accumulate: { mass: { init: 0, next: (mass, slot) => mass * 0.99 + slot.attn } }
      */
     readonly accumulate?: {
-        readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>> | History<PolicySlot<Known<P>, NoInfer<S>>, Count>;
+        readonly [Name in S]: Accumulator<PolicySlot<Known<P>, NoInfer<S>>> | History<PolicySlot<Known<P>, NoInfer<S>>, Count> | Once;
     };
     /**
      * Named statistics over the live slots of a head, numbers or vectors, for `score`; written above it.

@@ -10,6 +10,12 @@ export interface Vec {
     readonly [vector]: 'head_dim numbers';
 }
 /**
+ * What never changes of a slot: what a number that is computed once may read.
+ * @example
+ * accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn }, size: { once: (slot) => norm1(slot.value) } }
+ */
+export type NewSlot = Pick<Slot, 'pos' | 'layer' | 'layers' | 'head' | 'heads' | 'key' | 'value' | 'special' | 'punctuation'>;
+/**
  * One cached token of one layer and KV head, as a query sees it. Numbers are IEEE f32.
  * @example
  * score: (slot) => (slot.pos < 4 ? slot.mass + 1 : slot.mass) / slot.seen
