@@ -78,12 +78,13 @@ const places: [keyof typeof fields | string, string, string][] = [
   ['when', "promptChunk('█')", COUNTS],
   ['when', "[every(16), promptChunk('█')]", COUNTS],
   ['positions', "'█'", 'cache original'],
+  ['place', "'█'", 'device host'],
   ['store', "'█'", 'bf16 f32'],
 ];
 
 const policy = (literal: string) => `${IMPORTS}\nexport default definePolicy({ ${literal} });\n`;
 const FIELDS =
-  'accumulate across group heads keep layers name observe params partitions pool positions score store when window';
+  'accumulate across group heads keep layers name observe params partitions place pool positions score store when window';
 
 for (const [field, text, expected] of places)
   test(`${field}: ${text}`, () => {

@@ -170,7 +170,6 @@ const alone: [string, string, string, string][] = [
     'did you mean keep?',
   ],
   ['evict', `evict: 'drop'`, 'TS2353: There is no field evict.', FIELDS],
-  ['place', `place: 'device'`, 'TS2353: There is no field place.', FIELDS],
   [
     'a number times a vector',
     'score: (slot) => norm(2 * slot.key)',
