@@ -41,6 +41,8 @@ export const everything = (policies: readonly string[]): Scope => ({
 
 /** f32 on both sides, sums in another order. */
 const TOLERANCE = 1e-3;
+/** Weights and what they meet in bf16 there and f32 here, of models whose logits spread as widely; on average. */
+const BF16_TOLERANCE = 0.1;
 /** The CPU rounds products of two scales to f16 as it packs weights of K types; the device has them as the file does. */
 const K_TOLERANCE = 0.03;
 
@@ -99,20 +101,28 @@ function writeModels(folder: string, { policies, families, types }: Scope): Mode
   );
   const model = (file: ModelFile, names: readonly string[], tolerance: number): Model => ({
     ...file,
-    ...{ digest: writeModel(models, file), flags, tolerance, clients: names === policies, asked: askedOf(names) },
+    ...{ digest: writeModel(models, file), flags, tolerance, precision: 'f32', asked: askedOf(names) },
+    clients: names === policies,
     policies: names.map((policy) => (policy === 'duo' ? duo : policy)),
   });
   const few = policies.filter((policy) => ['none', 'h2o'].includes(policy));
-  return [
-    ...families.map(({ name }, i) => {
-      const file = { name: name.replace(/\W+/g, '-'), family: name, seed: 400 + i };
-      return model(file, i === 0 ? policies : few, TOLERANCE);
-    }),
-    ...types.map((type) => {
-      const file = { name: `llama-${type}.gguf`, family: wideFamilies[0].name, seed: 500, type };
-      return model(file, few, type.includes('_K') ? K_TOLERANCE : TOLERANCE);
-    }),
-  ];
+  const plain = families.map(({ name }, i) =>
+    model({ name: name.replace(/\W+/g, '-'), family: name, seed: 400 + i }, i === 0 ? policies : few, TOLERANCE),
+  );
+  const quantised = types.map((type) =>
+    model(
+      { name: `llama-${type}.gguf`, family: wideFamilies[0].name, seed: 500, type },
+      few,
+      type.includes('_K') ? K_TOLERANCE : TOLERANCE,
+    ),
+  );
+  const [asked] = askedOf(['none']);
+  const inBf16: Model = {
+    ...plain[0],
+    ...{ precision: 'bf16', tolerance: BF16_TOLERANCE, clients: false, policies: ['none'] },
+    asked: [{ ...asked, maxTokens: 1, scored: true }],
+  };
+  return [plain[0], inBf16, ...plain.slice(1), ...quantised];
 }
 
 /** What the CPU answers here, through the server. */
@@ -127,8 +137,8 @@ async function record(folder: string, models: readonly Model[]): Promise<Recorde
     } finally {
       await stop();
     }
-    rmSync(join(folder, 'models', model.name), { recursive: true }); // drawn again over there
   }
+  for (const { name } of models) rmSync(join(folder, 'models', name), { recursive: true, force: true }); // drawn again over there
   return recorded;
 }
 
@@ -137,6 +147,7 @@ async function writeBuilds(folder: string, { measured }: Scope, [first]: readonl
   const target = { target: 'cuda', archs: [ARCH] } as const;
   const builds: [files: readonly string[], options: BuildOptions][] = [
     [first.policies, { ...target, headDims: [64], kvTypes: ['f32'] }],
+    [['none'], { ...target, headDims: [64], kvTypes: ['bf16'] }],
     [measured, { ...target, headDims: [128], kvTypes: ['bf16'] }],
   ];
   const directory = join(folder, 'generated');

@@ -69,6 +69,7 @@ test('serve-check: every line is ok, and is kept where it was asked for', () => 
   for (const words of [
     /^\| ok \| llama \| a server \| ready after/m,
     /^\| ok \| llama \| none \| 16 tokens, log-probabilities within \S+e-\d/m,
+    /^\| ok \| llama in bf16 \| none \| log-probabilities of 75 tokens are 0\.0\S+ apart/m,
     /^\| ok \| gemma2 \| h2o \| 16 tokens/m,
     /^\| ok \| llama \| all at once \| 2 requests/m,
     /^\| ok \| llama \| a chat/m,
@@ -124,12 +125,20 @@ test('what fails is told, and the rest goes on: a policy that does not start, an
 
 test('answers are compared as far as two sums can differ', () => {
   const wanted: Answer = { tokens: ['a', 'b'], logprobs: [-1, -2], leads: [0.5, 1e-4] };
-  assert.match(compare({ ...wanted, logprobs: [-1.0005, -2] }, wanted, 1e-3), /^2 tokens, .* within 5\.0e-4$/);
-  assert.match(compare({ ...wanted, tokens: ['a', 'c'] }, wanted, 1e-3), /^1 tokens, then a tie \(1\.0e-4\)$/);
-  assert.throws(() => compare({ ...wanted, tokens: ['c', 'b'] }, wanted, 1e-3), /token 0 is c, the CPU's a, .* 0\.50/);
-  assert.throws(() => compare({ ...wanted, logprobs: [-1, -2.1] }, wanted, 1e-3), /token 1: .* -2\.1, the CPU's -2/);
-  assert.throws(() => compare({ ...wanted, logprobs: [-1, Number.NaN] }, wanted, 1e-3), /NaN/);
-  assert.throws(() => compare({ ...wanted, tokens: ['a'] }, wanted, 1e-3), /token 1 is undefined/);
+  const compared = (change: Partial<Answer>, precision: 'f32' | 'bf16' = 'f32') =>
+    compare({ ...wanted, ...change }, wanted, { precision, tolerance: 1e-3 });
+  assert.match(compared({ logprobs: [-1.0005, -2] }), /^2 tokens, .* within 5\.0e-4$/);
+  assert.match(compared({ tokens: ['a', 'c'] }), /^1 tokens, then a tie \(1\.0e-4\)$/);
+  assert.throws(() => compared({ tokens: ['c', 'b'] }), /token 0 is c, the CPU's a, .* 0\.50/);
+  assert.throws(() => compared({ logprobs: [-1, -2.1] }), /token 1: .* -2\.1, the CPU's -2/);
+  assert.throws(() => compared({ logprobs: [-1, Number.NaN] }), /NaN/);
+  assert.throws(() => compared({ tokens: ['a'] }), /token 1 is undefined/);
+  assert.match(compared({ logprobs: [-1.0015, -2] }, 'bf16'), /of 2 tokens are 0\.00075 apart on average$/);
+  assert.throws(
+    () => compared({ logprobs: [-1.002, -2.002] }, 'bf16'),
+    /are 0\.00\d+ apart on average, and may be 0\.001/,
+  );
+  assert.throws(() => compared({ logprobs: [-1] }, 'bf16'), /NaN apart/);
 });
 
 test('a bundle that could not go over is refused; one without --full says so', () => {

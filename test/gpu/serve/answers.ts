@@ -7,6 +7,8 @@ export interface Asked {
   params: Record<string, number>;
   prompt: number[];
   maxTokens: number;
+  /** the prompt's own log-probabilities are the answer */
+  scored?: boolean;
 }
 
 export interface Answer {
@@ -27,7 +29,9 @@ export interface Recorded extends ModelFile {
   policies: string[];
   /** whether it is asked as clients do, too */
   clients: boolean;
-  /** as far as log-probabilities may be apart */
+  /** f32 on both sides, or what a GPU has by default, where tokens are not compared */
+  precision: 'f32' | 'bf16';
+  /** as far as log-probabilities may be apart, in bf16 on average */
   tolerance: number;
   cases: { asked: Asked; answer: Answer }[];
 }
@@ -35,24 +39,35 @@ export interface Recorded extends ModelFile {
 /** What is recorded, beside the models. */
 export const RECORDED = 'recorded.json';
 
+const F32 = ['--dtype', 'f32', '--kv-cache-dtype', 'f32'];
+
 /** Flags of the server that is asked; `folder`: skv's, with the models. */
 export const flagsOf = (
   folder: string,
-  { name, flags, policies }: Pick<Recorded, 'name' | 'flags' | 'policies'>,
+  { name, precision, flags, policies }: Pick<Recorded, 'name' | 'precision' | 'flags' | 'policies'>,
 ): string[] => [
-  ...['--model', join(folder, 'models', name), '--dtype', 'f32', '--kv-cache-dtype', 'f32', ...flags],
+  ...['--model', join(folder, 'models', name), ...(precision === 'f32' ? F32 : []), ...flags],
   ...policies.flatMap((each) => ['--sparse-kv-cache-type', each.endsWith('.ts') ? join(folder, each) : each]),
 ];
 
 interface Reply {
   error?: { message: string };
   choices: {
-    logprobs: { tokens: string[]; token_logprobs: number[]; top_logprobs: Record<string, number>[] };
+    /** null: of a prompt's first token */
+    logprobs: {
+      tokens: string[];
+      token_logprobs: (number | null)[];
+      top_logprobs: (Record<string, number> | null)[];
+    };
   }[];
 }
 
 /** Rejects with what the server says, or when it says nothing for `seconds`. */
-export async function ask(url: string, { policy, params, prompt, maxTokens }: Asked, seconds: number): Promise<Answer> {
+export async function ask(
+  url: string,
+  { policy, params, prompt, maxTokens, scored = false }: Asked,
+  seconds: number,
+): Promise<Answer> {
   const body = {
     prompt,
     max_tokens: maxTokens,
@@ -60,6 +75,7 @@ export async function ask(url: string, { policy, params, prompt, maxTokens }: As
     temperature: 0,
     seed: 5, // for policies that draw
     logprobs: 2,
+    echo: scored,
     sparse_kv: { policy, ...params },
   };
   const response = await fetch(new URL('/v1/completions', url), {
@@ -70,19 +86,35 @@ export async function ask(url: string, { policy, params, prompt, maxTokens }: As
   });
   const reply = (await response.json()) as Reply;
   if (!response.ok) throw new Error(`${response.status}: ${reply.error?.message}`);
-  const { tokens, token_logprobs: logprobs, top_logprobs: best } = reply.choices[0].logprobs;
-  const leads = best.map((each) => {
-    const [first, second] = Object.values(each).sort((a, b) => b - a);
+  const { tokens, token_logprobs, top_logprobs } = reply.choices[0].logprobs;
+  const [from, to] = scored ? [1, prompt.length] : [0, maxTokens];
+  const leads = top_logprobs.slice(from, to).map((each) => {
+    const [first, second] = Object.values(each!).sort((a, b) => b - a);
     return first - second;
   });
-  return { tokens, logprobs, leads };
+  return { tokens: tokens.slice(from, to), logprobs: token_logprobs.slice(from, to) as number[], leads };
+}
+
+/** What two answers have in common, in words; throws where they differ. */
+export const compare = (
+  got: Answer,
+  wanted: Answer,
+  { precision, tolerance }: Pick<Recorded, 'precision' | 'tolerance'>,
+) => (precision === 'f32' ? compareTokens : compareScores)(got, wanted, tolerance);
+
+/** Of a prompt that both were given. */
+function compareScores(got: Answer, { logprobs }: Answer, tolerance: number): string {
+  const apart = logprobs.reduce((sum, each, i) => sum + Math.abs(each - got.logprobs[i]), 0) / logprobs.length;
+  const words = `log-probabilities of ${logprobs.length} tokens are ${apart.toPrecision(2)} apart on average`;
+  if (!(apart <= tolerance)) throw new Error(`${words}, and may be ${tolerance}`);
+  return words;
 }
 
 /**
- * What two answers have in common, in words; throws where they differ. Both are greedy: where the two best tokens are nearer
+ * Both are greedy: where the two best tokens are nearer
  * than log-probabilities may be apart on both sides, the other one is a tie, and what follows it is another text.
  */
-export function compare(got: Answer, wanted: Answer, tolerance: number): string {
+function compareTokens(got: Answer, wanted: Answer, tolerance: number): string {
   let apart = 0;
   for (let i = 0; i < wanted.tokens.length; i++) {
     if (got.tokens[i] !== wanted.tokens[i]) {

@@ -17,6 +17,8 @@ const LINE = Number(process.env.LINE_LIMIT ?? 60);
 const table = new Table('serve-check.md', ['', 'model', 'what', 'says', 's']);
 let failed = 0;
 
+const modelOf = ({ name, precision }: Recorded) => (precision === 'f32' ? name : `${name} in ${precision}`);
+
 /** One line of the table: what `work` says of a server that runs, or why it fails, which it returns. */
 async function line(
   server: Server,
@@ -26,7 +28,7 @@ async function line(
 ): Promise<string | undefined> {
   const start = performance.now();
   const row = (verdict: string, says: string) =>
-    table.row([verdict, recorded.name, what, says, ((performance.now() - start) / 1000).toFixed(1)]);
+    table.row([verdict, modelOf(recorded), what, says, ((performance.now() - start) / 1000).toFixed(1)]);
   try {
     const { url } = await server.ready();
     row('ok', await within(LINE, work(url)));
@@ -44,15 +46,15 @@ const starts = (server: Server, recorded: Recorded) =>
   line(server, recorded, 'a server', async () => `ready after ${(await server.ready()).readySeconds!.toFixed(1)} s`);
 
 const answers = (server: Server, recorded: Recorded, { asked, answer }: Recorded['cases'][number]) =>
-  line(server, recorded, asked.policy, async (url) => compare(await ask(url, asked, LINE), answer, recorded.tolerance));
+  line(server, recorded, asked.policy, async (url) => compare(await ask(url, asked, LINE), answer, recorded));
 
 /** Every case alone, then all of them side by side. */
 async function check(recorded: Recorded): Promise<void> {
-  const { cases, tolerance } = recorded;
+  const { cases } = recorded;
   const server = new Server(flagsOf(root, recorded));
   if (writeModel(join(root, 'models'), recorded) !== recorded.digest) {
     failed++;
-    table.row(['FAIL', recorded.name, 'its weights', 'are drawn otherwise here: nothing can be compared', '']);
+    table.row(['FAIL', modelOf(recorded), 'its weights', 'are drawn otherwise here: nothing can be compared', '']);
     return;
   }
   const why = await starts(server, recorded);
@@ -60,7 +62,7 @@ async function check(recorded: Recorded): Promise<void> {
   for (const each of cases) await answers(server, recorded, each);
   await line(server, recorded, 'all at once', async (url) => {
     const got = await Promise.all(cases.map(({ asked }) => ask(url, asked, LINE)));
-    got.forEach((each, i) => compare(each, cases[i].answer, tolerance));
+    got.forEach((each, i) => compare(each, cases[i].answer, recorded));
     return `${got.length} requests`;
   });
   if (recorded.clients) await clients(server, recorded);
@@ -124,7 +126,7 @@ async function clients(server: Server, recorded: Recorded): Promise<void> {
     }
     const held = await heldWhenIdle(url);
     if (held !== 0) throw new Error(`${held} bytes of pages are held by nobody`);
-    return `6 left; then ${compare(await ask(url, asked, LINE), answer, recorded.tolerance)}`;
+    return `6 left; then ${compare(await ask(url, asked, LINE), answer, recorded)}`;
   });
   await line(server, recorded, '/health and /metrics', async (url) => {
     const { status } = await fetch(new URL('/health', url));
@@ -142,14 +144,14 @@ async function clients(server: Server, recorded: Recorded): Promise<void> {
 
 /** A pool that holds two whole requests, and four that come: some must give up their pages and come back. */
 async function crowded(recorded: Recorded): Promise<void> {
-  const { cases, tolerance, policies } = recorded;
+  const { cases, policies } = recorded;
   const [{ asked, answer }] = cases;
   const flags = [...flagsOf(root, { ...recorded, policies: policies.slice(0, 1) }), '--no-enable-prefix-caching'];
   flags[flags.indexOf('--kv-cache-memory') + 1] = '512KiB';
   const server = new Server(flags);
   await line(server, recorded, 'a full pool', async (url) => {
     const got = await Promise.all(Array.from({ length: 4 }, () => ask(url, asked, LINE)));
-    for (const each of got) compare(each, answer, tolerance);
+    for (const each of got) compare(each, answer, recorded);
     const preemptions = (await metrics(url)).get('vllm:num_preemptions_total');
     if (!preemptions) throw new Error('no request was preempted');
     return `${got.length} requests, ${preemptions} preemptions`;
