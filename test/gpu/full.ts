@@ -23,7 +23,7 @@ const ARCH = 90;
 
 /** How much of everything. */
 export interface Scope {
-  /** asked of the first family; others are asked for two */
+  /** asked of the first family, the full cache first; others are asked for two */
   policies: readonly string[];
   families: readonly TinyFamily[];
   /** types of quantised weights */
@@ -33,7 +33,7 @@ export interface Scope {
 }
 
 export const everything = (policies: readonly string[]): Scope => ({
-  policies,
+  policies: ['none', ...policies.filter((name) => name !== 'none')],
   families: tinyFamilies,
   types: ['Q8_0', 'Q4_K'],
   measured: ['none', 'h2o', 'snapkv', 'streaming', 'tova', 'keydiff'],
@@ -92,20 +92,15 @@ const askedOf = (policies: readonly string[]): Asked[] =>
 function writeModels(folder: string, { policies, families, types }: Scope): Model[] {
   const models = join(folder, 'models');
   const duo = join('models', 'duo', 'duo.ts');
-  cpSync(
-    dirname(sourceFor('duo', { layers: families[0].layers, kvHeads: sizes.kvHeads })),
-    dirname(join(folder, duo)),
-    {
-      recursive: true,
-    },
-  );
+  const source = sourceFor('duo', { layers: families[0].layers, kvHeads: sizes.kvHeads });
+  cpSync(dirname(source), join(models, 'duo'), { recursive: true });
   const model = (file: ModelFile, names: readonly string[], tolerance: number): Model => ({
     ...file,
     ...{ digest: writeModel(models, file), flags, tolerance, precision: 'f32', asked: askedOf(names) },
     clients: names === policies,
     policies: names.map((policy) => (policy === 'duo' ? duo : policy)),
   });
-  const few = policies.filter((policy) => ['none', 'h2o'].includes(policy));
+  const few = ['none', 'h2o'];
   const plain = families.map(({ name }, i) =>
     model({ name: name.replace(/\W+/g, '-'), family: name, seed: 400 + i }, i === 0 ? policies : few, TOLERANCE),
   );
