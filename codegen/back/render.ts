@@ -141,9 +141,9 @@ const classBits = (classes: readonly string[]): string | number =>
 const isOfHead = (each: Across): boolean => !isOfPartition(each);
 
 /** A vector of a whole head is constant while slots are scored: what they ask of it is remembered by page. */
-const acrossType = (each: Across): string => {
+const acrossType = (each: Across, i: number): string => {
   if (each.of.type !== 'vec') return 'float';
-  return isOfHead(each) ? 'AcrossVec' : 'Vec';
+  return isOfHead(each) ? `AcrossVec<${i}>` : 'Vec';
 };
 
 /** Where partitions lie, and which statistics are of one. */
@@ -216,7 +216,7 @@ function expressions(policy: Policy) {
     begun: policy.states.flatMap(({ name, next, once }, i) =>
       once ? [{ name, body: code(next, '      ', (value) => `states[${i}] = ${value};`) }] : [],
     ),
-    across: policy.across.map((each) => ({ name: each.name, type: acrossType(each) })),
+    across: policy.across.map((each, i) => ({ name: each.name, type: acrossType(each, i) })),
     ofHead: putting.filter((each) => each.ofHead),
     extremes: putting.filter((each) => !each.ofHead),
     placed: policy.across.filter(isPlace).map(({ name, of }, at) => ({

@@ -14,12 +14,23 @@ struct Totals {
   const float* at;
   int dim;
   SKV_FLAT float scalar(int i) const { return at[statistic_at<P>(i, dim)]; }
-  SKV_FLAT AcrossVec vector(int i) const {
-    AcrossVec out;
-    for (int d = 0; d < dim; d++) out.at[d] = at[statistic_at<P>(i, dim) + d];
-    out.norm = skv_norm((const Vec&)out, dim);
-    return out;
-  }
+  struct Vector {
+    const float* at;
+    int dim;
+    SKV_FLAT operator Vec() const {
+      Vec out;
+      for (int d = 0; d < dim; d++) out.at[d] = at[d];
+      return out;
+    }
+    template <int N>
+    SKV_FLAT operator AcrossVec<N>() const {
+      AcrossVec<N> out;
+      for (int d = 0; d < dim; d++) out.at[d] = at[d];
+      out.norm = skv_norm((const Vec&)out, dim);
+      return out;
+    }
+  };
+  SKV_FLAT Vector vector(int i) const { return {at + statistic_at<P>(i, dim), dim}; }
 };
 
 // The slots' own vectors, each times a number, as a statistic of a page: they lie in lanes and are added there.

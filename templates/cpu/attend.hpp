@@ -1,6 +1,6 @@
 // attend: attention of a step's queries over their live slots, all query heads of a KV head at once, and what comes
 // cheapest while a head's pages are in the cache: the policy observes the queries, and of rows of one token the token
-// is stored first and, where one slot is to leave, replaced or dropped last.
+// is stored first and, where one slot is to leave, replaced last.
 //
 //   q, out [token][kv_head][group][dim] f32, lse [token][kv_head][group]
 //   items: of rows of one token splits (decode.hpp), of others tiles of tokens (prefill.hpp)
@@ -94,7 +94,7 @@ int32_t attend(const skv_step* step, int32_t layer, const skv_exec* exec, const 
       if (split.segment0 >= split.segment1) return;
       const Split<KV> after = plan.split_of<KV>(step, layer, std::min(item + 1, items - 1));
       const PageCursor<KV> next = after.cursor(after.segment0);
-      return attend_split(split, plan.all_split ? &next : nullptr, shared, tile, scratch, policy);
+      return attend_split(split, plan.all_split ? &next : nullptr, shared, tile, policy);
     }
     // the last tiles see the most slots and go first; not so where each waits for the one before it
     const int index = (item - plan.start[r]) / heads;

@@ -29,21 +29,20 @@ SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const Polic
   if (leaving == 0) return;
   const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);  // the first
   if (policy.shift_lane) shift_survivors(h, c, hole, leaving, policy.shift_lane, (int32_t*)c.extra);
-  if (!policy.ordered && leaving == 1) {
-    if (hole != c.live - 1) kernels.move_slot(h, policy.lanes, c.live - 1, hole);
-  } else {
+  if (leaving == 1)
+    fill_hole(h, policy.ordered, policy.lanes, hole, c.live);
+  else
     kernels.move_down(h, policy.lanes, hole, c.live, c.stays);
-  }
   *h.length = c.live - leaving;
 }
 
 // One unit: KV heads [head0, head1) of a layer of a row. All are scored before any is decided.
-void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch,
-                  const PolicyPasses& policy) {
+SKV_INLINE void compact_unit(const skv_step* step, const skv_row* row, int layer, int head0, int head1, Scratch scratch,
+                             const PolicyPasses& policy) {
   const int n = head1 - head0, budget = step->budgets[(int64_t)row->seq * step->shape->layers + layer];
   if (budget == SKV_KEEP_ALL) return;
   const int live = *AnyHead(step, row, layer, head0).length;
-  if (live <= budget && (policy.replaces || policy.drops)) return;  // nothing leaves, or attend has done it
+  if (live <= budget && policy.replaces) return;  // nothing leaves, or attend has done it
   if (live == budget + 1 && policy.replaces) return policy.replace(step, row, layer, head0, head1);
   if (keeps_everything(AnyHead(step, row, layer, head0), policy)) return;
   Selection unit[kMostHeads];

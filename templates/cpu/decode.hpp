@@ -4,7 +4,7 @@
 //   Bound by memory: keys and values are read once, 4 dim bytes a slot in bf16. The threads end together when splits
 //   are short, and prefetching pays when they are long: Schedule chooses.
 //
-// Whoever ends a head's last segment merges them all, in order, observes, and replaces or drops a slot where one is to
+// Whoever ends a head's last segment merges them all, in order, observes, and replaces a slot where one is to
 // leave: the head's pages are still in the cache.
 #pragma once
 #include "append.hpp"
@@ -31,11 +31,10 @@ SKV_INLINE void prefetch_first(const Split<KV>& split) {
     for (int b = 0; b < split.h.layout().values - split.h.layout().keys; b += 64) prefetch(start.half(j) + b);
 }
 
-// Merges a head's segments, observes, replaces or drops. probabilities: what the splits left, if the token is observed.
-// rest: scratch that the tile does not use.
+// Merges a head's segments, observes, replaces. probabilities: what the splits left, if the token is observed.
 template <class KV>
 SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, const Tile<KV>& tile,
-                         const Probabilities<KV>* probabilities, Scratch rest, const PolicyPasses& policy) {
+                         const Probabilities<KV>* probabilities, const PolicyPasses& policy) {
   const Head<KV>& h = split.h;
   const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   clear(tile.total, g, h.dim);
@@ -45,20 +44,16 @@ SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, con
     probabilities->normalise(segments, h.lse(0));
     observe(h, 0, 1, *probabilities, 0, policy);
   }
-  if (!(policy.replaces || policy.drops) || !h.row->compact || h.window) return;
+  if (!policy.replaces || !h.row->compact || h.window) return;
   const bool alone = policy.heads == Heads::own;
   if (!alone && scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
-  const int head0 = alone ? h.head : 0, head1 = alone ? h.head + 1 : int(scratch.heads);
-  if (policy.replaces)
-    policy.replace(h.step, h.row, h.layer, head0, head1);
-  else if (one_over(h))
-    compact_unit(h.step, h.row, h.layer, head0, head1, rest, policy);
+  policy.replace(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
 }
 
 // next: where this worker is likely to go afterwards.
 template <class KV>
 void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const StepScratch& scratch, const Tile<KV>& tile,
-                  Scratch rest, const PolicyPasses& policy) {
+                  const PolicyPasses& policy) {
   const Head<KV>& h = split.h;
   const int g = h.shape->group, segments = h.segments(), r = int(h.row - h.step->row);
   prefetch_first(split);
@@ -74,5 +69,5 @@ void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const Step
   }
   const int done = split.segment1 - split.segment0;
   if (scratch.remaining[r * scratch.heads + h.head].fetch_sub(done, std::memory_order_acq_rel) == done)
-    end_head(split, scratch, tile, observed, rest, policy);
+    end_head(split, scratch, tile, observed, policy);
 }

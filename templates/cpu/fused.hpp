@@ -9,25 +9,6 @@
 
 #include "simd.hpp"
 
-// A register of floats, and of their bits. What stays in registers is counted in these: sixteen floats are kRegisters.
-#if defined(__AVX512F__)
-constexpr int kRegister = 16;
-#elif defined(__FMA__)
-constexpr int kRegister = 8;
-#else
-constexpr int kRegister = 4;
-#endif
-constexpr int kRegisters = 16 / kRegister;
-typedef float f32xN __attribute__((vector_size(4 * kRegister)));
-typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
-typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
-
-// Sixteen floats, register by register.
-union Sixteen {
-  f32x16 all;
-  f32xN reg[kRegisters];
-};
-
 // a * b + c, fused where the machine has it: the same operation in every tile size, so that bits do not depend on
 // tiling.
 SKV_INLINE f32xN fma(f32xN a, f32xN b, f32xN c) {

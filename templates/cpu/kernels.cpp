@@ -16,7 +16,7 @@ int32_t accepts(const skv_shape* s, const PolicyPasses& policy) {
 int64_t scratch_bytes(const skv_shape* s, const PolicyPasses& policy) {
   const int64_t tile = tile_scratch(s, policy.observes),
                 select = policy.keep == Keep::all ? 0 : select_scratch(s, policy);
-  return policy.drops ? tile + select : std::max(tile, select);
+  return std::max(tile, select);
 }
 
 int64_t step_floats(const skv_shape* s, const PolicyPasses& policy) { return StepScratch::floats(s, policy.observes); }

@@ -25,7 +25,6 @@ struct PolicyPasses {
   int states, first_state;            // the last `states` lanes
   float init[SKV_MAX_LANES];          // [states] of a slot that nothing has observed
   bool observes, replaces, ordered;
-  bool drops;  // one slot leaves as by `replaces`, but the others keep their order
   Group group;
   Heads heads;
   Keep keep;
@@ -57,23 +56,29 @@ struct Kernels {
   // Keys and values of all slots of a page, out [dim][16 slots].
   void (*read_keys)(const skv_shape*, const uint8_t* page, f32x16* out);
   void (*read_values)(const skv_shape*, const uint8_t* page, f32x16* out);
-  // Copies a slot over another: key, value and lanes. And moves those of slots [hole, live) that stay down into the
-  // hole.
+  // Copies a slot over another: key, value and lanes. Moves those of slots [hole, live) that stay down into the hole;
+  // where only the hole leaves, all above it by one.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);
   void (*move_down)(const AnyHead&, int lanes, int hole, int live, const uint8_t* stays);
+  void (*drop_slot)(const AnyHead&, int lanes, int hole, int live);
 };
 extern const Kernels bf16_kernels, f32_kernels;
 
 SKV_INLINE const Kernels& kernels_of(const skv_shape* s) { return s->kv_type == SKV_BF16 ? bf16_kernels : f32_kernels; }
 
+// One slot leaves: the newest takes its place, or, where slots lie in order, all above it move down.
+SKV_INLINE void fill_hole(const AnyHead& h, bool ordered, int lanes, int hole, int live) {
+  if (hole == live - 1) return;
+  if (ordered)
+    kernels_of(h.shape).drop_slot(h, lanes, hole, live);
+  else
+    kernels_of(h.shape).move_slot(h, lanes, live - 1, hole);
+}
+
 // Whether a head has one slot more than its budget.
 SKV_INLINE bool one_over(const AnyHead& h) {
   return *h.length == h.step->budgets[(int64_t)h.row->seq * h.shape->layers + h.layer] + 1;
 }
-
-// Compacts KV heads [head0, head1) of a layer, which decide together (compact.hpp).
-struct Scratch;
-void compact_unit(const skv_step*, const skv_row*, int layer, int head0, int head1, Scratch, const PolicyPasses&);
 
 // The functions of skv_policy that need nothing of a policy but this.
 int32_t accepts(const skv_shape*, const PolicyPasses&);

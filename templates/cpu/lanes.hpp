@@ -52,28 +52,36 @@ void page_lowest(const f32x16* at, int dim, f32x16* out) {
 
 // Groups of 2 W lanes of a, then of b: the halves of each added.
 template <int W>
-SKV_INLINE f32x16 halves_added(f32x16 a, f32x16 b) {
-  u32x16 low, high;
-  for (uint32_t l = 0; l < 16; l++) {
-    low[l] = l / W * 2 * W + l % W;  // from 16 on lanes of b
+SKV_INLINE f32xN halves_added(f32xN a, f32xN b) {
+  u32xN low, high;
+  for (uint32_t l = 0; l < kRegister; l++) {
+    low[l] = l / W * 2 * W + l % W;  // from kRegister on lanes of b
     high[l] = low[l] + W;
   }
   return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
 }
 
-// Sums over the lanes of m[0] … m[15], in the order of skv_tree.
-SKV_INLINE f32x16 lane_sums(f32x16* m) {
-  for (int i = 0; i < 8; i++) m[i] = halves_added<8>(m[2 * i], m[2 * i + 1]);
-  for (int i = 0; i < 4; i++) m[i] = halves_added<4>(m[2 * i], m[2 * i + 1]);
-  for (int i = 0; i < 2; i++) m[i] = halves_added<2>(m[2 * i], m[2 * i + 1]);
-  return halves_added<1>(m[0], m[1]);
+// The registers m[0] … m[n - 1] folded to a sum each, in order: n / (2 W) registers of sums.
+template <int W>
+SKV_INLINE void fold(f32xN* m, int n) {
+  for (int i = 0; i < n / 2; i++) m[i] = halves_added<W>(m[2 * i], m[2 * i + 1]);
+  if constexpr (W > 1) fold<W / 2>(m, n / 2);
 }
 
 void add_page(const f32x16* at, const f32x16* factor, int slots, int dim, float* totals) {
-  const i32x16 present = first_lanes(slots);
+  const Sixteen present = {(f32x16)first_lanes(slots)}, by = {*factor};
   for (int d = 0; d < dim; d += 16) {
-    f32x16 m[16];
-    for (int i = 0; i < 16; i++) m[i] = present ? at[d + i] * *factor : splat(0);
-    *(f32x16u*)(totals + d) += lane_sums(m);
+    f32xN sums[16];  // of dim d + i, over the slots in the order of skv_tree
+    for (int i = 0; i < 16; i++) {
+      const Sixteen x = {at[d + i]};
+      f32xN half[kRegisters];
+      for (int n = 0; n < kRegisters; n++)  // absent ones 0
+        half[n] = (f32xN)((u32xN)(x.reg[n] * by.reg[n]) & (u32xN)present.reg[n]);
+      for (int n = kRegisters / 2; n > 0; n /= 2)
+        for (int k = 0; k < n; k++) half[k] += half[k + n];
+      sums[i] = half[0];
+    }
+    fold<kRegister / 2>(sums, 16);
+    for (int n = 0; n < kRegisters; n++) *(f32xNu*)(totals + d + n * kRegister) += sums[n];
   }
 }

@@ -54,6 +54,19 @@ struct Bf16 {
       *pair = to % 2 ? (*pair & 0xffffu) | low << 16 : (*pair & 0xffff0000u) | low;
     }
   }
+  // Slots of a page of `slots` from `from` on take the next one's values, the last of 16 those of the page behind.
+  SKV_INLINE void drop_value(Word* values, const Word* behind, int from, int slots, int dim) {
+    const int last = (slots - 1) / 2;
+    for (int i = from / 2; i <= last; i++)
+      for (int d = 0; d < dim; d += 16) {
+        const Pairs own = value_pairs(values, i, d, dim), low = i == from / 2 && from % 2 ? own & 0xffffu : own >> 16;
+        // of a page that ends with this pair, numbers of its own
+        const Pairs next = i < last            ? value_pairs(values, i + 1, d, dim)
+                           : slots == SKV_PAGE ? value_pairs(behind, 0, d, dim)
+                                               : own;
+        *(Pairs*)(values + 2 * (i * dim + d)) = low | next << 16;
+      }
+  }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
@@ -167,6 +180,10 @@ struct F32 {
   }
   SKV_INLINE void move_value(const Word* values, int from, Word* out, int to, int dim) {
     for (int d = 0; d < dim; d += 16) *(f32x16*)(out + to * dim + d) = *(const f32x16*)(values + from * dim + d);
+  }
+  SKV_INLINE void drop_value(Word* values, const Word* behind, int from, int slots, int dim) {
+    for (int s = from; s + 1 < slots; s++) move_value(values, s + 1, values, s, dim);
+    if (slots == SKV_PAGE) move_value(behind, 0, values, SKV_PAGE - 1, dim);
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }

@@ -14,9 +14,8 @@ PolicyPasses passes_of() {
   passes.first_state = P::first_state;
   for (int i = 0; i < P::states; i++) passes.init[i] = P::init(i);
   passes.observes = P::observes;
-  passes.replaces = replaces<P>();
+  passes.replaces = replaces_one<P>();
   passes.ordered = P::ordered;
-  passes.drops = P::ordered && P::heads != Heads::pooled && (P::keep == Keep::topK || P::keep == Keep::chunks);
   passes.group = P::group;
   passes.heads = P::heads;
   passes.keep = P::keep;
@@ -30,7 +29,7 @@ PolicyPasses passes_of() {
   if constexpr (P::begins) passes.begin = begin<P>;
   if constexpr (P::observes) passes.observe = observe<P>;
   if constexpr (P::keep != Keep::all) passes.score = score<P>;
-  if constexpr (replaces<P>()) passes.replace = replace<P>;
+  if constexpr (replaces_one<P>()) passes.replace = replace<P>;
   passes.threshold = [](const float* params) { return P::threshold(params); };
   if constexpr (P::keep == Keep::profile) {
     passes.rules = P::rules;

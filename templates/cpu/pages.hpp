@@ -124,3 +124,27 @@ void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t*
     to += moved;
   }
 }
+
+// Moves slots above `hole` down by one. What a row reads behind its end is replaced, or of the page's lanes not read.
+template <class KV>
+void drop_slot(const AnyHead& any, int lanes, int hole, int live) {
+  const Head<KV> h(any);
+  const int key_rows = h.dim * int(sizeof(typename KV::Word)) / 4, last = (live - 1) / SKV_PAGE;
+  for (int p = hole / SKV_PAGE; p <= last; p++) {
+    const int next = std::min(p + 1, last), from = std::max(hole - p * SKV_PAGE, 0);
+    const u32x16 stays = (u32x16)first_lanes(from);
+    auto* keys = (uint32_t*)h.keys(p);
+    const auto* behind = (const uint32_t*)h.keys(next);
+    for (int i = 0; i < key_rows; i++, keys += SKV_PAGE, behind += SKV_PAGE) {
+      const u32x16 own = *(u32x16*)keys, above = *(u32x16u*)(keys + 1);
+      *(u32x16*)keys = (own & stays) | (above & ~stays);
+      keys[SKV_PAGE - 1] = *behind;
+    }
+    for (int i = 0; i < lanes; i++) {
+      int32_t* lane = h.lane(p, i);
+      memmove(lane + from, lane + from + 1, (SKV_PAGE - 1 - from) * sizeof *lane);
+      lane[SKV_PAGE - 1] = h.lane(next, i)[0];
+    }
+    KV::drop_value(h.values(p), h.values(next), from, std::min(live - p * SKV_PAGE, SKV_PAGE), h.dim);
+  }
+}

@@ -15,13 +15,13 @@
 template <class KV>
 SKV_INLINE int observed_width(const skv_shape* s, int segments) {
   const int64_t token = segments * Probabilities<KV>::bytes(s->group);
-  return (int)std::clamp<int64_t>(kObservedBytes / token, 1, kTileRows / s->group);
+  return (int)std::clamp<int64_t>(kObservedBytes<KV> / token, 1, kTileRows / s->group);
 }
 
 // A worker's scratch for a tile, of the widest type.
 SKV_INLINE int64_t tile_scratch(const skv_shape* s, bool observes) {
   const int64_t token = segments_of(s->max_slots) * Probabilities<F32>::bytes(s->group);
-  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kObservedBytes, token) : 0);
+  return Tile<F32>::bytes(s->head_dim) + (observes ? std::max<int64_t>(kObservedBytes<F32>, token) : 0);
 }
 
 // Tokens [t0, t1) of a row. A slot sees queries in order: tile after tile of a head waits until `next`, the first token

@@ -17,6 +17,7 @@ struct PageVecs;
 struct SlotVec {
   const PageVecs* page;
   int slot;
+  bool answered;  // whatever is asked of it has been asked of another slot of its page
   const SlotVec& operator*() const { return *this; }  // expressions read through a pointer
   operator Vec() const;
 };

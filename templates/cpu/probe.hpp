@@ -40,8 +40,8 @@ SKV_INLINE Slot probe_slot(const skv_probe* p, int s, ProbePage* vectors) {
   slot.heads = (float)p->heads;
   slot.random = random_of(p->seed_lo, p->seed_hi, p->layer, p->head, (int32_t)p->query_pos, (int32_t)slot.pos);
   set_classes(&slot, p->classes ? p->classes[s] : 0);
-  slot.key = {&vectors->keys, s % SKV_PAGE};
-  slot.value = {&vectors->values, s % SKV_PAGE};
+  slot.key = {&vectors->keys, s % SKV_PAGE, false};
+  slot.value = {&vectors->values, s % SKV_PAGE, false};
   slot.params = p->params;
   slot.dim = p->head_dim;
   return slot;

@@ -1,29 +1,55 @@
-// replace: exactly one slot leaves and the newest takes its hole, as `every(1)` does at its budget. Chosen when a
-// policy's slots need no order; compact.hpp, the general way, leaves the same slots.
+// replace: exactly one slot leaves, as with `every(1)` at the budget, and the newest takes its hole; or, where a
+// policy's slots lie in order, all above move down. compact.hpp, the general way, leaves the same slots.
 //
 //   item: none of its own. Decode does it where attention has just ended and the head's pages are still in the cache
-//   costs the scores (score.hpp) and one move; nothing else of the head is touched
+//   costs the scores (score.hpp) and one move; nothing else of the head is touched, but in order half of it on average
 #pragma once
 #include "score.hpp"
 
+// Whether the lowest rank is all that a compaction of one slot looks for. In order: of a policy with statistics of its
+// own head, which need no scratch.
+template <class P>
+SKV_BOTH constexpr bool replaces_one() {
+  const bool in_order = P::keep == Keep::topK && P::heads == Heads::own && P::pool == Pool::none;
+  return replaces<P>() || (in_order && !P::partitioned && P::ranked == 0);
+}
+
+// The high half of rank_of for a register of slots.
+SKV_INLINE u32xN ordered_of(f32xN score) {
+  const u32xN bits = (u32xN)(score + splat<f32xN>(0.0f)), negative = (u32xN)((i32xN)bits >> 31);
+  return (u32xN)(score == score) & (bits ^ (negative | 0x80000000u));
+}
+
 // The candidate of least rank, found in sixteen lanes: lane l has the least of slots l, 16 + l, …
 struct Least {
-  u32x16 rank, pos, page;  // of each lane: the high half of the rank, the low half, and where
-  Least() : rank(~(u32x16){}), pos(rank), page(rank) {}
-
-  // Slots of page p; `out` is all ones for those that are not candidates.
-  SKV_FLAT void take(int p, f32x16 score, u32x16 position, u32x16 out) {
-    const u32x16 r = ordered_of(score) | out, at = position | out;
-    const u32x16 lower = (u32x16)((r < rank) | ((r == rank) & (at < pos)));
-    rank = lower ? r : rank;
-    pos = lower ? at : pos;
-    page = lower ? (uint32_t)p - (u32x16){} : page;
+  u32xN rank[kRegisters], pos[kRegisters], page[kRegisters];  // the high half of the rank, the low half, and where
+  Least() {
+    for (int n = 0; n < kRegisters; n++) rank[n] = pos[n] = page[n] = ~(u32xN){};
   }
-  SKV_FLAT int lane() const {
+
+  // The first `slots` of page p; those that stay are not candidates. All are arrays of a page's slots.
+  SKV_FLAT void take(int p, const float* score, const int32_t* position, const uint8_t* stays, int slots) {
+    i32xN lane;
+    for (int l = 0; l < kRegister; l++) lane[l] = l;
+    for (int n = 0; n < kRegisters; n++) {
+      const int at = n * kRegister;
+      const u32xN staying = __builtin_convertvector(*(const u8xN*)(stays + at), u32xN);
+      const u32xN out = (u32xN)(staying != 0) | (u32xN)(lane >= slots - at - (i32xN){});
+      const u32xN r = ordered_of(*(const f32xN*)(score + at)) | out, older = *(const u32xN*)(position + at) | out;
+      const auto lower = (r < rank[n]) | ((r == rank[n]) & (older < pos[n]));
+      rank[n] = lower ? r : rank[n];
+      pos[n] = lower ? older : pos[n];
+      page[n] = lower ? (uint32_t)p - (u32xN){} : page[n];
+    }
+  }
+  // The slot's position and number; none: -1, if all are protected.
+  SKV_FLAT int slot(int32_t* position) const {
+    const auto *ranks = (const uint32_t*)rank, *at = (const uint32_t*)pos;
     int least = 0;
     for (int s = 1; s < SKV_PAGE; s++)
-      if (rank[s] < rank[least] || (rank[s] == rank[least] && pos[s] < pos[least])) least = s;
-    return least;
+      if (ranks[s] < ranks[least] || (ranks[s] == ranks[least] && at[s] < at[least])) least = s;
+    *position = (int32_t)at[least];
+    return (ranks[least] & at[least]) == ~0u ? -1 : (int)((const uint32_t*)page)[least] * SKV_PAGE + least;
   }
 };
 
@@ -45,29 +71,32 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   const AnyHead first(step, row, layer, head0);
   const int live = *first.length;
   if (!one_over(first)) return;
+  typename P::Across across;
+  if constexpr (P::has_across)
+    with_known_dim(first, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, nullptr); });
   PageVecs keys, values;
   Least least;
   for (int p = 0; p * SKV_PAGE < live; p++) {
-    f32x16 score, other;
-    score_page<P>(first, p, {}, &keys, &values, (float*)&score);
+    alignas(64) float score[SKV_PAGE];
+    alignas(64) float other[SKV_PAGE];
+    score_page<P>(first, p, across, &keys, &values, score);
     for (int i = head0 + 1; i < head1; i++) {
-      score_page<P>(AnyHead(step, row, layer, i), p, {}, &keys, &values, (float*)&other);
-      score += other;
+      score_page<P>(AnyHead(step, row, layer, i), p, across, &keys, &values, other);
+      for (int s = 0; s < SKV_PAGE; s++) score[s] += other[s];
     }
-    if (head1 > head0 + 1) score /= splat((float)(head1 - head0));
-    u8x16 stays;
-    protected_slots<P>(first, p, (uint8_t*)&stays);
-    const u32x16 absent = ~(u32x16)first_lanes(live - p * SKV_PAGE);
-    const u32x16 out = (u32x16)(__builtin_convertvector(stays, u32x16) != 0) | absent;
-    least.take(p, score, *(u32x16*)first.lane(p, 0), out);
+    if (head1 > head0 + 1)
+      for (int s = 0; s < SKV_PAGE; s++) score[s] /= (float)(head1 - head0);
+    alignas(SKV_PAGE) uint8_t stays[SKV_PAGE];
+    protected_slots<P>(first, p, stays);
+    least.take(p, score, first.lane(p, 0), stays, live - p * SKV_PAGE);
   }
-  const int lane = least.lane();
-  if ((least.rank[lane] & least.pos[lane]) == ~0u) return;  // all are protected
-  const int hole = (int)least.page[lane] * SKV_PAGE + lane;
+  int32_t lost;
+  const int hole = least.slot(&lost);
+  if (hole < 0) return;
   for (int i = head0; i < head1; i++) {
     const AnyHead h(step, row, layer, i);
-    if (P::shift_lane) shift_older<P>(h, live, (int32_t)least.pos[lane]);
-    if (hole != live - 1) kernels_of(h.shape).move_slot(h, P::lanes, live - 1, hole);
+    if (P::shift_lane) shift_older<P>(h, live, lost);
+    fill_hole(h, P::ordered, P::lanes, hole, live);
     *h.length = live - 1;
   }
 }

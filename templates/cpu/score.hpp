@@ -7,12 +7,6 @@
 #include "partitions.hpp"
 #include "shared/select.hpp"
 
-// The high half of rank_of for the slots of a page.
-SKV_INLINE u32x16 ordered_of(f32x16 score) {
-  const u32x16 bits = (u32x16)(score + splat(0.0f)), negative = (u32x16)((i32x16)bits >> 31);
-  return (u32x16)(score == score) & (bits ^ (negative | 0x80000000u));
-}
-
 // Which slots of a page are protected, out [16]. The window is a copy: a byte that is written might be any of the
 // row's.
 template <class P>

@@ -12,9 +12,12 @@
 
 #include "products.hpp"
 
-constexpr int kTileRows = 48;            // most query rows (tokens x group) of a tile
-constexpr int kSplitRows = 64;           // most rows of a step that are split
-constexpr int kObservedBytes = 1 << 19;  // of probabilities that a tile leaves: they stay in the second-level cache
+constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
+constexpr int kSplitRows = 64;  // most rows of a step that are split
+// Most bytes of probabilities that a tile leaves: they stay in the second-level cache. By their number, so that tiles
+// are as wide where a probability takes more.
+template <class KV>
+constexpr int64_t kObservedBytes = int64_t(sizeof(typename KV::Multiplier)) << 17;
 
 // Attention of query rows over some slots: the largest logit, the sum of exponentials relative to it, and the values
 // that these weigh.

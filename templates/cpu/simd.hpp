@@ -7,9 +7,32 @@
 typedef float f32x16 __attribute__((vector_size(64), aligned(64)));
 typedef float f32x16u __attribute__((vector_size(64), aligned(4)));
 typedef uint32_t u32x16 __attribute__((vector_size(64), aligned(64)));
+typedef uint32_t u32x16u __attribute__((vector_size(64), aligned(4)));
 typedef int32_t i32x16 __attribute__((vector_size(64), aligned(64)));
 typedef uint16_t u16x16 __attribute__((vector_size(32), aligned(32)));
 typedef uint8_t u8x16 __attribute__((vector_size(16), aligned(16)));
+
+// A register of floats, and of their bits. What stays in registers is counted in these: sixteen floats are kRegisters.
+// Comparisons, choices and shuffles of more than a register GCC takes apart lane by lane.
+#if defined(__AVX512F__)
+constexpr int kRegister = 16;
+#elif defined(__FMA__)
+constexpr int kRegister = 8;
+#else
+constexpr int kRegister = 4;
+#endif
+constexpr int kRegisters = 16 / kRegister;
+typedef float f32xN __attribute__((vector_size(4 * kRegister)));
+typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
+typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
+typedef int32_t i32xN __attribute__((vector_size(4 * kRegister)));
+typedef uint8_t u8xN __attribute__((vector_size(kRegister)));
+
+// Sixteen floats, register by register.
+union Sixteen {
+  f32x16 all;
+  f32xN reg[kRegisters];
+};
 
 template <class V = f32x16>
 SKV_INLINE V splat(float x) {

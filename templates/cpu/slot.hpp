@@ -5,7 +5,7 @@
 // The fields of one slot for a query at position `query` when `live` slots exist.
 template <class P>
 SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live, float attn, const PageVecs& keys,
-                        const PageVecs& values) {
+                        const PageVecs& values, bool answered = false) {
   const int32_t pos = h.lane(p, 0)[s], classes = P::class_lane ? h.lane(p, P::class_lane)[s] : 0;
   Slot slot = slot_of<P>(*h.row, pos, classes, query, live);
   slot.attn = attn;
@@ -14,8 +14,8 @@ SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live,
   slot.head = (float)h.head;
   slot.heads = (float)h.shape->kv_heads;
   slot.random = random_of(h.row->seed_lo, h.row->seed_hi, h.layer, h.head, query, pos);
-  slot.key = {&keys, s};
-  slot.value = {&values, s};
+  slot.key = {&keys, s, answered};
+  slot.value = {&values, s, answered};
   slot.params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
   slot.dim = h.dim;
   return slot;
@@ -41,6 +41,7 @@ SKV_INLINE void read_values(const AnyHead& h, int p, PageVecs* out) {
 }
 
 // Hands slots [s0, s1) of a page to visit(s, slot, states), with keys and values if they are read; both are scratch.
+// Then slot s0 comes twice: it asks what all ask of the page's vectors, so that for the loop these are numbers.
 template <class P, class Visit>
 SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_keys, bool reads_values, PageVecs* keys,
                             PageVecs* values, Visit visit) {
@@ -48,9 +49,11 @@ SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_
   const int live = *h.length;
   if (reads_keys) read_keys(h, p, keys);
   if (reads_values) read_values(h, p, values);
-  for (int s = s0; s < s1; s++) {
+  auto slot = [&](int s, bool answered) SKV_FLAT {
     float states[P::states + 1];
     for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
-    visit(s, slot_at<P>(h, p, s, query, live, 0, *keys, *values), states);
-  }
+    visit(s, slot_at<P>(h, p, s, query, live, 0, *keys, *values, answered), states);
+  };
+  if (reads_keys || reads_values) slot(s0, false);
+  for (int s = s0; s < s1; s++) slot(s, true);
 }

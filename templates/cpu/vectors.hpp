@@ -8,12 +8,11 @@
 struct PageVecs {
   f32x16 at[kMaxDim];  // [dim][16 slots]
   int dim;
-  // What has been asked since the page was read: bits of Asked, its answers [16 slots], and with whom the dot product
-  // is.
-  enum Asked { norm, norm1, highest, lowest, dot, kinds };
+  // What has been asked since the page was read, bits of Asked, and the answers [16 slots]. dots: with the first
+  // statistics of a policy, others are not remembered.
+  enum Asked { norm, norm1, highest, lowest, dot, dots = 4, kinds = dot + dots };
   mutable uint32_t asked;
   mutable f32x16 answer[kinds];
-  mutable const Vec* other;
 
   template <class Read>
   SKV_FLAT void read(int head_dim, Read into) {
@@ -21,20 +20,18 @@ struct PageVecs {
     asked = 0;
     into(at);
   }
-  template <class Compute>
-  SKV_FLAT float ask(Asked what, int slot, Compute compute) const {
-    if (!(asked & 1u << what)) {
-      compute(at, dim, &answer[what]);
-      asked |= 1u << what;
-    }
-    return ((const float*)&answer[what])[slot];
-  }
-  SKV_FLAT float ask_dot(const Vec& with, int slot) const {
-    if (other != &with) asked &= ~(1u << dot);
-    other = &with;
-    return ask(dot, slot, [&](const f32x16* at, int dim, f32x16* out) SKV_FLAT { page_dots(at, with.at, dim, out); });
-  }
 };
+
+// compute(at, dim, out): the answers of all slots.
+template <class Compute>
+SKV_INLINE float ask(int what, const SlotVec& of, Compute compute) {
+  const PageVecs& page = *of.page;
+  if (!of.answered && !(page.asked & 1u << what)) {
+    compute(page.at, page.dim, &page.answer[what]);
+    page.asked |= 1u << what;
+  }
+  return ((const float*)&page.answer[what])[of.slot];
+}
 
 SKV_INLINE Vec scaled(const SlotVec& v, float factor) {
   Vec out;
@@ -50,24 +47,32 @@ struct ScaledVec {
   SKV_FLAT operator Vec() const { return scaled(of, factor); }
 };
 
-// A statistic of `across`: the same for all slots while it is asked for.
+// Statistic number N of `across`, of a whole head: the same for all slots.
+template <int N>
 struct AcrossVec : Vec {
   float norm;
-  SKV_FLAT void operator=(const Vec& vec) { Vec::operator=(vec); }
 };
 
-SKV_INLINE float skv_dot(const SlotVec& a, const AcrossVec& b, int) { return a.page->ask_dot(b, a.slot); }
-SKV_INLINE float skv_dot(const AcrossVec& a, const SlotVec& b, int dim) { return skv_dot(b, a, dim); }
-SKV_INLINE float skv_norm1(const SlotVec& a, int) { return a.page->ask(PageVecs::norm1, a.slot, page_norms1); }
-SKV_INLINE float skv_norm(const SlotVec& a, int) { return a.page->ask(PageVecs::norm, a.slot, page_norms); }
-SKV_INLINE float skv_highest(const SlotVec& a, int) {
-  return a.page->ask(PageVecs::highest, a.slot, page_highest) + 0.0f;
+template <int N>
+SKV_INLINE float skv_dot(const SlotVec& a, const AcrossVec<N>& b, int dim) {
+  if constexpr (N >= PageVecs::dots) return skv_dot((Vec)a, (const Vec&)b, dim);
+  return ask(PageVecs::dot + N, a,
+             [&](const f32x16* at, int dim, f32x16* out) SKV_FLAT { page_dots(at, b.at, dim, out); });
 }
-SKV_INLINE float skv_lowest(const SlotVec& a, int) { return a.page->ask(PageVecs::lowest, a.slot, page_lowest) + 0.0f; }
-SKV_INLINE float skv_cosine(const SlotVec& a, const AcrossVec& b, int dim) {
+template <int N>
+SKV_INLINE float skv_dot(const AcrossVec<N>& a, const SlotVec& b, int dim) {
+  return skv_dot(b, a, dim);
+}
+SKV_INLINE float skv_norm1(const SlotVec& a, int) { return ask(PageVecs::norm1, a, page_norms1); }
+SKV_INLINE float skv_norm(const SlotVec& a, int) { return ask(PageVecs::norm, a, page_norms); }
+SKV_INLINE float skv_highest(const SlotVec& a, int) { return ask(PageVecs::highest, a, page_highest) + 0.0f; }
+SKV_INLINE float skv_lowest(const SlotVec& a, int) { return ask(PageVecs::lowest, a, page_lowest) + 0.0f; }
+template <int N>
+SKV_INLINE float skv_cosine(const SlotVec& a, const AcrossVec<N>& b, int dim) {
   return skv_dot(a, b, dim) / (skv_norm(a, dim) * b.norm);
 }
-SKV_INLINE float skv_cosine(const AcrossVec& a, const SlotVec& b, int dim) {
+template <int N>
+SKV_INLINE float skv_cosine(const AcrossVec<N>& a, const SlotVec& b, int dim) {
   return skv_dot(b, a, dim) / (a.norm * skv_norm(b, dim));
 }
 SKV_INLINE ScaledVec skv_scale(const SlotVec& a, float s, int) { return {a, s}; }

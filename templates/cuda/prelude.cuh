@@ -15,7 +15,8 @@ struct Vec {
   float at[kMaxDim / kVecLanes];  // [dim / 16]; the rest is never touched, and costs no register once dim is constant
 };
 using SlotVec = const Vec*;  // the key or value of a slot
-using AcrossVec = Vec;       // a statistic
+template <int>
+using AcrossVec = Vec;  // a statistic of a head
 
 SKV_INLINE int vec_lane() { return threadIdx.x % kVecLanes; }
 SKV_INLINE uint32_t vec_mask() { return 0xffffu << (threadIdx.x % 32 & 16); }

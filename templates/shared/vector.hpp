@@ -1,7 +1,7 @@
 // Vectors of a policy's expressions, head_dim floats. A prelude defines before this what a thread holds of one:
 //
 //   Vec                elements `at` that this thread holds: all of them on the CPU, every sixteenth on CUDA
-//   SlotVec            points to the key or value of a slot; AcrossVec: a Vec that is a statistic of `across`
+//   SlotVec            points to the key or value of a slot; AcrossVec<N>: a Vec that is statistic N of a head
 //   SKV_ELEMENTS(dim)  a loop over their indices i
 //   skv_dot            sixteen interleaved partial sums in index order, then a tree: lanes[l] += lanes[l + 8], 4, 2, 1
 //   skv_sum            the same of any number of each element: of(i)

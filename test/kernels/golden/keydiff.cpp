@@ -42,7 +42,7 @@ struct Policy {
   static constexpr bool has_across = true, has_vector = true;
   static constexpr bool across_reads_key = true, across_reads_value = false;
   struct Across {
-    AcrossVec anchor;
+    AcrossVec<0> anchor;
   };
   SKV_BOTH constexpr Reduce reduce(int statistic) {
     const Reduce how[statistics + 1] = { Reduce::mean, Reduce::sum };
