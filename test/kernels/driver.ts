@@ -93,6 +93,8 @@ export interface Machine {
   cxx: string;
   flags: string[];
   run: string[];
+  /** linked to its programs */
+  sources?: string[];
 }
 const native: Machine = { name: 'this', cxx: 'c++', flags: [], run: [] };
 
@@ -114,7 +116,8 @@ function driver(machine: Machine): string {
   const out = programs.get(machine.name) ?? join(folder, `driver-${machine.name}`);
   if (programs.has(machine.name)) return out;
   const include = `-I${join(here, '../../runtime/contract')}`;
-  const args = ['-O1', '-std=c++17', include, join(here, 'driver.cpp'), '-o', out, '-ldl', '-lpthread'];
+  const files = [join(here, 'driver.cpp'), ...(machine.sources ?? [])];
+  const args = ['-O1', '-std=c++17', include, ...files, '-o', out, '-ldl', '-lpthread'];
   const { status, stderr } = spawnSync(machine.cxx, [...machine.flags, ...args], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`driver.cpp: ${stderr}`);
   programs.set(machine.name, out);

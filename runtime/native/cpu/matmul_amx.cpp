@@ -8,40 +8,26 @@
  *   bound by arithmetic: tdpbsud multiplies a span of 16 tokens with one of 16 rows; scaling what it leaves takes a
  *         conversion and a multiply-add for each token and span
  *
- * No machine with AMX has run this. Tests run the text with test/emulation/amx.hpp in place of the instructions; by
- * compilers that do not know them it is a path that is never there. */
+ * No machine with AMX has run this: tests have test/emulation/amx.cpp do what the instructions say. By compilers that
+ * do not know them it is a path that is never there. */
 #if defined(__x86_64__)
-#if defined(SKV_EMULATE_AMX) || (defined(__AMX_INT8__) && defined(__linux__))
+#if defined(__AMX_INT8__) && defined(__linux__)
+#include "amx.cpu.h"
 #include "matmul_512.h"
-
-#if defined(SKV_EMULATE_AMX)
-#include "amx.hpp"
-#else
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
 
 namespace skv {
 namespace {
 
 constexpr int kTile = 16; /* tokens, and rows of weights */
 
-/* What ldtilecfg reads. */
-struct alignas(64) TileShapes {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
-};
-
 /* Tiles 0 … 3 are sums, 4 and 5 inputs of 16 tokens each, 6 and 7 weights of a span. */
 void configure(int span) {
-  TileShapes shapes;
-  for (int i = 0; i < 8; i++) {
-    shapes.row_bytes[i] = uint16_t(i == 4 || i == 5 ? span : 64);
-    shapes.rows[i] = uint8_t(i < 6 ? kTile : span / 4);
+  skv_tile_shapes shapes;
+  for (int tile = 0; tile < 8; tile++) {
+    const bool inputs = tile == 4 || tile == 5, weights = tile > 5;
+    shapes.set(tile, weights ? span / 4 : kTile, inputs ? span : 64);
   }
-  _tile_loadconfig(&shapes);
+  skv_tiles_configure(&shapes);
 }
 
 /* Weights of a block, [8 vectors][64 bytes]: as they are packed, or unpacked to `room`. */
@@ -59,27 +45,27 @@ inline const uint8_t* bytes_of(const Q8Pair& pair, int b, uint8_t*) { return pai
 template <int M, int kSpan>
 inline void dots_of(const uint8_t* w0, const uint8_t* w1, const int8_t* x, size_t stride,
                     int32_t (*sums)[M * kTile][kRows]) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_loadd(6, w0, 64);
-  _tile_loadd(7, w1, 64);
-  _tile_loadd(4, x, stride);
-  _tile_loadd(5, x + kSpan, stride);
-  _tile_dpbsud(0, 4, 6);
-  _tile_dpbsud(1, 5, 7);
+  skv_tile_zero<0>();
+  skv_tile_zero<1>();
+  skv_tile_load<6>(w0, 64);
+  skv_tile_load<7>(w1, 64);
+  skv_tile_load<4>(x, stride);
+  skv_tile_load<5>(x + kSpan, stride);
+  skv_tile_dot_bytes<0, 4, 6>();
+  skv_tile_dot_bytes<1, 5, 7>();
   if (M == 2) {
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_loadd(4, x + kTile * stride, stride);
-    _tile_loadd(5, x + kTile * stride + kSpan, stride);
-    _tile_dpbsud(2, 4, 6);
-    _tile_dpbsud(3, 5, 7);
+    skv_tile_zero<2>();
+    skv_tile_zero<3>();
+    skv_tile_load<4>(x + kTile * stride, stride);
+    skv_tile_load<5>(x + kTile * stride + kSpan, stride);
+    skv_tile_dot_bytes<2, 4, 6>();
+    skv_tile_dot_bytes<3, 5, 7>();
   }
-  _tile_stored(0, sums[0], 64);
-  _tile_stored(1, sums[1], 64);
+  skv_tile_store<0>(sums[0], 64);
+  skv_tile_store<1>(sums[1], 64);
   if (M == 2) {
-    _tile_stored(2, sums[0] + kTile, 64);
-    _tile_stored(3, sums[1] + kTile, 64);
+    skv_tile_store<2>(sums[0] + kTile, 64);
+    skv_tile_store<3>(sums[1] + kTile, 64);
   }
 }
 
@@ -154,21 +140,10 @@ void product_by_tiles(const Matrix& w, const Activations& a, int token0, int tok
     for (; t + kTile <= t1; t += kTile) tiles<1>(w, a, g, t, out, stride);
     while (t < t1) t += next_tile<false>(w, a, g, t, t1, out, stride);
   });
-  _tile_release(); /* or the system keeps 8 KiB of tiles for the thread */
+  skv_tiles_release(); /* or the system keeps 8 KiB of tiles for the thread */
 }
 
-/* The processor has the instructions, and the system lets this process use them: it must be asked, once. */
-bool has_amx() {
-#if defined(SKV_EMULATE_AMX)
-  return has_avx512();
-#else
-  constexpr unsigned kInt8 = 1u << 25, kTiles = 1u << 24;
-  constexpr long kAskForState = 0x1023, kTileData = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kInt8) && (d & kTiles) &&
-         syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
-#endif
-}
+bool has_amx() { return has_avx512() && skv_has_tiles(SKV_TILES_OF_BYTES); }
 
 }  // namespace
 
