@@ -10,7 +10,7 @@ const madeWith: readonly [folder: string, files: RegExp][] = [
   ['codegen', /\.ts$/],
   ['dsl', /\.ts$/],
   ['templates', /\.(hbs|hpp|cpp|cuh|h|txt)$/],
-  ['runtime/contract', /\/(abi|layout|records)\.h$/],
+  ['runtime/contract', /\/(abi|amx\.cpu|layout|records)\.h$/],
 ];
 
 const targets: readonly Target[] = ['cpu', 'cuda'];

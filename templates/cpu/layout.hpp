@@ -73,6 +73,7 @@ struct Bf16 {
   }
 
   // What the products multiply. Multiplier: two neighbouring dims of a query, or two neighbouring slots' probabilities.
+  static constexpr bool kAmx = false;
 #if defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
   static constexpr bool kMatrices = true;
 #else
@@ -146,6 +147,11 @@ struct Bf16 {
   }
 };
 
+// The same, multiplied by AMX's tiles (products_amx.hpp).
+struct Bf16Amx : Bf16 {
+  static constexpr bool kAmx = true;
+};
+
 // Keys and values in f32, exact: pairs are two registers.
 struct F32 {
   using Word = float;
@@ -188,7 +194,7 @@ struct F32 {
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
 
-  static constexpr bool kMatrices = false;
+  static constexpr bool kAmx = false, kMatrices = false;
   static constexpr int kTerms = 2;
   using Multiplier = Pair;
   using Operand = f32xN;

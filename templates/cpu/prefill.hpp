@@ -37,7 +37,7 @@ void attend_tile(const Head<KV>& h, int t0, int t1, const Tile<KV>& tile, uint8_
   const int dim = h.row->pos0 + t1 > h.row->read0 ? h.dim : 0;  // of outputs: 0 where nobody reads them
   clear(tile.total, rows, dim);
   const int most = tile.visible[rows - 1], segments = h.segment_of(most - 1) + 1;
-  const bool prefetches = rows > kBlockRows;  // for a single block it would not pay
+  const bool prefetches = rows > kBlockRows<KV>;  // for a single block it would not pay
   for (int seg = h.segment_of(tile.from[0]); seg < segments; seg++) {
     const PageCursor<KV> cursor = {h, h.first_page(seg), (most - 1) / SKV_PAGE};
     const int page1 = h.first_page(seg + 1);

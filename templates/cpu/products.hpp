@@ -10,34 +10,8 @@
 // Decode is bound by reading pages, prefill by dot(): dim / 2 of them per row and page for each product. The hardware
 // cannot guess where the next page lies: the first rows that meet a page prefetch what follows.
 #pragma once
-#include <type_traits>
-
 #include "rotate.hpp"
-
-// Where a tile stands in its head's pages, and what it reads next, in halves of pages: the keys of a segment's pages,
-// their values, the next segment's keys …
-template <class KV>
-struct PageCursor {
-  static constexpr int kDistance = 16;  // halves between what is read and what is prefetched
-  const Head<KV>& h;
-  int page0, last;                   // first page of the segment; last page to read
-  const PageCursor* next = nullptr;  // where the same worker goes from there
-  // The j-th half from the segment's first keys on.
-  const uint8_t* half(int j) const {
-    if (next && j >= 2 * kSegmentPages && page0 + kSegmentPages > last) return next->half(j - 2 * kSegmentPages);
-    const int page = page0 + j % kSegmentPages + j / (2 * kSegmentPages) * kSegmentPages;
-    const int p = page < last ? page : last;
-    return h.page(p) + (j / kSegmentPages % 2 ? h.layout().values : h.layout().keys);
-  }
-  const uint8_t* ahead(int j) const { return half(j + kDistance); }
-  // The same, when the tile sees nothing before a page.
-  PageCursor from_page(int page) const { return {h, page > page0 ? page : page0, last, next}; }
-};
-
-SKV_INLINE void prefetch(const uint8_t* at) { __builtin_prefetch(at, 0, 2); }
-
-template <int n>
-using Count = std::integral_constant<int, n>;
+#include "products_amx.hpp"
 
 // A block's sums, in registers: some of the machine's are left for operands. And how many pages, or times 16 dims, a
 // block has where its rows leave room: more sums that do not wait for each other, and fewer broadcasts.
@@ -168,7 +142,10 @@ SKV_INLINE void rows_logits(const typename KV::Word* const* keys, const typename
         block_logits<KV, R, N, false>(keys, q + r * half, half, logits + (int64_t)r * stride, stride, ahead);
     }
   };
-  in_blocks<N>(rows, block);
+  if constexpr (KV::kAmx)
+    amx_logits<KV, N, kPrefetch>(keys, q, half, logits, stride, ahead);
+  else
+    in_blocks<N>(rows, block);
 }
 
 // Whether a live slot of page p is shifted, and the shift rotates its key.
@@ -275,7 +252,10 @@ template <class KV, bool kPrefetch>
                                           stride);
         }
       };
-      in_blocks<N>(rows, block);
+      if constexpr (KV::kAmx)
+        amx_values<KV, N, kPrefetch>(h, cursor, slots, d, p, pitch, out, stride);
+      else
+        in_blocks<N>(rows, block);
     }
   };
   if (together(rows)) dims(Count<kTogether>());

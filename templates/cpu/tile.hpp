@@ -10,11 +10,18 @@
 #pragma once
 #include "scratch.hpp"
 
-constexpr int kBlockRows = 24;  // rows that go from logits to weighted values together
-
-// A worker's buffers for one tile.
+// Rows that go from logits to weighted values together.
 template <class KV>
-struct Tile {
+constexpr int kBlockRows = KV::kAmx ? kAmxRows : 24;
+
+// Where there are no tiles of AMX.
+struct NoShapes {
+  void shape(int) const {}
+};
+
+// A worker's buffers for one tile, and the shapes of AMX's.
+template <class KV>
+struct Tile : std::conditional_t<KV::kAmx, AmxShapes, NoShapes> {
   typename KV::Multiplier* q;  // [kTileRows][dim / 2] scaled queries
   int *from, *visible;         // [kTileRows] a row sees slots [from, visible); both rise from row to row
   float* logits;               // [kBlockRows][SKV_SEGMENT]
@@ -25,8 +32,8 @@ struct Tile {
     q = scratch->take<typename KV::Multiplier>(kTileRows * dim / 2);
     from = scratch->take<int>(kTileRows);
     visible = scratch->take<int>(kTileRows);
-    logits = scratch->take<float>(kBlockRows * SKV_SEGMENT);
-    p = scratch->take<typename KV::Multiplier>(kSegmentPages * kBlockRows * kPagePairs);
+    logits = scratch->take<float>(kBlockRows<KV> * SKV_SEGMENT);
+    p = scratch->take<typename KV::Multiplier>(kSegmentPages * kBlockRows<KV> * kPagePairs);
     rotated = scratch->take<typename KV::Word>(SKV_PAGE * dim);
     for (Partials* each : {&total, &segment}) {
       each->max = scratch->take<float>(kTileRows);
@@ -36,7 +43,7 @@ struct Tile {
   }
   // Bytes, of the widest type.
   static int64_t bytes(int dim) {
-    return 4 * ((int64_t)kTileRows * (3 * dim + 6) + 2 * kBlockRows * SKV_SEGMENT + SKV_PAGE * dim) + 12 * 64;
+    return 4 * ((int64_t)kTileRows * (3 * dim + 6) + 2 * kBlockRows<F32> * SKV_SEGMENT + SKV_PAGE * dim) + 12 * 64;
   }
 };
 
@@ -125,18 +132,19 @@ RowRange attend_segment(const Head<KV>& h, const PageCursor<KV>& segment, int pa
   RowRange sees = {0, rows};
   while (sees.first < rows && tile.visible[sees.first] <= segment.page0 * SKV_PAGE) sees.first++;
   while (sees.end > sees.first && tile.from[sees.end - 1] >= page1 * SKV_PAGE) sees.end--;
-  for (int r0 = sees.first; r0 < sees.end; r0 += kBlockRows) {
-    const int n = std::min(sees.end - r0, kBlockRows);
+  for (int r0 = sees.first; r0 < sees.end; r0 += kBlockRows<KV>) {
+    const int n = std::min(sees.end - r0, kBlockRows<KV>);
     const PageCursor<KV> cursor = segment.from_page(tile.from[r0] / SKV_PAGE);
     const int slot0 = cursor.page0 * SKV_PAGE, slots = std::min(tile.visible[r0 + n - 1], page1 * SKV_PAGE) - slot0;
-    const int pages = pages_of(slots), pitch = (observed ? observed->rows : kBlockRows) * kPagePairs;
+    const int pages = pages_of(slots), pitch = (observed ? observed->rows : kBlockRows<KV>)*kPagePairs;
     const auto* q = tile.q + r0 * h.dim / 2;
     const bool ahead = kPrefetch && r0 == sees.first;
     const auto logits = shift_lane ? ahead ? segment_logits<KV, kPrefetch, true> : segment_logits<KV, false, true>
                         : ahead    ? segment_logits<KV, kPrefetch, false>
                                    : segment_logits<KV, false, false>;
+    tile.shape(n);
     logits(h, cursor, pages, q, n, tile.logits, shift_lane, tile.rotated);
-    int from[kBlockRows], visible[kBlockRows];  // of these slots
+    int from[kBlockRows<KV>], visible[kBlockRows<KV>];  // of these slots
     for (int i = 0; i < n; i++) {
       float* x = tile.logits + i * SKV_SEGMENT;
       from[i] = tile.from[r0 + i] - slot0;

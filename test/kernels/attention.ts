@@ -151,7 +151,7 @@ const sameBits = (a: Float32Array, b: Float32Array): boolean =>
 export function attentionCases(runner: Runner, sizes: Sizes): void {
   const test = (name: string, body: () => Promise<void>) => uvu(`${runner.name}: ${name}`, body);
   const driven: typeof drive = (library, lanes, shape, ops, options) =>
-    drive(library, lanes, shape, ops, { order: runner.order, ...options });
+    drive(library, lanes, shape, ops, { order: runner.order, machine: runner.machine, ...options });
 
   for (const headDim of sizes.headDims)
     test(`attention of head size ${headDim} against plain loops`, async () => {

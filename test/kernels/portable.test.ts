@@ -1,31 +1,18 @@
 /**
  * The generated kernels on other instruction sets: AVX2 (where the processor has it) and plain x86-64 by -march, aarch64
- * by a cross-compiler under emulation. Machines with fused multiply-adds give the same bits; without, and with Arm's dot
- * products of bf16, the same kept slots and nearly the same numbers.
+ * by a cross-compiler under emulation, AMX by emulated instructions. Machines with fused multiply-adds give the same bits;
+ * without, and with Arm's or AMX's products of bf16, the same kept slots and nearly the same numbers.
  * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
  * that share a budget).
  */
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { build, compileSource, shipped } from '../../codegen/build.ts';
+import { build, shipped } from '../../codegen/build.ts';
+import { type Built, crossed } from './crossed.ts';
 import { normals } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
-import {
-  type LayerInput,
-  type Machine,
-  type ReadAnswer,
-  type Shape,
-  type Step,
-  compileFor,
-  drive,
-  floats,
-} from './driver.ts';
-import { aarch64, armBf16, avx2, hasAvx2, missing, plain } from './machines.ts';
-import { sources } from '../../codegen/back/cpu/kernels.ts';
-import { includes } from '../../codegen/back/shared/includes.ts';
-import { root } from '../../toolchain/folders.mjs';
+import { type LayerInput, type ReadAnswer, type Shape, type Step, drive, floats } from './driver.ts';
+import { aarch64, amx, armBf16, avx2, hasAvx2, missing, missingForAmx, plain } from './machines.ts';
 
 interface Case {
   policy: string;
@@ -96,60 +83,14 @@ function steps(shape: Shape, { budget, window, observe }: Case, chunks: readonly
   });
 }
 
-interface Built {
-  library: string;
-  lanes: number;
-  machine?: Machine;
-}
-
 /** By `skv build`, for this processor. */
 async function built(policy: string): Promise<Built> {
   const { library, plan } = await build(shipped(policy)!, { march: 'native' });
-  return { library, lanes: plan.lanes.length };
-}
-
-/** By another compiler, hardly optimised to save time; kept beside the addon's build under a name that tells its content. */
-async function kept(machine: Machine, name: string, make: (args: string[], draft: string) => Promise<void>) {
-  const folder = join(root, 'build', 'cross');
-  const file = join(folder, `${machine.name}-${name}`);
-  if (existsSync(file)) return file;
-  mkdirSync(folder, { recursive: true });
-  const draft = join(folder, `${process.pid}-${machine.name}-${name}`);
-  const include = includes.map((path) => `-I${path}`);
-  const flags = ['-O1', '-fPIC', '-fvisibility=hidden', '-ffp-contract=off', '-fno-math-errno'];
-  await make([...flags, ...include, '-o', draft], draft);
-  renameSync(draft, file);
-  return file;
-}
-
-const objects = new Map<Machine, Promise<string[]>>();
-/** The kernels' objects, made once a machine. */
-function kernels(machine: Machine): Promise<string[]> {
-  const made = async () => {
-    const { plan } = await compileSource(shipped('none')!, { march: machine.name }); // its hash covers them
-    return Promise.all(
-      sources.map((source) =>
-        kept(machine, `${basename(source)}-${plan.hash}.o`, (args) => compileFor(machine, [...args, '-c', source])),
-      ),
-    );
-  };
-  if (!objects.has(machine)) objects.set(machine, made());
-  return objects.get(machine)!;
-}
-
-/** The same text for another machine. */
-async function crossed(policy: string, machine: Machine): Promise<Built> {
-  const linked = await kernels(machine);
-  const { plan, sources } = await compileSource(shipped(policy)!, { march: machine.name });
-  const library = await kept(machine, `${policy}-${plan.hash}.so`, async (args, draft) => {
-    writeFileSync(`${draft}.cpp`, sources['policy.cpp']);
-    await compileFor(machine, [...args, '-shared', `${draft}.cpp`, ...linked]);
-    rmSync(`${draft}.cpp`);
-  });
-  return { library, lanes: plan.lanes.length, machine };
+  return { library, plan };
 }
 
 const lacking = missing(aarch64);
+const lackingAmx = missingForAmx();
 const is86 = process.arch === 'x64';
 /** This processor multiplies and adds in one: every other processor but the oldest x86-64. */
 const fuses = !is86 || hasAvx2();
@@ -159,16 +100,17 @@ const onBf16: readonly string[] = lacking ? [] : ['none', 'h2o'];
 
 /** All builds, two at a time. */
 async function buildAll() {
-  type Builds = Partial<Record<'own' | 'avx2' | 'plain' | 'arm' | 'armBf16', Built>>;
+  type Builds = Partial<Record<'own' | 'avx2' | 'plain' | 'arm' | 'armBf16' | 'amx', Built>>;
   const out = new Map(cases.map(({ policy }) => [policy, {} as Builds]));
   const tasks = cases.flatMap(({ policy }) => {
     const to = out.get(policy)!;
     return [
       async () => void (to.own = await built(policy)),
-      ...(is86 && fuses ? [async () => void (to.avx2 = await crossed(policy, avx2))] : []),
-      ...(is86 ? [async () => void (to.plain = await crossed(policy, plain))] : []),
-      ...(lacking ? [] : [async () => void (to.arm = await crossed(policy, aarch64))]),
-      ...(onBf16.includes(policy) ? [async () => void (to.armBf16 = await crossed(policy, armBf16))] : []),
+      ...(is86 && fuses ? [async () => void (to.avx2 = await crossed(shipped(policy)!, avx2))] : []),
+      ...(is86 ? [async () => void (to.plain = await crossed(shipped(policy)!, plain))] : []),
+      ...(lacking ? [] : [async () => void (to.arm = await crossed(shipped(policy)!, aarch64))]),
+      ...(lackingAmx ? [] : [async () => void (to.amx = await crossed(shipped(policy)!, amx))]),
+      ...(onBf16.includes(policy) ? [async () => void (to.armBf16 = await crossed(shipped(policy)!, armBf16))] : []),
     ];
   });
   const work = async () => {
@@ -180,13 +122,16 @@ async function buildAll() {
 const builds = await buildAll();
 
 /** Everything a case leaves behind: outputs of every step and layer, lengths, and each head's lanes, keys and values. */
-function outcome({ library, lanes, machine }: Built, shape: Shape, each: Case, chunks = [130]) {
+function outcome({ library, plan, machine }: Built, shape: Shape, each: Case, chunks = [130]) {
   const reads = Array.from({ length: shape.layers * shape.kvHeads }, (_, i) => ({
     seq: 0,
     layer: Math.floor(i / shape.kvHeads),
     head: i % shape.kvHeads,
   }));
-  const answer = drive(library, lanes, shape, [...steps(shape, each, chunks), ...reads], { workers: 2, machine });
+  const answer = drive(library, plan.lanes.length, shape, [...steps(shape, each, chunks), ...reads], {
+    workers: 2,
+    machine,
+  });
   return {
     lengths: answer.steps.map(({ lengths }) => [...lengths]),
     outputs: answer.steps.flatMap(({ layers }) => layers.flatMap(({ out, lse }) => [out, lse])),
@@ -245,27 +190,42 @@ for (const each of cases)
       (fuses ? sameBits : nearly)(outcome(arm!, shape, each), outcome(own!, shape, each), `aarch64, ${kvType}`);
     }
   });
+
 /** Where a logit's last bit differs, its probability may be the next number of bf16. */
 const NEXT_BF16 = 2 ** -9;
+
+/** Attention's products in an order of their own: nearly the reference's numbers, and a token's own bits in every chunk. */
+function holdsOwnOrder(reference: Built, own: Built, each: Case, shape: Shape): void {
+  const [expected, other] = [outcome(reference, shape, each), outcome(own, shape, each)];
+  nearly(expected, other, 'bf16', NEXT_BF16);
+  const differences = expected.outputs.flatMap((out, i) =>
+    Array.from(out, (value, j) => Math.abs(value - other.outputs[i][j])),
+  );
+  const large = differences.filter((each) => each > 1e-6).length / differences.length;
+  assert.ok(large > 0 && large < 0.02, `${large} of the numbers differ by more than a few bits`);
+  if (each.budget > 0) return;
+  // many rows at a time or one: a token has the same bits in every chunk
+  const cut = outcome(own, shape, each, [1, 3, 100, 200, 299]);
+  for (let kind = 0; kind < 2 * shape.layers; kind++) {
+    const [a, b] = [other, cut].map(({ outputs }) => bits(outputs.filter((_, i) => i % (2 * shape.layers) === kind)));
+    assert.ok(a.equals(b), 'the same bits in other chunks');
+  }
+}
+
 for (const each of cases.filter(({ policy }) => onBf16.includes(policy)))
   test(`${each.policy}: aarch64 with dot products of bf16, emulated`, () => {
     const { arm, armBf16 } = builds.get(each.policy)!;
-    const shape = shapeOf('bf16', 64, true);
-    const [reference, other] = [outcome(arm!, shape, each), outcome(armBf16!, shape, each)];
-    nearly(reference, other, 'bf16', NEXT_BF16);
-    const differences = reference.outputs.flatMap((out, i) =>
-      Array.from(out, (value, j) => Math.abs(value - other.outputs[i][j])),
-    );
-    const large = differences.filter((each) => each > 1e-6).length / differences.length;
-    assert.ok(large > 0 && large < 0.02, `${large} of the numbers differ by more than a few bits`);
-    if (each.budget > 0) return;
-    // two rows at a time or one: a token has the same bits in every chunk
-    const cut = outcome(armBf16!, shape, each, [1, 3, 100, 200, 299]);
-    for (let kind = 0; kind < 2 * shape.layers; kind++) {
-      const [a, b] = [other, cut].map(({ outputs }) => bits(outputs.filter((_, i) => i % (2 * shape.layers) === kind)));
-      assert.ok(a.equals(b), 'the same bits in other chunks');
-    }
+    holdsOwnOrder(arm!, armBf16!, each, shapeOf('bf16', 64, true));
   });
-if (lacking) console.log(lacking);
+
+for (const each of cases)
+  (lackingAmx ? test.skip : test)(`${each.policy}: AMX's tiles, emulated`, () => {
+    const { own, amx } = builds.get(each.policy)!;
+    for (const headDim of [64, 80]) holdsOwnOrder(own!, amx!, each, shapeOf('bf16', headDim, headDim === 64));
+    const exact = shapeOf('f32', 64, true);
+    sameBits(outcome(own!, exact, each), outcome(amx!, exact, each), 'f32 needs no tiles');
+  });
+
+for (const each of [lacking, lackingAmx]) if (each) console.log(each);
 
 test.run();
