@@ -12,6 +12,7 @@ export class BlockTables {
   /** heads that a policy thins: those of layers without a window */
   readonly ownHeads: number;
   private readonly heads: number;
+  private readonly maxCopies: number;
 
   constructor(
     private readonly buffers: Buffers,
@@ -19,10 +20,11 @@ export class BlockTables {
     private readonly prefix: PrefixCache,
     /** [layer · kv_head] of its layer, 0 where there is none */
     private readonly windows: readonly number[],
+    private readonly kvHeads: number,
     private readonly stride: number,
-    private readonly maxCopies: number,
   ) {
     this.heads = windows.length;
+    this.maxCopies = this.heads * stride;
     this.ownHeads = windows.filter((window) => window === 0).length;
   }
 
@@ -42,15 +44,17 @@ export class BlockTables {
     return this.buffers.length[sequence.slot * this.heads + head];
   }
 
-  /** Slots of a head over its budget, the worst layer's mean. */
-  overBudget(slot: number, kvHeads: number, budgets: Int32Array): number {
-    const { length } = this.buffers;
+  /** A step has put `tokens` more slots into every head. */
+  append({ extent }: Sequence, tokens: number): void {
+    extent.appended += tokens;
+    extent.room -= tokens;
+  }
+
+  /** Slots of a head over its budget, the worst layer's mean, of layers without a window. */
+  overBudget({ extent: { live, appended } }: Sequence, budgets: Int32Array): number {
     let worst = Number.NEGATIVE_INFINITY;
-    for (let layer = 0, at = slot * this.heads; layer < budgets.length; layer++) {
-      let live = 0;
-      for (let i = 0; i < kvHeads; i++) live += length[at++];
-      worst = Math.max(worst, live / kvHeads - budgets[layer]);
-    }
+    for (let layer = 0, head = 0; layer < live.length; layer++, head += this.kvHeads)
+      if (this.windows[head] === 0) worst = Math.max(worst, live[layer] / this.kvHeads + appended - budgets[layer]);
     return worst;
   }
 
@@ -63,18 +67,24 @@ export class BlockTables {
 
   /** Makes room for `tokens` more slots in every head. False, with nothing changed but what was already given, when the pool is full. */
   extend(sequence: Sequence, tokens: number): boolean {
-    let total = 0;
-    for (let head = 0; head < this.heads; head++) {
-      const need = pagesFor(this.length(sequence, head) + tokens);
-      if (need > this.stride) throw new Error(`sequence ${sequence.id} outgrew its table of ${this.stride} pages`);
-      while (sequence.held[head] < need) {
-        const page = this.allocate();
-        if (page === 0) return false;
-        this.put(sequence, head, sequence.held[head]++, page);
+    const { extent, held } = sequence;
+    if (tokens > extent.room) {
+      let room = this.stride * PAGE;
+      for (let head = 0; head < this.heads; head++) {
+        const length = this.length(sequence, head);
+        const need = pagesFor(length + tokens);
+        if (need > this.stride) throw new Error(`sequence ${sequence.id} outgrew its table of ${this.stride} pages`);
+        while (held[head] < need) {
+          const page = this.allocate();
+          if (page === 0) return false;
+          this.put(sequence, head, held[head]++, page);
+          extent.pages++;
+        }
+        room = Math.min(room, held[head] * PAGE - length);
       }
-      total += sequence.held[head];
+      extent.room = room;
     }
-    sequence.peakPages = Math.max(sequence.peakPages, total);
+    sequence.peakPages = Math.max(sequence.peakPages, extent.pages);
     return true;
   }
 
@@ -121,6 +131,7 @@ export class BlockTables {
       this.buffers.length[sequence.slot * this.heads + head] = sequence.held[head] * PAGE;
     }
     sequence.shared = blocks.length;
+    this.trim(sequence);
   }
 
   /** The page of every head that holds the p-th 16 positions, while slots lie by position; 0 where it is gone. */
@@ -145,27 +156,44 @@ export class BlockTables {
       changed[sequence.slot * this.heads + head] = 0;
       sequence.gone[head] += leave;
       sequence.held[head] -= leave;
+      sequence.extent.pages -= leave;
       length[sequence.slot * this.heads + head] -= leave * PAGE;
     }
   }
 
-  /**
-   * Gives back the pages behind the live slots and room for `tokens` more, the last first; returns how many slots of the
-   * policy's heads are live.
-   */
-  trim(sequence: Sequence, tokens = 0): number {
-    let live = 0;
-    for (let head = this.heads - 1; head >= 0; head--) {
-      const length = this.length(sequence, head);
-      if (this.windows[head] === 0) live += length;
-      const table = this.at(sequence, head);
-      while (sequence.held[head] > pagesFor(length + tokens)) {
-        const p = --sequence.held[head];
-        this.pool.release(this.buffers.table[table + p]);
-        this.buffers.table[table + p] = 0;
+  /** Gives back the pages behind the live slots and room for `tokens` more, and looks at every head's length. */
+  trim(sequence: Sequence, tokens = 0): void {
+    const { slot, held, extent } = sequence;
+    const { length } = this.buffers;
+    const { heads, kvHeads } = this;
+    const { live } = extent;
+    let pages = 0;
+    let room = this.stride * PAGE;
+    for (let layer = live.length - 1, head = heads - 1, at = slot * heads + head; layer >= 0; layer--) {
+      let slots = 0;
+      for (let i = 0; i < kvHeads; i++, head--, at--) {
+        const here = length[at];
+        if (held[head] * PAGE >= here + tokens + PAGE) this.giveBack(sequence, head, pagesFor(here + tokens));
+        slots += here;
+        pages += held[head];
+        room = Math.min(room, held[head] * PAGE - here);
       }
+      live[layer] = slots;
     }
-    return live;
+    extent.pages = pages;
+    extent.room = room;
+    extent.appended = 0;
+  }
+
+  /** Pages of a head beyond its first `need`, the last first. */
+  private giveBack(sequence: Sequence, head: number, need: number): void {
+    const { table } = this.buffers;
+    const at = this.at(sequence, head);
+    while (sequence.held[head] > need) {
+      const p = --sequence.held[head];
+      this.pool.release(table[at + p]);
+      table[at + p] = 0;
+    }
   }
 
   /** Gives everything back. */
@@ -175,9 +203,10 @@ export class BlockTables {
   }
 
   /** Live slots of the policy's heads. */
-  slots(sequence: Sequence): number {
-    let total = 0;
-    for (let head = 0; head < this.heads; head++) if (this.windows[head] === 0) total += this.length(sequence, head);
+  slots({ extent: { live, appended } }: Sequence): number {
+    let total = appended * this.ownHeads;
+    for (let layer = 0, head = 0; layer < live.length; layer++, head += this.kvHeads)
+      if (this.windows[head] === 0) total += live[layer];
     return total;
   }
 
@@ -187,15 +216,22 @@ export class BlockTables {
       if (this.windows[head] === 0) yield this.buffers.profile[sequence.slot * this.heads + head];
   }
 
-  pages(sequence: Sequence): number {
-    let total = 0;
-    for (let head = 0; head < this.heads; head++) total += sequence.held[head];
-    return total;
-  }
-
   *heldBy(sequence: Sequence): Generator<number> {
     for (let head = 0; head < this.heads; head++)
       for (let p = 0; p < sequence.held[head]; p++) yield this.buffers.table[this.at(sequence, head) + p];
+  }
+
+  /** What is counted is what the tables come to; a head may have more room where no page was found for another. */
+  private checkExtent(sequence: Sequence): void {
+    const { extent, held } = sequence;
+    const heads = Array.from(held, (_, head) => this.length(sequence, head));
+    const own = heads.reduce((sum, length, head) => sum + (this.windows[head] ? 0 : length), 0);
+    const pages = held.reduce((sum, each) => sum + each, 0);
+    const room = Math.min(...heads.map((length, head) => held[head] * PAGE - length));
+    if (extent.pages !== pages || extent.room > room || this.slots(sequence) !== own)
+      throw new Error(
+        `sequence ${sequence.id} counts ${extent.pages} pages, room for ${extent.room} slots and ${this.slots(sequence)} live ones, and has ${pages}, ${room} and ${own}`,
+      );
   }
 
   /** Audits one sequence: lengths fit pages, nothing outside is left in the table, what it may write is its own. */
@@ -212,5 +248,6 @@ export class BlockTables {
           throw new Error(`page ${page} of sequence ${sequence.id} is shared and counts as its own`);
       }
     }
+    this.checkExtent(sequence);
   }
 }

@@ -109,7 +109,7 @@ export class Engine implements EngineApi {
     const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
     this.windows = windows;
     this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
-    this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, stride, headWindows.length * stride);
+    this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, spec.kvHeads, stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const starts = options.place === 'host' ? new StartSchedule(maxSeqs) : undefined;
     this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching, starts);
@@ -214,7 +214,7 @@ export class Engine implements EngineApi {
       { ...request, maxTokens },
       index,
       rules,
-      spec.layers * spec.kvHeads,
+      spec,
       new GenerationQueue(id, (reason) => this.abort(sequence, reason)),
       rules.classBits ? this.model.tokenizer.classes : undefined,
       drawableOf(request, spec.vocab),
@@ -294,6 +294,7 @@ export class Engine implements EngineApi {
     for (const { sequence, tokens, compacts, observe, slots } of rows) {
       const before = sequence.computed;
       sequence.computed += tokens;
+      this.tables.append(sequence, tokens);
       this.promptTokens += Math.max(0, Math.min(sequence.computed, sequence.prompt) - before);
       if (observe[1] > observe[0]) sequence.cacheable = false;
       if (compacts) this.compacted(sequence, slots);
@@ -310,12 +311,12 @@ export class Engine implements EngineApi {
   /** `before`: slots of the policy's heads when the compaction began. */
   private compacted(sequence: Sequence, before: number): void {
     const counters = this.counters[sequence.policy];
-    const live = this.tables.trim(sequence, 1); // the next token's page would be taken again at once
+    this.tables.trim(sequence, 1); // the next token's page would be taken again at once
     sequence.cacheable = false;
     sequence.compactions++;
     counters.compactions++;
     counters.slotsSeen += before;
-    counters.slotsEvicted += before - live;
+    counters.slotsEvicted += before - this.tables.slots(sequence);
     // the first is its prompt's end, and comes again when it has been preempted
     if (counters.profile && sequence.compactions === 1)
       for (const rule of this.tables.profiles(sequence)) counters.profile[rule].heads++;
@@ -363,7 +364,7 @@ export class Engine implements EngineApi {
   }
 
   private end(sequence: Sequence, reason: FinishReason, more: Partial<Finished> = {}): void {
-    const cacheBytes = sequence.slot < 0 ? 0 : this.tables.pages(sequence) * this.pageBytes;
+    const cacheBytes = sequence.extent.pages * this.pageBytes;
     this.scheduler.remove(sequence);
     sequence.request.mask?.close();
     const now = performance.now();
@@ -415,8 +416,7 @@ export class Engine implements EngineApi {
   }
 
   requests(): RequestView[] {
-    const pages = (sequence: Sequence) => (sequence.slot < 0 ? 0 : this.tables.pages(sequence));
-    return this.scheduler.sequences.map((sequence) => requestView(sequence, pages(sequence)));
+    return this.scheduler.sequences.map(requestView);
   }
 
   stats(): EngineStats {

@@ -105,9 +105,11 @@ export class Scheduler {
   /** Most pages a sequence will hold: to its end where its policy has a bound, else for the tokens that are known. */
   private reserve(sequence: Sequence): number {
     const { known, prompt, request, rules } = sequence;
-    const held = sequence.slot < 0 ? 0 : this.tables.pages(sequence);
     const length = rules.bounded ? Math.max(known, prompt + request.maxTokens) : known;
-    return Math.max(held, this.pages(sequence, length, sequence.computed < prompt, known - sequence.computed));
+    return Math.max(
+      sequence.extent.pages,
+      this.pages(sequence, length, sequence.computed < prompt, known - sequence.computed),
+    );
   }
 
   /** Pages a sequence needs when nothing else runs; more than the pool means that it can never run. */
@@ -147,6 +149,7 @@ export class Scheduler {
     }
     // what was preempted does not come back at once: it would take the pages it has just given
     if (this.waiting.length === 0 || this.preemptions > preemptions) return chosen;
+    if (this.room === 0 || this.running.length === this.limits.maxSeqs) return chosen;
     let reserved = this.running.reduce((sum, sequence) => sum + this.reserve(sequence), 0);
     while (this.room > 0 && this.running.length < this.limits.maxSeqs) {
       const sequence = this.waiting.find((each) => !each.late);
@@ -243,7 +246,7 @@ export class Scheduler {
   private overBudget(sequence: Sequence, length: number, tokens: number): number {
     if (!sequence.rules.evicts) return Number.NEGATIVE_INFINITY;
     sequence.budgets(length, this.budgets);
-    return this.tables.overBudget(sequence.slot, this.limits.kvHeads, this.budgets) + tokens;
+    return this.tables.overBudget(sequence, this.budgets) + tokens;
   }
 
   private observed(sequence: Sequence, from: number, to: number): [number, number] {

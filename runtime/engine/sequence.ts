@@ -5,6 +5,18 @@ import type { GenerationQueue } from './generation.ts';
 import type { Rules } from './rules.ts';
 import type { GenerateRequest } from './types.ts';
 
+/** What a sequence's tables come to. */
+export interface Extent {
+  /** pages of all heads */
+  pages: number;
+  /** slots that fit into the pages of every head, those in `appended` taken off */
+  room: number;
+  /** slots that every head has got since its length was last looked at */
+  appended: number;
+  /** [layer] live slots of its heads when their lengths were last looked at; of layers without a window */
+  readonly live: Int32Array;
+}
+
 export class Sequence {
   /** tokens known so far: prompt, then generated (or forced) ones */
   tokens: Int32Array;
@@ -18,6 +30,8 @@ export class Sequence {
   readonly held: Int32Array;
   /** pages that have left each of them at the front: window layers' */
   readonly gone: Int32Array;
+  /** of all its tables, kept by BlockTables: a step must not go through every head again */
+  readonly extent: Extent;
   /** leading pages of each head that may be shared or hashed: they are copied before they are written; window layers' never are */
   shared = 0;
   /** pages of this sequence that stand in the prefix cache, and the hash of the last */
@@ -47,7 +61,8 @@ export class Sequence {
     readonly request: GenerateRequest,
     readonly policy: number,
     readonly rules: Rules,
-    readonly heads: number,
+    /** layers, and KV heads of each */
+    { layers, kvHeads }: { layers: number; kvHeads: number },
     readonly out: GenerationQueue,
     /** [vocabulary] class bits of tokens, where the window protects classes and the budget does not count them */
     private readonly classes?: Uint8Array,
@@ -60,8 +75,9 @@ export class Sequence {
     this.tokens.set(request.prompt);
     this.tokens.set(forced, this.prompt);
     this.known = this.prompt + forced.length;
-    this.held = new Int32Array(heads);
-    this.gone = new Int32Array(heads);
+    this.held = new Int32Array(layers * kvHeads);
+    this.gone = new Int32Array(layers * kvHeads);
+    this.extent = { pages: 0, room: 0, appended: 0, live: new Int32Array(layers) };
     this.stops = new Set(request.stopTokens ?? []);
     const seed = BigInt.asUintN(64, BigInt(Math.trunc(request.sampling?.seed ?? id)));
     this.seed = [Number(BigInt.asIntN(32, seed)), Number(BigInt.asIntN(32, seed >> 32n))];

@@ -53,12 +53,12 @@ export function cacheView(
   return { policy: plan.name, prompt, length, compactions, width, states, heads };
 }
 
-export const requestView = (sequence: Sequence, pages: number): RequestView => ({
+export const requestView = (sequence: Sequence): RequestView => ({
   policy: sequence.rules.plan.name,
   running: sequence.slot >= 0,
   prompt: sequence.prompt,
   computed: sequence.computed,
   generated: sequence.generated,
-  pages,
+  pages: sequence.extent.pages,
   compactions: sequence.compactions,
 });

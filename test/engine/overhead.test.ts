@@ -1,4 +1,4 @@
-/** What a step allocates outside native code, by batch and by context. `skv bench engine` has the time between steps. */
+/** What a step allocates outside native code, by batch and by context, and what does not wait for it. `skv bench engine` has the time between steps. */
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
@@ -54,5 +54,32 @@ for (const policy of ['none', 'h2o'])
     assert.ok(long < short + 4096, `memory does not follow the context: ${long} bytes, ${short} at 64 tokens`);
     assert.ok(large < 4 * short + 8192, `memory is linear in the batch: ${large} bytes, ${short} at a quarter`);
   });
+
+test('what is done with tokens is done while the next step runs', async () => {
+  const engine = await smallEngine(tiny, { policies, prefixCache: false, check: false });
+  const open = engine as unknown as { nativeEngine: NativeEngine };
+  const real = open.nativeEngine;
+  const [BATCH, TOKENS] = [8, 20];
+  let handled = 0;
+  const behind: number[] = [];
+  open.nativeEngine = new Proxy(real, {
+    get(target, name) {
+      if (name !== 'step') return Reflect.get(target, name);
+      return (counts: Parameters<NativeEngine['step']>[0]) => {
+        if (counts.tokens === BATCH) behind.push(engine.stats().generatedTokens - handled);
+        return target.step(counts);
+      };
+    },
+  });
+  await Promise.all(
+    Array.from({ length: BATCH }, async (_, i) => {
+      const prompt = randomTokens(i, 12, vocab);
+      for await (const _token of engine.submit({ prompt, maxTokens: TOKENS, policy: 'h2o' })) handled++;
+    }),
+  );
+  open.nativeEngine = real;
+  await engine.close();
+  assert.equal(behind, Array(TOKENS - 1).fill(BATCH));
+});
 
 test.run();
