@@ -77,7 +77,8 @@ const sourceAddress = (addressIn, inside) => ({
 const entries = ['cli/main', 'runtime/server/encode-worker', 'runtime/grammar/grammar-worker'];
 
 /**
- * Writes entries and what they import as JavaScript. CommonJS packages ask for Node's own modules by `require`.
+ * Writes entries and what they import as JavaScript. CommonJS packages ask for Node's own modules by `require`, and for
+ * their own address.
  * @param {readonly string[]} files
  * @param {{ outdir: string, here: string, require: string, plugin: import('esbuild').Plugin, external?: string[] }} how
  *   `here`, `require`: expressions for the bundle's address, and for one from which packages are found
@@ -95,11 +96,15 @@ async function translate(files, { outdir, here, require, plugin, external }) {
     target: 'node20',
     tsconfigRaw: {}, // not one that lies in a folder above
     logLevel: 'silent',
-    define: { SKV_BUNDLE: 'skvBundle' },
+    define: { SKV_BUNDLE: 'skvBundle', __filename: 'skvFile', __dirname: 'skvFolder' },
     external,
     plugins: [plugin],
     banner: {
-      js: `import { createRequire as requireFrom } from 'node:module'; const require = requireFrom(${require}), skvBundle = ${here};`,
+      js: [
+        "import { createRequire as requireFrom } from 'node:module'; import { fileURLToPath as pathFrom } from 'node:url';",
+        `const require = requireFrom(${require}), skvBundle = ${here};`,
+        "const skvFile = pathFrom(import.meta.url), skvFolder = pathFrom(new URL('.', import.meta.url));",
+      ].join(' '),
     },
   });
 }

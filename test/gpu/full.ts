@@ -18,6 +18,8 @@ import { type TinyFamily, sizes, tinyFamilies, wideFamilies } from '../oracle/fa
 import { type Asked, RECORDED, type Recorded, ask, flagsOf } from './serve/answers.ts';
 import { type ModelFile, writeModel } from './serve/models.ts';
 
+/** Of processors, whose builds are for pages in host memory: what a GPU's machine has at least. */
+const MARCH = process.arch === 'x64' ? 'x86-64-v3' : 'native';
 /** Architecture of the lent machines: H100, H200. */
 const ARCH = 90;
 
@@ -45,6 +47,9 @@ const TOLERANCE = 1e-3;
 const BF16_TOLERANCE = 0.1;
 /** The CPU rounds products of two scales to f16 as it packs weights of K types; the device has them as the file does. */
 const K_TOLERANCE = 0.03;
+
+/** Asked of every model. */
+const few = ['none', 'h2o'];
 
 const PROMPT = 76;
 const ANSWER = 16;
@@ -100,7 +105,6 @@ function writeModels(folder: string, { policies, families, types }: Scope): Mode
     clients: names === policies,
     policies: names.map((policy) => (policy === 'duo' ? duo : policy)),
   });
-  const few = ['none', 'h2o'];
   const plain = families.map(({ name }, i) =>
     model({ name: name.replace(/\W+/g, '-'), family: name, seed: 400 + i }, i === 0 ? policies : few, TOLERANCE),
   );
@@ -117,7 +121,8 @@ function writeModels(folder: string, { policies, families, types }: Scope): Mode
     ...{ precision: 'bf16', tolerance: BF16_TOLERANCE, clients: false, policies: ['none'] },
     asked: [{ ...asked, maxTokens: 1, scored: true }],
   };
-  return [plain[0], inBf16, ...plain.slice(1), ...quantised];
+  const inHost: Model = { ...plain[0], place: 'host', clients: false, policies: few, asked: askedOf(few) };
+  return [plain[0], inBf16, inHost, ...plain.slice(1), ...quantised];
 }
 
 /** What the CPU answers here, through the server. */
@@ -144,6 +149,7 @@ async function writeBuilds(folder: string, { measured }: Scope, [first]: readonl
     [first.policies, { ...target, headDims: [64], kvTypes: ['f32'] }],
     [['none'], { ...target, headDims: [64], kvTypes: ['bf16'] }],
     [measured, { ...target, headDims: [128], kvTypes: ['bf16'] }],
+    [[...new Set([...few, ...measured])], { march: MARCH }],
   ];
   const directory = join(folder, 'generated');
   const keep = (library: string) =>

@@ -70,6 +70,7 @@ test('serve-check: every line is ok, and is kept where it was asked for', () => 
     /^\| ok \| llama \| a server \| ready after/m,
     /^\| ok \| llama \| none \| 16 tokens, log-probabilities within \S+e-\d/m,
     /^\| ok \| llama in bf16 \| none \| log-probabilities of 75 tokens are 0\.0\S+ apart/m,
+    /^\| ok \| llama, pages in the host's memory \| h2o \| 16 tokens/m,
     /^\| ok \| gemma2 \| h2o \| 16 tokens/m,
     /^\| ok \| llama \| all at once \| 2 requests/m,
     /^\| ok \| llama \| a chat/m,
@@ -103,6 +104,13 @@ test('bench-serve: a row for each policy', () => {
     assert.match(row, / 0 \|$/, 'none failed');
   }
   assert.match(out, /\nA pool of .* 3 requests at once of 48 \+ 6 tokens, policies keep 0\.125/);
+});
+
+test('a policy that was not built becomes kernels there', () => {
+  const command = [join(bundle, 'skv', 'cli', 'skv.mjs'), 'explain', 'tova', '--source', '--target', 'cuda'];
+  const { status, stdout, stderr } = spawnSync(join(bundle, 'build', 'node'), command, { encoding: 'utf8' });
+  assert.is(status, 0, stderr);
+  assert.match(stdout, /tova/);
 });
 
 test('what fails is told, and the rest goes on: a policy that does not start, an answer that is another', () => {

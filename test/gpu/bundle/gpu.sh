@@ -173,6 +173,9 @@ for folder in sys.path: print(*glob.glob(folder + "/nvidia/*/lib/libcublasLt.so.
   done
 }
 
+# What the bundle's builds for processors are for.
+of_processors() { [ "$(uname -m)" != x86_64 ] || export SKV_MARCH=${SKV_MARCH:-x86-64-v3}; }
+
 # One of the bundle's programs under its own Node.
 program() {
   local name=$1
@@ -183,6 +186,7 @@ program() {
   unpacked skv
   toolkit_of_builds
   find_cublaslt
+  of_processors
   timeout "${LIMIT:-570}" build/node "skv/js/$name.js" "$@"
 }
 

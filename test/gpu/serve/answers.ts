@@ -29,6 +29,8 @@ export interface Recorded extends ModelFile {
   policies: string[];
   /** whether it is asked as clients do, too */
   clients: boolean;
+  /** where the GPU's server has its pages; default there */
+  place?: 'host';
   /** f32 on both sides, or what a GPU has by default, where tokens are not compared */
   precision: 'f32' | 'bf16';
   /** as far as log-probabilities may be apart, in bf16 on average */

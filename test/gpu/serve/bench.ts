@@ -38,10 +38,13 @@ const defaults: string[][] = [
     ['--max-model-len', String(PROMPT + OUTPUT)],
   ],
 ];
+/** A ratio is refused where it concerns nobody. */
+const concerns = (flag: string, names: readonly string[]) =>
+  flag !== '--sparse-kv-cache-ratio' || names.some((name) => name !== 'none');
 /** A server for these policies; what was asked for goes before our own. */
 const serverFor = (names: readonly string[]) =>
   new Server([
-    ...defaults.filter(([flag]) => !given.includes(flag)).flat(),
+    ...defaults.filter(([flag]) => !given.includes(flag) && concerns(flag, names)).flat(),
     ...names.flatMap((name) => ['--sparse-kv-cache-type', name]),
     ...given,
   ]);

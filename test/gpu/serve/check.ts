@@ -17,7 +17,14 @@ const LINE = Number(process.env.LINE_LIMIT ?? 60);
 const table = new Table('serve-check.md', ['', 'model', 'what', 'says', 's']);
 let failed = 0;
 
-const modelOf = ({ name, precision }: Recorded) => (precision === 'f32' ? name : `${name} in ${precision}`);
+const modelOf = ({ name, precision, place }: Recorded) =>
+  `${name}${precision === 'f32' ? '' : ` in ${precision}`}${place ? `, pages in the ${place}'s memory` : ''}`;
+
+/** Flags of the server here. */
+const flagsHere = (recorded: Recorded) => [
+  ...flagsOf(root, recorded),
+  ...(recorded.place ? ['--place', recorded.place] : []),
+];
 
 /** One line of the table: what `work` says of a server that runs, or why it fails, which it returns. */
 async function line(
@@ -51,7 +58,7 @@ const answers = (server: Server, recorded: Recorded, { asked, answer }: Recorded
 /** Every case alone, then all of them side by side. */
 async function check(recorded: Recorded): Promise<void> {
   const { cases } = recorded;
-  const server = new Server(flagsOf(root, recorded));
+  const server = new Server(flagsHere(recorded));
   if (writeModel(join(root, 'models'), recorded) !== recorded.digest) {
     failed++;
     table.row(['FAIL', modelOf(recorded), 'its weights', 'are drawn otherwise here: nothing can be compared', '']);
@@ -73,7 +80,7 @@ async function check(recorded: Recorded): Promise<void> {
 /** One policy at a time, where they do not start together; `why`: which is no policy's doing when one alone says the same. */
 async function checkApart(recorded: Recorded, why: string): Promise<void> {
   for (const [i, each] of recorded.cases.entries()) {
-    const server = new Server(flagsOf(root, { ...recorded, policies: [recorded.policies[i]] }));
+    const server = new Server(flagsHere({ ...recorded, policies: [recorded.policies[i]] }));
     const apart = await starts(server, recorded);
     if (apart === undefined) await answers(server, recorded, each);
     await server.stop();
@@ -146,7 +153,7 @@ async function clients(server: Server, recorded: Recorded): Promise<void> {
 async function crowded(recorded: Recorded): Promise<void> {
   const { cases, policies } = recorded;
   const [{ asked, answer }] = cases;
-  const flags = [...flagsOf(root, { ...recorded, policies: policies.slice(0, 1) }), '--no-enable-prefix-caching'];
+  const flags = [...flagsHere({ ...recorded, policies: policies.slice(0, 1) }), '--no-enable-prefix-caching'];
   flags[flags.indexOf('--kv-cache-memory') + 1] = '512KiB';
   const server = new Server(flags);
   await line(server, recorded, 'a full pool', async (url) => {
