@@ -1,5 +1,5 @@
 /** --device: where a model runs, decided once; auto is a CUDA device where one can serve, else the CPU. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { BuildOptions } from '../codegen/build.ts';
 import { headDims } from '../codegen/plan/cuda.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
@@ -58,6 +58,19 @@ function pageMemory({ place, gpuMemoryUtilization }: DeviceFlags): EngineOptions
   return place;
 }
 
+/** The policies that are asked for. */
+export interface PolicyFiles {
+  files: readonly string[];
+  compile(options: BuildOptions): Promise<BuiltPolicy[]>;
+}
+
+/**
+ * Whether the CPU is to compile them first, to tell: nvcc takes minutes for what the host's memory does not need. Their
+ * texts are looked at; one that imports the word is compiled twice.
+ */
+const mayWantHost = ({ files }: PolicyFiles): boolean =>
+  files.some((file) => /\bplace\b.*\bhost\b/.test(readFileSync(file, 'utf8')));
+
 /** Looks for a device; a line says what was chosen and why. */
 export function choosePlace(flags: DeviceFlags): Place {
   const { device, gpuMemoryUtilization, kvCacheMemory } = flags;
@@ -92,7 +105,7 @@ const weightBytes = ({ spec }: LoadedModel): number =>
 async function compileForCuda(
   device: CudaDevice,
   model: LoadedModel,
-  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  { compile }: PolicyFiles,
   flags: DeviceFlags & EngineFlags,
 ): Promise<BuiltPolicy[]> {
   const { headDim } = model.spec;
@@ -108,11 +121,29 @@ async function compileForCuda(
   return stored === kvType ? policies : compile({ ...options, kvTypes: [stored] });
 }
 
+/** The policies for what attends to their pages, the host's CPU or the device, and which it is. */
+async function placed(
+  device: CudaDevice,
+  model: LoadedModel,
+  asked: PolicyFiles,
+  flags: DeviceFlags & EngineFlags,
+): Promise<{ policies: BuiltPolicy[]; place: ReturnType<typeof agreedPlace> }> {
+  const memory = pageMemory(flags);
+  if (memory === 'host' || (memory === undefined && mayWantHost(asked))) {
+    const policies = await asked.compile({});
+    const place = agreedPlace(policies, memory);
+    if (place === 'host') return { policies, place };
+  }
+  const policies = await compileForCuda(device, model, asked, flags);
+  const place = agreedPlace(policies, memory);
+  return { policies: place === 'host' ? await asked.compile({}) : policies, place };
+}
+
 /** The backend and the policies that it runs. */
 async function openOnCuda(
   device: CudaDevice,
   model: LoadedModel,
-  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  asked: PolicyFiles,
   flags: DeviceFlags & EngineFlags,
 ): Promise<Engine> {
   const needed = weightBytes(model);
@@ -120,10 +151,7 @@ async function openOnCuda(
     throw new NoDeviceError(
       `${model.name} has ${bytes(needed)} of weights, ${device.name} ${bytes(device.free)} free of ${bytes(device.total)}: end what else runs there (nvidia-smi names it), or take a smaller model`,
     );
-  const asked = pageMemory(flags);
-  let policies = asked === 'host' ? await compile({}) : await compileForCuda(device, model, compile, flags);
-  const place = agreedPlace(policies, asked);
-  if (place !== (asked ?? 'device')) policies = await compile({}); // a policy says host: the CPU attends
+  const { policies, place } = await placed(device, model, asked, flags);
   pageMemory({ ...flags, place });
   const cublasLt = cublasLtCandidates(findCuda(flags.cudaPath)).find(existsSync);
   if (cublasLt) process.env.SKV_CUBLASLT = cublasLt; // what the backend opens; else the loader's
@@ -141,16 +169,16 @@ async function openOnCuda(
 export async function openOn(
   place: Place,
   model: LoadedModel,
-  compile: (options: BuildOptions) => Promise<BuiltPolicy[]>,
+  asked: PolicyFiles,
   flags: DeviceFlags & EngineFlags,
 ): Promise<Engine> {
   if (place.target === 'cuda')
     try {
-      return await openOnCuda(place.device, model, compile, flags);
+      return await openOnCuda(place.device, model, asked, flags);
     } catch (error) {
       // a mistake of the policy's own is told as one; what the CPU's compiler takes is the device's to refuse
-      if (error instanceof CompileError) await compile({});
+      if (error instanceof CompileError) await asked.compile({});
       instead(flags, error);
     }
-  return openEngine(model, await compile({}), flags);
+  return openEngine(model, await asked.compile({}), flags);
 }

@@ -33,11 +33,8 @@ export interface LoadFlags {
   shape?: string;
 }
 
-/**
- * --load-format dummy --shape NAME: random weights, in a file that goes with `remove`, or when the process ends. undefined: a
- * real model is wanted.
- */
-export function openDummy({ loadFormat, shape }: LoadFlags): ReturnType<typeof dummyModel> | undefined {
+/** --load-format dummy --shape NAME: random weights. undefined: a real model is wanted. */
+export function openDummy({ loadFormat, shape }: LoadFlags): LoadedModel | undefined {
   if (loadFormat !== 'auto' && loadFormat !== 'dummy')
     throw new UserError(`--load-format ${loadFormat}: auto and dummy are possible.`);
   if (loadFormat === 'auto') {
@@ -47,7 +44,6 @@ export function openDummy({ loadFormat, shape }: LoadFlags): ReturnType<typeof d
   if (shape === undefined)
     throw new UserError(`--load-format dummy: which --shape? ${shapeNames.join(', ')} are possible.`);
   const model = dummyModel(shape);
-  process.on('exit', () => model.remove());
   for (const each of model.notes) note(`skv: ${each}`);
   return model;
 }

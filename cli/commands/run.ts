@@ -5,7 +5,7 @@ import { openModel } from '../model.ts';
 import { whole } from '../flags.ts';
 import { bytes, note } from '../output.ts';
 import { UserError } from '../../toolchain/errors.ts';
-import { askedOf, buildPolicy } from '../policies.ts';
+import { askedOf, buildPolicy, policyFile } from '../policies.ts';
 
 interface RunFlags extends DeviceFlags {
   model: string;
@@ -29,7 +29,8 @@ export async function run(prompt: string, flags: RunFlags): Promise<void> {
   const asked = askedOf(await buildPolicy(flags.policy), flags);
   const model = await openModel(flags.model);
   const compile = async (options: BuildOptions) => [await buildPolicy(flags.policy, options)];
-  const engine = await openOn(place, model, compile, { ...flags, maxNumSeqs: '1' });
+  const files = [policyFile(flags.policy)];
+  const engine = await openOn(place, model, { files, compile }, { ...flags, maxNumSeqs: '1' });
   const messages: ChatMessage[] = [
     ...(flags.system ? [{ role: 'system', content: flags.system }] : []),
     { role: 'user', content: prompt },

@@ -112,22 +112,21 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const types = flags.sparseKvCacheType.length ? flags.sparseKvCacheType : ['auto'];
   const place = choosePlace(flags);
   const here = place.target === 'cpu' ? await compileAll(types, {}) : undefined; // mistakes are told before a model is opened
-  if (!here) types.map(policyFile);
+  const files = types.map(policyFile);
   const compile = async (options: BuildOptions) => here ?? compileAll(types, options);
   // Loading fills V8's nursery once and would leave it at 32 MiB; a server's own garbage is small.
   setFlagsFromString('--semi-space-growth-factor=1');
-  const dummy = openDummy(flags);
   const model = sampledAs(
     flags.generationConfig,
-    dummy ?? (await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate))),
+    openDummy(flags) ??
+      (await openModel(flags.model, whole('max-model-len', flags.maxModelLen), templateOf(flags.chatTemplate))),
   );
-  const opening = openOn(place, model, compile, flags);
+  const opening = openOn(place, model, { files, compile }, flags);
   opening.catch(() => {}); // reported below
   // while the engine's threads pack the weights: the server's code and the tokenizer of chats
   const { runServer } = await import('../../runtime/server/serve.ts');
   model.tokenizer.encode('ready', { special: model.hasChatTemplate });
   const engine = await opening;
-  dummy?.remove();
   const { pagesTotal, pageBytes } = engine.stats();
   const names = engine.policies.map(({ plan }) => plan.name);
   await runServer(engine, {

@@ -184,7 +184,7 @@ typedef struct skv_tensor {
   int32_t type;   /* SKV_W_… */
   int32_t rows;   /* of norms and biases 1 */
   int32_t cols;   /* inputs, or the size of a norm or bias */
-  int32_t file;   /* index into files */
+  int32_t file;   /* index into files; -1: in none, its numbers are random, of type BF16 */
   int64_t offset; /* within that file, */
   int64_t bytes;  /* checked by the reader, checked again against the mapping */
 } skv_tensor;

@@ -184,7 +184,7 @@ export const tensor = record(
     { name: 'type', type: 'i32', doc: 'SKV_W_…' },
     { name: 'rows', type: 'i32', doc: 'of norms and biases 1' },
     { name: 'cols', type: 'i32', doc: 'inputs, or the size of a norm or bias' },
-    { name: 'file', type: 'i32', doc: 'index into files' },
+    { name: 'file', type: 'i32', doc: 'index into files; -1: in none, its numbers are random, of type BF16' },
     { name: 'offset', type: 'i64', doc: 'within that file,' },
     { name: 'bytes', type: 'i64', doc: 'checked by the reader, checked again against the mapping' },
   ],

@@ -1,9 +1,6 @@
 /** Models without files (vLLM's --load-format dummy): the shape of a real one, random weights, bytes as tokens. For speed. */
-import { mkdtempSync, openSync, closeSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { Activation, Norm, type RoleName, WeightType } from '../contract/records.ts';
-import { type Dimensions, countOf, roleShapes, shapeOf } from '../contract/roles.ts';
+import { type Dimensions, countOf, shapeOf } from '../contract/roles.ts';
 import type { TensorRef } from '../native/index.ts';
 import { type LoadedModel, ModelError } from './types.ts';
 
@@ -37,57 +34,21 @@ const roles: readonly RoleName[] = [
   ...(['ffnNorm', 'gate', 'up', 'down'] as const),
 ];
 
-/** Numbers of bf16 in a piece of noise, which is written as often as it takes. */
-const PIECE = 1 << 20;
-const SPREAD = 0.02;
-
-/** bf16 from a normal distribution, always the same. */
-function noise(): Uint16Array {
-  const floats = new Float32Array(PIECE);
-  let state = 1;
-  const uniform = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 32;
-  for (let i = 0; i < PIECE; i++)
-    floats[i] = SPREAD * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-  return Uint16Array.from(new Uint32Array(floats.buffer), (bits) => bits >>> 16);
-}
-
-/** One file that all tensors are read from: ones for norms, then noise as long as the largest matrix. */
-function writeWeights(file: string, norm: number, matrix: number): void {
-  const out = openSync(file, 'wx');
-  try {
-    writeSync(out, new Uint16Array(norm).fill(0x3f80));
-    const piece = noise();
-    for (let done = 0; done < matrix; done += PIECE) writeSync(out, piece.subarray(0, Math.min(PIECE, matrix - done)));
-  } finally {
-    closeSync(out);
-  }
-}
-
 /** Bytes are tokens; a vocabulary's others are letters. */
 const byteOf = (token: number): number => (token < 256 ? token : 97 + (token % 26));
 
-/** A model of this shape; `remove` takes its weights away, which an engine that is open does not need any more. */
-export function dummyModel(name: string): LoadedModel & { remove(): void } {
+/** A model of this shape, whose weights the backend makes. */
+export function dummyModel(name: string): LoadedModel {
   const shape = Object.hasOwn(shapes, name) ? shapes[name] : undefined;
   if (!shape) throw new ModelError(`There is no shape ${name}: ${shapeNames.join(', ')} are possible.`);
   const { ropeBase, maxPosition, normEps, more, ...sizes } = shape;
   const dimensions = { ...sizes, positions: 0 };
-  const { layers, headDim, vocab, width } = dimensions;
-  const folder = mkdtempSync(join(tmpdir(), 'skv-dummy-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
-  const file = join(folder, 'weights.bf16');
+  const { layers, headDim, vocab } = dimensions;
   const tensors: TensorRef[] = [...roles, ...more].flatMap((role) => {
     const [rows, cols] = shapeOf(role, dimensions);
-    const offset = roleShapes[role].kind === 'norm' ? 0 : 2 * width;
-    const tensor = { role, type: WeightType.BF16, rows, cols, file: 0, offset, bytes: 2 * rows * cols };
+    const tensor = { role, type: WeightType.BF16, rows, cols, file: -1, offset: 0, bytes: 2 * rows * cols };
     return Array.from({ length: countOf(role, dimensions) }, (_, layer) => ({ ...tensor, layer }));
   });
-  try {
-    writeWeights(file, width, Math.max(...tensors.map(({ rows, cols }) => rows * cols)));
-  } catch (error) {
-    remove();
-    throw error;
-  }
   const decode = (tokens: ArrayLike<number>) => Buffer.from(Array.from(tokens, byteOf)).toString();
   return {
     source: `dummy:${name}`,
@@ -106,7 +67,7 @@ export function dummyModel(name: string): LoadedModel & { remove(): void } {
       activation: Activation.silu,
       invFreq: Float32Array.from({ length: headDim / 2 }, (_, i) => ropeBase ** ((-2 * i) / headDim)),
       tensors,
-      files: [file],
+      files: [],
     },
     tokenizer: {
       vocab,
@@ -124,6 +85,5 @@ export function dummyModel(name: string): LoadedModel & { remove(): void } {
     hasChatTemplate: false,
     sampling: {},
     notes: [`${name} has random weights: what it says means nothing, how fast it is does.`],
-    remove,
   };
 }

@@ -12,6 +12,7 @@ import type { EngineOptions } from '../../runtime/engine/types.ts';
 import { buildCudaBackend } from '../../runtime/native/cuda.ts';
 import { checkDriver, findDevice } from '../../runtime/native/driver.ts';
 import { emulatedMachine } from '../emulation/toolkit.ts';
+import { outcome } from '../engine/small.ts';
 import { ggufParts, writeGguf } from '../model/write.ts';
 import { serve, smallTextEngine } from '../server/textual.ts';
 import { elsewhere, skv, start } from './skv.ts';
@@ -60,6 +61,28 @@ test('the pool is a part of what is free, or as large as it is said to be, or as
   assert.ok(Math.abs(apart) <= 2, `${half.pagesTotal} is half of ${all.pagesTotal}`);
   const { bytes } = await pages({}, { kvCacheBytes: 1 << 20 });
   assert.ok(bytes <= 1 << 20 && bytes > 0.9 * (1 << 20), `${bytes} of 1 MiB`);
+});
+
+test('graphs have the room that the pool leaves them; without it steps run as they are queued', async () => {
+  const memory = String((32 << 20) + (40 << 20)); // less than all sequences need
+  /** Tokens of requests of many lengths, and how many steps were launched as graphs. */
+  const lives = async (wishes: Record<string, string>, options: Partial<EngineOptions> = {}) => {
+    const engine = await wishing(wishes, () => onMachine({ maxSeqs: 32, maxModelLen: 1024, ...options }));
+    const answers = await wishing(wishes, () =>
+      Promise.all(Array.from({ length: 8 }, (_, i) => outcome(engine, { prompt: [5, i], maxTokens: 10 + 25 * i }))),
+    );
+    const { graphSteps = 0 } = engine['nativeEngine'].describe();
+    await engine.close();
+    assert.equal(answers.map(({ finished }) => finished.error?.message).filter(Boolean), []);
+    return { tokens: answers.map(({ tokens }) => tokens), graphSteps };
+  };
+  const wanted = await lives({});
+  const tight = await lives({ SKV_EMULATED_MEMORY: memory }, { poolFraction: 1 }); // of two graphs at once, and more classes
+  assert.equal(tight.tokens, wanted.tokens);
+  assert.ok(tight.graphSteps > 50, `${tight.graphSteps} steps as graphs`);
+  const full = await lives({ SKV_EMULATED_FAILURE: 'cudaGraphUpload=2' });
+  assert.equal(full.tokens, wanted.tokens);
+  assert.ok(full.graphSteps > 0 && full.graphSteps < wanted.graphSteps, `${full.graphSteps}, ${wanted.graphSteps}`);
 });
 
 test('what keeps an engine from opening is told, with the way out', async () => {
@@ -163,6 +186,18 @@ test('auto serves on a device, and ends with 1 once the device answers nothing a
 
 test('pages in host memory', async () => {
   const server = await served('--place', 'host', '--kv-cache-memory', '4MiB');
+  assert.match(server.errors(), /skv: on the GPU: Emulated, sm_90; the CPU attends to pages in its own memory\n/);
+  assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
+  server.child.kill('SIGTERM');
+  assert.is((await server.closed)[0], 0);
+});
+
+test('nvcc is not asked for a policy that says host', async () => {
+  const policy = join(elsewhere, 'away.ts');
+  const text = readFileSync(shipped('knorm')!, 'utf8');
+  writeFileSync(policy, text.replace(/name: 'knorm',/, "name: 'away',\n  place: 'host',"));
+  const flags = ['--sparse-kv-cache-type', policy, '--kv-cache-memory', '4MiB'];
+  const server = await wishing({ SKV_EMULATED_FAILURE: 'nvcc' }, () => served(...flags));
   assert.match(server.errors(), /skv: on the GPU: Emulated, sm_90; the CPU attends to pages in its own memory\n/);
   assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
   server.child.kill('SIGTERM');

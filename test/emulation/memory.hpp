@@ -184,6 +184,7 @@ class View {
 inline void expose(const void* base, int64_t bytes, const char* name) {
   if (!base || bytes <= 0) return;
   if (auto* graph = kept) {
+    kept_aside++;
     graph->push_back([=] {
       expose(base, bytes, name);
       return 0;

@@ -88,6 +88,8 @@ inline Machine machine;
 
 // What is kept instead of being done, while somebody keeps a graph: 0 or an error's code each.
 inline std::vector<std::function<int32_t()>>* kept = nullptr;
+// How many of them are the emulation's own, which no device has.
+inline size_t kept_aside = 0;
 
 constexpr size_t kStack = 96 * 1024;
 

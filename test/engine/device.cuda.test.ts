@@ -5,6 +5,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
+import { WeightType } from '../../runtime/contract/records.ts';
 import type { Engine } from '../../runtime/engine/engine.ts';
 import type { EngineOptions } from '../../runtime/engine/types.ts';
 import { emulatedDevice } from '../emulation/backend.ts';
@@ -187,6 +188,34 @@ test('in bf16: near the CPU’s numbers, and the same tokens whatever the chunks
     await engine.close();
   }
   assert.equal(tokens[0], tokens[1]);
+});
+
+test('random weights are the CPU’s, in bf16 and in f32', async () => {
+  const { spec } = model.loaded;
+  const tensors = spec.tensors.map((tensor) => ({
+    ...tensor,
+    type: WeightType.BF16,
+    file: -1,
+    bytes: tensor.bytes / 2,
+  }));
+  const random = { ...model, loaded: { ...model.loaded, spec: { ...spec, files: [], tensors } } };
+  for (const kvType of ['f32', 'bf16'] as const) {
+    const activations = kvType === 'f32' ? 'f32' : 'int8';
+    const common = { kvType, activations, maxModelLen: 256, maxSeqs: 2, threads: 1, kvCacheBytes: 8 << 20 } as const;
+    const answers = [];
+    for (const options of [onCpu, kvType === 'f32' ? onDevice : await emulatedDevice(['none', 'h2o'], 'bf16')]) {
+      const engine = await smallEngine(random, { ...common, ...options });
+      const logprobs: number[] = [];
+      const forced = randomTokens(3, 16, vocab);
+      for await (const { logprob } of engine.submit({ ...requestFor('none'), forced })) logprobs.push(logprob!);
+      answers.push(logprobs);
+      await engine.close();
+    }
+    const [wanted, got] = answers;
+    assert.ok(new Set(wanted).size > 8, 'they are random');
+    for (const [i, each] of wanted.entries())
+      assert.ok(Math.abs(got[i] - each) < (kvType === 'f32' ? 1e-4 : MOST_APART), `${got[i]}, ${each}`);
+  }
 });
 
 test('close', () => cpu.close());

@@ -1,5 +1,4 @@
 /** --load-format dummy: each shape has the tensors that the forward pass wants, and one of them runs. */
-import { existsSync, statSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
@@ -10,12 +9,9 @@ test('the small shape runs, and its tokens are not all one', async () => {
   const model = dummyModel('smollm2-135m');
   const parameters = model.spec.tensors.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   assert.is(parameters, 134515008); // the real one's
-  const [file] = model.spec.files;
-  assert.ok(statSync(file).size < 60 << 20, 'tensors lie above one another');
+  assert.equal(model.spec.files, []);
   const policies = [await build(shipped('none')!)];
   const engine = await Engine.create({ model, policies, maxSeqs: 1, maxModelLen: 64, threads: 1, pin: false });
-  model.remove();
-  assert.not(existsSync(file));
   const tokens = [];
   const prompt = model.tokenizer.encode('Once upon');
   for await (const { token, logprob } of engine.submit({

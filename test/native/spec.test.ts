@@ -39,6 +39,12 @@ const refused: [what: string, change: (spec: ModelSpec) => Partial<ModelSpec>, m
     withTensor('down', 1, () => ({ offset: 1e9 })),
     /tensor down of layer 1: needs 12288 bytes at 1000000000, the file has \d+/,
   ],
+  [
+    'random numbers of another type',
+    withTensor('up', 0, () => ({ file: -1 })),
+    /tensor up of layer 0: random numbers are of type BF16/,
+  ],
+  ['a file that it does not have', withTensor('up', 0, () => ({ file: -2 })), /up of layer 0: file index out of range/],
   ['a type without a packer', withTensor('v', 0, () => ({ type: 12 })), /tensor v of layer 0: type 12/],
   [
     'columns that are not whole blocks',

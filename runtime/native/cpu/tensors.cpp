@@ -1,5 +1,6 @@
 #include "tensors.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "packed.h"
@@ -49,6 +50,10 @@ void Tensors::check(const skv_tensor& t) const {
     refuse(t, "is " + size_text(t.rows, t.cols) + ", the model needs " + size_text(shape.rows, shape.cols));
   const size_t bytes = source_bytes(t.type, t.rows, t.cols);
   if (bytes == 0) refuse(t, "type " + std::to_string(t.type) + " is not supported for this shape");
+  if (t.file == -1) {
+    if (t.type != SKV_W_BF16) refuse(t, "random numbers are of type BF16");
+    return;
+  }
   if (t.file < 0 || t.file >= int(files_.size())) refuse(t, "file index out of range");
   const size_t size = files_[t.file]->bytes();
   if (t.bytes < 0 || size_t(t.bytes) != bytes || t.offset < 0 || size_t(t.offset) > size ||
@@ -60,12 +65,18 @@ void Tensors::check(const skv_tensor& t) const {
 }
 
 void Tensors::read_vector(const skv_tensor& t, float* out) const {
-  unpack_plain(t.type, data(t), t.cols, out);
+  if (random(t)) {
+    const bool one = shape(t).norm && model_.norm != SKV_NORM_RMS_PLUS_ONE;
+    std::fill_n(out, t.cols, one ? 1.0f : 0.0f);
+  } else {
+    unpack_plain(t.type, data(t), t.cols, out);
+  }
   if (shape(t).norm && model_.norm == SKV_NORM_RMS_PLUS_ONE)
     for (int i = 0; i < t.cols; i++) out[i] += 1.0f;
 }
 
 void Tensors::release(const skv_tensor& t, int row0, int row1) const {
+  if (random(t)) return;
   const size_t row = source_bytes(t.type, 1, t.cols), at = size_t(t.offset);
   files_[t.file]->release(at + row * row0, at + row * row1);
 }

@@ -21,7 +21,10 @@ class Tensors {
   const skv_tensor* find(int role, int layer) const;
   /* All of them, by role and layer. */
   const std::map<std::pair<int, int>, const skv_tensor*>& all() const { return found_; }
+  /* Where its file has it. */
   const uint8_t* data(const skv_tensor& tensor) const { return files_[tensor.file]->at(size_t(tensor.offset)); }
+  /* It is in no file: its numbers are random_weights.h's, a norm's ones, a bias's zeros. */
+  static bool random(const skv_tensor& tensor) { return tensor.file < 0; }
   skv_role_shape shape(const skv_tensor& tensor) const { return skv_shape_of(&model_, tensor.role); }
   /* One row of a norm's weight or a bias, f32 [cols]; 1 is added where the model's norm says so. */
   void read_vector(const skv_tensor& tensor, float* out) const;

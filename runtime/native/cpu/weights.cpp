@@ -4,6 +4,7 @@
 #include <atomic>
 #include <map>
 
+#include "random_weights.h"
 #include "tensors.h"
 
 namespace skv {
@@ -56,10 +57,22 @@ void Loader::add(const skv_tensor& t) {
   tensors_.emplace(std::make_pair(t.role, t.layer), tensor);
 }
 
+/* Rows of bf16, which have nothing behind their groups. */
+void pack_random(const Matrix& to, int group0, int group1) {
+  const int row0 = group0 * kRows, rows = std::min(to.rows, group1 * kRows) - row0;
+  std::vector<uint16_t> numbers(size_t(rows) * to.cols);
+  for (size_t i = 0; i < numbers.size(); i++) numbers[i] = random_weight(int64_t(row0) * to.cols + int64_t(i));
+  Matrix groups;
+  describe(SKV_W_BF16, rows, to.cols, &groups);
+  groups.data = to.group(group0);
+  pack(groups, SKV_W_BF16, numbers.data(), 0, groups.groups());
+}
+
 void Loader::pack_slice(const Slice& slice) const {
   const skv_tensor& t = *slice.tensor->source;
   const Matrix& packed = slice.tensor->packed;
   if (is_vector(t)) return files_.read_vector(t, reinterpret_cast<float*>(packed.data));
+  if (Tensors::random(t)) return pack_random(packed, slice.group0, slice.group1);
   pack(packed, t.type, files_.data(t), slice.group0, slice.group1);
   files_.release(t, slice.group0 * kRows, std::min(t.rows, slice.group1 * kRows));
 }

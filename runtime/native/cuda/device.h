@@ -25,6 +25,8 @@ class Graph {
  public:
   virtual ~Graph() = default;
   virtual void launch() = 0;
+  /* Of kernels, copies and products in it. */
+  virtual size_t launches() const = 0;
 };
 
 class Device {
@@ -56,6 +58,7 @@ class Device {
   virtual void clear(void* memory, size_t bytes) = 0;
   /* Host memory must stay as it is until wait() has returned. */
   virtual void upload(void* device, const void* host, size_t bytes) = 0;
+  virtual void copy(void* to, const void* from, size_t bytes) = 0; /* both on the device */
   virtual void download(void* host, const void* device, size_t bytes) = 0;
   virtual void multiply(const DenseProduct& product) = 0;
   /* Until everything queued has been done. */
@@ -64,6 +67,7 @@ class Device {
   /* What is queued between these two is not done, but kept, to be done as often as the graph is launched: with the same
    * pointers, grids and numbers, and whatever lies in memory then. Nothing may be allocated or waited for meanwhile. */
   virtual void begin_graph() = 0;
+  /* Null, and nothing is kept, where the device has no memory for it. */
   virtual std::unique_ptr<Graph> end_graph() = 0;
   /* Instead of end_graph(): nothing is kept. */
   virtual void drop_graph() = 0;

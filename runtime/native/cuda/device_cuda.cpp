@@ -56,19 +56,32 @@ class Stream {
 
 class CudaGraph : public Graph {
  public:
-  /* Takes the graph over. */
-  CudaGraph(cudaGraph_t graph, cudaStream_t stream) : stream_(stream) {
-    const cudaError_t error = cudaGraphInstantiate(&graph_, graph, 0);
+  /* Takes the graph over. Its memory is all allocated now, and not by some step's launch; null where there is none. */
+  static std::unique_ptr<Graph> make(cudaGraph_t graph, cudaStream_t stream) {
+    std::unique_ptr<CudaGraph> made(new CudaGraph(stream));
+    cudaError_t error = cudaGraphGetNodes(graph, nullptr, &made->launches_);
+    if (!error) error = cudaGraphInstantiate(&made->graph_, graph, 0);
+    if (!error) error = cudaGraphUpload(made->graph_, stream);
     cudaGraphDestroy(graph);
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError(); /* not told again by a later launch */
+      return nullptr;
+    }
     check(error, "a step cannot be kept as a graph");
+    return made;
   }
-  ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+  ~CudaGraph() override {
+    if (graph_) cudaGraphExecDestroy(graph_);
+  }
   CudaGraph(const CudaGraph&) = delete;
   void launch() override { check(cudaGraphLaunch(graph_, stream_), "a step that was kept as a graph"); }
+  size_t launches() const override { return launches_; }
 
  private:
+  explicit CudaGraph(cudaStream_t stream) : stream_(stream) {}
   const cudaStream_t stream_;
   cudaGraphExec_t graph_ = nullptr;
+  size_t launches_ = 0;
 };
 
 class CudaDevice : public Device {
@@ -117,6 +130,9 @@ class CudaDevice : public Device {
   void upload(void* device, const void* host, size_t bytes) override {
     check(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, stream_.get()), "a copy to the device");
   }
+  void copy(void* to, const void* from, size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_.get()), "a copy on the device");
+  }
   void download(void* host, const void* device, size_t bytes) override {
     check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream_.get()), "a copy from the device");
   }
@@ -131,7 +147,7 @@ class CudaDevice : public Device {
   std::unique_ptr<Graph> end_graph() override {
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream_.get(), &graph), "keeping a step as a graph");
-    return std::make_unique<CudaGraph>(graph, stream_.get());
+    return CudaGraph::make(graph, stream_.get());
   }
   void drop_graph() override {
     cudaGraph_t graph = nullptr;

@@ -53,7 +53,11 @@ CudaEngine::CudaEngine(const skv_config& c, const Progress& progress)
       sources_(c.max_tokens),
       places_(c.max_tokens),
       last_rows_(c.max_rows) {
-  if (cache_) cache_->allocate_pool(c);
+  if (cache_) {
+    const size_t room = StepGraphs::room_in(device_->free_bytes(), layers_);
+    graphs_.allow(room);
+    cache_->allocate_pool(c, room);
+  }
   try_out();
 }
 

@@ -57,9 +57,10 @@ DeviceCache::DeviceCache(Device& device, const skv_config& c, int io_type, const
   for (int i = 0; i < c.policies; i++) add_policy(c.policy[i]);
 }
 
-void DeviceCache::allocate_pool(const skv_config& c) {
+void DeviceCache::allocate_pool(const skv_config& c, size_t spare) {
   if (c.pool_fraction > 0) {
-    const double room = double(c.pool_fraction) * double(device_.free_bytes());
+    const double free = double(device_.free_bytes());
+    const double room = std::min(double(c.pool_fraction) * free, free - double(spare));
     shape_.pages = int(std::min(double(c.pages), std::max(2.0, room / double(shape_.page_bytes))));
   }
   pool_.resize(size_t(shape_.pages) * shape_.page_bytes, "pool");

@@ -26,8 +26,9 @@ class DeviceCache {
   /* Opens the configuration's policies. device, buffers and io must outlive this. Throws std::runtime_error. */
   DeviceCache(Device& device, const skv_config& config, int io_type, const skv_buffers& buffers, DeviceIo& io);
 
-  /* Last of all that the device has memory for. Throws std::runtime_error. */
-  void allocate_pool(const skv_config& config);
+  /* Last of all that the device has memory for but what comes with the first steps, for which a pool whose size is not
+   * named leaves `spare` bytes. Throws std::runtime_error. */
+  void allocate_pool(const skv_config& config, size_t spare);
   /* Its index. Throws std::runtime_error for one whose kernels the device does not run. */
   int add_policy(const char* path);
   int policies() const { return policies_.count(); }

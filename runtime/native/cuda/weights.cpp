@@ -5,6 +5,7 @@
 #include <initializer_list>
 
 #include "packed.h"
+#include "random_weights.h"
 #include "tensors.h"
 #include "threads.h"
 #include "weight_types.h"
@@ -24,6 +25,18 @@ uint16_t to_bf16(float x) { /* to nearest, ties to even */
   memcpy(&bits, &x, 4);
   if (x != x) return 0x7fff;
   return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+/* Numbers in the dense type. */
+void write_dense(const float* numbers, size_t n, int type, uint8_t* out) {
+  if (type == SKV_F32) {
+    memcpy(out, numbers, n * 4);
+    return;
+  }
+  for (size_t i = 0; i < n; i++) {
+    const uint16_t half = to_bf16(numbers[i]);
+    memcpy(out + 2 * i, &half, 2);
+  }
 }
 
 /* Rows of a tensor: as the file has them where products take them so, else in the dense type, as the CPU's products
@@ -71,16 +84,7 @@ class RowReader {
 
  private:
   size_t file_bytes() const { return source_bytes(tensor_.type, 1, tensor_.cols); }
-  void write(const std::vector<float>& row, uint8_t* out) const {
-    if (type_ == SKV_F32) {
-      memcpy(out, row.data(), row.size() * 4);
-      return;
-    }
-    for (size_t c = 0; c < row.size(); c++) {
-      const uint16_t half = to_bf16(row[c]);
-      memcpy(out + 2 * c, &half, 2);
-    }
-  }
+  void write(const std::vector<float>& row, uint8_t* out) const { write_dense(row.data(), row.size(), type_, out); }
 
   const Tensors& tensors_;
   const skv_tensor& tensor_;
@@ -118,10 +122,15 @@ class Loader {
   void upload(uint8_t* to, size_t bytes) {
     device_->upload(to, staging_, bytes);
     device_->wait();
+    told(bytes);
+  }
+  /* So many more are there. */
+  void told(size_t bytes) {
     done_ += bytes;
     progress_(float(double(done_) / double(total_)));
   }
   void upload_matrix(const skv_tensor& t, uint8_t* to);
+  void fill_randomly(uint8_t* to, size_t bytes);
   const float* vector(int role, int layer);
   DeviceLinear linear(std::initializer_list<std::pair<int, int>> roles, int layer);
   DeviceNorm norm(int role, int bias, int layer) { return {vector(role, layer), vector(bias, layer)}; }
@@ -133,15 +142,33 @@ class Loader {
   const Tensors tensors_;
   Device* device_ = nullptr;
   std::unique_ptr<Threads> threads_;
+  std::unique_ptr<DeviceArray<uint8_t>> random_; /* a piece of random numbers */
   Progress progress_;
   uint8_t *next_ = nullptr, *staging_ = nullptr;
   size_t staging_bytes_ = 0, done_ = 0, total_ = 1;
 };
 
+/* On the device, out of a piece that was sent once. */
+void Loader::fill_randomly(uint8_t* to, size_t bytes) {
+  if (!random_) {
+    std::vector<float> numbers(kRandomWeights);
+    for (int64_t i = 0; i < kRandomWeights; i++) numbers[i] = bf16_to_f32(random_weight(i));
+    random_ = std::make_unique<DeviceArray<uint8_t>>(*device_, kRandomWeights * (type_ == SKV_F32 ? 4 : 2), "a piece");
+    write_dense(numbers.data(), numbers.size(), type_, staging_);
+    device_->upload(random_->data(), staging_, random_->bytes());
+    device_->wait();
+  }
+  for (size_t at = 0; at < bytes; at += random_->bytes())
+    device_->copy(to + at, random_->data(), std::min(random_->bytes(), bytes - at));
+  device_->wait();
+  told(bytes);
+}
+
 /* In pieces that staging holds, whose row groups are dealt out to threads. */
 void Loader::upload_matrix(const skv_tensor& t, uint8_t* to) {
   const RowReader reader(tensors_, t, type_);
   const size_t row = reader.row_bytes();
+  if (Tensors::random(t)) return fill_randomly(to, row * t.rows);
   const int groups = (t.rows + kRows - 1) / kRows, piece = std::max(1, int(staging_bytes_ / (row * kRows)));
   for (int first = 0; first < groups; first += piece) {
     const int n = std::min(piece, groups - first), row0 = first * kRows, row1 = std::min(t.rows, (first + n) * kRows);

@@ -20,18 +20,20 @@ void check_row(int r, const skv_buffers& b, const skv_shape& shape, int policies
   const skv_row& row = b.row[r];
   if (row.seq < 0 || row.seq >= shape.max_seqs) fail("sequence " + std::to_string(row.seq));
   if (row.policy < 0 || row.policy >= policies) fail("policy " + std::to_string(row.policy));
-  const size_t heads = size_t(shape.layers) * shape.kv_heads, head0 = row.seq * heads;
-  for (size_t head = head0; head < head0 + heads; head++) {
-    const int length = b.length[head];
-    if (length < 0 || length > shape.max_slots - row.tokens) fail("length of row " + std::to_string(r));
-    const int window = shape.layer[(head - head0) / shape.kv_heads].window;
-    if (window && length != window_slots(window, row.pos0)) fail("window of row " + std::to_string(r));
-    const int32_t* table = b.table + head * shape.table_stride;
-    const int pages = (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE;
-    if (b.changed[head] < 0) fail("changed entries of row " + std::to_string(r));
-    for (int p = b.changed[head]; p < pages; p++) /* those before were looked at when they were new */
-      if (table[p] < 1 || table[p] >= shape.pages)
-        fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
+  size_t head = size_t(row.seq) * shape.layers * shape.kv_heads;
+  for (int layer = 0; layer < shape.layers; layer++) {
+    const int window = shape.layer[layer].window;
+    for (const size_t end = head + shape.kv_heads; head < end; head++) {
+      const int length = b.length[head];
+      if (length < 0 || length > shape.max_slots - row.tokens) fail("length of row " + std::to_string(r));
+      if (window && length != window_slots(window, row.pos0)) fail("window of row " + std::to_string(r));
+      const int32_t* table = b.table + head * shape.table_stride;
+      const int pages = (length + row.tokens + SKV_PAGE - 1) / SKV_PAGE;
+      if (b.changed[head] < 0) fail("changed entries of row " + std::to_string(r));
+      for (int p = b.changed[head]; p < pages; p++) /* those before were looked at when they were new */
+        if (table[p] < 1 || table[p] >= shape.pages)
+          fail("page " + std::to_string(table[p]) + " in the table of row " + std::to_string(r));
+    }
   }
 }
 

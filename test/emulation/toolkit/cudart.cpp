@@ -16,6 +16,11 @@ std::map<void*, size_t> allocated;
 
 /* What is queued while a graph is kept, and then whenever it is launched. */
 using Work = std::vector<std::function<int32_t()>>;
+size_t nodes_of(const Work& kept) { return kept.size() - emulate::kept_aside; }
+struct Made {
+  Work work;
+  size_t nodes;
+};
 
 /* Now, or as part of the graph that is kept. */
 template <class Fn>
@@ -40,9 +45,13 @@ void expose_all() {
   }
 }
 
-size_t total_bytes() { return size_t(emulate::wish("SKV_EMULATED_MEMORY", 64 << 20)); }
+/* What a driver takes of the device for each node of a graph that can be launched. */
+constexpr size_t kNodeBytes = size_t(64) << 10;
+size_t graph_nodes = 0;
+
+size_t total_bytes() { return size_t(emulate::wish("SKV_EMULATED_MEMORY", 256 << 20)); }
 size_t used_bytes() {
-  size_t used = 0;
+  size_t used = graph_nodes * kNodeBytes;
   for (const auto& [memory, bytes] : allocated) used += bytes;
   return used;
 }
@@ -117,6 +126,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) {
   emulate::kept = new Work;
+  emulate::kept_aside = 0;
   return told("cudaStreamBeginCapture");
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
@@ -125,12 +135,21 @@ cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t* graph) {
   return told("cudaStreamEndCapture");
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* made, cudaGraph_t graph, unsigned long long) {
-  *made = reinterpret_cast<cudaGraphExec_t>(new Work(*reinterpret_cast<Work*>(graph)));
-  return told("cudaGraphInstantiate");
+  if (const cudaError_t error = told("cudaGraphInstantiate")) return error;
+  const Work& work = *reinterpret_cast<Work*>(graph);
+  if (used_bytes() + nodes_of(work) * kNodeBytes > total_bytes()) return cudaErrorMemoryAllocation;
+  graph_nodes += nodes_of(work);
+  *made = reinterpret_cast<cudaGraphExec_t>(new Made{work, nodes_of(work)});
+  return cudaSuccess;
 }
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t*, size_t* count) {
+  *count = nodes_of(*reinterpret_cast<Work*>(graph));
+  return cudaSuccess;
+}
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return told("cudaGraphUpload"); }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t made, cudaStream_t) {
   if (const cudaError_t error = told("cudaGraphLaunch")) return error;
-  for (const auto& each : *reinterpret_cast<Work*>(made))
+  for (const auto& each : reinterpret_cast<Made*>(made)->work)
     if (const int32_t code = each()) return cudaError_t(code - SKV_E_DEVICE);
   return cudaSuccess;
 }
@@ -139,6 +158,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t made) {
-  delete reinterpret_cast<Work*>(made);
+  const Made* graph = reinterpret_cast<Made*>(made);
+  graph_nodes -= graph->nodes;
+  delete graph;
   return cudaSuccess;
 }

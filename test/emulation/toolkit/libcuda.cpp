@@ -38,7 +38,7 @@ int cuDevicePrimaryCtxRetain(void** context, int) {
 int cuDevicePrimaryCtxRelease_v2(int) { return 0; }
 int cuCtxSetCurrent(void*) { return 0; }
 int cuMemGetInfo_v2(size_t* free, size_t* total) {
-  *free = *total = size_t(wish("SKV_EMULATED_MEMORY", 64 << 20));
+  *free = *total = size_t(wish("SKV_EMULATED_MEMORY", 256 << 20));
   return failing("cuMemGetInfo");
 }
 int cuGetErrorString(int code, const char** text) {
