@@ -65,4 +65,21 @@ export function checkNames(policy: Policy, errors: Collector): void {
         'choose another name',
       );
   }
+  checkClasses(policy, errors);
+}
+
+/** A list of token classes names each once. */
+function checkClasses(policy: Policy, errors: Collector): void {
+  const { keep, window } = policy;
+  const rules = keep.kind === 'profile' ? keep.rules : [];
+  for (const [field, { classes }] of [['window', window] as const, ...rules.map((rule) => ['keep', rule] as const)]) {
+    const twice = classes.find((each, i) => classes.indexOf(each) < i);
+    if (twice !== undefined)
+      errors.report(
+        'duplicate-name',
+        place(policy, field),
+        `classes names ${twice} twice.`,
+        "classes: ['special', 'punctuation']",
+      );
+  }
 }

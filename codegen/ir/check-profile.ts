@@ -7,7 +7,14 @@ export function checkProfile(policy: Policy, keep: Profile, errors: Collector): 
   const at = place(policy, 'keep');
   const names = ruleNames(keep);
   keep.rules.forEach((rule, i) => {
-    if (i > 0 && !keepsAll(rule, keep.rules[i - 1]))
+    if (i > 0 && keepsAll(keep.rules[i - 1], rule))
+      errors.report(
+        'profile-rules',
+        at,
+        `Rule ${i + 1}, ${names[i]}, keeps nothing that rule ${i}, ${names[i - 1]}, does not: no head would take it.`,
+        'each rule adds to the one before: another class, or a larger top or last',
+      );
+    else if (i > 0 && !keepsAll(rule, keep.rules[i - 1]))
       errors.report(
         'profile-rules',
         at,

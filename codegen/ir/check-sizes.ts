@@ -1,4 +1,5 @@
 /** Windows, observed queries and budgets: each has a size, and the budget has room for something to choose. */
+import { MOST_TOKENS } from './check-numbers.ts';
 import type { Collector } from './diagnostics.ts';
 import { type Policy, type Size, place } from './nodes.ts';
 
@@ -6,13 +7,14 @@ import { type Policy, type Size, place } from './nodes.ts';
 type Slots = number | 'fraction' | 'no size';
 
 function slots(policy: Policy, size: Size): Slots {
-  if ('tokens' in size) return Number.isInteger(size.tokens) && size.tokens >= 0 ? size.tokens : 'no size';
+  if ('tokens' in size)
+    return Number.isInteger(size.tokens) && size.tokens >= 0 && size.tokens <= MOST_TOKENS ? size.tokens : 'no size';
   const param = policy.params.find((each) => each.name === size.param);
   if (!param || param.kind === 'number') return 'no size';
   return param.kind === 'tokens' ? param.default : param.default > 0 ? 'fraction' : 0;
 }
 
-const COUNTED = 'It is counted in slots: a whole number, or a tokens or fraction parameter.';
+const COUNTED = `It is counted in slots: a whole number up to ${MOST_TOKENS}, or a tokens or fraction parameter.`;
 
 /** `incomplete`: something was mistaken, and a parameter may be missing for it. */
 export function checkSizes(policy: Policy, errors: Collector, incomplete: boolean): void {
@@ -72,8 +74,15 @@ function checkBudget(policy: Policy, keep: Extract<Policy['keep'], { budget: Siz
     return errors.report(
       'no-budget',
       place(policy, 'keep'),
-      'The budget must be a whole number of slots above 0, or a tokens or fraction parameter.',
+      `The budget must be a whole number of slots, 1 … ${MOST_TOKENS}, or a tokens or fraction parameter.`,
       "keep: topK('budget') with params: { budget: tokens(512) }",
+    );
+  if (keep.kind === 'chunks' && typeof budget === 'number' && keep.size > budget)
+    return errors.report(
+      'param-out-of-range',
+      place(policy, 'keep'),
+      `A chunk of ${keep.size} positions does not fit into a budget of ${budget}: whole chunks stay, so none would.`,
+      'smaller chunks, or a larger budget',
     );
   if (typeof budget !== 'number' || keep.besides) return;
   const sizes = [slots(policy, policy.window.first), slots(policy, policy.window.last)];

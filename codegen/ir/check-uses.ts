@@ -2,10 +2,11 @@
 import type { Collector } from './diagnostics.ts';
 import { fieldsOf } from './fields.ts';
 import { type Policy, isOfPartition, lasting, place, writtenName } from './nodes.ts';
-import { needed } from './uses.ts';
+import { needed, paramsRead } from './uses.ts';
 import { walk } from './walk.ts';
 
 export function checkUses(policy: Policy, errors: Collector): void {
+  checkParams(policy, errors);
   checkStates(policy, errors);
   checkOnce(policy, errors);
   checkObserved(policy, errors);
@@ -17,6 +18,21 @@ export function checkUses(policy: Policy, errors: Collector): void {
       "softmax, rank, or max and min with partition: 'next'; or drop partitions",
     );
   checkFields(policy, errors);
+}
+
+/** Parameters that a request could set, to no effect. */
+function checkParams(policy: Policy, errors: Collector): void {
+  const read = paramsRead(policy);
+  for (const { kind, name } of policy.params)
+    if (!read.has(name))
+      errors.report(
+        'param-never-read',
+        place(policy, `params.${name}`),
+        `Nothing reads the parameter ${name}: a request could set it to no effect.`,
+        kind === 'number'
+          ? `slot.params.${name} in the score, or drop it`
+          : `keep: topK('${name}'), slot.params.${name} in the score, or drop it`,
+      );
 }
 
 /** States and statistics that nothing reads. */
@@ -97,8 +113,19 @@ function checkFields(policy: Policy, errors: Collector): void {
       unused(field, `Everything is kept: ${field} has nothing to choose.`, `leave ${field} out, or keep: topK(…)`);
     return;
   }
-  if (keep.kind === 'profile' && at.score && keep.rules.every(({ top }) => 'tokens' in top && top.tokens === 0))
-    unused('score', 'No rule of the profile keeps the best of anything.', '{ top: 64 } in a rule, or leave score out');
+  if (keep.kind === 'profile' && keep.rules.every(({ top }) => 'tokens' in top && top.tokens === 0))
+    for (const field of ['score', 'pool'].filter((name) => at[name]))
+      unused(
+        field,
+        'No rule of the profile keeps the best of anything.',
+        `{ top: 64 } in a rule, or leave ${field} out`,
+      );
+  if (keep.kind === 'profile' && window.prompt)
+    unused(
+      'window',
+      'The window keeps the whole prompt, so that each head would take the first rule: nothing is left to choose by.',
+      'window: { first: 4 }, or keep: topK(…)',
+    );
   const none = (size: typeof window.first) => 'tokens' in size && size.tokens === 0;
   if ('besides' in keep && none(window.first) && none(window.last) && !window.prompt && window.classes.length === 0)
     unused(

@@ -15,6 +15,7 @@ export const catalogue = {
   'non-constant-capture': 'A value from outside the function must be a constant.',
   'unsupported-syntax': 'This form is not part of the language.',
   'wrong-type': 'The types do not fit.',
+  'param-never-read': 'A parameter is declared and nothing reads it.',
   'state-never-read': 'A state is accumulated and nothing reads it.',
   'state-never-observed': 'Attention is read, but no query is observed.',
   'attention-outside-next': 'slot.attn belongs to one query: only `next` sees it.',

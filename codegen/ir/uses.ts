@@ -1,5 +1,6 @@
 /** Which expressions a policy has, and what its score depends on. */
-import { type Node, type Policy, type Table, tableKey } from './nodes.ts';
+import { paramsOf } from './fields.ts';
+import { type Count, type Node, type Policy, type Size, type Table, tableKey, writtenName } from './nodes.ts';
 import { walk } from './walk.ts';
 
 /** Every expression of a policy, with the name of the function it came from. */
@@ -23,6 +24,23 @@ export function tablesOf(policy: Policy): Table[] {
   return [...found.values()];
 }
 
+/** Names of the parameters that something reads: an expression, a size, a trigger or a partition. */
+export function paramsRead(policy: Policy): Set<string> {
+  const { keep, window, observe, when, partitions, states } = policy;
+  const sizes: (Size | Count)[] = [window.first, window.last];
+  if ('budget' in keep) sizes.push(keep.budget);
+  if (keep.kind === 'profile') for (const { top, last } of keep.rules) sizes.push(top, last);
+  if (typeof observe.prompt === 'object') sizes.push(observe.prompt.last);
+  for (const trigger of when) {
+    if (trigger.kind === 'over') sizes.push(trigger.slack);
+    if (trigger.kind === 'promptChunk') sizes.push(trigger.n);
+  }
+  const counts = [partitions?.first, partitions?.size, ...states.map(({ history }) => history?.last)];
+  const nodes = [...expressions(policy).map(([, node]) => node), ...counts.filter((node) => node !== undefined)];
+  const named = sizes.flatMap((size) => (typeof size === 'object' && 'param' in size ? [size.param] : []));
+  return new Set([...named, ...paramsOf(nodes)]);
+}
+
 /** States and statistics that the score, or a profile, depends on, directly or through others. */
 export function needed(policy: Policy): { states: ReadonlySet<string>; across: ReadonlySet<string> } {
   const states = new Set<string>();
@@ -42,6 +60,8 @@ export function needed(policy: Policy): { states: ReadonlySet<string>; across: R
     }
   };
   visit(policy.score);
-  if (policy.keep.kind === 'profile') read(policy.keep.mass);
+  const { keep } = policy;
+  if (keep.kind === 'profile')
+    for (const state of policy.states) if (writtenName(state) === keep.mass) read(state.name);
   return { states, across };
 }

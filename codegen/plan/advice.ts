@@ -11,6 +11,10 @@ export const compactsLater = ({ when }: Pick<Plan, 'when'>): boolean =>
 /** Sentences, none for most policies. */
 export function advice(plan: Pick<Plan, 'keep' | 'window' | 'params' | 'when'>): string[] {
   const { keep, window, params } = plan;
+  if (keep.kind !== 'all' && window.prompt && !compactsLater(plan))
+    return [
+      'The window protects the whole prompt, and there is no compaction after its end: nothing is ever evicted. Compact later too, with every(n) or over(slack).',
+    ];
   if (!('budget' in keep) || keep.besides) return [];
   /** the default of a size, and whether it is a part of the length */
   const of = (size: Size) => {
@@ -21,11 +25,7 @@ export function advice(plan: Pick<Plan, 'keep' | 'window' | 'params' | 'when'>):
   const budget = of(keep.budget);
   const said = budget.part ? `${100 * budget.value} % of the sequence` : `${budget.value} slots`;
   const found: string[] = [];
-  if (window.prompt && !compactsLater(plan))
-    found.push(
-      'The window protects the whole prompt, and there is no compaction after its end: nothing is ever evicted. Compact later too, with every(n) or over(slack).',
-    );
-  else if (window.prompt)
+  if (window.prompt)
     found.push(
       budget.part
         ? `The window protects the whole prompt, and the budget of ${said} counts it: while the prompt is more than that, nothing that is generated is kept beyond the window. You may ${AWAY}.`

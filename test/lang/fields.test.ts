@@ -92,7 +92,7 @@ test('tables that no model has', () => {
 
 test('triggers count tokens, or name a parameter that does', () => {
   const { when } = policyOf(
-    `params: { budget: tokens(64), slack: tokens(8), block: tokens(64, { min: 16 }) }, when: [over('slack'), promptChunk('block')]`,
+    `params: { slack: tokens(8), block: tokens(64, { min: 16 }) }, when: [over('slack'), promptChunk('block')]`,
   );
   assert.equal(when, [
     { kind: 'over', slack: { param: 'slack' } },
@@ -186,7 +186,7 @@ test('names that files, flags and C++ cannot carry', () => {
   assert.equal(slugs(`${STATE} across: { mass: { mean: (slot) => slot.mass } }, score: (slot, { mass }) => mass`), [
     'duplicate-name',
   ]);
-  assert.equal(slugs(`params: { 'a-b': tokens(3) }`), ['bad-name']);
+  assert.equal(slugs(`params: { 'a-b': tokens(3) }, keep: topK('a-b')`), ['bad-name']);
 });
 
 test('states that only feed each other are never read', () => {
@@ -196,10 +196,11 @@ test('states that only feed each other are never read', () => {
 });
 
 test('a budget besides the protected slots: larger windows are fine, and it is in the text', () => {
-  const fields = (keep: string) => `params: { budget: tokens(8) }, window: { last: 9 }, keep: ${keep}`;
-  assert.equal(slugs(fields("topK('budget')")), ['window-exceeds-budget']);
+  const fields = (keep: string) => `window: { last: 9 }, keep: ${keep}`;
+  const params = 'params: { budget: tokens(8) },';
+  assert.equal(slugs(params + fields("topK('budget')")), ['window-exceeds-budget']);
   assert.match(
-    irText(policyOf(fields("topK('budget', { besides: 'protected' })"))),
+    irText(policyOf(params + fields("topK('budget', { besides: 'protected' })"))),
     /^keep topK budget besides protected$/m,
   );
   assert.match(
@@ -209,7 +210,8 @@ test('a budget besides the protected slots: larger windows are fine, and it is i
 });
 
 test('requests name their policy and ratio: no parameter can', () => {
-  assert.equal(slugs('params: { ratio: fraction(0.2), policy: tokens(3) }'), ['bad-name', 'bad-name']);
+  const named = "params: { ratio: fraction(0.2), policy: tokens(3) }, keep: topK('ratio'), window: { last: 'policy' }";
+  assert.equal(slugs(named), ['bad-name', 'bad-name']);
 });
 
 /** Fields that mean nothing beside the others; where it is said, and how it begins. */
@@ -239,6 +241,28 @@ const unused: [string, string, RegExp][] = [
   ],
   ["keep: topK(8, { besides: 'protected' })", 'field-unused', /^Nothing is protected/],
   ["keep: chunks(4, 8, { besides: 'protected' }), window: { first: 0 }", 'field-unused', /^Nothing is protected/],
+  [
+    `${STATE} pool: mean(3), keep: profile(0.9, 'mass', [{ last: 8 }, everything])`,
+    'field-unused',
+    /^No rule of the profile/,
+  ],
+  [
+    `${STATE} window: { prompt: true }, keep: profile(0.9, 'mass', [{ last: 8 }, everything])`,
+    'field-unused',
+    /^The window keeps the whole prompt, so that each head would take the first rule/,
+  ],
+  [
+    `${STATE} keep: profile(0.9, 'mass', [{ last: 8 }, { last: 8 }, everything])`,
+    'profile-rules',
+    /^Rule 2, last 8, keeps nothing that rule 1, last 8, does not/,
+  ],
+  ['params: { gain: number(2) }, score: (slot) => slot.pos', 'param-never-read', /^Nothing reads the parameter gain/],
+  [
+    'params: { gain: number(2) }, score: ({ pos, params: { gain } }) => pos',
+    'param-never-read',
+    /^Nothing reads the parameter gain/,
+  ],
+  ["params: { budget: tokens(8), recent: tokens(4) }, keep: topK('budget')", 'param-never-read', /recent/],
   ['keep: everything, score: (slot) => slot.age', 'field-unused', /^Everything is kept: score/],
   ['keep: everything, window: { first: 4 }', 'field-unused', /^Everything is kept: window/],
   ["keep: everything, heads: 'shared'", 'field-unused', /^Everything is kept: heads/],
@@ -268,7 +292,8 @@ test('what is computed once reads what lasts, needs no query and advances with n
   assert.match(irText(policyOf(fields)), /^state size once \(add \(norm slot.value\) slot.pos\)$/m);
   for (const read of ['seen', 'live', 'random', 'age', 'length', 'size', 'params.budget']) {
     const late = fields.replace('slot.pos', `slot.${read}`).replace('(slot)', '(slot: any)');
-    assert.equal(slugs(`params: { budget: tokens(8) }, ${late}`), ['once-reads'], read);
+    const params = read === 'params.budget' ? 'params: { budget: tokens(8) },' : '';
+    assert.equal(slugs(`${params} ${late}`), ['once-reads'], read);
     if (read !== 'params.budget') assert.equal(slugs(fields.replace('slot.pos', `slot.${read}`)), ['type-error'], read);
   }
   assert.equal(slugs(`${fields}, observe: 'every'`), ['observe-unused']);
@@ -279,6 +304,62 @@ test('what is computed once reads what lasts, needs no query and advances with n
     slugs(`${mass} score: (slot) => slot.mass + slot.size, keep: profile(0.9, 'size', [{ top: 8 }, everything])`),
     ['wrong-type'],
   );
+});
+
+test('every use of a parameter is one', () => {
+  const params = (names: string) =>
+    `params: { ${names.split(' ').map((name) => `${name}: tokens(16, { min: 16 })`)} },`;
+  policyOf(
+    `${params('a b c d e f')} ${STATE.replace("'every'", "[{ last: 'a' }, 'decode']")} score: (slot) => slot.mass, window: { first: 'b', last: 'c' }, keep: topK('d', { besides: 'protected' }), when: [over('e'), promptChunk('f')]`,
+  );
+  policyOf(
+    `${params('a b c d e')} observe: 'every', accumulate: { mass: { last: 'a', sum: (slot) => slot.attn } }, across: { n: { nth: 'b', of: (slot) => slot.mass }, place: { rank: (slot) => slot.mass } }, partitions: { first: 'c', size: 'd' }, score: (slot, across) => across.n - across.place + slot.params.e`,
+  );
+  policyOf(
+    `params: { reach: number(0.9, { min: 0, max: 1 }), top: tokens(4), last: fraction(0.1) }, ${STATE} score: (slot) => slot.mass, keep: profile('reach', 'mass', [{ top: 'top' }, { top: 'top', last: 'last' }, everything])`,
+  );
+  policyOf("params: { least: number(3) }, score: (slot) => slot.pos, keep: above('least')");
+});
+
+/** Numbers that no sequence, no f32 or no kernel has; each was taken before, and wrapped around or kept nothing. */
+const beyond: [string, string][] = [
+  ['keep: topK(3e9)', 'no-budget'],
+  ["window: { first: 3e9 }, keep: topK(8, { besides: 'protected' })", 'wrong-type'],
+  ["params: { budget: tokens(64, { max: 2.5e9 }) }, keep: topK('budget')", 'param-out-of-range'],
+  ["params: { budget: tokens(64, { max: 100.5 }) }, keep: topK('budget')", 'param-out-of-range'],
+  ['params: { gain: number(1, { max: 1e39 }) }, score: (slot) => slot.pos * slot.params.gain', 'param-out-of-range'],
+  ['when: every(3e9)', 'param-out-of-range'],
+  ['when: over(3e9)', 'param-out-of-range'],
+  ['when: promptChunk(3e9)', 'param-out-of-range'],
+  ['pool: mean(3e9 + 1)', 'pool-even'],
+  ['layers: pyramid(1 / 0)', 'param-out-of-range'],
+  ['score: (slot) => slot.pos, keep: above(0 / 0)', 'param-out-of-range'],
+  ['score: (slot) => slot.pos, keep: above(1e300)', 'param-out-of-range'],
+  ['keep: chunks(128, 64)', 'param-out-of-range'],
+  [
+    "observe: 'every', accumulate: { m: { last: 3e9, sum: (slot) => slot.attn } }, score: (slot) => slot.m",
+    'history-length',
+  ],
+  [
+    'across: { x: { rank: (slot) => slot.pos } }, partitions: { size: 3e9 }, score: (slot, { x }) => x',
+    'partition-size',
+  ],
+  ['across: { x: { nth: 3e9, of: (slot) => slot.pos } }, score: (slot, { x }) => x', 'wrong-type'],
+];
+for (const [fields, slug] of beyond)
+  test(`beyond what there is: ${fields}`, () => {
+    const found = mistakes(fields);
+    assert.equal(
+      found.map((each) => each.slug),
+      [slug],
+    );
+    assert.ok(found[0].hint);
+  });
+
+test('a class is named once', () => {
+  assert.equal(slugs("window: { classes: ['special', 'special'] }"), ['duplicate-name']);
+  const twice = "[{ classes: ['punctuation', 'punctuation'] }, everything]";
+  assert.equal(slugs(`${STATE} keep: profile(0.9, 'mass', ${twice})`), ['duplicate-name']);
 });
 
 test('what is close to it means something', () => {

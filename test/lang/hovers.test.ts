@@ -139,7 +139,7 @@ function compiled(file: string): string[] {
   } catch (error) {
     if (!(error instanceof PolicyErrors)) throw error;
     return error.diagnostics
-      .filter(({ slug }) => !['state-never-read', 'observe-unused', 'field-unused'].includes(slug))
+      .filter(({ slug }) => !['param-never-read', 'state-never-read', 'observe-unused', 'field-unused'].includes(slug))
       .map(({ message }) => message);
   }
 }

@@ -32,6 +32,16 @@ const ONCE = 'begun';
 /** Of numbers, those that never change of a slot. */
 const LASTING = ['pos', 'layer', 'layers', 'head', 'heads'];
 
+/** Parameters that are named in quotes, and declared where they are. */
+const SIZES: Readonly<Record<string, string>> = {
+  budget: 'tokens(64)',
+  span: 'tokens(400, { min: 8 })',
+  part: 'tokens(500, { min: 1 })',
+  sinks: 'tokens(4)',
+  portion: 'fraction(0.3)',
+  reach: 'number(0.9, { min: 0, max: 1 })',
+};
+
 /** Names an expression may use. */
 interface Scope {
   readonly attn: boolean;
@@ -206,7 +216,7 @@ class Draw {
     ];
   }
 
-  /** A score's body, which reads every state and statistic, so that none is refused as useless. */
+  /** A score's body, which reads every state, statistic and number, so that none is refused as useless. */
   score(): string {
     const { states } = this;
     const scope = { attn: false, across: true, flags: [] };
@@ -214,12 +224,13 @@ class Draw {
     const number = (name: string) =>
       name === 'anchor' || name === 'bound' ? `norm1(across.${name})` : `across.${name}`;
     const sum = [
+      'slot.params.gain * slot.params.bias',
       ...states.map((state) => `slot.${state}`),
       ...ofSome.map((name) => `clamp(${number(name)}, -9, 9) * 0.1`),
     ].join(' + ');
     const read =
       this.chance(0.3) && states.length > 1 && ofSome.length === 0
-        ? `{ const { ${states.join(', ')} } = slot; return ${states.join(' - ')}; }`
+        ? `{ const { ${states.join(', ')}, params: { gain, bias } } = slot; return ${states.join(' - ')} * gain + bias; }`
         : undefined;
     const inside = { ...scope, locals: ['known'] };
     const scored = `{
@@ -253,20 +264,24 @@ export function randomPolicy(seed: number, name: string): string {
         : `    ${state}: { init: ${draw.pick(['0', '1', '-0.5'])}, next: (${state}, slot) => ${draw.body({ ...inNext, locals: [state] })} },`,
   );
   const statistics = [...draw.statistics(), ...draw.places()];
-  const partitions = `first: ${draw.pick(['0', '7', "'sinks'"])}, size: ${draw.pick(['1', '60', "'part'", '100000'])}`;
+  const cut = `first: ${draw.pick(['0', '7', "'sinks'"])}, size: ${draw.pick(['1', '60', "'part'", '100000'])}`;
+  const partitions = draw.partitioned ? `  partitions: { ${cut} },\n` : '';
   const across = statistics.length > 0;
   const score = draw.score();
   const keep = draw.keep();
   const group = draw.pick(['', "  group: 'none',\n"]);
+  const written = [...accumulate, ...statistics, partitions, keep].join();
+  const named = Object.keys(SIZES).filter((size) => written.includes(`'${size}'`));
+  const params = [...named.map((size) => `${size}: ${SIZES[size]}`), 'gain: number(1.5)', 'bias: number(-0.3)'];
   return `${HEADER}
 export default definePolicy({
   name: '${name}',
-  params: { budget: tokens(64), span: tokens(400, { min: 8 }), part: tokens(500, { min: 1 }), sinks: tokens(4), portion: fraction(0.3), reach: number(0.9, { min: 0, max: 1 }), gain: number(1.5), bias: number(-0.3) },
+  params: { ${params.join(', ')} },
   observe: 'every',
 ${group}  accumulate: {
 ${accumulate.join('\n')}
   },${across ? `\n  across: {\n${statistics.join('\n')}\n  },` : ''}
-${draw.partitioned ? `  partitions: { ${partitions} },\n` : ''}  score: (slot${across ? ', across' : ''}) => ${score},
+${partitions}  score: (slot${across ? ', across' : ''}) => ${score},
   keep: ${keep},
   when: every(1),
 });
