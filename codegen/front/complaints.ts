@@ -2,12 +2,21 @@
  * TypeScript's own complaints, in an author's words: what follows from another complaint is left out, and of a chain the
  * last link, which says it, is enough.
  */
-import { Node as Ast, type Diagnostic, type SourceFile, type Type, ts } from 'ts-morph';
+import {
+  Node as Ast,
+  type CallExpression,
+  type Diagnostic,
+  type ObjectLiteralExpression,
+  type SourceFile,
+  type Type,
+  ts,
+} from 'ts-morph';
 import { nearest } from '../../toolchain/words.ts';
 import type { Collector } from '../ir/diagnostics.ts';
 import type { Span } from '../ir/nodes.ts';
 import { declaredIn, definition } from './constant.ts';
 import { forVectors } from './forms.ts';
+import { adviceOn } from './hints.ts';
 
 /** Codes of TypeScript that are told in other words. */
 const UNKNOWN_FIELD = [2353, 2561];
@@ -15,6 +24,7 @@ const OPERAND = [2362, 2363, 2365];
 const NO_SUCH_NAME = [2339, 2551];
 const NOT_ASSIGNABLE = [2322, 2345];
 const MISSING_FIELD = [2345, 2739, 2740, 2741];
+const NO_MODULE = 2307;
 const implicitAny = (code: number): boolean => code >= 7000 && code < 7100;
 
 /** One complaint, with the node it is about. */
@@ -37,6 +47,9 @@ interface Said {
   readonly at?: Ast;
 }
 
+const isDefinePolicy = (call: CallExpression): boolean =>
+  declaredIn('policy.ts', definition(call.getExpression())) === 'definePolicy';
+
 /** Reports a file's complaints as type errors. */
 export function complain(source: SourceFile, errors: Collector): void {
   const all = source.getPreEmitDiagnostics().map((diagnostic) => complaint(diagnostic, source));
@@ -49,6 +62,7 @@ export function complain(source: SourceFile, errors: Collector): void {
     }
     const { message, hint, covers, at } = said(each);
     const span = at ? place(at) : placeOf(each);
+    if (each.code === NO_MODULE) leaveImported(each.node, errors);
     errors.report('type-error', span, `TS${each.code}: ${message}`, hint, covers ? place(covers) : span);
   }
 }
@@ -66,6 +80,19 @@ function complaint(diagnostic: Diagnostic, source: SourceFile): Complaint {
     text: typeof text === 'string' ? text : lastOf(text.compilerObject),
     operation: OPERAND.includes(code) ? operationAt(node, start) : undefined,
   };
+}
+
+/** What an import that found no file would have brought: its uses are no mistakes of their own. */
+function leaveImported(at: Ast, errors: Collector): void {
+  const declaration = at.getFirstAncestor(Ast.isImportDeclaration);
+  const names = declaration?.getDescendants().filter(Ast.isIdentifier) ?? [];
+  for (const name of names)
+    for (const use of name.findReferencesAsNodes()) {
+      const read = use
+        .getAncestors()
+        .filter((each) => Ast.isElementAccessExpression(each) || Ast.isPropertyAccessExpression(each));
+      errors.leave(place(read.at(-1) ?? use));
+    }
 }
 
 /** The last link of a chained message. */
@@ -90,10 +117,37 @@ const memberOf = ({ node, start }: Complaint) => {
     : undefined;
 };
 
+/** The policy that a place is in. */
+const policyOf = (node: Ast) =>
+  node.getAncestors().find((each) => {
+    const call = each.getParent();
+    return Ast.isObjectLiteralExpression(each) && Ast.isCallExpression(call) && isDefinePolicy(call);
+  }) as ObjectLiteralExpression | undefined;
+
+/** Whether a complaint of a policy comes of types that TypeScript could not infer, because of what another one says. */
+function uninferred(each: Complaint, cause: Complaint): boolean {
+  if (implicitAny(cause.code)) return false;
+  const policy = policyOf(each.node);
+  if (!policy || policyOf(cause.node) !== policy) return false;
+  if (implicitAny(each.code)) return true;
+  const within = (field: string, { start }: Complaint) => {
+    const member = policy.getProperty(field);
+    return member !== undefined && start >= member.getStart() && start < member.getEnd();
+  };
+  if (!within('score', each) || within('score', cause)) return false;
+  if (/on type 'Record<never, never>'/.test(each.text)) return policy.getProperty('across') !== undefined;
+  return (
+    within('across', cause) &&
+    NOT_ASSIGNABLE.includes(each.code) &&
+    /^Type 'Vec'|^Argument of type 'Vec'/.test(each.text)
+  );
+}
+
 /** Whether a complaint is there only because of another one. */
 function follows(each: Complaint, all: readonly Complaint[], index: number): boolean {
   return all.some((cause, i) => {
     if (cause === each) return false;
+    if (uninferred(each, cause)) return true;
     const within = each.start <= cause.start && cause.start + cause.length <= each.start + each.length;
     if (cause.operation) {
       if (each.operation === cause.operation) return i < index;
@@ -114,15 +168,14 @@ function namesIn(member: Ast): string[] {
 }
 
 function said(each: Complaint): Said {
-  return (
+  const particular =
     (UNKNOWN_FIELD.includes(each.code) && unknownField(each)) ||
     (MISSING_FIELD.includes(each.code) && missingField(each)) ||
     (each.operation && onVectors(each.operation)) ||
-    (NOT_ASSIGNABLE.includes(each.code) && negated(each)) || {
-      message: each.text.replace(/import\("[^"]*"\)\./g, ''),
-      covers: memberOf(each),
-    }
-  );
+    (NOT_ASSIGNABLE.includes(each.code) && negated(each));
+  if (particular) return particular;
+  const message = each.text.replace(/import\("[^"]*"\)\./g, '');
+  return { message, ...adviceOn(each.text, each.node, policyOf(each.node)), covers: memberOf(each) };
 }
 
 /** A field that there is not. */
@@ -130,9 +183,12 @@ function unknownField(each: Complaint): Said | undefined {
   const member = memberOf(each);
   const literal = member?.getParent();
   if (!member || !Ast.isObjectLiteralExpression(literal)) return undefined;
-  const fields = fieldsOf(literal.getContextualType());
-  if (fields.length === 0) return undefined;
+  const type = literal.getContextualType();
+  const fields = fieldsOf(type);
   const owner = literal.getParent();
+  if (fields.length === 0 && type && partsOf(type).some(isList))
+    return { message: 'This is a list.', hint: '[ … ]', covers: literal, at: literal };
+  if (fields.length === 0) return undefined;
   const where = Ast.isPropertyAssignment(owner) ? `${owner.getName()} has` : 'There is';
   const near = nearest(member.getName(), fields);
   return {
@@ -142,9 +198,13 @@ function unknownField(each: Complaint): Said | undefined {
   };
 }
 
+const partsOf = (type: Type): Type[] => (type.isUnion() ? type.getUnionTypes() : [type]);
+const isList = (type: Type): boolean => type.isArray() || type.isReadonlyArray() || type.isTuple();
+
+/** Names of the fields that objects of a type have. */
 const fieldsOf = (type: Type | undefined): string[] => {
-  const parts = type?.isUnion() ? type.getUnionTypes() : type ? [type] : [];
-  return [...new Set(parts.flatMap((part) => part.getProperties().map((property) => property.getName())))];
+  const objects = type ? partsOf(type).filter((part) => part.isObject() && !isList(part)) : [];
+  return [...new Set(objects.flatMap((part) => part.getProperties().map((property) => property.getName())))];
 };
 
 const examples: Readonly<Record<string, [what: string, hint: string]>> = {
@@ -160,7 +220,7 @@ function missingField({ node, start }: Complaint): Said | undefined {
   const object = Ast.isObjectLiteralExpression(literal) ? literal : literal?.getParent();
   const call = object?.getParent();
   if (!Ast.isObjectLiteralExpression(object) || !Ast.isCallExpression(call)) return undefined;
-  if (declaredIn('policy.ts', definition(call.getExpression())) !== 'definePolicy') return undefined;
+  if (!isDefinePolicy(call)) return undefined;
   const missing = Object.keys(examples).filter((name) => !object.getProperty(name));
   if (missing.length === 0) return undefined;
   return {

@@ -8,7 +8,7 @@ import { constInitializer, declaredIn, definition, listOf } from './constant.ts'
 import { Collector } from '../ir/diagnostics.ts';
 import { simplifyNode } from '../ir/simplify.ts';
 import { historySum } from './history.ts';
-import { forVectors, instead, operators, stateHint } from './forms.ts';
+import { forVectors, instead, operators, stateHint, tableHint } from './forms.ts';
 import { type Node, type Span, slotTypes, type Table } from '../ir/nodes.ts';
 import { spanOf } from './read.ts';
 import { all, type FunctionLike, Reported, Statements, type Value } from './statements.ts';
@@ -253,7 +253,7 @@ export class Lowering extends Statements {
         'table-shape',
         base,
         `${base.getText()} is no list of numbers, one a layer, nor of such lists, one a layer with a number a KV head.`,
-        '[[0.5, 1], [0.2, 0.9]] for two layers of two KV heads',
+        tableHint,
       );
     return { name: base.getText(), layers: rows.length, heads, values };
   }

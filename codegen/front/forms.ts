@@ -69,4 +69,14 @@ export function forVectors(operator: string, a: string, b: string, vectors: [boo
 /** Plain words for types. */
 export const says: Readonly<Record<Type, string>> = { f32: 'a number', bool: 'a boolean', vec: 'a vector' };
 
+/** How states and statistics are written. */
+export const stateForms =
+  '{ init: 0, next: (state, slot) => … }, { last: 400, sum: (slot) => … } or { once: (slot) => … }';
+export const statisticForms =
+  "{ mean: (slot) => … }, or sum, max, min; { nth: 8, of: (slot) => … }; max and min with partition: 'next'; { softmax: (slot, across) => … }, or rank";
+
+/** What a table is. */
+export const tableHint =
+  'a table is a const list of numbers, or JSON that is imported: [0.5, 1] by layer, [[0.5, 1], [0.2, 0.9]] by layer and KV head';
+
 export const stateHint = 'use const; what must be remembered between queries is a state of accumulate';

@@ -3,6 +3,7 @@ import { Node as Ast, type Expression, type PropertyAssignment } from 'ts-morph'
 import { constant, nameOf, NotConstant } from './constant.ts';
 import { type Collector, stage } from '../ir/diagnostics.ts';
 import { acrossValue, Lowering, slotValue } from './expression.ts';
+import { stateForms, statisticForms } from './forms.ts';
 import type {
   Across,
   Keep,
@@ -237,7 +238,7 @@ class Declaration {
         'unsupported-syntax',
         spanOf(property),
         "A statistic is mean, sum, max, min, softmax or rank of a function, max or min with partition: 'next', or nth with of.",
-        '{ mean: (slot) => … }, or { nth: 8, of: (slot) => … }',
+        statisticForms,
       );
       return undefined;
     }
@@ -262,12 +263,7 @@ class Declaration {
       return node ? [{ name, init: 0, next: node, once: true }] : [];
     }
     if (!next || !init || once) {
-      this.errors.report(
-        'unsupported-syntax',
-        spanOf(property),
-        'A state is written in place.',
-        '{ init: 0, next: (state, slot) => … }, { last: 400, sum: (slot) => … } or { once: (slot) => … }',
-      );
+      this.errors.report('unsupported-syntax', spanOf(property), 'A state is written in place.', stateForms);
       return [];
     }
     const start = this.data<number>('init', init.getInitializer());

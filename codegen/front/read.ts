@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import {
   type CallExpression,
-  type Node,
+  Node,
   type ObjectLiteralExpression,
   Project,
   type SourceFile,
@@ -11,7 +11,7 @@ import {
   ts,
 } from 'ts-morph';
 import { complain } from './complaints.ts';
-import { declaredIn, definition, dslFolder } from './constant.ts';
+import { declaredIn, definition, dslFolder, nameOf } from './constant.ts';
 import { type Collector, stage } from '../ir/diagnostics.ts';
 import { textOf } from './text.ts';
 import type { Span } from '../ir/nodes.ts';
@@ -100,6 +100,7 @@ export function read(path: string, gather?: Collector): Syntax {
     const [source] = preload([file]);
     const files = [source, ...importsOf(source)];
     for (const checked of files) complain(checked, errors);
+    for (const json of files.filter((each) => each.getFilePath().endsWith('.json'))) checkJson(json, errors);
     const [call, second] = source.getDescendantsOfKind(SyntaxKind.CallExpression).filter(isDefinePolicy);
     const literal = call?.getArguments()[0]?.asKind(SyntaxKind.ObjectLiteralExpression);
     if (!call) {
@@ -125,6 +126,25 @@ export function read(path: string, gather?: Collector): Syntax {
     const texts = files.map((each): [string, string] => [each.getFilePath(), each.getFullText()]);
     return { file, source, literal: literal!, doc: docOf(call), files: new Map(texts) };
   });
+}
+
+/** What TypeScript lets pass of JSON: commas and comments that JSON has not, and a name that is there twice. */
+function checkJson(source: SourceFile, errors: Collector): void {
+  const named = source.getDescendantsOfKind(SyntaxKind.ObjectLiteralExpression).map((object) => object.getProperties());
+  for (const members of named)
+    for (const [i, member] of members.entries()) {
+      const name = Node.isPropertyAssignment(member) ? nameOf(member) : member.getText();
+      if (members.slice(0, i).some((each) => Node.isPropertyAssignment(each) && nameOf(each) === name))
+        errors.report('duplicate-name', spanOf(member), `${name} is there twice.`, 'leave the one that you mean');
+    }
+  try {
+    JSON.parse(source.getFullText().replace(/^\uFEFF/, ''));
+  } catch (error) {
+    const start: Span = { file: source.getFilePath(), line: 1, column: 1, length: 1 };
+    const hint = 'names in double quotes, no comments, no comma at the end of a list';
+    if (source.getPreEmitDiagnostics().length === 0)
+      errors.report('type-error', start, `This is not JSON: ${(error as Error).message}.`, hint);
+  }
 }
 
 const isDefinePolicy = (call: CallExpression): boolean =>
