@@ -83,10 +83,25 @@ export class Budgets {
     this.observes = typeof prompt === 'object' ? this.amount(prompt.last) : undefined;
     const { first, last } = this.window(LONG);
     const budget = this.budget(LONG);
+    this.checkBudget(budget);
     if (this.keeps && ratio === undefined && !this.besides && first + last > budget)
       throw new RequestError(
         `The window of ${first + last} slots (${first} first, ${last} last) exceeds the budget of ${budget}. Ask for a budget of at least ${first + last}, or for a window of at most ${budget}.`,
-        'budget',
+        this.keeps.param ?? 'budget',
+      );
+  }
+
+  /** A budget, as the request has it, that keeps something. */
+  private checkBudget(budget: number): void {
+    const { keep, name } = this.plan;
+    if (!this.keeps || this.ratio !== undefined) return;
+    const param = this.keeps.param ?? 'budget';
+    if (budget < 1 && !this.besides)
+      throw new RequestError(`${name}: a budget of ${budget} keeps nothing. Ask for a budget of at least 1.`, param);
+    if (keep.kind === 'chunks' && budget < keep.size)
+      throw new RequestError(
+        `${name} keeps whole chunks of ${keep.size} positions, and none fits into a budget of ${budget}. Ask for a budget of at least ${keep.size}.`,
+        param,
       );
   }
 

@@ -9,6 +9,13 @@ type Given = Readonly<Record<string, number>>;
 export const budgetOf = ({ keep }: Pick<Plan, 'keep'>): Size | undefined =>
   'budget' in keep ? keep.budget : undefined;
 
+/** What decides, in words, where there is no budget. */
+export const decides: Readonly<Record<Exclude<Plan['keep']['kind'], 'topK' | 'chunks'>, string>> = {
+  all: 'it keeps everything',
+  above: 'a threshold decides',
+  profile: 'each head takes a rule of its profile',
+};
+
 /** The parameter that a size names. */
 export const paramOf = (size: Size | undefined): string | undefined =>
   size && 'param' in size ? size.param : undefined;
@@ -40,13 +47,13 @@ export function checkRatio(plan: Plan, given: Given, ratio: number | undefined):
   if (ratio === undefined) return;
   if (!(ratio > 0 && ratio <= 1))
     throw new RequestError(`The ratio must be a number above 0, up to 1; it is ${ratio}.`, 'ratio');
-  const budget = budgetOf(plan);
-  if (!budget)
+  const { keep } = plan;
+  if (!('budget' in keep))
     throw new RequestError(
-      `${plan.name} has no budget that a ratio could stand in for: ${plan.keep.kind === 'all' ? 'it keeps everything' : 'a threshold decides'}.`,
+      `${plan.name} has no budget that a ratio could stand in for: ${decides[keep.kind]}.`,
       'ratio',
     );
-  const param = paramOf(budget);
+  const param = paramOf(keep.budget);
   if (param !== undefined && given[param] !== undefined)
     throw new RequestError(
       `A ratio of ${ratio} and ${param} ${given[param]} both say what to keep: give one.`,

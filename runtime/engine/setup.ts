@@ -7,7 +7,7 @@ import { native } from '../native/index.ts';
 import { allowedMemory } from '../native/memory.ts';
 import { type ThreadsChoice, chooseThreads, findProcessors } from '../native/processors.ts';
 import { checkTables } from './budgets.ts';
-import { budgetOf } from './params.ts';
+import { budgetOf, decides } from './params.ts';
 import { pagesFor } from './rules.ts';
 import { type EngineOptions, RequestError } from './types.ts';
 import { windowPages, windowsOf } from './windows.ts';
@@ -136,6 +136,6 @@ export function checkPolicies({ model, policies, ratio, note }: EngineOptions): 
       'ratio',
     );
   for (const { plan } of policies)
-    if (plan.keep.kind !== 'all' && !budgetOf(plan))
-      note?.(`${plan.name}: the ratio does not concern it, a threshold decides.`);
+    if (plan.keep.kind !== 'all' && !('budget' in plan.keep))
+      note?.(`${plan.name}: the ratio does not concern it, ${decides[plan.keep.kind]}.`);
 }

@@ -10,7 +10,7 @@ import { elsewhere, skv } from './skv.ts';
 /** A policy file of these fields. */
 function policy(name: string, fields: string): string {
   const file = `${name}.ts`;
-  const imports = 'above, chunks, definePolicy, every, floor, fraction, over, tokens, topK';
+  const imports = 'above, chunks, definePolicy, every, floor, fraction, over, promptEnd, tokens, topK';
   const text = `import { ${imports} } from 'skv';\nexport default definePolicy({ name: '${name}', ${fields} });\n`;
   writeFileSync(join(elsewhere, file), text);
   return file;
@@ -37,7 +37,7 @@ test('a policy in JavaScript is checked, built and tested; CommonJS is told what
   assert.match(tested.out, /bit for bit, on 20 random cases/, tested.err);
   writeFileSync(join(elsewhere, 'wrong.js'), text.replace('slot.mass,', 'slot.mas,'));
   const wrong = await skv('build', 'wrong.js');
-  assert.match(wrong.err, /✘ wrong\.js:\d+:\d+ {2}type-error\n {2}TS2551: .*Did you mean 'mass'\?/);
+  assert.match(wrong.err, /✘ wrong\.js:\d+:\d+ {2}type-error\n {2}TS2551: slot has no mas\./);
   assert.match(wrong.err, /more: skv errors type-error/);
   writeFileSync(join(elsewhere, 'old.cjs'), "module.exports = require('skv').definePolicy({ name: 'old' });\n");
   const old = await skv('build', 'old.cjs');
@@ -107,6 +107,9 @@ test('explain and test say that a window can swallow its budget', async () => {
   const besides = policy('besides', `${fields} keep: topK('budget', { besides: 'protected' })`);
   const apart = JSON.parse((await skv('explain', besides, '--json')).out);
   assert.equal([apart.size.steady, apart.size.peak, apart.advice], [4160, 4161, []]);
+  const ends = fields.replace('every(1)', 'promptEnd');
+  const never = policy('never', `${ends} keep: topK('budget', { besides: 'protected' })`);
+  assert.match((await skv('explain', never)).out, /no compaction after its end: nothing is ever evicted/);
   const classes = policy('marks', "window: { classes: ['punctuation'] }, keep: topK(64)");
   assert.match((await skv('explain', classes)).out, /protects every punctuation token/);
   const part = policy('part', "params: { budget: fraction(0.25) }, window: { last: 64 }, keep: topK('budget')");

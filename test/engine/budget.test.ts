@@ -46,7 +46,7 @@ const paths = files(
   Object.fromEntries(
     Object.entries({ ...texts, ...others }).map(([name, fields]) => [
       `budget/${name}.ts`,
-      `${IMPORTS}export default definePolicy({ name: '${name}', params: { budget: tokens(12) }, ${fields} });`,
+      `${IMPORTS}export default definePolicy({ name: '${name}', ${/'budget'/.test(fields) ? 'params: { budget: tokens(12) }, ' : ''}${fields} });`,
     ]),
   ),
 );

@@ -33,6 +33,25 @@ test('tokens are what was asked for, whatever the length', () => {
   assert.is(rules.budget(10_000), 300);
 });
 
+test('a budget that keeps nothing is refused, unless it counts what is not protected', () => {
+  const asked = (keep: Partial<Extract<Plan['keep'], { budget: unknown }>>, value: number) => () =>
+    new Rules({ ...plan, keep: { ...plan.keep, ...keep } as Plan['keep'] }, { budget: value }, undefined, [0]);
+  assert.throws(asked({}, 0), /knorm: a budget of 0 keeps nothing\. Ask for a budget of at least 1\./);
+  assert.is(asked({ besides: 'protected' }, 0)().budget(100), 0);
+  const chunks = { kind: 'chunks', size: 20 } as const;
+  assert.throws(asked(chunks, 19), /whole chunks of 20 positions, and none fits into a budget of 19/);
+  assert.is(asked(chunks, 20)().budget(100), 20);
+});
+
+test('what decides where there is no budget is told by its name', () => {
+  const keeps: [Plan['keep'], RegExp][] = [
+    [{ kind: 'all' }, /a ratio could stand in for: it keeps everything\.$/],
+    [{ kind: 'above' }, /: a threshold decides\.$/],
+    [{ kind: 'profile', mass: 'mass', rules: [] }, /: each head takes a rule of its profile\.$/],
+  ];
+  for (const [keep, said] of keeps) assert.throws(() => new Rules({ ...plan, keep }, {}, 0.5, [0]), said);
+});
+
 test('a threshold is asked once so many tokens have come: it has no budget to be over', () => {
   const above = (when: Plan['when']) => new Rules({ ...plan, keep: { kind: 'above' }, when }, {}, undefined, [0]);
   const always = above([{ kind: 'over', slack: 0 }]);
