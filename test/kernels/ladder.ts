@@ -43,18 +43,23 @@ export function randomPolicies(count: number): Rung[] {
   });
 }
 
-/** Declares a test for every `size` of `policies`: what `make` compiles of them, two at a time, equals the interpreter. */
+/** The first of `sizes` policies, the next of them, …, the last again and again. */
+export function cut(policies: readonly Rung[], ...sizes: number[]): Rung[][] {
+  const batches: Rung[][] = [];
+  for (let from = 0; from < policies.length; from += batches.at(-1)!.length)
+    batches.push(policies.slice(from, from + (sizes[batches.length] ?? sizes.at(-1)!)));
+  return batches;
+}
+
+/** Declares a test for each batch: what `make` compiles of it, two at a time, equals the interpreter. */
 export function climb(
   name: string,
-  policies: readonly Rung[],
-  size: number,
-  make: (batch: readonly Rung[], name: string) => Promise<string>,
+  batches: readonly (readonly Rung[])[],
+  make: (batch: readonly Rung[], lane: number) => Promise<string>,
 ): void {
   const lanes: Promise<string>[] = [];
-  for (let from = 0; from < policies.length; from += size) {
-    const batch = policies.slice(from, from + size);
-    const lane = lanes.length;
-    lanes.push((lanes[lane - 2] ?? Promise.resolve('')).then(() => make(batch, `batch-${lane}`)));
+  for (const [lane, batch] of batches.entries()) {
+    lanes.push((lanes[lane - 2] ?? Promise.resolve('')).then(() => make(batch, lane)));
     test(`interpreter = ${name}, seeds ${batch[0].seed} … ${batch[batch.length - 1].seed}`, async () => {
       const path = await lanes[lane];
       for (const { seed, simple } of batch)
