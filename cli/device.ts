@@ -129,7 +129,7 @@ async function placed(
   flags: DeviceFlags & EngineFlags,
 ): Promise<{ policies: BuiltPolicy[]; place: ReturnType<typeof agreedPlace> }> {
   const memory = pageMemory(flags);
-  if (memory === 'host' || (memory === undefined && mayWantHost(asked))) {
+  if (memory === 'host' || mayWantHost(asked)) {
     const policies = await asked.compile({});
     const place = agreedPlace(policies, memory);
     if (place === 'host') return { policies, place };

@@ -202,6 +202,11 @@ test('nvcc is not asked for a policy that says host', async () => {
   assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
   server.child.kill('SIGTERM');
   assert.is((await server.closed)[0], 0);
+  const { code, err } = await wishing({ SKV_EMULATED_FAILURE: 'nvcc' }, () =>
+    skv('serve', '--model', model, '--place', 'device', '--sparse-kv-cache-type', policy),
+  );
+  assert.is(code, 1);
+  assert.match(err, /away wants its pages in the host's memory, the server in the device's/);
 });
 
 test('without a driver: auto says why it is the CPU, cuda is refused', async () => {
