@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "bench.h"
-#if defined(__AVX512F__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -85,6 +85,14 @@ struct Dots {
 };
 constexpr int kLine = 16384, kVectors = kLine / 64;
 
+template <class Acc, size_t kAccs>
+inline uint64_t words_of(const Acc (&acc)[kAccs]) {
+  uint64_t out[sizeof acc / 8], sum = 0;
+  memcpy(out, acc, sizeof acc);
+  for (uint64_t word : out) sum += word;
+  return sum;
+}
+
 #if defined(__AVX512F__)
 template <class Acc, class Step>
 inline uint64_t sweep512(const uint8_t* line, int rounds, Acc zero, Step&& step) {
@@ -101,12 +109,26 @@ inline uint64_t sweep512(const uint8_t* line, int rounds, Acc zero, Step&& step)
         acc[8 + i] = step(acc[8 + i], w1, x[i]);
       }
     }
-  uint64_t out[8], sum = 0;
-  for (auto& a : acc) {
-    memcpy(out, &a, 64);
-    for (uint64_t word : out) sum += word;
-  }
-  return sum;
+  return words_of(acc);
+}
+#elif defined(__AVX2__) && defined(__FMA__)
+/* Sixteen registers hold four times `kColumns` sums, `kColumns` vectors, one of the stream, and what a step needs. */
+template <int kColumns, class Acc, class Step>
+inline uint64_t sweep256(const uint8_t* line, int rounds, Acc zero, Step&& step) {
+  Acc acc[4 * kColumns];
+  for (auto& a : acc) a = zero;
+  __m256i x[kColumns];
+  const auto* from = reinterpret_cast<const __m256i*>(line);
+  for (int i = 0; i < kColumns; i++) x[i] = _mm256_load_si256(from + i);
+  for (int r = 0; r < rounds; r++)
+    for (int v = 0; v < 2 * kVectors; v += 4)
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; k++) {
+        const __m256i w = _mm256_load_si256(from + v + k);
+#pragma GCC unroll 4
+        for (int i = 0; i < kColumns; i++) acc[k * kColumns + i] = step(acc[k * kColumns + i], w, x[i]);
+      }
+  return words_of(acc);
 }
 #endif
 
@@ -116,6 +138,14 @@ uint64_t int8_sweeps(const uint8_t* line, int rounds) {
                   [](__m512i acc, __m512i w, __m512i x) { return _mm512_dpbusd_epi32(acc, w, x); });
 }
 constexpr Dots kInt8 = {kVectors * 8.0 * 64 * 2, int8_sweeps};
+#elif defined(__AVX2__) && defined(__FMA__)
+uint64_t int8_sweeps(const uint8_t* line, int rounds) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  return sweep256<2>(line, rounds, _mm256_setzero_si256(), [ones](__m256i acc, __m256i w, __m256i x) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), ones));
+  });
+}
+constexpr Dots kInt8 = {kVectors * 2.0 * 64 * 2, int8_sweeps};
 #else
 constexpr Dots kInt8 = {0, nullptr};
 #endif
@@ -137,8 +167,15 @@ uint64_t f32_sweeps(const uint8_t* line, int rounds) {
   });
 }
 constexpr Dots kF32 = {kVectors * 8.0 * 16 * 2, f32_sweeps};
+#elif defined(__AVX2__) && defined(__FMA__)
+uint64_t f32_sweeps(const uint8_t* line, int rounds) {
+  return sweep256<3>(line, rounds, _mm256_setzero_ps(), [](__m256 acc, __m256i w, __m256i x) {
+    return _mm256_fmadd_ps(_mm256_castsi256_ps(w), _mm256_castsi256_ps(x), acc);
+  });
+}
+constexpr Dots kF32 = {kVectors * 3.0 * 16 * 2, f32_sweeps};
 #else
-/* Sixteen lanes as plain loops: AVX2, NEON or SSE as the compiler finds them. */
+/* Sixteen lanes as plain loops: NEON or SSE as the compiler finds them. */
 uint64_t f32_sweeps(const uint8_t* line, int rounds) {
   const auto* w = reinterpret_cast<const float*>(line);
   float acc[8][16] = {};

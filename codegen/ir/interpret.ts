@@ -115,10 +115,7 @@ function nth(n: number, values: readonly number[]): number {
   return value + 0;
 }
 
-/**
- * A statistic over slots. Sums run in a tree within each 16 slots, then page by page; absent slots add nothing. Extremes
- * start at infinity and leave NaN out.
- */
+/** A statistic over slots, which are numbered from 0. */
 export function statistic({ name, reduce, n, of }: Across, slots: readonly SlotValues[]): Value {
   const values = slots.map((slot) => evaluate(of, slot));
   if (reduce === 'softmax' || reduce === 'rank') throw new Error(`${name} is of a slot, not of all`);
@@ -206,16 +203,18 @@ function ofNone({ reduce, of }: Across, slot: SlotValues): Value {
   return of.type === 'vec' ? (evaluate(of, slot) as Float32Array).map(() => none) : none;
 }
 
-/** One number of those of all slots; absent slots are 0 in a sum. */
+/**
+ * One number of those of all slots: sums in sixteen interleaved parts in slot order, then a tree; extremes start at infinity,
+ * leave NaN out and are 0 for -0.
+ */
 export function reduced(reduce: 'mean' | 'sum' | 'max' | 'min', column: readonly number[]): number {
-  if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity);
-  if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity);
-  let sum = 0;
-  for (let page = 0; page < column.length; page += 16) {
-    const lanes = new Float32Array(16);
-    lanes.set(column.slice(page, page + 16));
-    sum = f(sum + tree(lanes));
-  }
+  if (reduce === 'max') return column.reduce((best, x) => (x > best ? x : best), -Infinity) + 0;
+  if (reduce === 'min') return column.reduce((best, x) => (x < best ? x : best), Infinity) + 0;
+  const lanes = new Float32Array(16);
+  column.forEach((x, s) => {
+    lanes[s % 16] += x;
+  });
+  const sum = tree(lanes);
   return reduce === 'mean' ? f(sum / column.length) : sum;
 }
 

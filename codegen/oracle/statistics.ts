@@ -86,7 +86,7 @@ function statisticOf(each: HostStatistic, views: readonly View[]): number | Floa
 
 const isRanked = (each: HostStatistic): each is Extract<HostStatistic, { of: unknown; nth: unknown }> => 'nth' in each;
 
-/** A statistic once more, from the language's words: trees of 16, then page by page; extremes leave NaN out. */
+/** A statistic once more, from the language's words: sixteen interleaved sums, then a tree; extremes without NaN and -0. */
 function reduce(kind: string, values: (number | Float32Array)[]): number | Float32Array {
   if (typeof values[0] !== 'number') {
     const vectors = values as Float32Array[];
@@ -100,14 +100,14 @@ function reduce(kind: string, values: (number | Float32Array)[]): number | Float
   }
   const list = values as number[];
   const real = list.filter((x) => !Number.isNaN(x));
-  // the first among equals: 0 and -0 are
-  if (kind === 'max') return real.reduce((a, b) => (b > a ? b : a), -Infinity);
-  if (kind === 'min') return real.reduce((a, b) => (b < a ? b : a), Infinity);
-  let sum = 0;
-  for (let page = 0; page < list.length; page += 16) {
-    const lanes = Float32Array.from({ length: 16 }, (_, i) => list[page + i] ?? 0);
-    for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) lanes[i] += lanes[i + width];
-    sum = Math.fround(sum + lanes[0]);
-  }
+  if (kind === 'max') return real.reduce((a, b) => Math.max(a, b), -Infinity) + 0;
+  if (kind === 'min') return real.reduce((a, b) => Math.min(a, b), Infinity) + 0;
+  const parts = Array.from({ length: 16 }, (_, part) => {
+    let sum = 0;
+    for (let s = part; s < list.length; s += 16) sum = Math.fround(sum + list[s]);
+    return sum;
+  });
+  for (const width of [8, 4, 2, 1]) for (let i = 0; i < width; i++) parts[i] = Math.fround(parts[i] + parts[i + width]);
+  const [sum] = parts;
   return kind === 'mean' ? Math.fround(sum / list.length) : sum;
 }

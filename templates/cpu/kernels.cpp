@@ -1,6 +1,5 @@
 // The functions of skv_policy, for pages of any type.
 #include "compact.hpp"
-#include "lanes.hpp"
 #include "prefill.hpp"
 
 // What the passes rely on.

@@ -49,6 +49,15 @@ struct PolicyPasses {
   Rule (*rule)(int i, const float* params, int length);
 };
 
+// What expressions ask of the vectors of a page's slots (lanes.hpp). dot: with another vector.
+enum class Asked { norm, norm1, highest, lowest, dot };
+
+// A page in a sum of vectors.
+struct PageTerm {
+  const void* vectors;  // the page, if it is keys that are added, or [dim][16 slots]
+  f32x16 factor;        // [16 slots]
+};
+
 // What is done to pages of one type of keys and values.
 struct Kernels {
   int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
@@ -56,6 +65,9 @@ struct Kernels {
   // Keys and values of all slots of a page, out [dim][16 slots].
   void (*read_keys)(const skv_shape*, const uint8_t* page, f32x16* out);
   void (*read_values)(const skv_shape*, const uint8_t* page, f32x16* out);
+  // page_answer and add_pages of keys as they lie in pages: nothing is written but the result.
+  void (*key_answer)(const skv_shape*, const uint8_t* page, Asked, const float* other, f32x16* out);
+  void (*add_keys)(const skv_shape*, const PageTerm*, int pages, int slots, f32x16* sums);
   // Copies a slot over another: key, value and lanes. Moves those of slots [hole, live) that stay down into the hole;
   // where only the hole leaves, all above it by one.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);
@@ -88,15 +100,12 @@ int32_t append(const skv_step*, int32_t layer, const skv_exec*, const PolicyPass
 int32_t attend(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
 int32_t compact(const skv_step*, const skv_exec*, const PolicyPasses&);
 
-// What expressions ask of the vectors of a page's slots, at [dim][16 slots], out [16 slots] (lanes.hpp).
-void page_dots(const f32x16* at, const float* other, int dim, f32x16* out);
-void page_norms(const f32x16* at, int dim, f32x16* out);
-void page_norms1(const f32x16* at, int dim, f32x16* out);
-void page_highest(const f32x16* at, int dim, f32x16* out);
-void page_lowest(const f32x16* at, int dim, f32x16* out);
-// totals [dim] += the first `slots` vectors of a page, each times its factor [16 slots], in the order of
-// shared/across.hpp.
-void add_page(const f32x16* at, const f32x16* factor, int slots, int dim, float* totals);
+// Of the vectors of a page's slots, at [dim][16 slots], what is asked, out [16 slots]. sums [dim][16 slots] += the vectors
+// of pages, each times its factor; the last page has `slots` slots.
+void page_answer(const f32x16* at, int dim, Asked, const float* other, f32x16* out);
+void add_pages(int dim, const PageTerm*, int pages, int slots, f32x16* sums);
+// The trees of sums [dim][16], out [dim].
+void trees_of(const f32x16* sums, int dim, float* out);
 
 constexpr int kLanesAhead = 8;  // pages between the lanes that are read and those that are prefetched
 

@@ -1,11 +1,20 @@
 // The kernels for pages of one type of keys and values.
 #pragma once
 #include "attend.hpp"
+#include "lanes.hpp"
 #include "pages.hpp"
 
 template <class KV>
 SKV_INLINE skv_page_layout layout_of(const skv_shape* s) {
   return skv_layout_of(s->head_dim, sizeof(typename KV::Word), s->lanes);
+}
+
+// Elements 2j and 2j + 1 of the keys of a page's slots.
+template <class KV>
+SKV_INLINE Two two_of_keys(const skv_shape* s, const void* page, int j) {
+  const auto* keys = (const typename KV::Word*)((const uint8_t*)page + layout_of<KV>(s).keys);
+  const auto pairs = KV::key_pairs(keys, j);
+  return {KV::even_of(pairs), KV::odd_of(pairs)};
 }
 
 template <class KV>
@@ -20,6 +29,14 @@ constexpr Kernels table_of() {
   kernels.read_values = [](const skv_shape* s, const uint8_t* page, f32x16* out) {
     const auto* values = (const typename KV::Word*)(page + layout_of<KV>(s).values);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, dim, out); });
+  };
+  kernels.key_answer = [](const skv_shape* s, const uint8_t* page, Asked what, const float* other, f32x16* out) {
+    const auto two = [&](int j) SKV_FLAT { return two_of_keys<KV>(s, page, j); };
+    known_dim(s->head_dim, [&](int dim) SKV_FLAT { answer_of(dim, two, what, other, out); });
+  };
+  kernels.add_keys = [](const skv_shape* s, const PageTerm* page, int pages, int slots, f32x16* sums) {
+    const auto two = [&](const void* at, int j) SKV_FLAT { return two_of_keys<KV>(s, at, j); };
+    add_times(s->head_dim, two, page, pages, slots, sums);
   };
   kernels.move_slot = [](const AnyHead& h, int lanes, int from, int to) { move_slot(Head<KV>(h), lanes, from, to); };
   kernels.move_down = move_down<KV>;

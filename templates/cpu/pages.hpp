@@ -125,7 +125,20 @@ void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t*
   }
 }
 
-// Moves slots above `hole` down by one. What a row reads behind its end is replaced, or of the page's lanes not read.
+// Of a row of 16 words those that do not stay take the next one's place, the last of them the first of the row behind.
+SKV_INLINE void drop_word(uint32_t* row, const uint32_t* behind, u32x16 stays) {
+  const u32x16 own = *(u32x16*)row;
+#if defined(__AVX512F__)
+  const u32x16 above = (u32x16)_mm512_alignr_epi32(*(const __m512i*)behind, (__m512i)own, 1);
+  *(u32x16*)row = (own & stays) | (above & ~stays);
+#else
+  const u32x16 above = *(u32x16u*)(row + 1);  // its last word is replaced
+  *(u32x16*)row = (own & stays) | (above & ~stays);
+  row[SKV_PAGE - 1] = *behind;
+#endif
+}
+
+// Moves slots above `hole` down by one.
 template <class KV>
 void drop_slot(const AnyHead& any, int lanes, int hole, int live) {
   const Head<KV> h(any);
@@ -135,11 +148,8 @@ void drop_slot(const AnyHead& any, int lanes, int hole, int live) {
     const u32x16 stays = (u32x16)first_lanes(from);
     auto* keys = (uint32_t*)h.keys(p);
     const auto* behind = (const uint32_t*)h.keys(next);
-    for (int i = 0; i < key_rows; i++, keys += SKV_PAGE, behind += SKV_PAGE) {
-      const u32x16 own = *(u32x16*)keys, above = *(u32x16u*)(keys + 1);
-      *(u32x16*)keys = (own & stays) | (above & ~stays);
-      keys[SKV_PAGE - 1] = *behind;
-    }
+    for (int b = 0; b < h.lanes_at; b += 64) __builtin_prefetch(h.page(next) + b);
+    for (int i = 0; i < key_rows; i++) drop_word(keys + i * SKV_PAGE, behind + i * SKV_PAGE, stays);
     for (int i = 0; i < lanes; i++) {
       int32_t* lane = h.lane(p, i);
       memmove(lane + from, lane + from + 1, (SKV_PAGE - 1 - from) * sizeof *lane);

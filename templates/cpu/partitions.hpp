@@ -27,14 +27,11 @@ struct Extremes {
 
 // Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent.
 SKV_INLINE void softmax_of(float* x, int from, int end) {
-  float most = -INFINITY, sum = 0;
+  float most = -INFINITY, lanes[SKV_PAGE] = {0};
   for (int s = from; s < end; s++) most = skv_max(most, x[s]);
   for (int s = from; s < end; s++) x[s] = skv_exp(x[s] - most);
-  for (int page = from / SKV_PAGE * SKV_PAGE; page < end; page += SKV_PAGE) {
-    float lanes[SKV_PAGE];
-    for (int s = 0; s < SKV_PAGE; s++) lanes[s] = page + s >= from && page + s < end ? x[page + s] : 0.0f;
-    sum += skv_tree(lanes);
-  }
+  for (int s = from; s < end; s++) lanes[s % SKV_PAGE] += x[s];
+  const float sum = skv_tree(lanes);
   for (int s = from; s < end; s++) x[s] = x[s] / sum;
 }
 
@@ -99,6 +96,9 @@ struct Runs {
         walk(end, next, P::extremes_read_key, P::extremes_read_value,
              [&](int, const Slot& slot, const float* states)
                  SKV_FLAT { P::extremes_slot(slot, states, Extremes<P>{totals, dim}); });
+      for (int i = 0; i < P::statistics; i++)
+        for (int f = statistic_at<P>(i, dim); P::is_next(i) && f < statistic_at<P>(i + 1, dim); f++)
+          totals[f] = statistic_of(P::reduce(i), totals[f], next - end);
       P::load_extremes(Totals<P>{totals, dim}, &across);
       set_places<0>(from, end, walk);
       walk(from, end, P::score_reads_key, P::score_reads_value,

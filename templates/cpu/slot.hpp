@@ -33,7 +33,7 @@ SKV_INLINE void prefetch_vectors(const AnyHead& h, int p, int half) {
 // Keys and values of all slots of a page.
 SKV_INLINE void read_keys(const AnyHead& h, int p, PageVecs* out) {
   prefetch_vectors(h, p + kVectorsAhead, 0);
-  out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_keys(h.shape, h.page(p), at); });
+  out->keys_of(h.shape, h.page(p));
 }
 SKV_INLINE void read_values(const AnyHead& h, int p, PageVecs* out) {
   prefetch_vectors(h, p + kVectorsAhead, 1);

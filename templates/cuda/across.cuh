@@ -1,11 +1,12 @@
-// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, a page at a
-// time.
+// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, which takes every
+// sixteenth slot.
 //
-//   a slot's statistics -> tile [16 slots][floats] -> totals [floats]: a scalar is one float, a vector dim
-//   bytes: 4 states per slot, d b for each vector that a statistic reads. Bound by the latency of a page: two barriers.
+//   a slot's statistics -> tile [16][floats] -> totals [floats]: a scalar is one float, a vector dim
+//   bytes: 4 states per slot, d b for each vector that a statistic reads. Bound by the latency of a slot's vectors; one
+//   barrier a head.
 //
-// Each slot's values go to a row of the tile; then a thread a float reduces the page: sums in a tree over the slots, as
-// skv_tree, absent ones 0; extremes in slot order. Pages follow in order: the language's order, hence its bits.
+// Each slot's values join row s % 16 of the tile, which its own sixteen lanes alone touch; then a thread a float joins
+// the rows in a tree: the language's order, hence its bits (shared/across.hpp).
 #pragma once
 #include "block.cuh"
 #include "shared/across.hpp"
@@ -26,31 +27,30 @@ struct Totals {
   }
 };
 
-// Stores a slot's values in its row of the tile.
+// Joins a slot's values to those of its row of the tile; of the kind nth it is the last slot's value that stays.
 template <class P>
 struct Put {
   Shared<float> row;
   int dim;
   __device__ __forceinline__ void operator()(int i, float value) const {
-    if (vec_lane() == 0) row[statistic_at<P>(i, dim)] = value;
+    if (vec_lane() == 0) join(i, statistic_at<P>(i, dim), value);
   }
   __device__ __forceinline__ void operator()(int i, const Vec& value) const {
     SKV_UNROLL for (int e = 0; e < kMaxDim / kVecLanes; e++)
-      if (e * kVecLanes < dim) row[statistic_at<P>(i, dim) + e * kVecLanes + vec_lane()] = value.at[e];
+      if (e * kVecLanes < dim) join(i, statistic_at<P>(i, dim) + e * kVecLanes + vec_lane(), value.at[e]);
+  }
+  __device__ __forceinline__ void join(int i, int f, float value) const {
+    row[f] = P::reduce(i) == Reduce::nth ? value : joined(P::reduce(i), row[f], value);
   }
 };
 
-// One float of a page's slots added to its total.
-SKV_INLINE float reduced(Reduce how, float total, Shared<float> tile, int floats, int f, int slots) {
-  if (is_extreme(how)) {
-    for (int s = 0; s < slots; s++) total = extreme_of(how, total, tile[s * floats + f]);
-    return total;
-  }
-  float lanes[SKV_PAGE];
-  SKV_UNROLL for (int s = 0; s < SKV_PAGE; s++) lanes[s] = s < slots ? (float)tile[s * floats + f] : 0.0f;
+// One float of the tile's rows, in a tree.
+SKV_INLINE float joined_rows(Reduce how, Shared<float> tile, int floats, int f) {
+  float rows[SKV_PAGE];
+  SKV_UNROLL for (int r = 0; r < SKV_PAGE; r++) rows[r] = tile[r * floats + f];
   SKV_UNROLL for (int width = SKV_PAGE / 2; width > 0; width /= 2)
-    SKV_UNROLL for (int l = 0; l < SKV_PAGE / 2; l++) if (l < width) lanes[l] += lanes[l + width];
-  return total + lanes[0];
+    SKV_UNROLL for (int r = 0; r < SKV_PAGE / 2; r++) if (r < width) rows[r] = joined(how, rows[r], rows[r + width]);
+  return rows[0];
 }
 
 // The statistics of slots [from, end): of the kind of_head, or of the next partition. each(slot, put) hands a slot's
@@ -70,17 +70,14 @@ SKV_INLINE void gather_across(int from, int end, int dim, Shared<float> tile, Sh
       if (is_of_head<P>(i) == of_head && !is_place(P::reduce(i))) reduce(f, P::reduce(i));
     }
   };
-  each_float([&](int f, Reduce how) { totals[f] = total_of_none(how); });
-  for (int page = from; page < end; page += SKV_PAGE) {
-    if (page + mine < end) each(page + mine, Put<P>{tile + mine * floats, dim});
-    __syncthreads();
-    each_float([&](int f, Reduce how) {
-      totals[f] = reduced(how, totals[f], tile, floats, f, min(SKV_PAGE, end - page));
-    });
-    __syncthreads();
-  }
   each_float([&](int f, Reduce how) {
-    if (how == Reduce::mean) totals[f] = totals[f] / (float)(end - from);
+    for (int r = 0; r < SKV_PAGE; r++) tile[r * floats + f] = total_of_none(how);
+  });
+  __syncthreads();
+  for (int s = from + mine; s < end; s += SKV_PAGE) each(s, Put<P>{tile + mine * floats, dim});
+  __syncthreads();
+  each_float([&](int f, Reduce how) {
+    totals[f] = statistic_of(how, joined_rows(how, tile, floats, f), end - from);
   });
   __syncthreads();
 }

@@ -3,8 +3,8 @@
 //
 //   keys and values [slot][dim] -> extremes [floats] of the run that follows (shared), places [place][slot] (scratch)
 //   -> scores
-//   bytes: d b for each vector that the extremes, a place or the score reads. Bound by the latency of a page: two
-//   barriers for the extremes; a rank compares each slot of a run with each.
+//   bytes: d b for each vector that the extremes, a place or the score reads. Bound by the latency of a slot's vectors;
+//   a rank compares each slot of a run with each.
 //
 // Slots lie in position order. What a run's extremes are of is the partition that follows, which may have no slots.
 #pragma once
@@ -24,36 +24,20 @@ struct Places {
   __device__ __forceinline__ Floats row(int place) const { return at + place * slots; }
 };
 
-// Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent. A thread has whole pages
-// of the head; pages [page] is scratch.
+// Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent. Each sixteen lanes have
+// all of them.
 template <class Floats>
-SKV_INLINE void softmax_of(Floats x, Floats pages, int from, int end) {
-  const int page0 = from / SKV_PAGE, page1 = (end - 1) / SKV_PAGE + 1;
-  auto each_page = [&](auto value) {  // pages[p] = value(p, its slots)
-    for (int p = page0 + threadIdx.x; p < page1; p += kAcrossThreads)
-      pages[p] = value(max(p * SKV_PAGE, from), min((p + 1) * SKV_PAGE, end));
-    __syncthreads();
-  };
-  each_page([&](int s0, int s1) {
-    float most = -INFINITY;
-    for (int s = s0; s < s1; s++) most = skv_max(most, x[s]);
-    return most;
-  });
+SKV_INLINE void softmax_of(Floats x, int from, int end) {
+  const int first = from + (vec_lane() - from % SKV_PAGE + SKV_PAGE) % SKV_PAGE;  // of this lane
   float most = -INFINITY, sum = 0;
-  for (int p = page0; p < page1; p++) most = skv_max(most, pages[p]);
+  for (int s = first; s < end; s += SKV_PAGE) most = skv_max(most, x[s]);
+  most = skv_extreme_of_lanes(most, [](float a, float b) { return skv_max(a, b); });
   __syncthreads();  // all have read
-  each_page([&](int s0, int s1) {
-    float lanes[SKV_PAGE];
-  SKV_UNROLL for (int l = 0; l < SKV_PAGE; l++) {
-      const int s = s0 / SKV_PAGE * SKV_PAGE + l;
-      lanes[l] = 0;
-      if (s >= s0 && s < s1) x[s] = lanes[l] = skv_exp(x[s] - most);
-    }
-    SKV_UNROLL for (int width = SKV_PAGE / 2; width > 0; width /= 2)
-      SKV_UNROLL for (int l = 0; l < SKV_PAGE / 2; l++) if (l < width) lanes[l] += lanes[l + width];
-    return lanes[0];
-  });
-  for (int p = page0; p < page1; p++) sum += pages[p];
+  for (int s = from + threadIdx.x; s < end; s += kAcrossThreads) x[s] = skv_exp(x[s] - most);
+  __syncthreads();
+  for (int s = first; s < end; s += SKV_PAGE) sum += x[s];
+  sum = skv_tree(sum);
+  __syncthreads();
   for (int s = from + threadIdx.x; s < end; s += kAcrossThreads) x[s] = x[s] / sum;
   __syncthreads();
 }
@@ -88,7 +72,7 @@ SKV_INLINE void set_places(int from, int end, const Places<P, Floats>& places, t
       });
     __syncthreads();
     if (P::place_how(place) == Reduce::softmax)
-      softmax_of(x, places.row(P::places), from, end);
+      softmax_of(x, from, end);
     else
       ranks_of(x, places.row(P::places), from, end);
     set_places<P, place + 1>(from, end, places, across, each);

@@ -44,11 +44,16 @@ SKV_INLINE float skv_sum(int dim, Of of) {
 
 // Lanes may end with different zeros, and with nothing else that differs.
 template <class Of>
+SKV_INLINE float skv_extreme_of_lanes(float best, Of of) {
+  for (int width = 8; width > 0; width /= 2) best = of(best, __shfl_xor_sync(vec_mask(), best, width));
+  return best;
+}
+
+template <class Of>
 SKV_INLINE float skv_extreme(const Vec& a, int dim, float none, Of of) {
   float best = none;
   SKV_ELEMENTS(dim) best = of(best, a.at[i]);
-  for (int width = 8; width > 0; width /= 2) best = of(best, __shfl_xor_sync(vec_mask(), best, width));
-  return best;
+  return skv_extreme_of_lanes(best, of);
 }
 
 #include "shared/vector.hpp"

@@ -1,7 +1,7 @@
-// Statistics of `across`: a row of floats each slot, one for a number, dim for a vector; a page's rows are reduced to
-// one, pages follow in order: sums in a tree over the slots, as skv_tree, absent ones 0; extremes in slot order. That
-// is the language's order, hence its bits. A policy says of statistic i: reduce(i), is_vector(i), and of the `ranked`
-// ones of the kind nth, which look at all slots at once, how many: nth(i).
+// Statistics of `across`: a row of floats each slot, one for a number, dim for a vector. Sums have the language's order,
+// hence its bits, which is that of sums over a vector: slot s goes to the sum s % 16, in slot order, then skv_tree.
+// Extremes leave NaN out and are 0 for -0, in whatever order. A policy says of statistic i: reduce(i), is_vector(i), and
+// of the `ranked` ones of the kind nth, which look at all slots at once, how many: nth(i).
 #pragma once
 #include "shared/traits.hpp"
 #include "shared/vector.hpp"
@@ -31,3 +31,10 @@ SKV_INLINE float total_of_none(Reduce how) {
 SKV_BOTH constexpr bool is_extreme(Reduce how) { return how == Reduce::max || how == Reduce::min; }
 
 SKV_INLINE float extreme_of(Reduce how, float a, float b) { return how == Reduce::max ? skv_max(a, b) : skv_min(a, b); }
+SKV_INLINE float joined(Reduce how, float a, float b) { return is_extreme(how) ? extreme_of(how, a, b) : a + b; }
+
+// What becomes of a total of `live` slots.
+SKV_INLINE float statistic_of(Reduce how, float total, int live) {
+  if (is_extreme(how)) return total + 0.0f;
+  return how == Reduce::mean ? total / (float)live : total;
+}

@@ -54,7 +54,7 @@ async function library(batch: readonly Rung[], lane: number): Promise<string> {
       .replace(/^.*= Passes<Policy>::.*$/gm, '')
       .concat('}\n');
   });
-  const kernels = lane === 0 ? '' : '#include "cpu/lanes.hpp"\n'; // the kernels that expressions call
+  const kernels = lane === 0 ? '' : '#include "cpu/kernels_lanes.cpp"\n'; // the kernels that expressions call
   writeFileSync(join(at, 'policy.cpp'), `#include "cpu/library.hpp"\n${kernels}${parts.join('\n')}`);
   if (lane === 0) return targets.cpu.compiler({ march: 'native' }).compile(at, name);
   return quickly(at, name, lane === 1 ? '-O1' : '-O0');

@@ -31,23 +31,22 @@ test('f32 after every operation', () => {
 test('a positional policy scores positions', () =>
   assert.equal(Array.from(score(policyOf(''), [slot({ pos: 3 }), slot({ pos: 5 })])), [3, 5]));
 
-test('statistics: trees of 16, then pages; extremes leave NaN out', () => {
+test('statistics: sixteen interleaved sums, then a tree; extremes leave NaN and -0 out', () => {
   const policy =
     policyOf(`across: { s: { sum: (x) => x.pos }, m: { mean: (x) => x.pos }, hi: { max: (x) => x.pos }, lo: { min: (x) => x.key } },
     score: (x, { s, m, hi, lo }) => s + m + hi + dot(lo, lo)`);
   const [sum, mean, max, min] = policy.across;
   const values = Array.from({ length: 33 }, (_, i) => f(10 ** ((i * 7) % 9)));
   const slots = values.map((pos) => slot({ pos }));
-  const pages = [values.slice(0, 16), values.slice(16, 32), [values[32]]].map((page) => {
-    let part = Array.from({ length: 16 }, (_, i) => page[i] ?? 0);
-    for (const width of [8, 4, 2, 1]) part = part.slice(0, width).map((x, i) => f(x + part[i + width]));
-    return part[0];
-  });
-  const total = pages.reduce((a, b) => f(a + b));
+  let part = Array.from({ length: 16 }, (_, i) => f(values[i] + values[i + 16]));
+  part[0] = f(part[0] + values[32]);
+  for (const width of [8, 4, 2, 1]) part = part.slice(0, width).map((x, i) => f(x + part[i + width]));
+  const [total] = part;
   assert.is(statistic(sum, slots), total);
   assert.is(statistic(mean, slots), f(total / 33));
   assert.is(statistic(max, [slot({ pos: Number.NaN }), slot({ pos: 2 }), slot({ pos: Number.NaN })]), 2);
   assert.is(statistic(max, [slot({ pos: Number.NaN })]), -Infinity);
+  assert.ok(Object.is(statistic(max, [slot({ pos: -0 }), slot({ pos: -1 })]), 0), 'not -0');
   const keys = [
     [1, -5],
     [-2, 3],

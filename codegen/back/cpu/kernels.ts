@@ -10,7 +10,7 @@ import { templates, textsOf } from '../shared/includes.ts';
 import { made } from './make.ts';
 
 /** Of pages of each type, each its own so that two processors share the work, and of all. */
-export const sources: readonly string[] = ['kernels_bf16', 'kernels_f32', 'kernels'].map((name) =>
+export const sources: readonly string[] = ['kernels_bf16', 'kernels_f32', 'kernels_lanes', 'kernels'].map((name) =>
   join(templates, 'cpu', `${name}.cpp`),
 );
 

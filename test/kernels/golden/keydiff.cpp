@@ -5,18 +5,18 @@
 //
 // hash     0123456789abcdef
 // reads    keys
-// lanes    pos
+// lanes    pos, size
 // compacts promptChunk, over
 #include "cpu/library.hpp"
 
 namespace {
 
 struct Policy {
-  static constexpr int lanes = 1, shift_lane = 0, class_lane = 0;
-  static constexpr int states = 0, first_state = 1;
+  static constexpr int lanes = 2, shift_lane = 0, class_lane = 0;
+  static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
-  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
+  static constexpr bool begins = true, begin_reads_key = true, begin_reads_value = false;
   static constexpr bool score_reads_key = true, score_reads_value = false;
   static constexpr bool ordered = true, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
@@ -29,12 +29,24 @@ struct Policy {
   static constexpr Keep keep = Keep::topK;
 
   SKV_INLINE float init(int state) {
-    constexpr float values[states + 1] = { 0 };
+    constexpr float values[states + 1] = { 0.0f, 0 };
     return values[state];
+  }
+
+  // What a slot has from when it is appended; its other states are set already.
+  SKV_INLINE void begin(const Slot& slot, float* states) {
+    {  // size
+#line 10 "keydiff.ts"
+      states[0] = skv_norm((*slot.key), slot.dim);
+#line 42 "policy.cpp"
+    }
   }
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
+    {  // size
+      after[0] = states[0];
+    }
   }
 
   // Statistics over the live slots of a head.
@@ -58,11 +70,9 @@ struct Policy {
   template <class Put>
   SKV_INLINE void across_slot(const Slot& slot, const float* states, Put put) {
     {  // anchor
-#line 10 "keydiff.ts"
-      const float t0 = skv_norm((*slot.key), slot.dim);
-#line 10 "keydiff.ts"
-      put(0, skv_scale((*slot.key), (1.0f / t0), slot.dim));
-#line 66 "policy.cpp"
+#line 11 "keydiff.ts"
+      put(0, skv_scale((*slot.key), (1.0f / states[0 /* size */]), slot.dim));
+#line 76 "policy.cpp"
     }
   }
   template <class Totals>
@@ -74,11 +84,13 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-#line 11 "keydiff.ts"
-    const float t0 = skv_cosine((*slot.key), across.anchor, slot.dim);
-#line 11 "keydiff.ts"
-    return (-t0);
-#line 82 "policy.cpp"
+#line 12 "keydiff.ts"
+    const float t0 = skv_dot((*slot.key), across.anchor, slot.dim);
+#line 12 "keydiff.ts"
+    const float t1 = skv_norm(across.anchor, slot.dim);
+#line 12 "keydiff.ts"
+    return (-(t0 / (states[0 /* size */] * t1)));
+#line 94 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

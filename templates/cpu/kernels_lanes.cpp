@@ -1,0 +1,29 @@
+// What passes ask of vectors that have been read from a page, whatever its type.
+#include "lanes.hpp"
+
+void page_answer(const f32x16* at, int dim, Asked what, const float* other, f32x16* out) {
+  const auto two = [&](int j) SKV_FLAT { return Two{at[2 * j], at[2 * j + 1]}; };
+  known_dim(dim, [&](int dim) SKV_FLAT { answer_of(dim, two, what, other, out); });
+}
+
+void add_pages(int dim, const PageTerm* page, int pages, int slots, f32x16* sums) {
+  const auto two = [](const void* vectors, int j) SKV_FLAT {
+    const auto* at = (const f32x16*)vectors + 2 * j;
+    return Two{at[0], at[1]};
+  };
+  add_times(dim, two, page, pages, slots, sums);
+}
+
+void trees_of(const f32x16* sums, int dim, float* out) {
+  for (int d = 0; d < dim; d += 16) {
+    f32xN halves[16];
+    for (int i = 0; i < 16; i++) {
+      Sixteen x = {sums[d + i]};
+      for (int n = kRegisters / 2; n > 0; n /= 2)
+        for (int k = 0; k < n; k++) x.reg[k] += x.reg[k + n];
+      halves[i] = x.reg[0];
+    }
+    fold<kRegister / 2>(halves, 16);
+    for (int n = 0; n < kRegisters; n++) *(f32xNu*)(out + d + n * kRegister) = halves[n];
+  }
+}
