@@ -89,22 +89,34 @@ test('serve-check: every line is ok, and is kept where it was asked for', () => 
   );
 });
 
-test('bench-serve: a row for each policy', () => {
-  const tiny = { PROMPT: '48', OUTPUT: '6', REQUESTS: '3', ALONE: '1', MEMORY: '1MiB', POLICIES: 'none,h2o' };
-  const flags = ['--model', 'skv/models/llama', '--kv-cache-dtype', 'f32', '--dtype', 'f32', '--max-num-seqs', '4'];
-  const { status, out } = gpu(['bench-serve', ...flags], tiny);
-  assert.is(status, 0, out);
-  const [head, , ...rows] = out.split('\n').filter((each) => each.startsWith('|'));
-  assert.equal(
-    rows.map((row) => row.split(' | ')[0]),
-    ['| none', '| h2o'],
-  );
-  for (const row of rows) {
-    assert.is(row.split(' | ').length, head.split(' | ').length);
-    assert.match(row, / 0 \|$/, 'none failed');
-  }
-  assert.match(out, /\nA pool of .* 3 requests at once of 48 \+ 6 tokens, policies keep 0\.125/);
-});
+for (const place of ['device', 'host'])
+  test(`bench-serve: a row for each policy, pages in the ${place}'s memory`, () => {
+    const tiny = { PROMPT: '48', OUTPUT: '6', REQUESTS: '3', ALONE: '1', MEMORY: '1MiB', POLICIES: 'none,h2o' };
+    const flags = [
+      '--model',
+      'skv/models/llama',
+      '--kv-cache-dtype',
+      'f32',
+      '--dtype',
+      'f32',
+      '--max-num-seqs',
+      '4',
+      '--place',
+      place,
+    ];
+    const { status, out } = gpu(['bench-serve', ...flags], tiny);
+    assert.is(status, 0, out);
+    const [head, , ...rows] = out.split('\n').filter((each) => each.startsWith('|'));
+    assert.equal(
+      rows.map((row) => row.split(' | ')[0]),
+      ['| none', '| h2o'],
+    );
+    for (const row of rows) {
+      assert.is(row.split(' | ').length, head.split(' | ').length);
+      assert.match(row, / 0 \|$/, 'none failed');
+    }
+    assert.match(out, /\nA pool of .* 3 requests at once of 48 \+ 6 tokens, policies keep 0\.125/);
+  });
 
 test('a policy that was not built becomes kernels there', () => {
   const command = [join(bundle, 'skv', 'cli', 'skv.mjs'), 'explain', 'tova', '--source', '--target', 'cuda'];
