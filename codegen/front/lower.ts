@@ -23,6 +23,7 @@ import type {
 } from '../ir/nodes.ts';
 import { type Syntax, spanOf } from './read.ts';
 import { historyStates } from './history.ts';
+import { fits, isField, isParam } from './shapes.ts';
 import type { Scope } from './statements.ts';
 
 const reductions = ['mean', 'sum', 'max', 'min'] as const;
@@ -44,7 +45,10 @@ class Declaration {
     private readonly literal: Ast,
     private readonly errors: Collector,
   ) {
-    for (const [name, property] of this.members(literal)) this.at[name] = spanOf(property);
+    for (const [name, property] of this.members(literal)) {
+      this.at[name] = spanOf(property);
+      if (!isField(name)) errors.report('wrong-type', spanOf(property), `There is no field ${name}.`, 'leave it out');
+    }
   }
 
   policy(doc: string): Policy {
@@ -159,7 +163,15 @@ class Declaration {
   private data<T>(name: string, node = this.field(name)): T | undefined {
     if (!node) return undefined;
     try {
-      return constant(node) as T;
+      const value = constant(node);
+      if (fits(name, value)) return value as T;
+      this.errors.report(
+        'wrong-type',
+        spanOf(node),
+        `${name} cannot be this.`,
+        'leave out what silences TypeScript: it says what fits',
+      );
+      return undefined;
     } catch (error) {
       if (!(error instanceof NotConstant)) throw error;
       const hint = 'the compiler must know this value: write it out, or use a const of the module';
@@ -194,8 +206,16 @@ class Declaration {
     return new Map(
       [...this.members(node)].map(([name, property]) => {
         this.at[`params.${name}`] = spanOf(property.getNameNode());
-        const value = this.data<Omit<Param, 'name' | 'span'>>(name, property.getInitializer());
-        return [name, value && ({ ...value, name, span: spanOf(property) } as Param)];
+        const value = this.data<Omit<Param, 'name' | 'span'>>(`params.${name}`, property.getInitializer());
+        if (value === undefined || isParam(value))
+          return [name, value && ({ ...value, name, span: spanOf(property) } as Param)];
+        this.errors.report(
+          'wrong-type',
+          spanOf(property),
+          `${name} is no parameter.`,
+          'tokens(512), fraction(0.25) or number(1)',
+        );
+        return [name, undefined];
       }),
     );
   }
