@@ -41,7 +41,7 @@ export interface Compaction {
 
 export interface Run {
   compactions: Compaction[];
-  /** logits after each token, [token][vocab] */
+  /** logits after each token, [token][vocab]; computed when they are read */
   logits: Float64Array[];
 }
 
@@ -49,12 +49,20 @@ export interface Run {
 export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: number): Run {
   const { layers, kvHeads, group, headDim, width, ffn, vocab, ropeInterleaved } = model.shape;
   const weight = (role: RoleName, layer = 0) => model.weights.get(role)![layer];
-  const product = (matrix: Float32Array, x: Float64Array, rows: number) =>
-    Float64Array.from({ length: rows }, (_, r) => {
+  const product = (matrix: Float32Array, x: Float64Array, rows: number) => {
+    const out = new Float64Array(rows);
+    for (let r = 0; r < rows; r++) {
       let sum = 0;
       for (let c = 0; c < x.length; c++) sum += matrix[r * x.length + c] * x[c];
-      return sum;
-    });
+      out[r] = sum;
+    }
+    return out;
+  };
+  const dot = (a: Float64Array, b: Float64Array) => {
+    let sum = 0;
+    for (let d = 0; d < a.length; d++) sum += a[d] * b[d];
+    return sum;
+  };
   const norm = (x: Float64Array, gain: Float32Array) => {
     const scale = 1 / Math.sqrt(x.reduce((sum, v) => sum + v * v, 0) / x.length + 1e-5);
     return x.map((v, i) => v * scale * gain[i]);
@@ -65,14 +73,15 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
     for (let i = 0; i < ropeDims / 2; i++) {
       const [a, b] = ropeInterleaved ? [2 * i, 2 * i + 1] : [i, i + ropeDims / 2];
       const angle = pos * model.invFreq[layer][i];
-      out[a] = x[a] * Math.cos(angle) - x[b] * Math.sin(angle);
-      out[b] = x[a] * Math.sin(angle) + x[b] * Math.cos(angle);
+      const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+      out[a] = x[a] * cos - x[b] * sin;
+      out[b] = x[a] * sin + x[b] * cos;
     }
     return out;
   };
   const cache: Cache = Array.from({ length: layers }, () => Array.from({ length: kvHeads }, () => []));
   const compactions: Compaction[] = [];
-  const logits: Float64Array[] = [];
+  const last: Float64Array[] = [];
 
   for (let pos = 0; pos < tokens.length; pos++) {
     let x = Float64Array.from(weight('embed').subarray(tokens[pos] * width, (tokens[pos] + 1) * width));
@@ -101,7 +110,7 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
           const query = rotate(q.slice(at, at + headDim), positions ? entries.length - 1 : pos, layer);
           const scores = entries.map((entry, rank) => {
             const key = positions ? rotate(entry.rawKey, rank, layer) : entry.key;
-            const logit = attentionScale * query.reduce((sum, value, d) => sum + value * key[d], 0);
+            const logit = attentionScale * dot(query, key);
             return attentionCap ? attentionCap * Math.tanh(logit / attentionCap) : logit;
           });
           const top = Math.max(...scores);
@@ -125,7 +134,7 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
       );
       x = x.map((value, i) => value + down[i]);
     }
-    logits.push(product(weight('embed'), norm(x, weight('outputNorm')), vocab));
+    last.push(norm(x, weight('outputNorm')));
     const length = pos + 1;
     const thinned = cache.filter((_, layer) => !windows?.[layer]);
     const decided = rule.keep?.(thinned, { length, prompt, generated: length < prompt ? -1 : length - prompt });
@@ -144,5 +153,10 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
       }),
     );
   }
-  return { compactions, logits };
+  return {
+    compactions,
+    get logits() {
+      return last.map((each) => product(weight('embed'), each, vocab));
+    },
+  };
 }
