@@ -45,7 +45,7 @@ function program(): string {
     .map((name) => join(here, 'native', name));
   const flags = [
     '-O3',
-    `-march=${process.env.SKV_MARCH ?? 'native'}`, // limits are those of the instruction set that policies are built for
+    `-march=${process.env.SKV_MARCH || 'native'}`, // limits are those of the instruction set that policies are built for
     '-std=c++17',
     '-Wall',
     ...['contract', 'native/cpu', 'native/loader'].map((room) => `-I${join(root, 'runtime', room)}`),

@@ -1,16 +1,19 @@
 // What passes ask of vectors that have been read from a page, whatever its type.
 #include "lanes.hpp"
 
+// Elements 2j and 2j + 1 of the slots of register n.
+SKV_INLINE Two two_of(const f32x16* at, int j, int n) {
+  const auto* element = (const Sixteen*)at + 2 * j;
+  return {element[0].reg[n], element[1].reg[n]};
+}
+
 void page_answer(const f32x16* at, int dim, Asked what, const float* other, f32x16* out) {
-  const auto two = [&](int j) SKV_FLAT { return Two{at[2 * j], at[2 * j + 1]}; };
+  const auto two = [&](int j, int n) SKV_FLAT { return two_of(at, j, n); };
   known_dim(dim, [&](int dim) SKV_FLAT { answer_of(dim, two, what, other, out); });
 }
 
 void add_pages(int dim, const PageTerm* page, int pages, int slots, f32x16* sums) {
-  const auto two = [](const void* vectors, int j) SKV_FLAT {
-    const auto* at = (const f32x16*)vectors + 2 * j;
-    return Two{at[0], at[1]};
-  };
+  const auto two = [](const void* at, int j, int n) SKV_FLAT { return two_of((const f32x16*)at, j, n); };
   add_times(dim, two, page, pages, slots, sums);
 }
 

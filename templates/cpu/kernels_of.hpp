@@ -9,12 +9,10 @@ SKV_INLINE skv_page_layout layout_of(const skv_shape* s) {
   return skv_layout_of(s->head_dim, sizeof(typename KV::Word), s->lanes);
 }
 
-// Elements 2j and 2j + 1 of the keys of a page's slots.
+// Elements 2j and 2j + 1 of the keys of the slots of a page's register n.
 template <class KV>
-SKV_INLINE Two two_of_keys(const skv_shape* s, const void* page, int j) {
-  const auto* keys = (const typename KV::Word*)((const uint8_t*)page + layout_of<KV>(s).keys);
-  const auto pairs = KV::key_pairs(keys, j);
-  return {KV::even_of(pairs), KV::odd_of(pairs)};
+SKV_INLINE Two two_of_keys(const skv_shape* s, const void* page, int j, int n) {
+  return KV::key_two((const typename KV::Word*)((const uint8_t*)page + layout_of<KV>(s).keys), j, n * kRegister);
 }
 
 template <class KV>
@@ -31,11 +29,11 @@ constexpr Kernels table_of() {
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, dim, out); });
   };
   kernels.key_answer = [](const skv_shape* s, const uint8_t* page, Asked what, const float* other, f32x16* out) {
-    const auto two = [&](int j) SKV_FLAT { return two_of_keys<KV>(s, page, j); };
+    const auto two = [&](int j, int n) SKV_FLAT { return two_of_keys<KV>(s, page, j, n); };
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { answer_of(dim, two, what, other, out); });
   };
   kernels.add_keys = [](const skv_shape* s, const PageTerm* page, int pages, int slots, f32x16* sums) {
-    const auto two = [&](const void* at, int j) SKV_FLAT { return two_of_keys<KV>(s, at, j); };
+    const auto two = [&](const void* at, int j, int n) SKV_FLAT { return two_of_keys<KV>(s, at, j, n); };
     add_times(s->head_dim, two, page, pages, slots, sums);
   };
   kernels.move_slot = [](const AnyHead& h, int lanes, int from, int to) { move_slot(Head<KV>(h), lanes, from, to); };

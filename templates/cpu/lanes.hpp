@@ -1,4 +1,4 @@
-// Numbers of the vectors of a page's slots, all 16 slots at once: a lane is a slot. at(j): elements 2j and 2j + 1
+// Numbers of the vectors of a page's slots, a register of slots at a time: a lane is a slot.
 //
 // Each is the sequence of operations that prelude.hpp has for one vector, so that their bits are the same: sixteen
 // partial results in the order of the dims, then a tree.
@@ -6,86 +6,83 @@
 #include "fused.hpp"
 #include "kernels.hpp"
 
-// Two neighbouring elements of all slots, as keys lie in pages.
-struct Two {
-  f32x16 even, odd;
-};
-
-// next(partial, x, i): with element i, x.
+// at(j): elements 2j and 2j + 1. next(partial, x, i): with element i, x.
 template <class At, class Next, class Join>
-SKV_INLINE f32x16 over_dims(int dim, At at, f32x16 none, Next next, Join join) {
-  f32x16 partial[16];
-#pragma GCC unroll 8
-  for (int l = 0; l < 16; l += 2) {
-    f32x16 even = none, odd = none;
+SKV_INLINE f32xN over_dims(int dim, At at, f32xN none, Next next, Join join) {
+  const auto partials = [&](int l) SKV_FLAT {  // of elements l and l + 1 of sixteen
+    Two both = {none, none};
 #pragma GCC unroll 8
     for (int i = l; i < dim; i += 16) {
       const Two x = at(i / 2);
-      even = next(even, x.even, i);
-      odd = next(odd, x.odd, i + 1);
+      both.even = next(both.even, x.even, i);
+      both.odd = next(both.odd, x.odd, i + 1);
     }
-    partial[l] = even;
-    partial[l + 1] = odd;
+    return both;
+  };
+  f32xN eight[8];
+#pragma GCC unroll 4
+  for (int l = 0; l < 8; l += 2) {
+    const Two low = partials(l), high = partials(l + 8);
+    eight[l] = join(low.even, high.even);
+    eight[l + 1] = join(low.odd, high.odd);
   }
-  for (int l = 0; l < 8; l++) partial[l] = join(partial[l], partial[l + 8]);
-  for (int l = 0; l < 4; l++) partial[l] = join(partial[l], partial[l + 4]);
-  return join(join(partial[0], partial[2]), join(partial[1], partial[3]));
+  for (int l = 0; l < 4; l++) eight[l] = join(eight[l], eight[l + 4]);
+  return join(join(eight[0], eight[2]), join(eight[1], eight[3]));
 }
 
-template <class At, class Term>
-SKV_INLINE f32x16 sums_of(int dim, At at, Term term) {
-  return over_dims(
-      dim, at, splat(0), [&](f32x16 sum, f32x16 x, int i) SKV_FLAT { return sum + term(x, i); },
-      [](f32x16 a, f32x16 b) SKV_FLAT { return a + b; });
-}
-
-template <class At, class Of>
-SKV_INLINE f32x16 extremes_of(int dim, At at, float none, Of of) {
-  return over_dims(dim, at, splat(none), [&](f32x16 most, f32x16 x, int) SKV_FLAT { return of(most, x); }, of);
-}
-
+// at(j, n): elements 2j and 2j + 1 of the slots of register n.
 template <class At>
 SKV_INLINE void answer_of(int dim, At at, Asked what, const float* other, f32x16* out) {
+  auto* answer = (Sixteen*)out;
+  const auto all = [&](float none, auto next, auto join) SKV_FLAT {
+#pragma GCC unroll 1
+    for (int n = 0; n < kRegisters; n++)
+      answer->reg[n] = over_dims(dim, [&](int j) SKV_FLAT { return at(j, n); }, splat<f32xN>(none), next, join);
+  };
+  const auto sums = [&](auto term) SKV_FLAT {
+    all(0, [&](f32xN sum, f32xN x, int i) SKV_FLAT { return sum + term(x, i); },
+        [](f32xN a, f32xN b) SKV_FLAT { return a + b; });
+  };
+  const auto extremes = [&](float none, auto of) SKV_FLAT {
+    all(none, [&](f32xN most, f32xN x, int) SKV_FLAT { return of(most, x); }, of);
+  };
   switch (what) {
     case Asked::norm:
-      *out = sums_of(dim, at, [](f32x16 x, int) SKV_FLAT { return x * x; });
+      sums([](f32xN x, int) SKV_FLAT { return x * x; });
       for (int s = 0; s < SKV_PAGE; s++) (*out)[s] = skv_sqrt((*out)[s]);
       return;
-    case Asked::norm1:
-      *out = sums_of(dim, at, [](f32x16 x, int) SKV_FLAT { return (f32x16)((u32x16)x & 0x7fffffffu); });
-      return;
-    case Asked::highest:
-      *out = extremes_of(dim, at, -INFINITY, [](f32x16 a, f32x16 b) SKV_FLAT { return b > a ? b : a; });
-      return;
-    case Asked::lowest:
-      *out = extremes_of(dim, at, INFINITY, [](f32x16 a, f32x16 b) SKV_FLAT { return b < a ? b : a; });
-      return;
-    case Asked::dot:
-      *out = sums_of(dim, at, [&](f32x16 x, int i) SKV_FLAT { return x * splat(other[i]); });
-      return;
+    case Asked::norm1: return sums([](f32xN x, int) SKV_FLAT { return (f32xN)((u32xN)x & 0x7fffffffu); });
+    case Asked::highest: return extremes(-INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b > a ? b : a; });
+    case Asked::lowest: return extremes(INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b < a ? b : a; });
+    case Asked::dot: return sums([&](f32xN x, int i) SKV_FLAT { return x * splat<f32xN>(other[i]); });
   }
 }
 
+constexpr int kSums = kRegister == 16 ? 16 : 8;  // of dims, in registers from page to page
+
 // sums [dim][16 slots] += pages [page], each vector times its factor; present: of a page, all ones in slots that are.
-// at(vectors, j): elements 2j and 2j + 1. What is summed up stays in registers from page to page.
+// at(vectors, j, n): elements 2j and 2j + 1 of the slots of register n.
 template <class At>
-SKV_INLINE void add_some(int dim, At at, const PageTerm* page, int pages, const u32x16* present, f32x16* sums) {
-  const auto term = [&](f32x16 x, f32x16 factor) SKV_FLAT {
-    return present ? (f32x16)((u32x16)(x * factor) & *present) : x * factor;
-  };
-  for (int d = 0; d < dim; d += 16) {
-    f32x16 sum[16];
-    for (int i = 0; i < 16; i++) sum[i] = sums[d + i];
-    for (int p = 0; p < pages; p++) {
+SKV_INLINE void add_some(int dim, At at, const PageTerm* page, int pages, const Sixteen* present, f32x16* sums) {
+  auto* to = (Sixteen*)sums;
+  for (int n = 0; n < kRegisters; n++)
+    for (int d = 0; d < dim; d += kSums) {
+      f32xN sum[kSums];
+      for (int i = 0; i < kSums; i++) sum[i] = to[d + i].reg[n];
+      for (int p = 0; p < pages; p++) {
+        const f32xN factor = ((const Sixteen*)&page[p].factor)->reg[n];
+        const auto term = [&](f32xN x) SKV_FLAT {
+          return present ? (f32xN)((u32xN)(x * factor) & (u32xN)present->reg[n]) : x * factor;
+        };
 #pragma GCC unroll 8
-      for (int i = 0; i < 16; i += 2) {
-        const Two x = at(page[p].vectors, (d + i) / 2);
-        sum[i] += term(x.even, page[p].factor);
-        sum[i + 1] += term(x.odd, page[p].factor);
+        for (int i = 0; i < kSums; i += 2) {
+          const Two x = at(page[p].vectors, (d + i) / 2, n);
+          sum[i] += term(x.even);
+          sum[i + 1] += term(x.odd);
+        }
       }
+      for (int i = 0; i < kSums; i++) to[d + i].reg[n] = sum[i];
     }
-    for (int i = 0; i < 16; i++) sums[d + i] = sum[i];
-  }
 }
 
 // The same of pages of which the last has `slots` slots; nothing is known of the others.
@@ -93,7 +90,7 @@ template <class At>
 SKV_INLINE void add_times(int dim, At at, const PageTerm* page, int pages, int slots, f32x16* sums) {
   const int whole = pages - (slots < SKV_PAGE);
   add_some(dim, at, page, whole, nullptr, sums);
-  const u32x16 present = (u32x16)first_lanes(slots);
+  const Sixteen present = {(f32x16)first_lanes(slots)};
   if (whole < pages) add_some(dim, at, page + whole, 1, &present, sums);
 }
 

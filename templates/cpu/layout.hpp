@@ -34,6 +34,11 @@ struct Bf16 {
   }
   // Of a page: dims 2j and 2j + 1 of all slots; slots 2i and 2i + 1 of dims d … d + 15.
   SKV_INLINE Pairs key_pairs(const Word* keys, int j) { return *(const Pairs*)(keys + 32 * j); }
+  // Dims 2j and 2j + 1 of a register of slots from slot s.
+  SKV_INLINE Two key_two(const Word* keys, int j, int s) {
+    const u32xN pairs = *(const u32xN*)(keys + 32 * j + 2 * s);
+    return {(f32xN)(pairs << 16), (f32xN)(pairs & 0xffff0000u)};
+  }
   SKV_INLINE void put_key_pairs(Word* keys, int j, Pairs pairs) { *(Pairs*)(keys + 32 * j) = pairs; }
   SKV_INLINE void put_key_pair(Word* keys, int j, int slot, Pair p) { ((Pair*)keys)[16 * j + slot] = p; }
   SKV_INLINE Pairs value_pairs(const Word* values, int i, int d, int dim) {
@@ -57,15 +62,14 @@ struct Bf16 {
   // Slots of a page of `slots` from `from` on take the next one's values, the last of 16 those of the page behind.
   SKV_INLINE void drop_value(Word* values, const Word* behind, int from, int slots, int dim) {
     const int last = (slots - 1) / 2;
-    for (int i = from / 2; i <= last; i++)
-      for (int d = 0; d < dim; d += 16) {
-        const Pairs own = value_pairs(values, i, d, dim), low = i == from / 2 && from % 2 ? own & 0xffffu : own >> 16;
-        // of a page that ends with this pair, numbers of its own
-        const Pairs next = i < last            ? value_pairs(values, i + 1, d, dim)
-                           : slots == SKV_PAGE ? value_pairs(behind, 0, d, dim)
-                                               : own;
-        *(Pairs*)(values + 2 * (i * dim + d)) = low | next << 16;
-      }
+    for (int i = from / 2; i <= last; i++) {
+      auto* own = (u32xN*)(values + 2 * i * dim);
+      // of a page that ends with this pair, numbers of its own
+      const auto* next = i < last ? own + dim / kRegister : slots == SKV_PAGE ? (const u32xN*)behind : own;
+      const bool stays = i == from / 2 && from % 2;  // its first slot
+      for (int r = 0; r < dim / kRegister; r++)
+        own[r] = (stays ? own[r] & 0xffffu : own[r] >> 16) | next[r] << 16;
+    }
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
@@ -168,6 +172,9 @@ struct F32 {
   SKV_INLINE Pairs pairs_of(f32x16 even, f32x16 odd) { return {even, odd}; }
   SKV_INLINE Pairs key_pairs(const Word* keys, int j) {
     return {*(const f32x16*)(keys + 32 * j), *(const f32x16*)(keys + 32 * j + 16)};
+  }
+  SKV_INLINE Two key_two(const Word* keys, int j, int s) {
+    return {*(const f32xN*)(keys + 32 * j + s), *(const f32xN*)(keys + 32 * j + 16 + s)};
   }
   SKV_INLINE void put_key_pairs(Word* keys, int j, Pairs pairs) {
     *(f32x16*)(keys + 32 * j) = pairs.even;

@@ -125,15 +125,18 @@ void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t*
   }
 }
 
-// Of a row of 16 words those that do not stay take the next one's place, the last of them the first of the row behind.
-SKV_INLINE void drop_word(uint32_t* row, const uint32_t* behind, u32x16 stays) {
-  const u32x16 own = *(u32x16*)row;
+// Words of a row of 16 that do not stay take the next one's, the last of them the first of the row behind.
+SKV_INLINE void drop_word(uint32_t* row, const uint32_t* behind, const Sixteen& stays) {
+  auto* own = (u32xN*)row;
+  const auto* stay = (const u32xN*)&stays;
 #if defined(__AVX512F__)
-  const u32x16 above = (u32x16)_mm512_alignr_epi32(*(const __m512i*)behind, (__m512i)own, 1);
-  *(u32x16*)row = (own & stays) | (above & ~stays);
+  const auto above = (u32xN)_mm512_alignr_epi32(*(const __m512i*)behind, (__m512i)*own, 1);
+  *own = (*own & *stay) | (above & ~*stay);
 #else
-  const u32x16 above = *(u32x16u*)(row + 1);  // its last word is replaced
-  *(u32x16*)row = (own & stays) | (above & ~stays);
+  for (int n = 0; n < kRegisters; n++) {
+    const u32xN above = *(u32xNu*)(row + n * kRegister + 1);  // of the row's end a word that is replaced
+    own[n] = (own[n] & stay[n]) | (above & ~stay[n]);
+  }
   row[SKV_PAGE - 1] = *behind;
 #endif
 }
@@ -145,7 +148,7 @@ void drop_slot(const AnyHead& any, int lanes, int hole, int live) {
   const int key_rows = h.dim * int(sizeof(typename KV::Word)) / 4, last = (live - 1) / SKV_PAGE;
   for (int p = hole / SKV_PAGE; p <= last; p++) {
     const int next = std::min(p + 1, last), from = std::max(hole - p * SKV_PAGE, 0);
-    const u32x16 stays = (u32x16)first_lanes(from);
+    const Sixteen stays = {(f32x16)first_lanes(from)};
     auto* keys = (uint32_t*)h.keys(p);
     const auto* behind = (const uint32_t*)h.keys(next);
     for (int b = 0; b < h.lanes_at; b += 64) __builtin_prefetch(h.page(next) + b);

@@ -25,6 +25,7 @@ constexpr int kRegisters = 16 / kRegister;
 typedef float f32xN __attribute__((vector_size(4 * kRegister)));
 typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
+typedef uint32_t u32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef int32_t i32xN __attribute__((vector_size(4 * kRegister)));
 typedef uint8_t u8xN __attribute__((vector_size(kRegister)));
 
@@ -32,6 +33,11 @@ typedef uint8_t u8xN __attribute__((vector_size(kRegister)));
 union Sixteen {
   f32x16 all;
   f32xN reg[kRegisters];
+};
+
+// Two neighbouring elements of the vectors of a register of slots.
+struct Two {
+  f32xN even, odd;
 };
 
 template <class V = f32x16>

@@ -131,7 +131,7 @@ test('explain says what a policy reads and costs', async () => {
   assert.is(size.peak, 513);
   const ratio = JSON.parse((await skv('explain', 'h2o', '--json', '--ratio', '0.25')).out);
   assert.is(ratio.size.steady, 1024, 'a quarter of 4096');
-  assert.match((await skv('explain', 'keydiff', '--ir')).out, /score \(neg \(cosine slot.key across.anchor\)\)/);
+  assert.match((await skv('explain', 'keydiff', '--ir')).out, /score \(neg \(div \(dot slot.key across.anchor\)/);
   assert.match((await skv('explain', 'tova', '--source')).out, /struct Policy/);
 });
 

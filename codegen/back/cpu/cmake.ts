@@ -7,7 +7,7 @@ import { kernelsFor } from './kernels.ts';
 import { made } from './make.ts';
 
 export function cmake(options: CompileOptions): Compiler {
-  const march = options.march ?? process.env.SKV_MARCH ?? 'native';
+  const march = (options.march ?? process.env.SKV_MARCH) || 'native';
   const fingerprint = march === 'native' ? `native ${instructionSet()}` : march;
   return {
     fingerprint,
