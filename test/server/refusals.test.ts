@@ -68,7 +68,7 @@ const cases: [string, unknown, number, string | null, RegExp?][] = [
   [TEXT, ask({ sparse_kv: 'h2o' }), 400, 'sparse_kv'],
   [TEXT, ask({ sparse_kv: { policy: 'nothere' } }), 400, 'sparse_kv.policy', /loaded are none, h2o/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: -1 } }), 400, 'sparse_kv.budget', /from \d+ to \d+/],
-  [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 0 } }), 400, 'sparse_kv.budget', /window of 256/],
+  [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 0 } }), 400, 'sparse_kv.budget', /keeps nothing/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', budget: 'many' } }), 400, 'sparse_kv.budget', /number/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', colour: 1 } }), 400, 'sparse_kv.colour', /budget/],
   [TEXT, ask({ sparse_kv: { policy: 'h2o', ratio: 0 } }), 400, 'sparse_kv.ratio', /above 0, up to 1/],

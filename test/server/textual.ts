@@ -148,6 +148,8 @@ export interface Door {
   slow: number;
   /** steps that have come to it */
   readonly steps: number;
+  /** a step stands before it */
+  readonly waits: boolean;
   open(): void;
 }
 
@@ -157,6 +159,7 @@ export function doorOf(engine: Engine): Door {
     shut: false,
     slow: 0,
     steps: 0,
+    waits: false,
     open: () => {
       door.shut = false;
       opened();
@@ -170,7 +173,9 @@ export function doorOf(engine: Engine): Door {
       return async (counts: Parameters<NativeEngine['step']>[0]) => {
         door.steps++;
         if (door.slow) await new Promise((resolve) => setTimeout(resolve, door.slow));
+        door.waits = door.shut;
         if (door.shut) await new Promise<void>((resolve) => (opened = resolve));
+        door.waits = false;
         return target.step(counts);
       };
     },
