@@ -55,79 +55,91 @@ inline __m256i vector_of(const Q6Pair& pair, int b, int j, int h) {
 }
 inline __m256i vector_of(const Q8Pair& pair, int b, int j, int h) { return load(pair.w[b][j][8 * h]); }
 
-/* dots [T] = what the zero of w adds, `offset` [T], plus the dot products of the span of block b that begins at input i
- * with each token's q [kBlock], rows 8h … 8h + 7; exact. */
+/* Inputs 4j … 4j + 3 of a block, for each of 8 rows. */
+inline __m256i inputs(const int8_t* q, int j) { return _mm256_set1_epi32(reinterpret_cast<const int32_t*>(q)[j]); }
+
+/* dots [token][h] = what the zero of w adds, `offset` [token], plus the dot products of the span of block b that begins
+ * at input i with each token's q [kBlock], rows 8h … 8h + 7; exact. Both halves of the rows at once: inputs are
+ * broadcast once, and need not be kept for the other half, for which there are not registers enough. */
 #if defined(SKV_VNNI)
-inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
+inline __m256i dot4(__m256i acc, __m256i w, __m256i x4) {
 #if defined(__AVXVNNI__)
-  return _mm256_dpbusd_avx_epi32(acc, w, _mm256_set1_epi32(x4));
+  return _mm256_dpbusd_avx_epi32(acc, w, x4);
 #else
-  return _mm256_dpbusd_epi32(acc, w, _mm256_set1_epi32(x4));
+  return _mm256_dpbusd_epi32(acc, w, x4);
 #endif
 }
 
-/* Two sums where there is one token, so that an instruction need not wait for the one before. */
 template <int T, class Pair>
-inline void span_dots(const Pair& pair, int b, int i, int h, const int8_t* const* q, const int32_t* offset,
-                      __m256i* dots) {
-  constexpr int kSums = T == 1 ? 2 : 1;
-  __m256i sums[kSums][T];
-  for (int t = 0; t < T; t++) sums[0][t] = _mm256_set1_epi32(offset[t]);
-  if (kSums == 2) sums[kSums - 1][0] = _mm256_setzero_si256();
+inline void span_dots(const Pair& pair, int b, int i, const int8_t* const* q, const int32_t* offset,
+                      __m256i (*dots)[2]) {
+  for (int t = 0; t < T; t++) dots[t][0] = dots[t][1] = _mm256_set1_epi32(offset[t]);
 #pragma GCC unroll 8
   for (int j = i / 4; j < (i + Pair::kSpan) / 4; j++) {
-    const __m256i w = vector_of(pair, b, j, h);
+    const __m256i w[2] = {vector_of(pair, b, j, 0), vector_of(pair, b, j, 1)};
     for (int t = 0; t < T; t++) {
-      __m256i& sum = sums[j % kSums][t];
-      sum = dot4(sum, w, reinterpret_cast<const int32_t*>(q[t])[j]);
+      const __m256i x = inputs(q[t], j);
+      for (int h = 0; h < 2; h++) dots[t][h] = dot4(dots[t][h], w[h], x);
     }
   }
-  for (int t = 0; t < T; t++) dots[t] = sums[0][t];
-  if (kSums == 2) dots[0] = _mm256_add_epi32(dots[0], sums[kSums - 1][0]);
 }
 #else
+/* sum + x in a register, now: GCC would rather keep the x in memory and add them in another order. */
+inline __m256i added16(__m256i sum, __m256i x) {
+  sum = _mm256_add_epi16(sum, x);
+  asm("" : "+x"(sum));
+  return sum;
+}
+inline __m256i added32(__m256i sum, __m256i x) {
+  sum = _mm256_add_epi32(sum, x);
+  asm("" : "+x"(sum));
+  return sum;
+}
+
 /* Products of bytes are added in pairs to 16 bits, and as many of those as fit before they are widened. */
 template <int T, class Pair>
-inline void span_dots(const Pair& pair, int b, int i, int h, const int8_t* const* q, const int32_t* offset,
-                      __m256i* dots) {
+inline void span_dots(const Pair& pair, int b, int i, const int8_t* const* q, const int32_t* offset,
+                      __m256i (*dots)[2]) {
   constexpr int kFit = 32767 / (2 * 127 * Pair::kMost);
   static_assert(kFit >= 1, "two products must fit 16 bits");
-  for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
+  for (int t = 0; t < T; t++) dots[t][0] = dots[t][1] = _mm256_set1_epi32(offset[t]);
 #pragma GCC unroll 8
   for (int j = i / 4, end = (i + Pair::kSpan) / 4; j < end; j += kFit) {
-    __m256i narrow[T];
-    for (int t = 0; t < T; t++) narrow[t] = _mm256_setzero_si256();
+    __m256i narrow[T][2];
+    for (int t = 0; t < T; t++) narrow[t][0] = narrow[t][1] = _mm256_setzero_si256();
 #pragma GCC unroll 8
     for (int k = j; k < j + kFit && k < end; k++) {
-      const __m256i w = vector_of(pair, b, k, h);
+      const __m256i w[2] = {vector_of(pair, b, k, 0), vector_of(pair, b, k, 1)};
       for (int t = 0; t < T; t++) {
-        const __m256i x = _mm256_set1_epi32(reinterpret_cast<const int32_t*>(q[t])[k]);
-        narrow[t] = _mm256_add_epi16(narrow[t], _mm256_maddubs_epi16(w, x));
+        const __m256i x = inputs(q[t], k);
+        for (int h = 0; h < 2; h++) narrow[t][h] = added16(narrow[t][h], _mm256_maddubs_epi16(w[h], x));
       }
     }
-    for (int t = 0; t < T; t++) dots[t] = _mm256_add_epi32(dots[t], _mm256_madd_epi16(narrow[t], _mm256_set1_epi16(1)));
+    for (int t = 0; t < T; t++)
+      for (int h = 0; h < 2; h++)
+        dots[t][h] = _mm256_add_epi32(dots[t][h], _mm256_madd_epi16(narrow[t][h], _mm256_set1_epi16(1)));
   }
 }
 
-/* acc [8 rows] += the dot products of four u8 weights and four broadcast i8 activations, exact. vpmaddubsw would
- * saturate at 16 bits for large weights, so bytes are widened first: even and odd inputs apart. */
-inline __m256i dot4(__m256i acc, __m256i w, int32_t x4) {
-  const __m256i mask = _mm256_set1_epi16(255);
-  const __m256i x = _mm256_set1_epi32(x4);
-  const __m256i w_even = _mm256_and_si256(w, mask), w_odd = _mm256_srli_epi16(w, 8);
-  const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), x_odd = _mm256_srai_epi16(x, 8);
-  acc = _mm256_add_epi32(acc, _mm256_madd_epi16(w_even, x_even));
-  return _mm256_add_epi32(acc, _mm256_madd_epi16(w_odd, x_odd));
-}
-
-/* The same for Q8, whose products fill 16 bits. */
+/* The same for Q8, whose products fill 16 bits: vpmaddubsw would saturate, so bytes are widened first, even and odd
+ * inputs apart. */
 template <int T>
-inline void span_dots(const Q8Pair& pair, int b, int, int h, const int8_t* const* q, const int32_t* offset,
-                      __m256i* dots) {
-  for (int t = 0; t < T; t++) dots[t] = _mm256_set1_epi32(offset[t]);
-  for (int j = 0; j < 8; j++)
-    for (int t = 0; t < T; t++)
-      dots[t] = dot4(dots[t], vector_of(pair, b, j, h), reinterpret_cast<const int32_t*>(q[t])[j]);
+inline void span_dots(const Q8Pair& pair, int b, int, const int8_t* const* q, const int32_t* offset,
+                      __m256i (*dots)[2]) {
+  const __m256i mask = _mm256_set1_epi16(255);
+  for (int t = 0; t < T; t++) dots[t][0] = dots[t][1] = _mm256_set1_epi32(offset[t]);
+  for (int j = 0; j < 8; j++) {
+    const __m256i w[2] = {vector_of(pair, b, j, 0), vector_of(pair, b, j, 1)};
+    for (int t = 0; t < T; t++) {
+      const __m256i x = inputs(q[t], j);
+      const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), x_odd = _mm256_srai_epi16(x, 8);
+      for (int h = 0; h < 2; h++) {
+        const __m256i w_even = _mm256_and_si256(w[h], mask), w_odd = _mm256_srli_epi16(w[h], 8);
+        dots[t][h] = added32(dots[t][h], _mm256_madd_epi16(w_even, x_even));
+        dots[t][h] = added32(dots[t][h], _mm256_madd_epi16(w_odd, x_odd));
+      }
+    }
+  }
 }
 #endif
 
@@ -159,25 +171,29 @@ inline __m256 min_term(const Q8Pair&, const Int8Pairs&, size_t, int) { return _m
 /* acc [token][h] += products of a pair with inputs of T tokens. `at`: the first's pair; the next one's is `step` on. */
 template <int T, class Pair>
 inline void add_pair(__m256 (*acc)[2], const Pair& pair, const Int8Pairs& x, size_t at, size_t step) {
-  for (int h = 0; h < 2; h++) {
-    __m256 sum[T];
-    for (int t = 0; t < T; t++) sum[t] = min_term(pair, x, at + t * step, h);
+  __m256 sum[T][2];
+  for (int t = 0; t < T; t++)
+    for (int h = 0; h < 2; h++) sum[t][h] = min_term(pair, x, at + t * step, h);
 #pragma GCC unroll 2
-    for (int b = 0; b < 2; b++)
+  for (int b = 0; b < 2; b++)
 #pragma GCC unroll 2
-      for (int i = 0; i < kBlock; i += Pair::kSpan) { /* unrolled: shifts by constants */
-        const int8_t* q[T];
-        int32_t offset[T];
-        for (int t = 0; t < T; t++) {
-          q[t] = x.q + (at + t * step) * kPair + b * kBlock;
-          offset[t] = offset_of(pair, x, at + t * step, b, i);
-        }
-        __m256i dots[T];
-        span_dots<T>(pair, b, i, h, q, offset, dots);
-        const __m256 d = halves(scales_of(pair, b, i) + 8 * h);
-        for (int t = 0; t < T; t++) sum[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t]), d, sum[t]);
+    for (int i = 0; i < kBlock; i += Pair::kSpan) { /* unrolled: shifts by constants */
+      const int8_t* q[T];
+      int32_t offset[T];
+      for (int t = 0; t < T; t++) {
+        q[t] = x.q + (at + t * step) * kPair + b * kBlock;
+        offset[t] = offset_of(pair, x, at + t * step, b, i);
       }
-    for (int t = 0; t < T; t++) acc[t][h] = _mm256_fmadd_ps(sum[t], _mm256_set1_ps(x.scale[at + t * step]), acc[t][h]);
+      __m256i dots[T][2];
+      span_dots<T>(pair, b, i, q, offset, dots);
+      for (int h = 0; h < 2; h++) {
+        const __m256 d = halves(scales_of(pair, b, i) + 8 * h);
+        for (int t = 0; t < T; t++) sum[t][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dots[t][h]), d, sum[t][h]);
+      }
+    }
+  for (int t = 0; t < T; t++) {
+    const __m256 scale = _mm256_set1_ps(x.scale[at + t * step]);
+    for (int h = 0; h < 2; h++) acc[t][h] = _mm256_fmadd_ps(sum[t][h], scale, acc[t][h]);
   }
 }
 
