@@ -100,8 +100,8 @@ int32_t append(const skv_step*, int32_t layer, const skv_exec*, const PolicyPass
 int32_t attend(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
 int32_t compact(const skv_step*, const skv_exec*, const PolicyPasses&);
 
-// Of the vectors of a page's slots, at [dim][16 slots], what is asked, out [16 slots]. sums [dim][16 slots] += the vectors
-// of pages, each times its factor; the last page has `slots` slots.
+// Of the vectors of a page's slots, at [dim][16 slots], what is asked, out [16 slots]. sums [dim][16 slots] += the
+// vectors of pages, each times its factor; the last page has `slots` slots.
 void page_answer(const f32x16* at, int dim, Asked, const float* other, f32x16* out);
 void add_pages(int dim, const PageTerm*, int pages, int slots, f32x16* sums);
 // The trees of sums [dim][16], out [dim].

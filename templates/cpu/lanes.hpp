@@ -40,21 +40,25 @@ SKV_INLINE void answer_of(int dim, At at, Asked what, const float* other, f32x16
       answer->reg[n] = over_dims(dim, [&](int j) SKV_FLAT { return at(j, n); }, splat<f32xN>(none), next, join);
   };
   const auto sums = [&](auto term) SKV_FLAT {
-    all(0, [&](f32xN sum, f32xN x, int i) SKV_FLAT { return sum + term(x, i); },
+    all(
+        0, [&](f32xN sum, f32xN x, int i) SKV_FLAT { return sum + term(x, i); },
         [](f32xN a, f32xN b) SKV_FLAT { return a + b; });
   };
-  const auto extremes = [&](float none, auto of) SKV_FLAT {
-    all(none, [&](f32xN most, f32xN x, int) SKV_FLAT { return of(most, x); }, of);
-  };
+  const auto extremes = [&](float none, auto of)
+                            SKV_FLAT { all(none, [&](f32xN most, f32xN x, int) SKV_FLAT { return of(most, x); }, of); };
   switch (what) {
     case Asked::norm:
       sums([](f32xN x, int) SKV_FLAT { return x * x; });
       for (int s = 0; s < SKV_PAGE; s++) (*out)[s] = skv_sqrt((*out)[s]);
       return;
-    case Asked::norm1: return sums([](f32xN x, int) SKV_FLAT { return (f32xN)((u32xN)x & 0x7fffffffu); });
-    case Asked::highest: return extremes(-INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b > a ? b : a; });
-    case Asked::lowest: return extremes(INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b < a ? b : a; });
-    case Asked::dot: return sums([&](f32xN x, int i) SKV_FLAT { return x * splat<f32xN>(other[i]); });
+    case Asked::norm1:
+      return sums([](f32xN x, int) SKV_FLAT { return (f32xN)((u32xN)x & 0x7fffffffu); });
+    case Asked::highest:
+      return extremes(-INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b > a ? b : a; });
+    case Asked::lowest:
+      return extremes(INFINITY, [](f32xN a, f32xN b) SKV_FLAT { return b < a ? b : a; });
+    case Asked::dot:
+      return sums([&](f32xN x, int i) SKV_FLAT { return x * splat<f32xN>(other[i]); });
   }
 }
 

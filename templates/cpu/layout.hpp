@@ -67,8 +67,7 @@ struct Bf16 {
       // of a page that ends with this pair, numbers of its own
       const auto* next = i < last ? own + dim / kRegister : slots == SKV_PAGE ? (const u32xN*)behind : own;
       const bool stays = i == from / 2 && from % 2;  // its first slot
-      for (int r = 0; r < dim / kRegister; r++)
-        own[r] = (stays ? own[r] & 0xffffu : own[r] >> 16) | next[r] << 16;
+      for (int r = 0; r < dim / kRegister; r++) own[r] = (stays ? own[r] & 0xffffu : own[r] >> 16) | next[r] << 16;
     }
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }

@@ -15,8 +15,8 @@ struct PageVecs {
   // The vectors [dim][16 slots]: keys once an expression wants them for more than what is asked below.
   mutable bool known;
   mutable f32x16 at[kMaxDim];
-  // What has been asked, bits, and the answers [16 slots]. A dot product has the bit of its statistic behind; those with
-  // later ones are not remembered.
+  // What has been asked, bits, and the answers [16 slots]. A dot product has the bit of its statistic behind; those
+  // with later ones are not remembered.
   static constexpr int kDots = 4, kAnswers = (int)Asked::dot + kDots;
   mutable uint32_t asked;
   mutable f32x16 answer[kAnswers];

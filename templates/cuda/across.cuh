@@ -1,5 +1,5 @@
-// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, which takes every
-// sixteenth slot.
+// across: statistics over the live slots of a head, by one block of 256 threads: sixteen lanes a slot, which takes
+// every sixteenth slot.
 //
 //   a slot's statistics -> tile [16][floats] -> totals [floats]: a scalar is one float, a vector dim
 //   bytes: 4 states per slot, d b for each vector that a statistic reads. Bound by the latency of a slot's vectors; one

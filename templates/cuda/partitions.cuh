@@ -65,11 +65,12 @@ SKV_INLINE void set_places(int from, int end, const Places<P, Floats>& places, t
   if constexpr (place < P::places) {
     const Floats x = places.row(place);
     for (int s = from + threadIdx.x / kVecLanes; s < end; s += SKV_PAGE)
-      each(s, Reads<P::place_reads_key(place), P::place_reads_value(place)>(), [&](const Slot& slot, const float* states) {
-        P::template load_places<place>([&](int i) -> float { return places.row(i)[s]; }, across);
-        const float value = P::template place_by<place>(slot, states, *across);
-        if (vec_lane() == 0) x[s] = value;
-      });
+      each(s, Reads<P::place_reads_key(place), P::place_reads_value(place)>(),
+           [&](const Slot& slot, const float* states) {
+             P::template load_places<place>([&](int i) -> float { return places.row(i)[s]; }, across);
+             const float value = P::template place_by<place>(slot, states, *across);
+             if (vec_lane() == 0) x[s] = value;
+           });
     __syncthreads();
     if (P::place_how(place) == Reduce::softmax)
       softmax_of(x, from, end);

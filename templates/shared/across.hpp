@@ -1,7 +1,7 @@
-// Statistics of `across`: a row of floats each slot, one for a number, dim for a vector. Sums have the language's order,
-// hence its bits, which is that of sums over a vector: slot s goes to the sum s % 16, in slot order, then skv_tree.
-// Extremes leave NaN out and are 0 for -0, in whatever order. A policy says of statistic i: reduce(i), is_vector(i), and
-// of the `ranked` ones of the kind nth, which look at all slots at once, how many: nth(i).
+// Statistics of `across`: a row of floats each slot, one for a number, dim for a vector. Sums have the language's
+// order, hence its bits, which is that of sums over a vector: slot s goes to the sum s % 16, in slot order, then
+// skv_tree. Extremes leave NaN out and are 0 for -0, in whatever order. A policy says of statistic i: reduce(i),
+// is_vector(i), and of the `ranked` ones of the kind nth, which look at all slots at once, how many: nth(i).
 #pragma once
 #include "shared/traits.hpp"
 #include "shared/vector.hpp"
