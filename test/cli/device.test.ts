@@ -167,22 +167,27 @@ async function served(...flags: string[]) {
   return { child, ask, closed, errors: () => errors };
 }
 
-test('auto serves on a device, and ends with 1 once the device answers nothing any more', async () => {
-  await wishing({ SKV_EMULATED_FAILURE: 'decode_kernel=700@9~' }, async () => {
-    const server = await served('--gpu-memory-utilization', '0.5');
-    try {
-      assert.match(server.errors(), /skv: on the GPU: Emulated, sm_90\n/);
-      assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
-      const failed = await server.ask();
-      assert.is(failed.status, 500);
-      assert.match((await bodyOf(failed)).error.message, /a kernel of the step failed .*illegal memory access/);
-      assert.is((await server.closed)[0], 1);
-      assert.match(server.errors(), /the device is lost to this process, which ends; it can be started again\n$/);
-    } finally {
-      server.child.kill('SIGKILL');
-    }
+const lost: [number, RegExp][] = [
+  [700, /a kernel of the step failed .*illegal memory access/],
+  [214, /a kernel of the step failed .*ECC/],
+];
+for (const [code, words] of lost)
+  test(`auto serves on a device, and ends with 1 once it answers nothing but ${code}`, async () => {
+    await wishing({ SKV_EMULATED_FAILURE: `decode_kernel=${code}@9~` }, async () => {
+      const server = await served('--gpu-memory-utilization', '0.5');
+      try {
+        assert.match(server.errors(), /skv: on the GPU: Emulated, sm_90\n/);
+        assert.is((await bodyOf(await server.ask())).usage.completion_tokens, 4);
+        const failed = await server.ask();
+        assert.is(failed.status, 500);
+        assert.match((await bodyOf(failed)).error.message, words);
+        assert.is((await server.closed)[0], 1);
+        assert.match(server.errors(), /the device is lost to this process, which ends; it can be started again\n$/);
+      } finally {
+        server.child.kill('SIGKILL');
+      }
+    });
   });
-});
 
 test('pages in host memory', async () => {
   const server = await served('--place', 'host', '--kv-cache-memory', '4MiB');
