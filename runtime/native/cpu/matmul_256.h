@@ -84,14 +84,8 @@ inline void span_dots(const Pair& pair, int b, int i, const int8_t* const* q, co
   }
 }
 #else
-/* sum + x in a register, now: GCC would rather keep the x in memory and add them in another order. */
-inline __m256i added16(__m256i sum, __m256i x) {
-  sum = _mm256_add_epi16(sum, x);
-  asm("" : "+x"(sum));
-  return sum;
-}
-inline __m256i added32(__m256i sum, __m256i x) {
-  sum = _mm256_add_epi32(sum, x);
+/* A sum, in a register, now: GCC would rather keep its terms in memory and add them in another order. */
+inline __m256i in_register(__m256i sum) {
   asm("" : "+x"(sum));
   return sum;
 }
@@ -112,7 +106,8 @@ inline void span_dots(const Pair& pair, int b, int i, const int8_t* const* q, co
       const __m256i w[2] = {vector_of(pair, b, k, 0), vector_of(pair, b, k, 1)};
       for (int t = 0; t < T; t++) {
         const __m256i x = inputs(q[t], k);
-        for (int h = 0; h < 2; h++) narrow[t][h] = added16(narrow[t][h], _mm256_maddubs_epi16(w[h], x));
+        for (int h = 0; h < 2; h++)
+          narrow[t][h] = in_register(_mm256_add_epi16(narrow[t][h], _mm256_maddubs_epi16(w[h], x)));
       }
     }
     for (int t = 0; t < T; t++)
@@ -135,8 +130,8 @@ inline void span_dots(const Q8Pair& pair, int b, int, const int8_t* const* q, co
       const __m256i x_even = _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8), x_odd = _mm256_srai_epi16(x, 8);
       for (int h = 0; h < 2; h++) {
         const __m256i w_even = _mm256_and_si256(w[h], mask), w_odd = _mm256_srli_epi16(w[h], 8);
-        dots[t][h] = added32(dots[t][h], _mm256_madd_epi16(w_even, x_even));
-        dots[t][h] = added32(dots[t][h], _mm256_madd_epi16(w_odd, x_odd));
+        dots[t][h] = in_register(_mm256_add_epi32(dots[t][h], _mm256_madd_epi16(w_even, x_even)));
+        dots[t][h] = in_register(_mm256_add_epi32(dots[t][h], _mm256_madd_epi16(w_odd, x_odd)));
       }
     }
   }
