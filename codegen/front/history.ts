@@ -36,8 +36,8 @@ export function historyStates(of: string, last: Node, added: Node, apart: boolea
     else: other,
     span,
   });
-  const field = (name: 'pos' | 'age' | 'voter'): Node => ({ op: 'slot', type: 'f32', field: name, span });
-  const query = binary('add', field('pos'), field('age'));
+  const field = (name: 'length' | 'voter'): Node => ({ op: 'slot', type: 'f32', field: name, span });
+  const query = binary('sub', field('length'), number(1)); // not pos + age: it is the same for all slots
   const bucketsUntil = (q: Node) => floor(binary('div', binary('mul', q, number(BUCKETS)), last));
   const now = bucketsUntil(query);
   const first = binary('ne', now, bucketsUntil(binary('sub', query, number(1))));

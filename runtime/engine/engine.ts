@@ -1,11 +1,11 @@
 /** The engine: submit → schedule → native step → postprocess, until nothing is left to do. */
-import { ruleNames } from '../../codegen/ir/profile.ts';
 import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { PAGE } from '../contract/records.ts';
 import { type NativeEngine, cpuBackend, native } from '../native/index.ts';
 import { checkRequest } from './admission.ts';
 import { Batch } from './batch.ts';
 import { BlockPool } from './blocks.ts';
+import { Counters } from './counters.ts';
 import { drawableOf } from './drawable.ts';
 import { GenerationQueue } from './generation.ts';
 import { Masks } from './masks.ts';
@@ -15,7 +15,7 @@ import { Sequence } from './sequence.ts';
 import { StartSchedule } from './start-schedule.ts';
 import { type Sizes, checkBuilds, checkPages, checkPolicies, placeOf, sizesOf, storedAs, threadsOf } from './setup.ts';
 import { BlockTables } from './block-tables.ts';
-import { cacheView, laneOf, requestView } from './view.ts';
+import { type ReadLane, cacheView, compactionOf, laneOf, requestView } from './view.ts';
 import { checkTables } from './budgets.ts';
 import {
   type CacheView,
@@ -29,28 +29,9 @@ import {
   type Finished,
   type GenerateRequest,
   type Generation,
-  type ReadState,
   RequestError,
   type RequestView,
-  type RuleCount,
 } from './types.ts';
-
-interface PolicyStats {
-  requests: number;
-  compactions: number;
-  slotsEvicted: number;
-  slotsSeen: number;
-  /** of a policy with a profile: by rule, heads that took it */
-  readonly profile?: RuleCount[];
-}
-
-const noStats = ({ plan }: BuiltPolicy): PolicyStats => ({
-  requests: 0,
-  compactions: 0,
-  slotsEvicted: 0,
-  slotsSeen: 0,
-  ...(plan.keep.kind === 'profile' && { profile: ruleNames(plan.keep).map((rule) => ({ rule, heads: 0 })) }),
-});
 
 /** Pages of different policies are never shared: their lanes differ. */
 const saltOf = ({ plan }: BuiltPolicy): string => `${plan.hash} `;
@@ -59,13 +40,8 @@ export class Engine implements EngineApi {
   onStep?: EngineApi['onStep'];
   onFinish?: EngineApi['onFinish'];
   onBroken?: EngineApi['onBroken'];
-  private readonly counters: PolicyStats[];
+  private readonly counters = new Counters();
   private nextId = 1;
-  private steps = 0;
-  private nativeSeconds = 0;
-  private betweenSeconds = 0;
-  private promptTokens = 0;
-  private generatedTokens = 0;
   /** who waits to look at caches, which are still between two steps */
   private readonly looks: (() => void)[] = [];
   /** to be ended before the next step */
@@ -104,7 +80,7 @@ export class Engine implements EngineApi {
     this.maxModelLen = sizes.maxModelLen;
     this.pageBytes = sizes.pageBytes;
     this.salts = policies.map(saltOf);
-    this.counters = policies.map(noStats);
+    for (const policy of policies) this.counters.add(policy);
     this.pool = new BlockPool(pages);
     const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
     this.windows = windows;
@@ -179,7 +155,7 @@ export class Engine implements EngineApi {
 
   submit(request: GenerateRequest): Generation {
     const sequence = this.taken(request);
-    this.counters[sequence.policy].requests++;
+    this.counters.policies[sequence.policy].requests++;
     this.scheduler.add(sequence);
     this.masks.wake();
     this.loop ??= this.run();
@@ -266,12 +242,12 @@ export class Engine implements EngineApi {
         const start = performance.now();
         const counts = this.batch.write(rows, this.tables.copies);
         const called = performance.now();
-        if (returned <= called) this.betweenSeconds += (called - returned) / 1000;
+        if (returned <= called) this.counters.betweenSeconds += (called - returned) / 1000;
         await this.nativeEngine.step(counts);
         returned = performance.now();
-        this.nativeSeconds += (returned - called) / 1000;
+        this.counters.nativeSeconds += (returned - called) / 1000;
         this.postprocess(rows);
-        this.steps++;
+        this.counters.steps++;
         if (this.options.check) this.scheduler.check();
         this.onStep?.({
           seconds: (performance.now() - start) / 1000,
@@ -295,7 +271,7 @@ export class Engine implements EngineApi {
       const before = sequence.computed;
       sequence.computed += tokens;
       this.tables.append(sequence, tokens);
-      this.promptTokens += Math.max(0, Math.min(sequence.computed, sequence.prompt) - before);
+      this.counters.promptTokens += Math.max(0, Math.min(sequence.computed, sequence.prompt) - before);
       if (observe[1] > observe[0]) sequence.cacheable = false;
       if (compacts) this.compacted(sequence, slots);
       else this.scheduler.register(sequence, sequence.computed);
@@ -310,40 +286,23 @@ export class Engine implements EngineApi {
 
   /** `before`: slots of the policy's heads when the compaction began. */
   private compacted(sequence: Sequence, before: number): void {
-    const counters = this.counters[sequence.policy];
-    this.tables.trim(sequence, 1); // the next token's page would be taken again at once
+    const { nativeEngine, tables, windows } = this;
+    tables.trim(sequence, 1); // the next token's page would be taken again at once
     sequence.cacheable = false;
-    sequence.compactions++;
-    counters.compactions++;
-    counters.slotsSeen += before;
-    counters.slotsEvicted += before - this.tables.slots(sequence);
     // the first is its prompt's end, and comes again when it has been preempted
-    if (counters.profile && sequence.compactions === 1)
-      for (const rule of this.tables.profiles(sequence)) counters.profile[rule].heads++;
-    if (!sequence.request.onCompaction) return;
-    const { layers, kvHeads } = this.model.spec;
-    const kept = Array.from({ length: layers }, (_, layer) =>
-      Array.from({ length: kvHeads }, (_, head) => {
-        const positions = [...this.nativeEngine.readLane(sequence.slot, layer, head, 0)].sort((a, b) => a - b);
-        const window = this.windows[layer];
-        return window ? positions.filter((pos) => pos > sequence.computed - window) : positions;
-      }),
+    const rules = ++sequence.compactions === 1 ? tables.profiles(sequence) : [];
+    this.counters.compacted(sequence.policy, before, tables.slots(sequence), rules);
+    const { onCompaction } = sequence.request;
+    if (!onCompaction) return;
+    const read: ReadLane = (layer, head, lane) => nativeEngine.readLane(sequence.slot, layer, head, lane);
+    const event = compactionOf(
+      sequence,
+      { windows, kvHeads: this.model.spec.kvHeads },
+      tables.profiles(sequence),
+      read,
     );
-    const { plan } = sequence.rules;
-    const values = sequence.rules.params(sequence.computed);
-    const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
-    const state: ReadState = (layer, head, name) =>
-      new Float32Array(this.nativeEngine.readLane(sequence.slot, layer, head, laneOf(plan, name)).buffer);
-    const rules = plan.keep.kind === 'profile' ? this.rulesOf(sequence, ruleNames(plan.keep)) : undefined;
-    sequence.request.onCompaction({ at: sequence.computed, kept, params, ...(rules && { rules }) }, state);
-  }
-
-  /** [layer][kv_head] the rule that each head took; '' where a layer has a window. */
-  private rulesOf(sequence: Sequence, names: readonly string[]): string[][] {
-    const taken = this.tables.profiles(sequence);
-    return this.windows.map((window) =>
-      Array.from({ length: this.model.spec.kvHeads }, () => (window ? '' : names[taken.next().value!])),
-    );
+    const lane = (name: string) => laneOf(sequence.rules.plan, name);
+    onCompaction(event, (layer, head, name) => new Float32Array(read(layer, head, lane(name)).buffer));
   }
 
   /** Takes draw i: the token is reported, and may end the sequence. */
@@ -352,7 +311,7 @@ export class Engine implements EngineApi {
     sequence.request.onLogits?.(this.nativeEngine.logits(i));
     sequence.firstTokenAt ??= performance.now();
     sequence.generated++;
-    this.generatedTokens++;
+    this.counters.generatedTokens++;
     if (!sequence.forced) sequence.push(event.token);
     const stop =
       sequence.stops.has(event.token) && sequence.generated > (sequence.request.minTokens ?? 0) && !sequence.forced;
@@ -396,7 +355,7 @@ export class Engine implements EngineApi {
     this.nativeEngine.addPolicy(policy.library);
     this.policies.push(policy);
     this.salts.push(saltOf(policy));
-    this.counters.push(noStats(policy));
+    this.counters.add(policy);
   }
 
   look(name: string): Promise<CacheView | undefined> {
@@ -420,22 +379,18 @@ export class Engine implements EngineApi {
   }
 
   stats(): EngineStats {
+    const { pool, prefix, scheduler } = this;
     return {
-      running: this.scheduler.running.length,
-      waiting: this.scheduler.waiting.length,
-      pagesTotal: this.pool.pages - 1,
-      pagesUsed: this.pool.used,
-      pagesCached: this.pool.cached,
+      running: scheduler.running.length,
+      waiting: scheduler.waiting.length,
+      pagesTotal: pool.pages - 1,
+      pagesUsed: pool.used,
+      pagesCached: pool.cached,
       pageBytes: this.pageBytes,
-      preemptions: this.scheduler.preemptions,
-      prefixQueries: this.prefix.queries,
-      prefixHits: this.prefix.hits,
-      promptTokens: this.promptTokens,
-      generatedTokens: this.generatedTokens,
-      steps: this.steps,
-      nativeSeconds: this.nativeSeconds,
-      betweenSeconds: this.betweenSeconds,
-      policies: this.policies.map(({ plan }, i) => ({ name: plan.name, ...this.counters[i] })),
+      preemptions: scheduler.preemptions,
+      prefixQueries: prefix.queries,
+      prefixHits: prefix.hits,
+      ...this.counters.stats(),
     };
   }
 

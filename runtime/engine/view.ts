@@ -1,7 +1,8 @@
-/** A picture of what one request holds: small enough to send several times a second, whatever its length. */
+/** Pictures of what one request holds: small enough to send several times a second, whatever its length, or whole. */
+import { ruleNames } from '../../codegen/ir/profile.ts';
 import type { Plan } from '../../codegen/plan/types.ts';
 import type { Sequence } from './sequence.ts';
-import type { CacheView, HeadView, RequestView } from './types.ts';
+import type { CacheView, CompactionEvent, HeadView, RequestView } from './types.ts';
 
 /** Most bins that a head's positions are counted in. */
 const BINS = 256;
@@ -30,15 +31,21 @@ function headView(lanes: readonly Int32Array[], length: number, width: number, f
 const widthOf = (length: number): number => Math.max(1, Math.ceil(length / BINS));
 
 /** Words of one lane of a head's slots, in slot order. */
-type ReadLane = (layer: number, head: number, lane: number) => Int32Array;
+export type ReadLane = (layer: number, head: number, lane: number) => Int32Array;
 
 /** The lane of a state, which lie last. */
 export const laneOf = ({ lanes }: Plan, state: string): number => lanes.lastIndexOf(state);
 
-/** What a sequence that runs holds now. `windows`: of each layer, 0 where there is none. */
+/** `windows`: of each layer, 0 where there is none. */
+interface Heads {
+  windows: readonly number[];
+  kvHeads: number;
+}
+
+/** What a sequence that runs holds now. */
 export function cacheView(
   { rules: { plan }, prompt, computed: length, compactions }: Sequence,
-  { windows, kvHeads }: { windows: readonly number[]; kvHeads: number },
+  { windows, kvHeads }: Heads,
   read: ReadLane,
 ): CacheView {
   const width = widthOf(length);
@@ -51,6 +58,28 @@ export function cacheView(
     }),
   );
   return { policy: plan.name, prompt, length, compactions, width, states, heads };
+}
+
+/** What a sequence keeps after a compaction. `taken`: the rules of its heads, of layers without a window, in order. */
+export function compactionOf(
+  { rules, computed: at }: Sequence,
+  { windows, kvHeads }: Heads,
+  taken: Iterator<number>,
+  read: ReadLane,
+): CompactionEvent {
+  const { plan } = rules;
+  const ofHeads = <T>(of: (layer: number, head: number) => T): T[][] =>
+    windows.map((_, layer) => Array.from({ length: kvHeads }, (_, head) => of(layer, head)));
+  const kept = ofHeads((layer, head) => {
+    const positions = [...read(layer, head, 0)].sort((a, b) => a - b);
+    const window = windows[layer];
+    return window ? positions.filter((pos) => pos > at - window) : positions;
+  });
+  const values = rules.params(at);
+  const params = Object.fromEntries(plan.params.map(({ name }, i) => [name, Number(values[i].toPrecision(7))]));
+  if (plan.keep.kind !== 'profile') return { at, kept, params };
+  const names = ruleNames(plan.keep);
+  return { at, kept, params, rules: ofHeads((layer) => (windows[layer] ? '' : names[taken.next().value!])) };
 }
 
 export const requestView = (sequence: Sequence): RequestView => ({

@@ -15,7 +15,7 @@ const policy = (last: string, params = ''): Policy =>
 function scores({ states, ...rest }: Policy, pos: number, attn: number[], params: Record<string, number>): number[] {
   let now: Record<string, number> = Object.fromEntries(states.map(({ name, init }) => [name, init]));
   return attn.map((each, i) => {
-    const slot = { fields: { attn: each, pos, age: i }, states: now, params };
+    const slot = { fields: { attn: each, length: pos + i + 1 }, states: now, params };
     now = advance(states, slot);
     return score({ states, ...rest }, [{ ...slot, states: now }])[0];
   });
