@@ -1,5 +1,6 @@
 /** IR → C expressions over skv_… functions; the only printer of literals. */
 import { builtin } from '../ir/builtins.ts';
+import { isCommon } from '../ir/fields.ts';
 import { type Node, type Type, tableKey } from '../ir/nodes.ts';
 import { operands, walk } from '../ir/walk.ts';
 
@@ -41,6 +42,10 @@ export interface Names {
 /** On CUDA sixteen lanes compute it together: outside any branch, which only some slots would take. */
 const readsVectors = (node: Node): boolean => node.op === 'call' && node.args.some((arg) => arg.type === 'vec');
 
+/** A choice that all slots make alike: of loops that branch on it, compilers make no vectors. Both sides are computed. */
+const isOneForAll = ({ cond, then, else: other }: Node & { op: 'select' }): boolean =>
+  isCommon(cond) && ![...walk(then), ...walk(other)].some((each) => each.type === 'vec' || readsVectors(each));
+
 /** Statements that compute `node` and return it; subexpressions used more than once, vectors, and what is made of them, get a name. */
 export function printReturn(node: Node, names: Names, result: (value: string) => string): string[] {
   const uses = new Map<Node, number>();
@@ -75,6 +80,7 @@ export function printReturn(node: Node, names: Names, result: (value: string) =>
       case 'binary':
         return `(${text(each.a)} ${infix[each.fn]} ${text(each.b)})`;
       case 'select':
+        if (isOneForAll(each)) return `skv_chosen(${text(each.cond)}, ${text(each.then)}, ${text(each.else)})`;
         return `(${text(each.cond)} ? ${copied(each.then)} : ${text(each.else)})`;
       case 'call': {
         const { target, args, result: type } = builtin(each.fn)!;

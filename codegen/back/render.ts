@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import Handlebars from 'handlebars';
-import { fieldsOf } from '../ir/fields.ts';
+import { fieldsOf, guardsOf } from '../ir/fields.ts';
 import {
   type Across,
   isOfPartition,
@@ -74,6 +74,7 @@ function traits(policy: Policy, plan: Plan) {
     nextReadsKey: nexts.has('key'),
     nextReadsValue: nexts.has('value'),
     begins: policy.states.some(({ once }) => once),
+    guarded: guardsOf(policy.states).some((guard) => guard),
     beginReadsKey: begins.has('key'),
     beginReadsValue: begins.has('value'),
     scoreReadsKey: scores.has('key'),
@@ -213,6 +214,9 @@ function expressions(policy: Policy) {
       name,
       body: once ? [`      after[${i}] = states[${i}];`] : code(next, '      ', (value) => `after[${i}] = ${value};`),
     })),
+    guards: guardsOf(policy.states).flatMap((guard, at) =>
+      guard ? [{ name: names.states[at], at, body: code(guard, '      ', (value) => `return ${value};`) }] : [],
+    ),
     begun: policy.states.flatMap(({ name, next, once }, i) =>
       once ? [{ name, body: code(next, '      ', (value) => `states[${i}] = ${value};`) }] : [],
     ),

@@ -216,6 +216,9 @@ export const lasting: ReadonlySet<SlotField> = new Set([
   'punctuation',
 ]);
 
+/** Fields that all slots of a head have alike when a query is observed. */
+export const common: ReadonlySet<SlotField> = new Set(['live', 'length', 'layer', 'layers', 'head', 'heads', 'voter']);
+
 /** The name that the author gave a state. */
 export const writtenName = ({ name, history }: State): string => history?.of ?? name;
 

@@ -5,6 +5,33 @@
 #pragma once
 #include "slot.hpp"
 
+// What a query and a vote do to the slots of a page, of which `visible` are seen: states [state][16 slots]. slot_of(s)
+template <class P, class SlotOf>
+SKV_INLINE void observe_slots(float (*now)[SKV_PAGE], int visible, SlotOf slot_of) {
+#pragma GCC unroll 1  // or it is unrolled before it can be vectorised
+  for (int s = 0; s < SKV_PAGE; s++) {
+    float states[P::states], after[P::states];
+    for (int i = 0; i < P::states; i++) states[i] = now[i][s];
+    P::next(slot_of(s), states, after);
+    for (int i = 0; i < P::states; i++) now[i][s] = s < visible ? after[i] : states[i];
+  }
+}
+
+// The same of states that do not read each other, one by one from i on: those that change.
+template <class P, int i = 0, class SlotOf>
+SKV_INLINE void observe_changes(float (*now)[SKV_PAGE], int visible, SlotOf slot_of) {
+  if (P::changes(i, slot_of(0))) {
+#pragma GCC unroll 1
+    for (int s = 0; s < SKV_PAGE; s++) {
+      float states[P::states] = {}, after[P::states];
+      states[i] = now[i][s];
+      P::next(slot_of(s), states, after);
+      now[i][s] = s < visible ? after[i] : states[i];
+    }
+  }
+  if constexpr (i + 1 < P::states) observe_changes<P, i + 1>(now, visible, slot_of);
+}
+
 // `next` for the slots of page p, once for each vote of the row's tokens [t0, t1) that see them. attn [token][vote]
 template <class P>
 SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x16* attn) {
@@ -19,15 +46,15 @@ SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x
     const int live = before + t + 1, visible = live - p * SKV_PAGE;
     for (int v = 0; v < votes; v++) {
       const auto* now_attn = (const float*)(attn + (t - t0) * votes + v);
-#pragma GCC unroll 1  // or it is unrolled before it can be vectorised
-      for (int s = 0; s < SKV_PAGE; s++) {
+      auto slot_of = [&](int s) SKV_FLAT {
         Slot slot = slot_at<P>(h, p, s, h.row->pos0 + t, live, now_attn[s], keys, values);
         slot.voter = (float)v;
-        float states[P::states], after[P::states];
-        for (int i = 0; i < P::states; i++) states[i] = now[i][s];
-        P::next(slot, states, after);
-        for (int i = 0; i < P::states; i++) now[i][s] = s < visible ? after[i] : states[i];
-      }
+        return slot;
+      };
+      if constexpr (P::guarded)
+        observe_changes<P>(now, visible, slot_of);
+      else
+        observe_slots<P>(now, visible, slot_of);
     }
   }
   for (int i = 0; i < P::states; i++) memcpy(h.state(p, P::first_state, i), now[i], sizeof now[i]);

@@ -18,6 +18,12 @@ SKV_INLINE float skv_float(int32_t bits) {
   return x;
 }
 
+// c ? a : b, where c is the same for all slots.
+SKV_INLINE float skv_chosen(bool c, float a, float b) {
+  const uint32_t yes = 0u - (uint32_t)c;
+  return skv_float((int32_t)(((uint32_t)skv_bits(a) & yes) | ((uint32_t)skv_bits(b) & ~yes)));
+}
+
 // A number's bits as a whole number that sorts like it: NaN lowest, -0 equal to +0. And the number of one.
 SKV_INLINE uint32_t skv_ordered(float x) {
   const int32_t bits = skv_bits(x + 0.0f);

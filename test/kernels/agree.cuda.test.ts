@@ -179,8 +179,12 @@ export default definePolicy({
 import { chunks, definePolicy, every } from 'skv';
 export default definePolicy({
   name: 'chunked-cache', observe: [{ last: 6 }, 'decode'], group: 'mean',
-  accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
-  score: (slot) => slot.mass, keep: chunks(4, 28), window: { first: 2, last: 3 }, positions: 'cache', when: every(1),
+  accumulate: {
+    mass: { init: 0, next: (mass, slot) => mass + slot.attn },
+    lately: { last: 9, sum: (slot) => slot.attn }, // buckets that some queries change, for all slots alike
+    full: { init: 0, next: (full, slot) => (slot.live > 28 ? full + slot.attn : full) },
+  },
+  score: (slot) => slot.mass + slot.lately + slot.full, keep: chunks(4, 28), window: { first: 2, last: 3 }, positions: 'cache', when: every(1),
 });`,
 };
 for (const [name, text] of Object.entries(written)) {

@@ -44,6 +44,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -74,7 +76,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 17 "adasnapkv.ts"
     return states[0 /* mass */];
-#line 78 "policy.cpp"
+#line 80 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -73,6 +73,8 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -103,7 +105,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 14 "duo.ts"
     return table_0[(int)slot.layer * 3 + (int)slot.head] /* table.gates */;
-#line 107 "policy.cpp"
+#line 109 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

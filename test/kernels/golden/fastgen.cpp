@@ -46,6 +46,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -76,7 +78,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 24 "fastgen.ts"
     return (states[0 /* mass */] / slot.seen);
-#line 80 "policy.cpp"
+#line 82 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -49,6 +49,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 1;
   static constexpr bool has_across = true, has_vector = true;
@@ -72,7 +74,7 @@ struct Policy {
     {  // anchor
 #line 11 "keydiff.ts"
       put(0, skv_scale((*slot.key), (1.0f / states[0 /* size */]), slot.dim));
-#line 76 "policy.cpp"
+#line 78 "policy.cpp"
     }
   }
   template <class Totals>
@@ -90,7 +92,7 @@ struct Policy {
     const float t1 = skv_norm(across.anchor, slot.dim);
 #line 12 "keydiff.ts"
     return (-(t0 / (states[0 /* size */] * t1)));
-#line 94 "policy.cpp"
+#line 96 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -37,6 +37,8 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -69,7 +71,7 @@ struct Policy {
     const float t0 = skv_norm((*slot.key), slot.dim);
 #line 10 "knorm.ts"
     return (-t0);
-#line 73 "policy.cpp"
+#line 75 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

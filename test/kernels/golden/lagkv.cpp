@@ -41,6 +41,8 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 7;
   static constexpr bool has_across = false, has_vector = true;
@@ -88,22 +90,22 @@ struct Policy {
     {  // lowKey
 #line 24 "lagkv.ts"
       put(0, (*slot.key));
-#line 92 "policy.cpp"
+#line 94 "policy.cpp"
     }
     {  // highKey
 #line 25 "lagkv.ts"
       put(1, (*slot.key));
-#line 97 "policy.cpp"
+#line 99 "policy.cpp"
     }
     {  // lowValue
 #line 26 "lagkv.ts"
       put(2, (*slot.value));
-#line 102 "policy.cpp"
+#line 104 "policy.cpp"
     }
     {  // highValue
 #line 27 "lagkv.ts"
       put(3, (*slot.value));
-#line 107 "policy.cpp"
+#line 109 "policy.cpp"
     }
   }
   template <class Totals>
@@ -141,7 +143,7 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 145 "policy.cpp"
+#line 147 "policy.cpp"
     }
     if constexpr (place == 1) {  // oddValue
 #line 7 "lagkv.ts"
@@ -156,12 +158,12 @@ struct Policy {
       const float t4 = skv_sqrt(t3);
 #line 8 "lagkv.ts"
       return ((t4 < 1.00000002e+30f) ? t4 : 0.0f);
-#line 160 "policy.cpp"
+#line 162 "policy.cpp"
     }
     if constexpr (place == 2) {  // rank
 #line 30 "lagkv.ts"
       return (across.oddKey + across.oddValue);
-#line 165 "policy.cpp"
+#line 167 "policy.cpp"
     }
     return 0;
   }
@@ -177,7 +179,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 34 "lagkv.ts"
     return (((slot.params[2 /* sinks */] + ((skv_floor(((slot.pos - slot.params[2 /* sinks */]) / slot.params[1 /* lag */])) + 2.0f) * slot.params[1 /* lag */])) <= slot.length) ? (-across.rank) : 1.0f);
-#line 181 "policy.cpp"
+#line 183 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -42,6 +42,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -72,7 +74,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 15 "pyramidkv.ts"
     return states[0 /* mass */];
-#line 76 "policy.cpp"
+#line 78 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

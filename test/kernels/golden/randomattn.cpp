@@ -38,6 +38,8 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -68,7 +70,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 11 "randomattn.ts"
     return slot.random;
-#line 72 "policy.cpp"
+#line 74 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

@@ -41,76 +41,138 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
     {  // low_0
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[0] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[0 /* low_0 */]);
+      after[0] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 0.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[0 /* low_0 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[0 /* low_0 */]);
 #line 50 "policy.cpp"
     }
     {  // low_1
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[1] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[1 /* low_1 */]);
+      after[1] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 1.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[1 /* low_1 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[1 /* low_1 */]);
 #line 59 "policy.cpp"
     }
     {  // low_2
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[2] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[2 /* low_2 */]);
+      after[2] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 2.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[2 /* low_2 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[2 /* low_2 */]);
 #line 68 "policy.cpp"
     }
     {  // low_3
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[3] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[3 /* low_3 */]);
+      after[3] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 3.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[3 /* low_3 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[3 /* low_3 */]);
 #line 77 "policy.cpp"
     }
     {  // low_4
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[4] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[4 /* low_4 */]);
+      after[4] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 4.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[4 /* low_4 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[4 /* low_4 */]);
 #line 86 "policy.cpp"
     }
     {  // low_5
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[5] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[5 /* low_5 */]);
+      after[5] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 5.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[5 /* low_5 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[5 /* low_5 */]);
 #line 95 "policy.cpp"
     }
     {  // low_6
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[6] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[6 /* low_6 */]);
+      after[6] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 6.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[6 /* low_6 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[6 /* low_6 */]);
 #line 104 "policy.cpp"
     }
     {  // low_7
 #line 17 "scissorhands.ts"
-      const float t0 = (slot.pos + slot.age);
+      const float t0 = (slot.length - 1.0f);
 #line 17 "scissorhands.ts"
       const float t1 = skv_floor(((t0 * 8.0f) / slot.params[2 /* history */]));
 #line 17 "scissorhands.ts"
-      after[7] = (((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f) ? ((((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)) ? 0.0f : states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)) : states[7 /* low_7 */]);
+      after[7] = skv_chosen(((t1 - (8.0f * skv_floor((t1 / 8.0f)))) == 7.0f), (skv_chosen(((t1 != skv_floor((((t0 - 1.0f) * 8.0f) / slot.params[2 /* history */]))) && (slot.voter == 0.0f)), 0.0f, states[7 /* low_7 */]) + ((slot.attn < (1.0f / slot.live)) ? 1.0f : 0.0f)), states[7 /* low_7 */]);
 #line 113 "policy.cpp"
     }
+  }
+
+  static constexpr bool guarded = true;
+  // Whether a query changes a state: the same for all slots. No state reads another.
+  SKV_INLINE bool changes(int state, const Slot& slot) {
+    if (state == 0) {  // low_0
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 0.0f);
+#line 125 "policy.cpp"
+    }
+    if (state == 1) {  // low_1
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 1.0f);
+#line 132 "policy.cpp"
+    }
+    if (state == 2) {  // low_2
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 2.0f);
+#line 139 "policy.cpp"
+    }
+    if (state == 3) {  // low_3
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 3.0f);
+#line 146 "policy.cpp"
+    }
+    if (state == 4) {  // low_4
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 4.0f);
+#line 153 "policy.cpp"
+    }
+    if (state == 5) {  // low_5
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 5.0f);
+#line 160 "policy.cpp"
+    }
+    if (state == 6) {  // low_6
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 6.0f);
+#line 167 "policy.cpp"
+    }
+    if (state == 7) {  // low_7
+#line 17 "scissorhands.ts"
+      const float t0 = skv_floor((((slot.length - 1.0f) * 8.0f) / slot.params[2 /* history */]));
+#line 17 "scissorhands.ts"
+      return ((t0 - (8.0f * skv_floor((t0 / 8.0f)))) == 7.0f);
+#line 174 "policy.cpp"
+    }
+    return true;
   }
 
   // Statistics over the live slots of a head.
@@ -143,7 +205,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 19 "scissorhands.ts"
     return (-(((((((states[0 /* low_0 */] + states[1 /* low_1 */]) + states[2 /* low_2 */]) + states[3 /* low_3 */]) + states[4 /* low_4 */]) + states[5 /* low_5 */]) + states[6 /* low_6 */]) + states[7 /* low_7 */]));
-#line 147 "policy.cpp"
+#line 209 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

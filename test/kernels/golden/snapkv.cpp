@@ -43,6 +43,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -73,7 +75,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 16 "snapkv.ts"
     return states[0 /* mass */];
-#line 77 "policy.cpp"
+#line 79 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

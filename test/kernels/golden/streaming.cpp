@@ -38,6 +38,8 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;

@@ -41,10 +41,12 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
     {  // mass
 #line 22 "vase.ts"
-      after[0] = ((slot.live == (slot.params[0 /* budget */] + 2.0f)) ? slot.attn : (states[0 /* mass */] + slot.attn));
+      after[0] = skv_chosen((slot.live == (slot.params[0 /* budget */] + 2.0f)), slot.attn, (states[0 /* mass */] + slot.attn));
 #line 46 "policy.cpp"
     }
   }
+
+  static constexpr bool guarded = false;
 
   // Statistics over the live slots of a head.
   static constexpr int statistics = 1;
@@ -78,7 +80,7 @@ struct Policy {
       const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 27 "vase.ts"
       put(0, ((slot.age < slot.params[1 /* recent */]) ? -1.0f : ((slot.pos < slot.params[3 /* sinks */]) ? 1.00000002e+30f : (t0 - t1))));
-#line 82 "policy.cpp"
+#line 84 "policy.cpp"
     }
   }
   template <class Totals>
@@ -96,7 +98,7 @@ struct Policy {
     const float t1 = skv_lowest((*slot.value), slot.dim);
 #line 31 "vase.ts"
     return (((slot.pos < slot.params[3 /* sinks */]) || ((t0 - t1) >= across.widest)) ? 1.00000002e+30f : (skv_log(states[0 /* mass */]) - skv_log((-skv_log(slot.random)))));
-#line 100 "policy.cpp"
+#line 102 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {

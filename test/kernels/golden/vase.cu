@@ -47,7 +47,7 @@ struct Policy {
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
     {  // mass
 #line 22 "vase.ts"
-      after[0] = ((slot.live == (slot.params[0 /* budget */] + 2.0f)) ? slot.attn : (states[0 /* mass */] + slot.attn));
+      after[0] = skv_chosen((slot.live == (slot.params[0 /* budget */] + 2.0f)), slot.attn, (states[0 /* mass */] + slot.attn));
 #line 52 "policy.cu"
     }
   }

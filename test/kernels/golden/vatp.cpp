@@ -55,6 +55,8 @@ struct Policy {
     }
   }
 
+  static constexpr bool guarded = false;
+
   // Statistics over the live slots of a head.
   static constexpr int statistics = 0;
   static constexpr bool has_across = false, has_vector = false;
@@ -85,7 +87,7 @@ struct Policy {
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
 #line 17 "vatp.ts"
     return (states[0 /* mass */] * states[1 /* size */]);
-#line 89 "policy.cpp"
+#line 91 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {
