@@ -4,14 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { compileSource, shipped } from '../../codegen/build.ts';
-import { emulateSources } from '../emulation/emulate.ts';
+import { shipped } from '../../codegen/build.ts';
+import { emulate } from '../emulation/emulate.ts';
 import { launches } from '../../codegen/back/cuda/object.ts';
 import { findCuda } from '../../toolchain/cuda.ts';
 import { installWheels } from '../../toolchain/wheels.ts';
 import { type Shape, problem, solve } from '../kernels/driver.ts';
 import { script } from '../gpu/script.ts';
 
+process.env.SKV_EMULATED_LAUNCHES = '1'; // the emulation tells them
 const wheels = await installWheels();
 const folder = mkdtempSync(join(tmpdir(), 'skv-launches-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -34,8 +35,7 @@ for (const [policy, headDim, params] of [
   ['keydiff', 80, { budget: 30 }],
 ] as const)
   test(`${policy}: threads and shared memory of every kernel that runs`, async () => {
-    const options = { target: 'cuda', headDims: [headDim], kvTypes: ['bf16'] } as const;
-    const { sources, plan } = await compileSource(shipped(policy)!, options);
+    const { sources, plan, library } = await emulate(shipped(policy)!, { headDims: [headDim], kvTypes: ['bf16'] });
     const told = new Set<string>();
     for (const [source, text] of Object.entries(sources)) {
       writeFileSync(join(folder, source), text);
@@ -43,8 +43,6 @@ for (const [policy, headDim, params] of [
       assert.is(code, 0, output);
       for (const line of output.trim().split('\n')) told.add(line.replace(/<.*>/, ''));
     }
-    const logged = Object.entries(sources).map(([source, text]) => [source, `#define SKV_LAUNCH_LOG\n${text}`]);
-    const library = await emulateSources(Object.fromEntries(logged));
     const same = { stored: (x: number) => x, query: (x: number) => x };
     const seen = new Set<string>();
     for (const group of [4, 9]) {

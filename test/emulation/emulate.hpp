@@ -194,9 +194,7 @@ int32_t launch(const char* name, void (*kernel)(Wanted...), dim3 grid, int threa
     emulate::machine.error = std::string(name) + ": " + emulate::words_of(code);
     return SKV_E_DEVICE + code;
   }
-#ifdef SKV_LAUNCH_LOG  // what launches.hpp is held against
-  fprintf(stderr, "%s\t%d\t%d\n", name, threads, shared_bytes);
-#endif
+  if (emulate::wish("SKV_EMULATED_LAUNCHES", 0)) fprintf(stderr, "%s\t%d\t%d\n", name, threads, shared_bytes);
   emulate::forget_meets(threads);
   const bool done = emulate::run(name, grid, dim3(threads), (size_t)shared_bytes, [&] { kernel(given...); });
   return done ? 0 : SKV_E_DEVICE;

@@ -3,6 +3,7 @@
 //                          fails with the driver's CODE; with ~ a kernel's launch succeeds and the next wait fails
 //                          nvcc alone: kernels do not compile, since their registers spill
 //   SKV_EMULATED_MEMORY    bytes of the device; SKV_EMULATED_ARCH, _DRIVER, _DEVICES: as the driver numbers them
+//   SKV_EMULATED_LAUNCHES  1: each launch writes its kernel, threads and shared bytes to stderr
 #pragma once
 #include <cstdlib>
 #include <cstring>

@@ -94,18 +94,13 @@ const close = (a: Float32Array, b: Float32Array, label: string) => {
     );
 };
 
-const options = { headDims: [64], kvTypes: ['f32'] } as const;
-
 type Build = (runner: typeof cpu) => Promise<{ library: string; plan: Plan }>;
 
 const begun: Promise<unknown>[] = [];
 /** Builds a policy for both targets, ahead of its test and two policies at a time. */
 async function both(build: Build) {
   const turn = begun.length;
-  const made = Promise.allSettled([begun[turn - 2]]).then(async () => [
-    await build(cpu),
-    await build(emulated('5', options)),
-  ]);
+  const made = Promise.allSettled([begun[turn - 2]]).then(async () => [await build(cpu), await build(emulated('5'))]);
   begun.push(made);
   made.catch(() => undefined); // told by its own test
   return made;
@@ -141,7 +136,7 @@ async function agree(libraries: ReturnType<typeof both>, interleaved: boolean) {
 }
 
 for (const name of shippedNames()) {
-  const libraries = both((runner) => runner.file(sourceFor(name, shapeOf(true))));
+  const libraries = both((runner) => runner.file(sourceFor(name, shapeOf(true)), shapeOf(true)));
   test(`${name}: CUDA's text keeps what the CPU keeps`, async () => {
     const { steps: answers } = await agree(libraries, true);
     const last = answers[answers.length - 1].lengths.subarray(0, 4); // of the first sequence
@@ -190,7 +185,7 @@ export default definePolicy({
 for (const [name, text] of Object.entries(written)) {
   const file = join(home, `${name}.ts`);
   writeFileSync(file, text);
-  const libraries = both((runner) => runner.file(file));
+  const libraries = both((runner) => runner.file(file, shapeOf(true)));
   for (const interleaved of [true, false])
     test(`${name}: the same, RoPE ${interleaved ? 'interleaved' : 'in halves'}`, async () => {
       await agree(libraries, interleaved);

@@ -40,8 +40,8 @@ attentionCases(cpu, {
 });
 
 test('a group that no tile holds is refused in words', async () => {
-  const { library } = await cpu.policy('none');
   const shape = shapeOf(64, 49, 'f32', 1);
+  const { library } = await cpu.policy('none', shape);
   const layers = [inputs(shape, 1, 1)];
   assert.throws(
     () => drive(library, 1, shape, [{ rows: [{ seq: 0, tokens: 1, pos0: 0, prompt: 1 }], layers }]),

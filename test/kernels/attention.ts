@@ -155,11 +155,11 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
 
   for (const headDim of sizes.headDims)
     test(`attention of head size ${headDim} against plain loops`, async () => {
-      const none = await runner.policy('none');
       for (const [i, length] of sizes.lengths.entries()) {
         const group = 1 + (i % 4);
         for (const [kvType, tolerance] of Object.entries(sizes.tolerance) as [KvType, number][]) {
           const shape = shapeOf(headDim, group, kvType);
+          const none = await runner.policy('none', shape);
           const all = inputs(shape, length, headDim * 1000 + length);
           const { steps: answers } = driven(none.library, 1, shape, steps(shape, all, length, [600]));
           const found = { out: joined(answers, 'out'), lse: joined(answers, 'lse') };
@@ -175,9 +175,9 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
     });
 
   test('the same bits for every chunking, for decode, and for any order of work', async () => {
-    const none = await runner.policy('none');
     for (const [headDim, group, kvType] of sizes.cut) {
       const shape = shapeOf(headDim, group, kvType);
+      const none = await runner.policy('none', shape);
       const length = sizes.cutLength;
       const all = inputs(shape, length, headDim + group);
       const run = (chunks: number[], workers: number) =>
@@ -196,8 +196,8 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
 
   for (const [headDim, group, kvType, window, softCap] of sizes.windows)
     test(`a window of ${window}, soft cap ${softCap}: head size ${headDim}, ${kvType}, cut every way`, async () => {
-      const none = await runner.policy('none');
       const shape: Shape = { ...shapeOf(headDim, group, kvType), window, softCap };
+      const none = await runner.policy('none', shape);
       const length = sizes.windowLength;
       const all = inputs(shape, length, headDim + group + window);
       if (softCap) all.q.forEach((x, i) => (all.q[i] = 4 * x)); // logits beyond the cap
@@ -223,8 +223,8 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
     });
 
   test('the same bits beside a stranger in the step', async () => {
-    const none = await runner.policy('none');
     const shape = shapeOf(sizes.headDims[0], 3, 'bf16');
+    const none = await runner.policy('none', shape);
     const [mine, other] = [inputs(shape, 40, 1), inputs(shape, 300, 2)];
     const join = (a: Float32Array, b: Float32Array) =>
       Float32Array.from({ length: a.length + b.length }, (_, i) => (i < a.length ? a[i] : b[i - a.length]));
@@ -242,9 +242,9 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
   });
 
   test('many rows of one token each: the same bits as alone', async () => {
-    const none = await runner.policy('none');
     const count = 67; // more than the CPU splits over its threads
     const shape = { ...shapeOf(sizes.headDims[0], 3, 'bf16'), maxSlots: 32, seqs: count };
+    const none = await runner.policy('none', shape);
     const tokens = [inputs(shape, count, 3), inputs(shape, count, 4)];
     const step = (pos0: number, seqs: number[], layer: LayerInput): Step => ({
       rows: seqs.map((seq) => ({ seq, tokens: 1, pos0, prompt: 1 })),
@@ -266,10 +266,10 @@ export function attentionCases(runner: Runner, sizes: Sizes): void {
   });
 
   test('observed states: against plain loops, and the same bits for every chunking and for decode', async () => {
-    const h2o = await runner.policy('h2o');
     for (const [headDim, group, kvType] of sizes.observed) {
       const softCap = group % 2 ? 0 : 3;
       const shape = { ...shapeOf(headDim, group, kvType, 1), softCap };
+      const h2o = await runner.policy('h2o', shape);
       const length = sizes.observedLength;
       const all = inputs(shape, length, 77 + headDim);
       const read = { seq: 0, layer: 0, head: 0 };

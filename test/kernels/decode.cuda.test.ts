@@ -5,14 +5,12 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { against, inputs } from './attention.ts';
-import type { KvType } from '../../codegen/plan/types.ts';
 import { normals, rounded } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type Shape, type Step, drive } from './driver.ts';
-import { emulated } from './runners.ts';
+import { type Runs, emulated } from './runners.ts';
 
 /** A small problem: a prompt of 20 tokens and two generated ones. */
-const library = (await emulated('forward', { headDims: [64], kvTypes: ['f32', 'bf16', 'f16'] }).policy('none')).library;
 const shape: Shape = {
   kvType: 'bf16',
   layers: 1,
@@ -25,6 +23,8 @@ const shape: Shape = {
   seqs: 2,
   invFreq: new Float32Array(32),
 };
+const libraryFor = async (runs: Runs) => (await emulated('forward').policy('none', runs)).library;
+const library = await libraryFor(shape);
 const steps = (length: number, values: (x: number) => number): Step[] => {
   const next = random(3);
   const layer = (n: number) => {
@@ -39,7 +39,8 @@ const steps = (length: number, values: (x: number) => number): Step[] => {
 };
 
 for (const type of ['bf16', 'f16'] as const)
-  test(`queries, keys, values and outputs in ${type}: the same attention, rounded once more`, () => {
+  test(`queries, keys, values and outputs in ${type}: the same attention, rounded once more`, async () => {
+    const library = await libraryFor({ ...shape, kvType: type });
     const problem = steps(18, rounded[type]);
     const outputs = (ioType: 'f32' | 'bf16' | 'f16') =>
       drive(library, 1, { ...shape, kvType: type, ioType }, problem).steps.map(({ layers }) => layers[0].out);
@@ -64,9 +65,8 @@ for (const [headDim, group, kvType, length] of [
   [256, 3, 'f32', 258],
 ] as const)
   test(`generated tokens: ${group} query heads of ${headDim}, ${kvType}, ${length} slots`, async () => {
-    const options = { headDims: [headDim], kvTypes: [kvType] as KvType[] };
-    const { library } = await emulated('5', options).policy('none');
     const wide: Shape = { ...shape, kvType, group, headDim, maxTokens: length, maxSlots: length + 2 };
+    const library = await libraryFor(wide);
     wide.invFreq = new Float32Array(headDim / 2);
     const layers = [length, 1, 1].map((n, i) => inputs(wide, n, headDim + group + i));
     const ops = layers.map((layer, i) => ({

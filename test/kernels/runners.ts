@@ -1,10 +1,18 @@
 /** The targets that kernel tests run on: how each builds a policy, and in which order its threads run. */
 import { build, shipped } from '../../codegen/build.ts';
+import type { Plan } from '../../codegen/plan/types.ts';
 import { emulate } from '../emulation/emulate.ts';
 import { crossed } from './crossed.ts';
-import type { Machine } from './driver.ts';
+import type { Machine, Shape } from './driver.ts';
 import { amx } from './machines.ts';
-import type { CudaOptions, Plan } from '../../codegen/plan/types.ts';
+
+interface Built {
+  library: string;
+  plan: Plan;
+}
+
+/** What a library is to run: one for CUDA holds the kernels of one head size and type, which many tests share. */
+export type Runs = Pick<Shape, 'headDim' | 'kvType'>;
 
 export interface Runner {
   readonly name: string;
@@ -12,8 +20,8 @@ export interface Runner {
   readonly order?: string;
   /** where its libraries run; default: here */
   readonly machine?: Machine;
-  policy(name: string): Promise<{ library: string; plan: Plan }>;
-  file(path: string): Promise<{ library: string; plan: Plan }>;
+  policy(name: string, runs: Runs): Promise<Built>;
+  file(path: string, runs: Runs): Promise<Built>;
 }
 
 export const cpu: Runner = {
@@ -30,10 +38,8 @@ export const cpuWithAmx: Runner = {
   file: (path) => crossed(path, amx),
 };
 
-/** CUDA's text on this CPU; `options` says which kernels the library holds. */
-export const emulated = (order: string, options: CudaOptions): Runner => ({
-  name: `cuda, ${order}`,
-  order,
-  policy: (name) => emulate(shipped(name)!, options),
-  file: (path) => emulate(path, options),
-});
+/** CUDA's text on this CPU. */
+export const emulated = (order: string): Runner => {
+  const file = (path: string, { headDim, kvType }: Runs) => emulate(path, { headDims: [headDim], kvTypes: [kvType] });
+  return { name: `cuda, ${order}`, order, policy: (name, runs) => file(shipped(name)!, runs), file };
+};
