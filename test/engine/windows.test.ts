@@ -9,7 +9,7 @@ import { build, shipped } from '../../codegen/build.ts';
 import { checkRequest } from '../../runtime/engine/admission.ts';
 import { BlockPool } from '../../runtime/engine/blocks.ts';
 import { PrefixCache } from '../../runtime/engine/prefix.ts';
-import * as rules from '../oracle/rules.ts';
+import * as rules from '../oracle/rules/index.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { outcome, policyNames, randomTokens, smallBudgets, smallEngine } from './small.ts';
 

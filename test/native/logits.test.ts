@@ -3,7 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { build, shipped } from '../../codegen/build.ts';
 import { run } from '../oracle/forward.ts';
-import * as rules from '../oracle/rules.ts';
+import * as rules from '../oracle/rules/index.ts';
 import { tinyModel } from '../oracle/tiny.ts';
 import { randomTokens, smallEngine } from '../engine/small.ts';
 

@@ -15,7 +15,7 @@ import type { WeightName } from '../../runtime/contract/weights.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { randomTokens } from '../engine/small.ts';
 import { run } from '../oracle/forward.ts';
-import * as rules from '../oracle/rules.ts';
+import * as rules from '../oracle/rules/index.ts';
 import { type Tiny, tinyModel } from '../oracle/tiny.ts';
 import { fileWeights } from './blocks.ts';
 

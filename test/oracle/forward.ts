@@ -105,19 +105,21 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
         });
         const p: number[][] = entries.map(() => []);
         const positions = rule.cachePositions && !window;
+        const keys = entries.map(({ rawKey, key }, rank) => (positions ? rotate(rawKey, rank, layer) : key));
         for (let g = 0; g < group; g++) {
           const at = (head * group + g) * headDim;
           const query = rotate(q.slice(at, at + headDim), positions ? entries.length - 1 : pos, layer);
-          const scores = entries.map((entry, rank) => {
-            const key = positions ? rotate(entry.rawKey, rank, layer) : entry.key;
+          const scores = keys.map((key) => {
             const logit = attentionScale * dot(query, key);
             return attentionCap ? attentionCap * Math.tanh(logit / attentionCap) : logit;
           });
           const top = Math.max(...scores);
           const total = scores.reduce((sum, s) => sum + Math.exp(s - top), 0);
           scores.forEach((s, j) => {
-            p[j][g] = Math.exp(s - top) / total;
-            for (let d = 0; d < headDim; d++) attended[at + d] += p[j][g] * entries[j].value[d];
+            const part = Math.exp(s - top) / total;
+            const { value } = entries[j];
+            p[j][g] = part;
+            for (let d = 0; d < headDim; d++) attended[at + d] += part * value[d];
           });
         }
         if (!window) rule.observe?.(entries, p, { layer, head, pos, prompt });

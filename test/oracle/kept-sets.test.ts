@@ -9,7 +9,7 @@ import { Engine } from '../../runtime/engine/engine.ts';
 import type { CompactionEvent } from '../../runtime/engine/types.ts';
 import { duoWith, randomGates } from './duo.ts';
 import { type Rule, run } from './forward.ts';
-import * as rules from './rules.ts';
+import * as rules from './rules/index.ts';
 import { type Tiny, type TinyShape, tinyModel } from './tiny.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
@@ -113,6 +113,8 @@ async function engineFor(model: Tiny, gates: number[][], maxBatchedTokens: numbe
     kvCacheBytes: 64 << 20,
     check: true,
     prefixCache: false,
+    threads: 1, // of six engines that take turns
+    pin: false,
   });
 }
 
