@@ -1,17 +1,27 @@
-/** The bundle's driver without a GPU: every policy's emulated kernels pass the vectors, and what is off fails. */
+/** The whole bundle without a GPU: what is in it, every policy's emulated kernels pass the vectors by its driver, and what is off fails. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { emulateSources } from '../emulation/emulate.ts';
-import { shippedPolicies, sourcesIn, writeBundle } from './bundle.ts';
+import { root } from '../../toolchain/folders.mjs';
+import { MOST, shippedPolicies, sourcesIn, writeBundle } from './bundle.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'skv-bundle-'));
 process.on('exit', () => rmSync(home, { recursive: true, force: true }));
 const folder = join(home, 'bundle');
-await writeBundle(folder, shippedPolicies);
+const size = await writeBundle(folder, shippedPolicies);
 const emulated = join(home, 'emulated');
 const driver = join(emulated, 'driver');
 const vectors = (policy: string) =>
@@ -34,6 +44,22 @@ const run = (command: string, args: string[], options: { cwd?: string; env?: Rec
   });
   return { status, out: stdout, err: stderr };
 };
+
+test('it has every policy with vectors, is small, and names nothing of this machine', () => {
+  assert.ok(size <= MOST, `${size} bytes`);
+  assert.equal(readdirSync(join(folder, 'policies')), shippedPolicies);
+  for (const policy of shippedPolicies) assert.ok(vectors(policy).length >= 2, policy);
+  // the one that gpu.sh gives to compute-sanitizer
+  for (const policy of shippedPolicies)
+    assert.is(vectors(policy).filter((name) => /-128x.x2-268\.vec$/.test(name)).length, 1, policy);
+  for (const name of readdirSync(folder, { recursive: true }) as string[]) {
+    const path = join(folder, name);
+    if (!statSync(path).isFile() || name.endsWith('.vec')) continue;
+    assert.not.match(readFileSync(path, 'utf8'), root, name);
+    assert.not.match(name, /\.hbs$/);
+  }
+  assert.ok(statSync(join(folder, 'gpu.sh')).mode & 0o100);
+});
 
 test('the driver, built for the emulation', () => {
   mkdirSync(emulated);
