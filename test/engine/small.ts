@@ -41,6 +41,7 @@ export async function smallEngine(model: Pick<Tiny, 'loaded'>, options: Partial<
     maxModelLen: 1024,
     kvCacheBytes: 64 << 20,
     check: true,
+    pin: false, // another file's engine would be pinned to the same processors
     ...options,
   });
 }
