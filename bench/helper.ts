@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { missingTool } from '../toolchain/compilers.ts';
+import { compiler, compilerVersion, missingTool } from '../toolchain/compilers.ts';
 import { ensureNative } from '../runtime/native/ensure.ts';
 import { Child } from './child.ts';
 import { machine } from './machine.ts';
@@ -14,7 +14,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 
 /** Compiles once for each state of the sources; other processes may do the same at the same time. */
 export function compiled(name: string, sources: readonly string[], args: readonly string[]): string {
-  const hash = createHash('sha256').update(JSON.stringify(args));
+  const hash = createHash('sha256').update(JSON.stringify(args)).update(compilerVersion());
   for (const file of sources) hash.update(readFileSync(file));
   const folder = buildFolder('bench');
   const out = join(folder, `${name}-${hash.digest('hex').slice(0, 16)}`);
@@ -22,9 +22,8 @@ export function compiled(name: string, sources: readonly string[], args: readonl
   mkdirSync(folder, { recursive: true });
   const draft = `${out}.${process.pid}`;
   const compile = sources.filter((file) => !file.endsWith('.h'));
-  const { status, stderr } = spawnSync(process.env.CXX ?? 'c++', [...compile, ...args, '-o', draft], {
-    encoding: 'utf8',
-  });
+  const [command, ...own] = compiler();
+  const { status, stderr } = spawnSync(command, [...own, ...compile, ...args, '-o', draft], { encoding: 'utf8' });
   if (status !== 0) throw new Error(`bench/native could not be built.\n${missingTool() ?? stderr}`);
   renameSync(draft, out);
   return out;

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { UserError } from '../../toolchain/errors.ts';
-import { missingTool } from '../../toolchain/compilers.ts';
+import { compilerVersion, missingTool, namedCompiler } from '../../toolchain/compilers.ts';
 import { tryLock } from '../../toolchain/locks.ts';
 import { nativeFolder, root } from '../../toolchain/folders.mjs';
 
@@ -71,13 +71,17 @@ export function ensureNative(): string {
   const folder = nativeFolder(hash);
   const output = join(folder, 'Release', 'skv.node');
   const stamp = join(folder, 'native.hash');
-  const isBuilt = () => existsSync(output) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash;
+  const isBuilt = () => {
+    if (!existsSync(output) || !existsSync(stamp)) return false;
+    const [sources, ...compiler] = readFileSync(stamp, 'utf8').split('\n');
+    return sources === hash && [compiler.join('\n'), ''].includes(namedCompiler());
+  };
   if (!isBuilt()) {
     mkdirSync(folder, { recursive: true });
     locked(join(folder, 'native.lock'), () => {
       if (isBuilt()) return; // another process built it while this one waited
       compile(folder);
-      writeFileSync(stamp, hash);
+      writeFileSync(stamp, `${hash}\n${compilerVersion()}`);
     });
   }
   return (built = output);

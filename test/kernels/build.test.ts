@@ -209,6 +209,20 @@ test('what the compiler does not know, and a folder that takes no files, are no 
   assert.match(readOnly.output, /CompileError Builds cannot be written to \/sys\/skv .*SKV_GENERATED/);
 });
 
+test('CXX names another compiler: what the first has built is not taken for its own', async () => {
+  const directory = fresh();
+  await build(knorm, { directory });
+  assert.ok(builtBefore(knorm, { directory }));
+  const other = join(home, 'another');
+  writeFileSync(other, '#!/bin/sh\necho another 1.0\n', { mode: 0o755 });
+  try {
+    process.env.CXX = other;
+    assert.is(builtBefore(knorm, { directory }), undefined);
+  } finally {
+    process.env.CXX = quick;
+  }
+});
+
 test('a lock left by a dead process is broken', async () => {
   const directory = fresh();
   const { plan } = await compileSource(knorm);

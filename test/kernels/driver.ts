@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { KvType } from '../../codegen/plan/types.ts';
+import { compiler } from '../../toolchain/compilers.ts';
 import { KvType as TypeNumber, MAX_PARAMS, Row as RowWords } from '../../runtime/contract/records.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -95,8 +96,16 @@ export interface Machine {
   run: string[];
   /** linked to its programs */
   sources?: string[];
+  /** Debian's packages of both */
+  packages?: string;
 }
-const native: Machine = { name: 'this', cxx: 'c++', flags: [], run: [] };
+
+/** This machine, with flags of its compiler's. */
+export function host(name: string, ...flags: string[]): Machine {
+  const [cxx, ...own] = compiler();
+  return { name, cxx, flags: [...own, ...flags], run: [] };
+}
+const native = host('this');
 
 const programs = new Map<string, string>();
 const folder = mkdtempSync(join(tmpdir(), 'skv-driver-'));

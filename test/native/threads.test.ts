@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { findProcessors } from '../../runtime/native/processors.ts';
+import { compiler } from '../../toolchain/compilers.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const native = join(here, '../../runtime/native/cpu');
@@ -16,7 +17,8 @@ const program = join(folder, 'threads');
 
 test('the driver compiles', () => {
   const args = ['-O2', '-std=c++17', `-I${native}`, join(here, 'threads.cpp'), join(native, 'threads.cpp')];
-  const { status, stderr } = spawnSync('c++', [...args, '-o', program, '-lpthread'], { encoding: 'utf8' });
+  const [cxx, ...own] = compiler();
+  const { status, stderr } = spawnSync(cxx, [...own, ...args, '-o', program, '-lpthread'], { encoding: 'utf8' });
   assert.is(status, 0, stderr);
 });
 

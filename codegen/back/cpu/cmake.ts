@@ -1,6 +1,7 @@
 /** policy.cpp → policy.so for the CPU, by cmake-js. */
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { namedCompiler } from '../../../toolchain/compilers.ts';
 import { doesNotCompile } from '../shared/failure.ts';
 import type { CompileOptions, Compiler } from '../shared/target.ts';
 import { kernelsFor } from './kernels.ts';
@@ -8,7 +9,7 @@ import { made } from './make.ts';
 
 export function cmake(options: CompileOptions): Compiler {
   const march = (options.march ?? process.env.SKV_MARCH) || 'native';
-  const fingerprint = march === 'native' ? `native ${instructionSet()}` : march;
+  const fingerprint = [march, march === 'native' ? instructionSet() : '', namedCompiler()].join(' ').trim();
   return {
     fingerprint,
     async compile(folder, policyFile) {

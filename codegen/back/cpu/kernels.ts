@@ -1,8 +1,8 @@
 /** The kernels, which depend on no policy: compiled once for a processor, beside the policies that are linked to them. */
-import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { compilerVersion } from '../../../toolchain/compilers.ts';
 import { policyFolder } from '../../../toolchain/folders.mjs';
 import { filledOnce } from '../../../toolchain/locks.ts';
 import { doesNotCompile } from '../shared/failure.ts';
@@ -29,9 +29,4 @@ export function hashOf(fingerprint: string): string {
   const hash = createHash('sha256').update(fingerprint).update(compilerVersion());
   for (const file of [join(templates, 'cpu', 'CMakeLists.txt'), ...textsOf(sources)]) hash.update(readFileSync(file));
   return hash.digest('hex').slice(0, 16);
-}
-
-function compilerVersion(): string {
-  const [command, ...args] = (process.env.CXX ?? 'c++').split(' ');
-  return spawnSync(command, [...args, '--version'], { encoding: 'utf8' }).stdout ?? '';
 }
