@@ -14,6 +14,7 @@ import type { CommonRequest } from './schemas.ts';
  */
 function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params' | 'ratio'> {
   const given: Record<string, unknown> = { ...body.sparse_kv };
+  const spelled: Record<string, string> = {};
   for (const [long, value] of Object.entries(body.vllm_xargs ?? {})) {
     if (!long.startsWith('sparse_kv_')) continue;
     const name = long.slice('sparse_kv_'.length);
@@ -24,17 +25,20 @@ function policyOf(body: CommonRequest): Pick<GenerateRequest, 'policy' | 'params
         `vllm_xargs.${long}`,
       );
     given[name] = value;
+    spelled[name] = `vllm_xargs.${long}`;
   }
+  const wrong = (name: string, why: string) => {
+    const field = spelled[name] ?? `sparse_kv.${name}`;
+    return new ApiError(400, `${field} must be ${why}.`, field);
+  };
   const { policy, ...rest } = given;
   if (policy !== undefined && policy !== null && typeof policy !== 'string')
-    throw new ApiError(400, 'sparse_kv.policy must be the name of a policy.', 'sparse_kv.policy');
+    throw wrong('policy', 'the name of a policy');
   const numbers: Record<string, number> = {};
   for (const [name, value] of Object.entries(rest)) {
     if (name === 'ratio' && value === null) continue;
-    const number = typeof value === 'string' && value.trim() !== '' ? Number(value) : value;
-    if (typeof number !== 'number' || Number.isNaN(number))
-      throw new ApiError(400, `sparse_kv.${name} must be a number.`, `sparse_kv.${name}`);
-    numbers[name] = number;
+    if (typeof value !== 'number') throw wrong(name, 'a number');
+    numbers[name] = value;
   }
   const { ratio, ...params } = numbers;
   return { policy: policy ?? undefined, params, ratio };

@@ -29,9 +29,9 @@ export const record = <T extends z.ZodType>(value: T) => z.object({}).catchall(v
 export const sparseKv = z
   .object({
     policy: z.string().nullish(),
-    ratio: z.union([z.number(), z.string()], { error: 'must be a number' }).nullish(),
+    ratio: z.number().nullish(),
   })
-  .catchall(z.union([z.number(), z.string()], { error: 'must be a number' }));
+  .catchall(z.number());
 
 const sampling = {
   model: z.string().nullish(),

@@ -212,10 +212,10 @@ test('policies per request, in both spellings, change the answer and are counted
   const full = await text({});
   const thin = await text({ sparse_kv: { policy: 'h2o', budget: 24, recent: 8 } });
   assert.is.not(thin, full);
-  assert.is(await text({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_budget: 24, sparse_kv_recent: '8' } }), thin);
+  assert.is(await text({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_budget: 24, sparse_kv_recent: 8 } }), thin);
   const part = await text({ sparse_kv: { policy: 'h2o', ratio: 0.1 } });
   assert.is.not(part, full);
-  assert.is(await text({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_ratio: '0.1' } }), part);
+  assert.is(await text({ vllm_xargs: { sparse_kv_policy: 'h2o', sparse_kv_ratio: 0.1 } }), part);
   const h2o = engine.stats().policies.find(({ name }) => name === 'h2o')!;
   assert.is(h2o.requests, 4);
   assert.ok(h2o.slotsEvicted > 0);
