@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { INSTALL, cublasLtCandidates, findCuda } from '../../toolchain/cuda.ts';
-import { buildTools } from '../../toolchain/compilers.ts';
+import { buildTools, compiler } from '../../toolchain/compilers.ts';
 import { cublasWheels, installWheels, wheelFolder } from '../../toolchain/wheels.ts';
 import { type CudaDevice, NoDeviceError, checkDriver, cudaVersion, findDevice } from '../../runtime/native/driver.ts';
-import { type DriverAnswer, cpuBackend, native } from '../../runtime/native/index.ts';
+import { type DriverAnswer, cpuBackend, native, withoutAmx } from '../../runtime/native/index.ts';
 import { chooseThreads, findProcessors } from '../../runtime/native/processors.ts';
 import { DEFAULT_MODEL, resolveModel } from '../../runtime/model/source.ts';
 import { bytes, json, note, say } from '../output.ts';
@@ -13,6 +13,17 @@ interface Finding {
   what: string;
   found: string | null;
   fix?: string;
+}
+
+/** What every build uses. */
+function compilerFinding(): Finding {
+  const [command, ...args] = compiler();
+  const found = firstLine(command, [...args, '--version']);
+  const { CXX } = process.env;
+  const fix = CXX
+    ? `CXX names ${CXX}, which does not run`
+    : 'apt-get install g++ make (or: xcode-select --install); CXX names another';
+  return { what: 'C++ compiler', found: found && CXX ? `${found} (CXX)` : found, fix };
 }
 
 const firstLine = (command: string, args: string[]): string | null => {
@@ -37,10 +48,7 @@ function processorFinding(): Finding {
 
 function nativeFinding(): Finding {
   try {
-    return {
-      what: 'native addon',
-      found: `instruction sets ${native().isas(cpuBackend()).join(', ')}`,
-    };
+    return { what: 'native addon', found: `instruction sets ${native().isas(cpuBackend()).join(', ')}${withoutAmx()}` };
   } catch (error) {
     return { what: 'native addon', found: null, fix: (error as Error).message };
   }
@@ -125,11 +133,7 @@ export async function doctor(options: DoctorFlags): Promise<void> {
   const model = await resolveModel(DEFAULT_MODEL, { offline: true }).catch(() => null);
   const findings: Finding[] = [
     { what: 'Node', found: process.version },
-    {
-      what: 'C++ compiler',
-      found: firstThere(['c++', 'g++', 'clang++']),
-      fix: 'apt-get install g++ make (or: xcode-select --install)',
-    },
+    compilerFinding(),
     { what: 'CMake', found: firstLine('cmake', ['--version']), fix: 'apt-get install cmake (or: brew install cmake)' },
     {
       what: 'make or ninja',

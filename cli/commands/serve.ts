@@ -5,6 +5,7 @@ import type { BuiltPolicy } from '../../codegen/plan/types.ts';
 import { samplingText } from '../../runtime/model/generation.ts';
 import { compileTemplate } from '../../runtime/model/template.ts';
 import type { LoadedModel } from '../../runtime/model/types.ts';
+import { instructionSet } from '../../runtime/native/index.ts';
 import { reasoningFormats, toolFormats } from '../../runtime/server/tool-formats.ts';
 import { parseBytes, whole } from '../flags.ts';
 import { type DeviceFlags, choosePlace, openOn } from '../device.ts';
@@ -138,7 +139,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     logLevel: flags.logLevel,
     onReady: (url) =>
       note(
-        `skv: ${engine.model.name} on ${url} with ${names[0]}${names.length > 1 ? ` (and ${names.slice(1).join(', ')})` : ''}, KV cache ${bytes(pagesTotal * pageBytes)}`,
+        `skv: ${engine.model.name} on ${url} with ${names[0]}${names.length > 1 ? ` (and ${names.slice(1).join(', ')})` : ''}, KV cache ${bytes(pagesTotal * pageBytes)}${place.target === 'cpu' ? `, ${instructionSet()}` : ''}`,
       ),
   });
 }

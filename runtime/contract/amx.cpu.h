@@ -57,20 +57,34 @@ SKV_TILE skv_tile_dot_bf16() {
 /* Products of bf16, of bytes: what CPUID says of them. */
 constexpr unsigned SKV_TILES_OF_BF16 = 1u << 22, SKV_TILES_OF_BYTES = 1u << 25;
 
-/* Whether the processor has such products, and the system lets this process use tiles: it must be asked, once. Tests
- * have test/emulation/amx.cpp where one of them has not. */
+/* Whether the processor has such products. */
+inline bool skv_knows_tiles(unsigned products) {
+  constexpr unsigned kTiles = 1u << 24;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & products) && (d & kTiles);
+}
+
+/* Whether the system lets this process use tiles, which it must be asked. */
+inline bool skv_may_use_tiles() {
+  constexpr long kAskForState = 0x1023, kTileData = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+  return syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
+}
+
+/* Both. Tests have test/emulation/amx.cpp where one of them has not. */
 inline bool skv_has_tiles(unsigned products) {
 #if defined(SKV_EMULATE_AMX)
-  constexpr bool kEmulated = true;
+  return true;
 #else
-  constexpr bool kEmulated = false;
+  return skv_knows_tiles(products) && skv_may_use_tiles();
 #endif
-  constexpr unsigned kTiles = 1u << 24;
-  constexpr long kAskForState = 0x1023, kTileData = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  const bool has = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & products) && (d & kTiles) &&
-                   syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
-  return has || kEmulated;
+}
+
+/* Why a processor's tiles are not used, by a text that a compiler made which knows them or does not; null: they are, or
+ * there are none. */
+inline const char* skv_tiles_refused(unsigned products, bool compiled) {
+  if (!skv_knows_tiles(products)) return nullptr;
+  if (!compiled) return "the compiler that skv was built with does not know it";
+  return skv_may_use_tiles() ? nullptr : "Linux does not let this process use its tiles (arch_prctl)";
 }
 #endif
 #endif

@@ -133,6 +133,8 @@ export interface Native {
   libraryError(name: string): string | undefined;
   /** Instruction-set paths of a backend that this machine can run, best first: "avx512vnni", "avxvnni", "avx2", "generic" …. */
   isas(backend: string): string[];
+  /** Why AMX is not one of them although the processor has it; undefined: it is, or the processor has not. */
+  amxRefused(backend: string): string | undefined;
 }
 
 let loaded: Native | undefined;
@@ -155,3 +157,13 @@ export function current(addon: Native, path: string): Native {
 
 /** Path of the CPU backend, built beside skv.node. */
 export const cpuBackend = (): string => join(dirname(ensureNative()), 'skv_cpu.so');
+
+/** Why AMX is not used although the processor has it, after what is; '' where it is used or not there. */
+export function withoutAmx(): string {
+  const refused = native().amxRefused(cpuBackend());
+  return refused ? `; not amx: ${refused}` : '';
+}
+
+/** The path of dense products that this process takes. */
+export const instructionSet = (): string =>
+  `${process.env.SKV_ISA || native().isas(cpuBackend())[0]}${process.env.SKV_ISA ? '' : withoutAmx()}`;

@@ -104,6 +104,15 @@ Value isas(const CallbackInfo& info) {
   return names;
 }
 
+Value amx_refused(const CallbackInfo& info) {
+  using Fn = const char* (*)();
+  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
+  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_amx_refused")) : nullptr;
+  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const char* why = fn();
+  return why ? Value(Napi::String::New(info.Env(), why)) : info.Env().Undefined();
+}
+
 Object init(Napi::Env env, Object exports) {
   skv::install_crash_handler();
   skv::define_engine(env);
@@ -117,6 +126,7 @@ Object init(Napi::Env env, Object exports) {
   exports.Set("driver", Napi::Function::New(env, skv::ask_driver));
   exports.Set("libraryError", Napi::Function::New(env, skv::library_error));
   exports.Set("isas", Napi::Function::New(env, isas));
+  exports.Set("amxRefused", Napi::Function::New(env, amx_refused));
   return exports;
 }
 

@@ -94,6 +94,10 @@ extern const int kIsaCount;
 /* The named path, or with null the one SKV_ISA names, or the best this machine supports. Null: not built or not
  * supported. */
 const Isa* find_isa(const char* name);
+#if defined(__x86_64__)
+/* Why AMX's path is not supported although the processor has AMX; null: it is, or the processor has not. */
+const char* amx_refused();
+#endif
 
 }  // namespace skv
 #endif

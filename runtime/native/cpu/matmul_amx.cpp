@@ -149,8 +149,11 @@ bool has_amx() { return has_avx512() && skv_has_tiles(SKV_TILES_OF_BYTES); }
 
 extern const Isa kAmx = {"amx", has_amx, product_by_tiles, quantise};
 
+const char* amx_refused() { return skv_tiles_refused(SKV_TILES_OF_BYTES, true); }
+
 }  // namespace skv
 #else
+#include "amx.cpu.h"
 #include "matmul.h"
 
 namespace skv {
@@ -158,6 +161,14 @@ namespace skv {
 static bool never() { return false; }
 
 extern const Isa kAmx = {"amx", never, nullptr, nullptr};
+
+const char* amx_refused() {
+#if defined(__linux__)
+  return skv_tiles_refused(SKV_TILES_OF_BYTES, false);
+#else
+  return nullptr;
+#endif
+}
 
 }  // namespace skv
 #endif

@@ -35,6 +35,15 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_unpack(in
   return nullptr;
 }
 
+/* Why AMX is not used although the processor has it; null: it is, or the processor has not. */
+extern "C" __attribute__((visibility("default"))) const char* skv_amx_refused(void) {
+#if defined(__x86_64__)
+  return skv::amx_refused();
+#else
+  return nullptr;
+#endif
+}
+
 /* Name of the i-th path that runs here, best first; null: there are fewer. */
 extern "C" __attribute__((visibility("default"))) const char* skv_isa_name(int32_t i) {
   for (int k = 0; k < skv::kIsaCount; k++)
