@@ -63,10 +63,12 @@ SKV_INLINE f32x16 larger(f32x16 a, f32x16 b) {
 
 // Lane l with lane l ^ W.
 template <int W>
+struct Crossed {
+  static constexpr uint32_t of(uint32_t l) { return l ^ W; }
+};
+template <int W>
 SKV_INLINE f32xN crossed(f32xN v) {
-  u32xN lane;
-  for (uint32_t l = 0; l < kRegister; l++) lane[l] = l ^ W;
-  return __builtin_shuffle(v, lane);
+  return Shuffle<f32xN, Crossed<W>>()(v);
 }
 
 // One of sixteen lanes, halves onto each other in skv_tree's order: add(v, w) for each pair of halves.
@@ -108,17 +110,22 @@ SKV_INLINE V exp_of(V x) {
 
 // One step of a transpose: blocks off the diagonal change places.
 template <int W>
+struct UpperBlocks {
+  static constexpr uint32_t of(uint32_t l) { return l & W ? 16 + (l ^ W) : l; }
+};
+template <int W>
+struct LowerBlocks {
+  static constexpr uint32_t of(uint32_t l) { return l & W ? 16 + l : l ^ W; }
+};
+template <int W>
 SKV_INLINE void swap_blocks(f32x16* m) {
-  u32x16 low, high;
-  for (uint32_t l = 0; l < 16; l++) {
-    low[l] = l & W ? 16 + (l ^ W) : l;
-    high[l] = l & W ? 16 + l : l ^ W;
-  }
+  const Shuffle<f32x16, UpperBlocks<W>> upper;
+  const Shuffle<f32x16, LowerBlocks<W>> lower;
   for (int i = 0; i < 16; i++)
     if (!(i & W)) {
       const f32x16 a = m[i], b = m[i | W];
-      m[i] = __builtin_shuffle(a, b, low);
-      m[i | W] = __builtin_shuffle(a, b, high);
+      m[i] = upper(a, b);
+      m[i | W] = lower(a, b);
     }
 }
 

@@ -98,15 +98,18 @@ SKV_INLINE void add_times(int dim, At at, const PageTerm* page, int pages, int s
   if (whole < pages) add_some(dim, at, page + whole, 1, &present, sums);
 }
 
+// Half number `half` of each group of 2 W lanes.
+template <int W, int half>
+struct Half {
+  static constexpr uint32_t of(uint32_t l) { return (l / W * 2 + half) * W + l % W; }
+};
+
 // Groups of 2 W lanes of a, then of b: the halves of each added.
 template <int W>
 SKV_INLINE f32xN halves_added(f32xN a, f32xN b) {
-  u32xN low, high;
-  for (uint32_t l = 0; l < kRegister; l++) {
-    low[l] = l / W * 2 * W + l % W;  // from kRegister on lanes of b
-    high[l] = low[l] + W;
-  }
-  return __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+  const Shuffle<f32xN, Half<W, 0>> first;
+  const Shuffle<f32xN, Half<W, 1>> second;
+  return first(a, b) + second(a, b);
 }
 
 // The registers m[0] … m[n - 1] folded to a sum each, in order: n / (2 W) registers of sums.

@@ -53,7 +53,9 @@ SKV_INLINE u32x16 taken(u32x16 words, u32x16 from) {
   }
   return out.all;
 #else
-  return __builtin_shuffle(words, from);
+  u32x16 out;
+  for (int l = 0; l < 16; l++) out[l] = words[from[l]];
+  return out;
 #endif
 }
 

@@ -1,6 +1,7 @@
 // Sixteen floats at a time, in the compiler's own vectors: one register with AVX-512, two with AVX2, four elsewhere.
 #pragma once
 #include <cstdint>
+#include <utility>
 
 #include "prelude.hpp"
 
@@ -44,6 +45,32 @@ template <class V = f32x16>
 SKV_INLINE V splat(float x) {
   return x - V{};
 }
+
+// Lane Lanes::of(l) of a and b, one behind the other, or of v, in lane l: the one place with both compilers' names for
+// it.
+template <class V, class Lanes>
+class Shuffle {
+ public:
+#if defined(__clang__)
+  SKV_FLAT V operator()(V a, V b) const { return of(a, b, std::make_index_sequence<sizeof(V) / 4>()); }
+  SKV_FLAT V operator()(V v) const { return (*this)(v, v); }
+
+ private:
+  template <size_t... l>
+  SKV_FLAT static V of(V a, V b, std::index_sequence<l...>) {
+    return __builtin_shufflevector(a, b, Lanes::of(l)...);
+  }
+#else
+  SKV_FLAT Shuffle() {
+    for (uint32_t l = 0; l < sizeof(V) / 4; l++) from_[l] = Lanes::of(l);
+  }
+  SKV_FLAT V operator()(V a, V b) const { return __builtin_shuffle(a, b, from_); }
+  SKV_FLAT V operator()(V v) const { return __builtin_shuffle(v, from_); }
+
+ private:
+  decltype(V{} < V{}) from_;
+#endif
+};
 
 // All ones in lanes [0, n), else 0.
 SKV_INLINE i32x16 first_lanes(int n) {

@@ -28,7 +28,7 @@ async function kept(machine: Machine, name: string, make: (args: string[], draft
   return file;
 }
 
-const objects = new Map<Machine, Promise<string[]>>();
+const objects = new Map<string, Promise<string[]>>();
 /** The kernels' objects, made once a machine. */
 function kernels(machine: Machine): Promise<string[]> {
   const made = async () => {
@@ -39,8 +39,8 @@ function kernels(machine: Machine): Promise<string[]> {
       ),
     );
   };
-  if (!objects.has(machine)) objects.set(machine, made());
-  return objects.get(machine)!;
+  if (!objects.has(machine.name)) objects.set(machine.name, made());
+  return objects.get(machine.name)!;
 }
 
 /** A policy's file built for another machine. */

@@ -1,6 +1,7 @@
 /**
  * The generated kernels on other instruction sets: AVX2 (where the processor has it) and plain x86-64 by -march, aarch64
- * by a cross-compiler under emulation, AMX by emulated instructions. Machines with fused multiply-adds give the same bits;
+ * by a cross-compiler under emulation, AMX by emulated instructions; and by the other compiler of GCC and clang, where it
+ * is installed. Machines with fused multiply-adds give the same bits, by either compiler;
  * without, and with Arm's or AMX's products of bf16, the same kept slots and nearly the same numbers.
  * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
  * that share a budget).
@@ -12,7 +13,7 @@ import { type Built, crossed } from './crossed.ts';
 import { normals } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type LayerInput, type ReadAnswer, type Shape, type Step, drive, floats } from './driver.ts';
-import { aarch64, amx, armBf16, avx2, hasAvx2, missing, missingForAmx, plain } from './machines.ts';
+import { aarch64, amx, armBf16, avx2, byOther, hasAvx2, missing, missingForAmx, own, plain } from './machines.ts';
 
 interface Case {
   policy: string;
@@ -92,6 +93,7 @@ async function built(policy: string): Promise<Built> {
 
 const lacking = missing(aarch64);
 const lackingAmx = missingForAmx();
+const lackingOther = missing(byOther(own));
 const is86 = process.arch === 'x64';
 /** This processor multiplies and adds in one: every other processor but the oldest x86-64. */
 const fuses = !is86 || hasAvx2();
@@ -101,7 +103,7 @@ const onBf16: readonly string[] = lacking ? [] : ['none', 'h2o'];
 
 /** All builds, two at a time. */
 async function buildAll() {
-  type Builds = Partial<Record<'own' | 'avx2' | 'plain' | 'arm' | 'armBf16' | 'amx', Built>>;
+  type Builds = Partial<Record<'own' | 'avx2' | 'plain' | 'arm' | 'armBf16' | 'amx' | 'other' | 'otherPlain', Built>>;
   const out = new Map(cases.map(({ policy }) => [policy, {} as Builds]));
   const tasks = cases.flatMap(({ policy }) => {
     const to = out.get(policy)!;
@@ -111,6 +113,10 @@ async function buildAll() {
       ...(is86 ? [async () => void (to.plain = await crossed(shipped(policy)!, plain))] : []),
       ...(lacking ? [] : [async () => void (to.arm = await crossed(shipped(policy)!, aarch64))]),
       ...(lackingAmx ? [] : [async () => void (to.amx = await crossed(shipped(policy)!, amx))]),
+      ...(lackingOther ? [] : [async () => void (to.other = await crossed(shipped(policy)!, byOther(own)))]),
+      ...(lackingOther || !is86
+        ? []
+        : [async () => void (to.otherPlain = await crossed(shipped(policy)!, byOther(plain)))]),
       ...(onBf16.includes(policy) ? [async () => void (to.armBf16 = await crossed(shipped(policy)!, armBf16))] : []),
     ];
   });
@@ -227,6 +233,16 @@ for (const each of cases)
     sameBits(outcome(own!, exact, each), outcome(amx!, exact, each), 'f32 needs no tiles');
   });
 
-for (const each of [lacking, lackingAmx]) if (each) console.log(each);
+for (const each of cases)
+  (lackingOther ? test.skip : test)(`${each.policy}: the same bits by the other compiler`, () => {
+    const { own, other, plain, otherPlain } = builds.get(each.policy)!;
+    for (const kvType of ['bf16', 'f32'] as const) {
+      const shape = shapeOf(kvType, 80, kvType === 'bf16');
+      sameBits(outcome(own!, shape, each), outcome(other!, shape, each), kvType);
+      if (plain) sameBits(outcome(plain, shape, each), outcome(otherPlain!, shape, each), `plain x86-64, ${kvType}`);
+    }
+  });
+
+for (const each of [lacking, lackingAmx, lackingOther]) if (each) console.log(each);
 
 test.run();

@@ -1,7 +1,7 @@
 /**
  * The dense model on other instruction sets: the whole engine on each path that this processor has (SKV_ISA with SKV_MARCH
  * for its policies), and the CPU backend compiled for others, whose products have the same bits: aarch64 under emulation,
- * AMX with its instructions emulated.
+ * AMX with its instructions emulated, and by the other compiler of GCC and clang.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,7 +15,7 @@ import { WeightType } from '../../runtime/contract/records.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { type Machine, compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
-import { aarch64, compilesAmx, hasVnni, missing, vnni } from '../kernels/machines.ts';
+import { aarch64, byOther, compilesAmx, hasVnni, missing, own, vnni } from '../kernels/machines.ts';
 import { fileWeights, widthsOf } from './blocks.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
@@ -98,6 +98,13 @@ if (lacking) console.log(lacking);
     compare(vnni, await productsOn(vnni, products), ['amx', 'avxvnni', 'avx2']);
   },
 );
+
+const lackingOther = missing(byOther(own));
+(lackingOther || !hasVnni() ? test.skip : test)('the other compiler’s products have this machine’s bits', async () => {
+  const machine = byOther(vnni);
+  compare(machine, await productsOn(machine, files), ['amx', 'avx512vnni', 'avxvnni', 'avx2', 'generic']);
+});
+if (lackingOther) console.log(lackingOther);
 
 (compilesAmx() ? test : test.skip)('the backend has AMX’s own instructions', () => {
   const code = readFileSync(cpuBackend(), 'latin1');

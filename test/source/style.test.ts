@@ -70,6 +70,37 @@ test('the reader of C++ sees what it should', () => {
   assert.equal(seen.bodies.filter(({ header }) => isFunction(header)).length, 1);
 });
 
+/** What only GCC knows, and the one place that has clang's word for it beside. */
+const GCC_ONLY: readonly [what: RegExp, where: RegExp][] = [
+  [/\b__builtin_shuffle\b/, /^templates\/cpu\/simd\.hpp$/],
+  [/\btarget_clones\b/, /^runtime\/native\/cpu\/elementwise\.cpp$/],
+  [/#pragma GCC (?:target|(?:push|pop)_options)\b/, /^runtime\/native\/cpu\/matmul_(?:dotprod|i8mm)\.cpp$/],
+  [/#pragma GCC (?:optimize|ivdep)\b|\b__float128\b/, /^$/],
+];
+
+test('what only GCC knows is said in one place, with clang’s word beside', () => {
+  const found = cpp.flatMap(({ file, lines }) =>
+    lines.flatMap((line, i) =>
+      GCC_ONLY.filter(([what, where]) => what.test(line) && !where.test(file)).map(() => `${file}:${i + 1}: ${line}`),
+    ),
+  );
+  assert.equal(found, []);
+  for (const [what, where] of GCC_ONLY.slice(0, -1)) {
+    const places = cpp.filter(({ file }) => where.test(file));
+    assert.ok(places.length > 0, String(where));
+    for (const { file, lines } of places) {
+      assert.ok(
+        lines.some((line) => what.test(line)),
+        `${file}: ${what} is not there any more`,
+      );
+      assert.ok(
+        lines.some((line) => line.includes('__clang__')),
+        `${file} asks for clang`,
+      );
+    }
+  }
+});
+
 test('no comma operator strings statements together', () => {
   const found = cpp.flatMap(({ file, statements }) =>
     statements.filter(({ text }) => hasCommaOperator(text)).map(({ text, line }) => `${file}:${line}: ${text}`),

@@ -4,8 +4,9 @@
 #include <cstring>
 
 /* The loops below are plain: each is compiled for several instruction sets, and the loader chooses. No multiply and add
- * are contracted (CMakeLists.txt), and sums are split over 16 lanes by hand, so the choice cannot change a bit. */
-#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
+ * are contracted (CMakeLists.txt), and sums are split over 16 lanes by hand, so the choice cannot change a bit. clang
+ * before 18 would ask the processor for these names in vain. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && (!defined(__clang__) || __clang_major__ >= 18)
 #define SKV_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define SKV_CLONES

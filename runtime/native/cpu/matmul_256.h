@@ -14,6 +14,7 @@
 #define SKV_MATMUL_256_H
 #include "matmul.h"
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #if defined(__AVXVNNI__) || (defined(__AVX512VNNI__) && defined(__AVX512VL__))
@@ -253,7 +254,9 @@ void product(const Matrix& w, const Activations& a, int token0, int token1, int 
 }
 
 bool has_avx2() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  unsigned a = 0, b = 0, c = 0, d = 0; /* not every compiler has a name for F16C and AVX-VNNI */
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) &&
+         (c & bit_F16C);
 }
 
 }  // namespace

@@ -8,7 +8,9 @@ namespace skv {
 
 static bool has_vnni() {
 #if defined(__AVXVNNI__)
-  return has_avx2() && __builtin_cpu_supports("avxvnni");
+  constexpr unsigned kAvxVnniBit = 1u << 4;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & kAvxVnniBit);
 #else
   return has_avx2() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl");
 #endif

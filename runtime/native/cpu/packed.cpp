@@ -8,17 +8,16 @@
 namespace skv {
 namespace {
 
-#if defined(__aarch64__) && !defined(__clang__)
-using Half = __fp16; /* _Float16 in C++ is newer there */
-#else
-using Half = _Float16;
-#endif
-
+/* Rounds to nearest even. In whole numbers, for not every compiler has a type for it in C++. */
 uint16_t f32_to_f16(float f) {
-  const Half h = static_cast<Half>(f); /* rounds to nearest even */
-  uint16_t bits;
-  memcpy(&bits, &h, 2);
-  return bits;
+  uint32_t bits;
+  memcpy(&bits, &f, 4);
+  const uint32_t sign = bits >> 16 & 0x8000, magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return uint16_t(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));  /* no number */
+  if (magnitude >= 0x477ff000) return uint16_t(sign | 0x7c00);                             /* from 65520 on */
+  if (magnitude < 0x38800000) return uint16_t(sign | std::lrintf(std::fabs(f) * 0x1p24f)); /* steps of 2^-24 */
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return uint16_t(sign | (rounded - (112u << 23)) >> 13);
 }
 
 /* A block as every format packs it: d as f16 and m as whole numbers. */
