@@ -74,7 +74,8 @@ export function ensureNative(): string {
   const isBuilt = () => {
     if (!existsSync(output) || !existsSync(stamp)) return false;
     const [sources, ...compiler] = readFileSync(stamp, 'utf8').split('\n');
-    return sources === hash && [compiler.join('\n'), ''].includes(namedCompiler());
+    const named = namedCompiler();
+    return sources === hash && (!named || named === compiler.join('\n'));
   };
   if (!isBuilt()) {
     mkdirSync(folder, { recursive: true });
