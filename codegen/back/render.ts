@@ -31,7 +31,7 @@ export function context(policy: Policy, plan: Plan) {
     ...tableTraits(policy),
     ...profileTraits(policy),
     ...expressions(policy),
-    ...(plan.cuda ? schedule(plan.cuda) : {}),
+    ...(plan.cuda ? schedule(plan.cuda) : guards(policy)),
   };
 }
 
@@ -74,7 +74,6 @@ function traits(policy: Policy, plan: Plan) {
     nextReadsKey: nexts.has('key'),
     nextReadsValue: nexts.has('value'),
     begins: policy.states.some(({ once }) => once),
-    guarded: guardsOf(policy.states).some((guard) => guard),
     beginReadsKey: begins.has('key'),
     beginReadsValue: begins.has('value'),
     scoreReadsKey: scores.has('key'),
@@ -187,18 +186,23 @@ function tableTraits(policy: Policy) {
   };
 }
 
-/** The policy's expressions as statements. */
-function expressions(policy: Policy) {
+/** Prints expressions of the policy as statements. */
+function printer(policy: Policy) {
   const names = {
     states: policy.states.map((state) => state.name),
     params: policy.params.map((param) => param.name),
     tables: tablesOf(policy).map(tableKey),
     file: basename(policy.span.file),
   };
-  const code = (node: Node, indent: string, result: (value: string) => string) => [
+  return (node: Node, indent: string, result: (value: string) => string) => [
     ...printReturn(node, names, result).map((line) => (line.startsWith('#') ? line : indent + line)),
     '#line here',
   ];
+}
+
+/** The policy's expressions. */
+function expressions(policy: Policy) {
+  const code = printer(policy);
   const putting = policy.across.flatMap((each, i) =>
     isPlace(each) ? [] : [{ ofHead: isOfHead(each), ...statistic(each, i) }],
   );
@@ -214,9 +218,6 @@ function expressions(policy: Policy) {
       name,
       body: once ? [`      after[${i}] = states[${i}];`] : code(next, '      ', (value) => `after[${i}] = ${value};`),
     })),
-    guards: guardsOf(policy.states).flatMap((guard, at) =>
-      guard ? [{ name: names.states[at], at, body: code(guard, '      ', (value) => `return ${value};`) }] : [],
-    ),
     begun: policy.states.flatMap(({ name, next, once }, i) =>
       once ? [{ name, body: code(next, '      ', (value) => `states[${i}] = ${value};`) }] : [],
     ),
@@ -229,14 +230,25 @@ function expressions(policy: Policy) {
       body: code(of, '      ', (value) => `return ${value};`),
     })),
     score: policy.score ? code(policy.score, '    ', (value) => `return ${value};`) : ['    return slot.pos;'],
-    threshold: threshold(policy.keep, names.params),
+    threshold: threshold(policy),
   };
 }
 
 /** What scores are compared with, or what a rule of a profile must reach. */
-function threshold(keep: Policy['keep'], params: readonly string[]): string {
-  if (keep.kind === 'above') return given(keep.threshold, params);
-  return keep.kind === 'profile' ? given(keep.reach, params) : '0.0f';
+function threshold({ keep, params }: Policy): string {
+  const names = params.map((param) => param.name);
+  if (keep.kind === 'above') return given(keep.threshold, names);
+  return keep.kind === 'profile' ? given(keep.reach, names) : '0.0f';
+}
+
+/** What only the CPU's template shows: a vector of slots is worth leaving out, a lane of many is not. */
+function guards(policy: Policy) {
+  const code = printer(policy);
+  const { states } = policy;
+  const found = guardsOf(states).flatMap((guard, at) =>
+    guard ? [{ name: states[at].name, at, body: code(guard, '      ', (value) => `return ${value};`) }] : [],
+  );
+  return { guarded: found.length > 0, guards: found };
 }
 
 /** What only the CUDA template shows. */

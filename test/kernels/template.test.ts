@@ -16,7 +16,7 @@ import { shipped } from '../../codegen/build.ts';
 
 /** Contexts of a target that between them have every list filled. */
 const contexts = (target: Target) =>
-  ['keydiff', 'h2o', 'vase', 'duo', 'fastgen', 'lagkv', 'vatp'].map((name) => {
+  ['keydiff', 'h2o', 'vase', 'duo', 'fastgen', 'lagkv', 'vatp', 'scissorhands'].map((name) => {
     const policy = lower(read(shipped(name)!));
     return context(policy, plan(policy, target, '0')) as Record<string, unknown>;
   });
