@@ -34,7 +34,7 @@ const parameters: Record<string, (steps: number) => Omit<Costed, 'policy'>> = {
   vase: () => ({ params: { budget: KEPT - 32, recent: 64, large: 320 } }),
   lagkv: () => ({ params: { budget: KEPT - 64, lag: 128 } }),
   // heads rank all slots at each compaction and keep them: as many as the base has, by rules that do the work of smaller ones
-  fastgen: () => ({ params: { recovers: 0.9999, frequent: 1 }, length: KEPT }),
+  fastgen: (steps) => ({ params: { recovers: 0.9999, frequent: 1 }, length: KEPT - steps / 2 }),
   // a tenth of the heads keeps everything, of the default model's table and of about 4,300 tokens
   duo: () => ({ params: { full: 0.9, sinks: 16, recent: 245 } }),
 };
