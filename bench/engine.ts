@@ -25,6 +25,8 @@ export interface EngineBenchOptions {
   quick?: boolean;
   /** what these cost, and nothing else */
   policies?: readonly string[];
+  /** tokens of the prompts by which they are compared, KEPT … LONGEST */
+  context?: number;
 }
 
 /** An engine in a process of its own, so that its memory is its own. */
@@ -63,8 +65,11 @@ interface Sizes {
   batchContext: number;
 }
 
+/** The longest prompt. */
+export const LONGEST = 7000;
+
 const whole: Sizes = {
-  lengths: [128, 512, 2048, 7000],
+  lengths: [128, 512, 2048, LONGEST],
   contexts: [128, 1024, 4096, 8000],
   batches: [1, 2, 4, 8],
   count: 32,
@@ -86,12 +91,13 @@ const alone = ({ child }: Running, work: Work) => child.until(child.ask<SkvWorke
 
 export async function engineBench(options: EngineBenchOptions, progress: (line: string) => void): Promise<Report> {
   const { model, runs, quick = false, policies = [] } = options;
-  const sizes = quick ? short : whole;
+  const usual = quick ? short : whole;
+  const sizes = { ...usual, long: options.context ?? usual.long };
   const { long, steps, contexts } = sizes;
   const folder = mkdtempSync(join(tmpdir(), 'skv-engine-'));
   const tokens = join(folder, 'tokens.json');
   writeFileSync(tokens, JSON.stringify([...model.tokenizer.encode(mobyDick().slice(0, 80_000))].slice(0, 16_000)));
-  const context = Math.max(...contexts, ...sizes.lengths) + 64;
+  const context = Math.max(...contexts, ...sizes.lengths, long + steps) + 64;
   const { cores: cpus } = machine();
   const common = { model: model.spec.files[0], tokens, cpus, threads: cpus.length, sequences: 8, context };
   const running: Running[] = [];
@@ -101,7 +107,8 @@ export async function engineBench(options: EngineBenchOptions, progress: (line: 
       running.push(await start(costed(name, steps), room));
       await alone(running.at(-1)!, single(64, 8)); // warm-up
     }
-    const command = `skv bench engine --runs ${runs}${quick ? ' --quick' : ''}`;
+    const at = options.context ? ` --context ${options.context}` : '';
+    const command = `skv bench engine --runs ${runs}${quick ? ' --quick' : ''}${at}`;
     if (policies.length === 0) return { command, ...(await everything(running, options, sizes, progress)) };
     const { table, data } = await costsOf(running, runs, sizes, progress);
     const named = policies.map((name) => ` --policy ${name}`).join('');

@@ -70,6 +70,7 @@ function registerParts(what: What, bench: Command): void {
     '5',
   )
     .option('--policy <name>', 'what this shipped policy costs, and nothing else (repeatable)', collect, [])
+    .option('--context <n>', 'tokens of the prompts by which policies are compared (default 4096, quick 1024)')
     .action(run('engine'));
   what(
     'start',

@@ -54,16 +54,19 @@ export async function kernels(flags: Repeated): Promise<void> {
   await measure(flags, (progress) => run({ shape, policies, runs, quick: flags.quick }, progress));
 }
 
-export async function engine(flags: Repeated & { policy: string[] }): Promise<void> {
+export async function engine(flags: Repeated & { policy: string[]; context?: string }): Promise<void> {
   const { quick, policy: policies } = flags;
   const runs = whole('runs', flags.runs);
-  const { engineBench } = await import('../../bench/engine.ts');
-  const { costedNames } = await import('../../bench/costed.ts');
+  const { LONGEST, engineBench } = await import('../../bench/engine.ts');
+  const { KEPT, costedNames } = await import('../../bench/costed.ts');
+  const context = whole('context', flags.context, KEPT);
+  if (context !== undefined && context > LONGEST)
+    throw new UserError(`--context ${context}: at most ${LONGEST} tokens are compared.`);
   const unknown = policies.find((name) => !costedNames.includes(name));
   if (unknown !== undefined)
     throw new UserError(`--policy ${unknown}: what these cost is measured: ${costedNames.join(', ')}.`);
   const model = await openModel(flags.model);
-  await measure(flags, (progress) => engineBench({ model, runs, quick, policies }, progress));
+  await measure(flags, (progress) => engineBench({ model, runs, quick, policies, context }, progress));
 }
 
 export async function start(flags: Common & { runs?: string; kvCacheMemory: string }): Promise<void> {

@@ -128,6 +128,8 @@ test('mistakes end with 1 and say what to do', async () => {
     [['serve', '--prompt', 'long'], /--prompt long: write 512/],
     [['serve', '--rate', '-1', '--model', model], /--rate -1: a number above 0/],
     [['engine', '--policy', 'nothing'], /--policy nothing: what these cost is measured: streaming, h2o/],
+    [['engine', '--context', '600'], /--context 600: a whole number from 672/],
+    [['engine', '--context', '9000'], /--context 9000: at most 7000 tokens/],
     [['policies', '--model', model], /more than the context of 1024/],
     [['policies', '--model', model, ...small, '--text', short], /short\.txt has \d+ tokens; 48 are needed/],
     [['policies', '--model', model, ...small, '--text', `${short}.not`], /--text .*short\.txt\.not: it cannot be read/],
