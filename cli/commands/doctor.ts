@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { INSTALL, cublasLtCandidates, findCuda } from '../../toolchain/cuda.ts';
-import { buildTools, compiler } from '../../toolchain/compilers.ts';
+import { buildTools, compilerVersion } from '../../toolchain/compilers.ts';
 import { cublasWheels, installWheels, wheelFolder } from '../../toolchain/wheels.ts';
 import { type CudaDevice, NoDeviceError, checkDriver, cudaVersion, findDevice } from '../../runtime/native/driver.ts';
 import { type DriverAnswer, cpuBackend, native, withoutAmx } from '../../runtime/native/index.ts';
@@ -17,8 +17,7 @@ interface Finding {
 
 /** What every build uses. */
 function compilerFinding(): Finding {
-  const [command, ...args] = compiler();
-  const found = firstLine(command, [...args, '--version']);
+  const found = compilerVersion().split('\n')[0] || null;
   const { CXX } = process.env;
   const fix = CXX
     ? `CXX names ${CXX}, which does not run`

@@ -68,11 +68,18 @@ Value probe(const CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
+/* A function of the CPU backend whose path is the first argument. Throws where it has none of the name. */
+template <class Fn>
+Fn cpu_function(const CallbackInfo& info, const char* name) {
+  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
+  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, name)) : nullptr;
+  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  return fn;
+}
+
 Value test_matmul(const CallbackInfo& info) {
   using Fn = const char* (*)(const char*, int32_t, int32_t, int32_t, const uint8_t*, int32_t, const float*, float*);
-  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
-  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_test_matmul")) : nullptr;
-  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const auto fn = cpu_function<Fn>(info, "skv_test_matmul");
   const int32_t rows = info[3].ToNumber(), cols = info[4].ToNumber(), tokens = info[6].ToNumber();
   auto out = Napi::Float32Array::New(info.Env(), size_t(rows) * tokens);
   const char* error =
@@ -84,9 +91,7 @@ Value test_matmul(const CallbackInfo& info) {
 
 Value test_unpack(const CallbackInfo& info) {
   using Fn = const char* (*)(int32_t, int32_t, int32_t, const uint8_t*, float*);
-  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
-  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_test_unpack")) : nullptr;
-  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const auto fn = cpu_function<Fn>(info, "skv_test_unpack");
   const int32_t rows = info[2].ToNumber(), cols = info[3].ToNumber();
   auto out = Napi::Float32Array::New(info.Env(), size_t(rows) * cols);
   const char* error = fn(info[1].ToNumber(), rows, cols, info[4].As<Napi::Uint8Array>().Data(), out.Data());
@@ -96,9 +101,7 @@ Value test_unpack(const CallbackInfo& info) {
 
 Value isas(const CallbackInfo& info) {
   using Fn = const char* (*)(int32_t);
-  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
-  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_isa_name")) : nullptr;
-  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const auto fn = cpu_function<Fn>(info, "skv_isa_name");
   Array names = Array::New(info.Env());
   for (int32_t i = 0; const char* name = fn(i); i++) names.Set(uint32_t(i), name);
   return names;
@@ -106,9 +109,7 @@ Value isas(const CallbackInfo& info) {
 
 Value amx_refused(const CallbackInfo& info) {
   using Fn = const char* (*)();
-  void* handle = dlopen(info[0].ToString().Utf8Value().c_str(), RTLD_NOW | RTLD_LOCAL);
-  auto fn = handle ? reinterpret_cast<Fn>(dlsym(handle, "skv_amx_refused")) : nullptr;
-  if (!fn) throw Error::New(info.Env(), "not a CPU backend");
+  const auto fn = cpu_function<Fn>(info, "skv_amx_refused");
   const char* why = fn();
   return why ? Value(Napi::String::New(info.Env(), why)) : info.Env().Undefined();
 }

@@ -1,5 +1,5 @@
-/* What tests ask of skv_cpu.so beside backend.h: packed weights as numbers, one dense product on one instruction-set
- * path. runtime/native/index.ts has the other half. */
+/* What tests and `skv doctor` ask of skv_cpu.so beside backend.h: packed weights as numbers, one dense product on one
+ * instruction-set path. runtime/native/index.ts has the other half. */
 #include "activations.h"
 #include "matmul.h"
 #include "arena.h"

@@ -1,6 +1,6 @@
 /** How many slots each head keeps: heads that decide alone, that share one set, and between which budgets flow. */
 import * as assert from 'uvu/assert';
-import { floats } from '../driver.ts';
+import { type Row, floats } from '../driver.ts';
 import { type Setting, base, carried, chunk, heads, ranked } from './setting.ts';
 
 export function headCases({ test, run, both, written }: Setting): void {
@@ -61,13 +61,8 @@ export default definePolicy({
     const window = 6;
     const candidates = Array.from({ length: length - window }, (_, slot) => slot);
     const last = Array.from({ length: window }, (_, k) => length - window + k);
-    const snap = await both(
-      'snapkv',
-      shape,
-      length,
-      { observe: [length - window, length], observeLast: window, window: [0, window] },
-      25,
-    );
+    const watched: Partial<Row> = { observe: [length - window, length], observeLast: window, window: [0, window] };
+    const snap = await both('snapkv', shape, length, watched, 25);
     snap.before.reads.forEach((head, i) => {
       const mass = floats(head.lanes[1]);
       const pooled = candidates.map((slot) => {
@@ -83,13 +78,7 @@ export default definePolicy({
       carried(head, snap.after.reads[i], shape.headDim, [1]);
     });
 
-    const ada = await both(
-      'adakv',
-      shape,
-      length,
-      { observe: [length - window, length], observeLast: window, window: [0, window] },
-      25,
-    );
+    const ada = await both('adakv', shape, length, watched, 25);
     const scores = ada.before.reads.map((head) =>
       candidates.map((slot) =>
         Math.max(...floats(head.lanes[1]).subarray(Math.max(0, slot - 3), Math.min(candidates.length, slot + 4))),
