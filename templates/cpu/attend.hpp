@@ -52,11 +52,13 @@ struct Schedule {
     }
   }
   int row_of(int item) const { return int(std::upper_bound(start.begin(), start.end(), item) - start.begin()) - 1; }
-  // An item of a split row.
+  // An item of a split row: a head's splits are neighbours, so that most of its pages are in the cache of whoever ends
+  // it.
   template <class KV>
   Split<KV> split_of(const skv_step* step, int layer, int item) const {
-    const int r = row_of(item), heads = step->shape->kv_heads, segment0 = (item - start[r]) / heads * run;
-    const Head<KV> h(step, step->row + r, layer, (item - start[r]) % heads);
+    const int r = row_of(item), splits = (start[r + 1] - start[r]) / step->shape->kv_heads;
+    const int segment0 = (item - start[r]) % splits * run;
+    const Head<KV> h(step, step->row + r, layer, (item - start[r]) / splits);
     return {h, place[r], segment0, std::min(segment0 + run, h.segments())};
   }
 };

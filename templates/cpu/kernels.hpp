@@ -6,6 +6,8 @@
 #include "shared/profile.hpp"
 #include "shared/traits.hpp"
 
+constexpr int kTileRows = 48;  // most query rows (tokens x group) of a tile, and of what is observed at once
+
 // One head's slots while it is decided. Arrays of slots have room for whole pages.
 struct Selection {
   int live, candidates;  // slots, and those that are not protected
@@ -109,8 +111,9 @@ void trees_of(const f32x16* sums, int dim, float* out);
 
 constexpr int kLanesAhead = 8;  // pages between the lanes that are read and those that are prefetched
 
-// Prefetches a page's lanes, for a walk that reads little else.
-SKV_INLINE void prefetch_lanes(const AnyHead& h, int p, int lanes) {
+// Prefetches a page's lanes, those whose bits are in `wanted`, for a walk that reads little else.
+SKV_INLINE void prefetch_lanes(const AnyHead& h, int p, int lanes, uint32_t wanted = ~0u) {
   if (p * SKV_PAGE >= *h.length) return;
-  for (int i = 0; i < lanes; i++) __builtin_prefetch(h.lane(p, i));
+  for (int i = 0; i < lanes; i++)
+    if (wanted >> i & 1) __builtin_prefetch(h.lane(p, i));
 }

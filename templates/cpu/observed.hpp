@@ -41,14 +41,15 @@ SKV_INLINE void pages_attn(const Head<KV>& h, int p0, int p1, int t0, int t1, co
             page_attn<KV, how>(page + (t - t0) * pitch + v * kPagePairs, factors + (t - first) * g + v, heads);
 }
 
+constexpr int kRunRows = 4 * kTileRows;  // tokens and votes, page by page, that a policy is handed at once
+
 // All slots of a head.
 template <class KV, Group how>
 void observe_head(const Head<KV>& h, int t0, int t1, const Probabilities<KV>& probabilities, int first,
                   const PolicyPasses& policy) {
   const int pages = pages_of(*h.length - h.row->tokens + t1), rows = (t1 - t0) * votes_of(how, h.shape->group);
-  const int run = std::min(kTileRows / rows, kSegmentPages);
-  f32x16 attn[kTileRows];
-  for (int p = 0; p < kLanesAhead; p++) prefetch_lanes(h, p, policy.lanes);
+  const int run = std::min(kRunRows / rows, kSegmentPages);
+  f32x16 attn[kRunRows];
   for (int p = 0, end; p < pages; p = end) {
     end = std::min({p + run, p / kSegmentPages * kSegmentPages + kSegmentPages, pages});
     pages_attn<KV, how>(h, p, end, t0, t1, probabilities, first, attn);

@@ -134,6 +134,13 @@ SKV_INLINE void drop_word(uint32_t* row, const uint32_t* behind, const Sixteen& 
 #if defined(__AVX512F__)
   const auto above = (u32xN)_mm512_alignr_epi32(*(const __m512i*)behind, (__m512i)*own, 1);
   *own = (*own & *stay) | (above & ~*stay);
+#elif defined(__AVX2__)  // a word that is stored between vectors would hold up the loads behind it
+  const __m256i next = _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 0), low = (__m256i)own[0], high = (__m256i)own[1];
+  const __m256i low1 = _mm256_permutevar8x32_epi32(low, next), high1 = _mm256_permutevar8x32_epi32(high, next);
+  const __m256i low_above = _mm256_blend_epi32(low1, high1, 1 << 7);
+  const __m256i high_above = _mm256_blend_epi32(high1, _mm256_set1_epi32((int)*behind), 1 << 7);
+  own[0] = (u32xN)_mm256_blendv_epi8(low_above, low, (__m256i)stay[0]);
+  own[1] = (u32xN)_mm256_blendv_epi8(high_above, high, (__m256i)stay[1]);
 #else
   for (int n = 0; n < kRegisters; n++) {
     const u32xN above = *(u32xNu*)(row + n * kRegister + 1);  // of the row's end a word that is replaced

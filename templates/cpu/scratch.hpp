@@ -10,9 +10,9 @@
 #include <algorithm>
 #include <atomic>
 
+#include "kernels.hpp"
 #include "products.hpp"
 
-constexpr int kTileRows = 48;   // most query rows (tokens x group) of a tile
 constexpr int kSplitRows = 64;  // most rows of a step that are split
 // Most bytes of probabilities that a tile leaves: they stay in the second-level cache. By their number, so that tiles
 // are as wide where a probability takes more.
