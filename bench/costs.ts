@@ -50,6 +50,8 @@ interface Timed {
   /** of all rounds together, and the steps that ended in them: rare long steps count */
   total: number;
   ended: number;
+  /** of a head's pages in use, as a median of the steps */
+  slots: number;
 }
 
 /** One prompt and `count` tokens of each subject. */
@@ -82,13 +84,14 @@ async function inTurns(subjects: readonly Subject[], count: number): Promise<Tim
   for (const { child } of subjects) child.wake();
   const worked = await Promise.all(done);
   for (const { child } of subjects) child.rest();
-  return worked.map(({ ticks, promptSteps }, i) => {
+  return worked.map(({ ticks, promptSteps, slots }, i) => {
     const generating = turns[i].slice(prompted[i], prompted[i] + rounds - 1); // somebody ended in the last one
     return {
       prompt: ran(turns[i], ticks[promptSteps - 1]),
       steps: generating.map((each) => stepOf(ticks, each)),
       total: ran(generating, Infinity),
       ended: ticks.filter((tick) => generating.some(([from, to]) => tick >= from && tick <= to)).length,
+      slots,
     };
   });
 }
@@ -118,11 +121,13 @@ export async function costs(
   );
   const steps = all.map((): number[] => []);
   const prompts = all.map((): number[] => []);
+  const slots = all.map((): number[] => []);
   const whole = all.map(() => ({ total: 0, ended: 0 }));
   for (let run = 0; run < runs; run++)
     for (const [i, each] of (await inTurns(subjects, count)).entries()) {
       steps[i].push(...each.steps);
       prompts[i].push(each.prompt);
+      slots[i].push(each.slots);
       whole[i].total += each.total;
       whole[i].ended += each.ended;
     }
@@ -136,6 +141,7 @@ export async function costs(
       subject.name,
       subject === base ? undefined : ranged(spread(prompts[i])),
       policies.includes(subject) && subject.length === full.length ? cost(ratio(prompts[i], prompts[1])) : undefined,
+      Math.round(median(slots[i])),
       ranged(times),
       ratio(steps[1], steps[i]).median,
       policies.includes(subject) ? cost(ratio(steps[i], steps[0])) : undefined,
@@ -149,6 +155,7 @@ export async function costs(
         '',
         'prompt, ms (range)',
         'cost over the full cache (quartiles), n',
+        'slots of a head’s pages',
         'decode step, ms (range)',
         'full cache ÷ this',
         `cost over ${base.length} slots without a policy (quartiles), n`,

@@ -7,7 +7,8 @@ import { definePolicy, norm, over, tokens, topK } from 'skv';
 export default definePolicy({
   name: 'knorm',
   params: { budget: tokens(512) },
-  score: (slot) => -norm(slot.key),
+  accumulate: { size: { once: (slot) => norm(slot.key) } },
+  score: (slot) => -slot.size,
   keep: topK('budget'),
   when: over(0),
 });

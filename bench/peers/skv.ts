@@ -3,9 +3,11 @@ import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { build, shipped } from '../../codegen/build.ts';
 import { Engine } from '../../runtime/engine/engine.ts';
+import { PAGE } from '../../runtime/contract/records.ts';
 import { loadModel } from '../../runtime/model/load.ts';
 import { peakRss } from '../machine.ts';
 import type { EngineStats } from '../../runtime/engine/types.ts';
+import { median } from '../measure.ts';
 import { type Setup, type Work, type Worked, steadyOf } from './protocol.ts';
 
 /** What skv tells beyond the others. */
@@ -21,6 +23,8 @@ export interface SkvWorked extends Worked {
   ticks: number[];
   /** steps until every prompt had its first token */
   promptSteps: number;
+  /** slots of a head's pages in use, as a median of the steps in which all generated; NaN of work that does not tell */
+  slots: number;
 }
 
 export interface SkvWork extends Work {
@@ -51,10 +55,12 @@ async function work(
 ): Promise<SkvWorked> {
   const start = performance.now();
   const ticks: number[] = [];
+  const pages: number[] = [];
   const told = (begun: boolean) => tell && answer({ begun } satisfies SkvTold);
   engine.onStep = () => {
     ticks.push(performance.timeOrigin + performance.now());
     if (!marks.from) told(false);
+    else if (tell && !marks.to) pages.push(engine.stats().pagesUsed);
   };
   const since = () => (performance.now() - start) / 1000;
   const first: number[] = [];
@@ -102,6 +108,7 @@ async function work(
     stats: engine.stats(),
     ticks,
     promptSteps,
+    slots: (median(pages) * PAGE) / (layers * kvHeads * prompts.length),
   };
 }
 

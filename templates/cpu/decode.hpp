@@ -61,7 +61,9 @@ void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const Step
   const bool observes = policy.observes && !h.window && h.row->observe1 > h.row->observe0;
   const Probabilities<KV> probabilities = scratch.probabilities<KV>(split.place, h.head);
   const Probabilities<KV>* observed = observes ? &probabilities : nullptr;
+  const bool reads_lanes = policy.shift_lane || (policy.replaces && h.row->compact && !h.window);
   for (int seg = split.segment0; seg < split.segment1; seg++) {
+    for (int p = h.first_page(seg); reads_lanes && p < split.page1(seg); p++) prefetch_lanes(h, p, policy.lanes);
     if (seg == segments - 1) store(h, *h.length - 1, *h.length, policy);
     const Partials partials = scratch.partials(split.place, h.head, seg);
     attend_segment<KV, true>(h, split.cursor(seg, next), split.page1(seg), g, tile, partials, true, observed,

@@ -106,8 +106,13 @@ export default definePolicy({
       shape,
       "import { above, definePolicy, over } from 'skv';\nexport default definePolicy({ name: 'above', score: (slot) => slot.pos, keep: above(1000), when: over(0) });",
     );
-    const policies = await Promise.all(['h2o', 'adakv', 'streaming', 'knorm'].map((name) => policy(name, shape)));
-    for (const { library, plan } of [...policies, above]) {
+    const short = await written(
+      'short',
+      shape,
+      "import { definePolicy, norm, over, topK } from 'skv';\nexport default definePolicy({ name: 'short', score: (slot) => -norm(slot.key), keep: topK(20), when: over(0) });",
+    );
+    const policies = await Promise.all(['h2o', 'adakv', 'streaming'].map((name) => policy(name, shape)));
+    for (const { library, plan } of [...policies, above, short]) {
       const row = { compact: true, observe: [40, 60] as [number, number], prompt: 60, observeLast: 20 };
       const ops = [
         chunk(shape, 3, 0, 60, row, KEEP_ALL),

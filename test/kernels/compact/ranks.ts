@@ -76,10 +76,10 @@ export default definePolicy({
 
   test('equal scores: the older leaves first', async () => {
     const shape = base('f32');
-    const { library } = await policy('knorm', shape);
+    const { library, plan } = await policy('knorm', shape);
     const step = chunk(shape, 3, 0, 30, { compact: true }, 12);
     step.layers[0].k.fill(0.5);
-    const { reads } = run(library, 1, shape, [step, ...heads(shape)]);
+    const { reads } = run(library, plan.lanes.length, shape, [step, ...heads(shape)]);
     for (const head of reads)
       assert.equal(
         Array.from(head.lanes[0]),
@@ -89,11 +89,11 @@ export default definePolicy({
 
   test('NaN scores leave before any other', async () => {
     const shape = base('f32');
-    const { library } = await policy('knorm', shape);
+    const { library, plan } = await policy('knorm', shape);
     const step = chunk(shape, 4, 0, 30, { compact: true }, 27);
     for (const slot of [4, 11, 29])
       step.layers[0].k.fill(NaN, slot * shape.kvHeads * shape.headDim, (slot + 1) * shape.kvHeads * shape.headDim);
-    const { reads } = run(library, 1, shape, [step, ...heads(shape)]);
+    const { reads } = run(library, plan.lanes.length, shape, [step, ...heads(shape)]);
     for (const head of reads)
       assert.equal(
         Array.from(head.lanes[0]),

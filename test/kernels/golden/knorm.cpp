@@ -5,19 +5,19 @@
 //
 // hash     0123456789abcdef
 // reads    keys
-// lanes    pos
+// lanes    pos, size
 // compacts over
 #include "cpu/library.hpp"
 
 namespace {
 
 struct Policy {
-  static constexpr int lanes = 1, shift_lane = 0, class_lane = 0;
-  static constexpr int states = 0, first_state = 1;
+  static constexpr int lanes = 2, shift_lane = 0, class_lane = 0;
+  static constexpr int states = 1, first_state = 1;
   static constexpr bool observes = false, observes_prompt = false, observes_decode = false;
   static constexpr bool next_reads_key = false, next_reads_value = false;
-  static constexpr bool begins = false, begin_reads_key = false, begin_reads_value = false;
-  static constexpr bool score_reads_key = true, score_reads_value = false;
+  static constexpr bool begins = true, begin_reads_key = true, begin_reads_value = false;
+  static constexpr bool score_reads_key = false, score_reads_value = false;
   static constexpr bool ordered = false, window_prompt = false;
   static constexpr int table_layers = 0, table_heads = 0;  // of its tables; 0: of any model
   static constexpr int window_classes = 0, pool_width = 1, chunk = 1;
@@ -29,12 +29,24 @@ struct Policy {
   static constexpr Keep keep = Keep::topK;
 
   SKV_INLINE float init(int state) {
-    constexpr float values[states + 1] = { 0 };
+    constexpr float values[states + 1] = { 0.0f, 0 };
     return values[state];
+  }
+
+  // What a slot has from when it is appended; its other states are set already.
+  SKV_INLINE void begin(const Slot& slot, float* states) {
+    {  // size
+#line 10 "knorm.ts"
+      states[0] = skv_norm((*slot.key), slot.dim);
+#line 42 "policy.cpp"
+    }
   }
 
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
+    {  // size
+      after[0] = states[0];
+    }
   }
 
   static constexpr bool guarded = false;
@@ -67,11 +79,9 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-#line 10 "knorm.ts"
-    const float t0 = skv_norm((*slot.key), slot.dim);
-#line 10 "knorm.ts"
-    return (-t0);
-#line 75 "policy.cpp"
+#line 11 "knorm.ts"
+    return (-states[0 /* size */]);
+#line 85 "policy.cpp"
   }
 
   SKV_INLINE float threshold(const float* params) {
