@@ -24,9 +24,9 @@ constexpr Kernels table_of() {
     const auto* keys = (const typename KV::Word*)(page + layout_of<KV>(s).keys);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_keys<KV>(keys, dim, out); });
   };
-  kernels.read_values = [](const skv_shape* s, const uint8_t* page, f32x16* out) {
+  kernels.read_values = [](const skv_shape* s, const uint8_t* page, int slot0, int slot1, f32x16* out) {
     const auto* values = (const typename KV::Word*)(page + layout_of<KV>(s).values);
-    known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, dim, out); });
+    known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, slot0, slot1, dim, out); });
   };
   kernels.key_answer = [](const skv_shape* s, const uint8_t* page, Asked what, const float* other, f32x16* out) {
     const auto two = [&](int j, int n) SKV_FLAT { return two_of_keys<KV>(s, page, j, n); };

@@ -24,6 +24,7 @@ struct Bf16 {
     const uint32_t bits = (uint32_t)skv_bits(x);
     return x != x ? 0x7fc0 : (Word)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
   }
+  SKV_INLINE float decode(Word x) { return skv_float((int32_t)x << 16); }
   SKV_INLINE Pair pair(float even, float odd) { return encode(even) | (Pair)encode(odd) << 16; }
   SKV_INLINE f32x16 even_of(Pairs p) { return (f32x16)(p << 16); }
   SKV_INLINE f32x16 odd_of(Pairs p) { return (f32x16)(p & 0xffff0000u); }
@@ -71,7 +72,8 @@ struct Bf16 {
     }
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
-  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) {
+  template <class W>  // Word, or a constant one
+  SKV_INLINE W* value_at(W* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
   }
 
@@ -165,6 +167,7 @@ struct F32 {
     f32x16 even, odd;
   };
   SKV_INLINE Word encode(float x) { return x; }
+  SKV_INLINE float decode(Word x) { return x; }
   SKV_INLINE Pair pair(float even, float odd) { return {even, odd}; }
   SKV_INLINE f32x16 even_of(Pairs p) { return p.even; }
   SKV_INLINE f32x16 odd_of(Pairs p) { return p.odd; }
@@ -198,7 +201,10 @@ struct F32 {
     if (slots == SKV_PAGE) move_value(behind, 0, values, SKV_PAGE - 1, dim);
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
-  SKV_INLINE Word* value_at(Word* values, int d, int slot, int dim) { return values + slot * dim + d; }
+  template <class W>
+  SKV_INLINE W* value_at(W* values, int d, int slot, int dim) {
+    return values + slot * dim + d;
+  }
 
   static constexpr bool kAmx = false, kMatrices = false;
   static constexpr int kTerms = 2;

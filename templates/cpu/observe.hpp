@@ -75,7 +75,7 @@ SKV_INLINE void observe_page(const AnyHead& h, int p, int t0, int t1, const f32x
     if (any >> i & 1) memcpy(now[i], h.state(p, P::first_state, i), sizeof now[i]);
   PageVecs keys, values;
   if (P::next_reads_key) read_keys(h, p, &keys);
-  if (P::next_reads_value) read_values(h, p, &values);
+  if (P::next_reads_value) read_values(h, p, 0, SKV_PAGE, &values);
   const int votes = votes_of(P::group, h.shape->group);
   const int before = *h.length - h.row->tokens, behind = p * SKV_PAGE - before;
   for (int t = t0 > behind ? t0 : behind; t < t1; t++) {  // earlier ones see nothing of it

@@ -13,9 +13,13 @@ SKV_INLINE void read_keys(const typename KV::Word* keys, int dim, f32x16* out) {
   }
 }
 
-// Values of all slots of a page, out [dim][16 slots].
+// Values of slots [slot0, slot1) of a page, out [dim][16 slots]; where others are, numbers.
 template <class KV>
-SKV_INLINE void read_values(const typename KV::Word* values, int dim, f32x16* out) {
+SKV_INLINE void read_values(const typename KV::Word* values, int slot0, int slot1, int dim, f32x16* out) {
+  if (slot1 - slot0 == 1) {  // as when one is appended
+    for (int d = 0; d < dim; d++) out[d] = splat(KV::decode(*KV::value_at(values, d, slot0, dim)));
+    return;
+  }
   for (int d = 0; d < dim; d += 16) {
     f32x16* m = out + d;
     for (int i = 0; i < SKV_PAGE / 2; i++) {

@@ -30,14 +30,14 @@ SKV_INLINE void prefetch_vectors(const AnyHead& h, int p, int half) {
   for (int b = 0; b < h.lanes_at / 2; b += 64) __builtin_prefetch(at + b);
 }
 
-// Keys and values of all slots of a page.
+// Keys of all slots of a page, values of slots [s0, s1) of it.
 SKV_INLINE void read_keys(const AnyHead& h, int p, PageVecs* out) {
   prefetch_vectors(h, p + kVectorsAhead, 0);
   out->keys_of(h.shape, h.page(p));
 }
-SKV_INLINE void read_values(const AnyHead& h, int p, PageVecs* out) {
+SKV_INLINE void read_values(const AnyHead& h, int p, int s0, int s1, PageVecs* out) {
   prefetch_vectors(h, p + kVectorsAhead, 1);
-  out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_values(h.shape, h.page(p), at); });
+  out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_values(h.shape, h.page(p), s0, s1, at); });
 }
 
 // Hands slots [s0, s1) of a page to visit(s, slot, states), with keys and values if they are read; both are scratch.
@@ -48,7 +48,7 @@ SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
   const int live = *h.length;
   if (reads_keys) read_keys(h, p, keys);
-  if (reads_values) read_values(h, p, values);
+  if (reads_values) read_values(h, p, s0, s1, values);
   auto slot = [&](int s, bool answered) SKV_FLAT {
     float states[P::states + 1];
     for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
