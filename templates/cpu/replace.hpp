@@ -27,14 +27,13 @@ struct Least {
     for (int n = 0; n < kRegisters; n++) rank[n] = pos[n] = page[n] = ~(u32xN){};
   }
 
-  // The first `slots` of page p; those that stay are not candidates. All are arrays of a page's slots.
-  SKV_FLAT void take(int p, const float* score, const int32_t* position, const uint8_t* stays, int slots) {
+  // The first `slots` of page p; those that stay (all ones) are not candidates. All are arrays of a page's slots.
+  SKV_FLAT void take(int p, const float* score, const int32_t* position, const uint32_t* stays, int slots) {
     i32xN lane;
     for (int l = 0; l < kRegister; l++) lane[l] = l;
     for (int n = 0; n < kRegisters; n++) {
       const int at = n * kRegister;
-      const u32xN staying = __builtin_convertvector(*(const u8xN*)(stays + at), u32xN);
-      const u32xN out = (u32xN)(staying != 0) | (u32xN)(lane >= slots - at - (i32xN){});
+      const u32xN out = *(const u32xN*)(stays + at) | (u32xN)(lane >= slots - at - (i32xN){});
       const u32xN r = ordered_of(*(const f32xN*)(score + at)) | out, older = *(const u32xN*)(position + at) | out;
       const auto lower = (r < rank[n]) | ((r == rank[n]) & (older < pos[n]));
       rank[n] = lower ? r : rank[n];
@@ -86,7 +85,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
     }
     if (head1 > head0 + 1)
       for (int s = 0; s < SKV_PAGE; s++) score[s] /= (float)(head1 - head0);
-    alignas(SKV_PAGE) uint8_t stays[SKV_PAGE];
+    alignas(64) uint32_t stays[SKV_PAGE];
     protected_slots<P>(first, p, stays);
     least.take(p, score, first.lane(p, 0), stays, live - p * SKV_PAGE);
   }

@@ -7,15 +7,13 @@
 #include "partitions.hpp"
 #include "shared/select.hpp"
 
-// Which slots of a page are protected, out [16]. The window is a copy: a byte that is written might be any of the
-// row's.
+// Which slots of a page are protected, out [16]: all ones or 0, since words are compared in registers where bytes would
+// be put together one by one. The window is a copy: what is written might be any of the row's.
 template <class P>
-SKV_INLINE void protected_slots(const AnyHead& h, int p, uint8_t* out) {
+SKV_INLINE void protected_slots(const AnyHead& h, int p, uint32_t* out) {
   const Window window = window_of(*h.row);
   const int32_t *pos = h.lane(p, 0), *classes = h.lane(p, P::class_lane);
-  uint8_t yes[SKV_PAGE];
-  for (int s = 0; s < SKV_PAGE; s++) yes[s] = is_protected<P>(window, pos[s], classes[s]);
-  memcpy(out, yes, SKV_PAGE);
+  for (int s = 0; s < SKV_PAGE; s++) out[s] = is_protected<P>(window, pos[s], classes[s]) ? ~0u : 0u;
 }
 
 // Scores of a page's slots, out [16]; of all 16, present or not, so that the loop is one vector. keys and values are
@@ -48,7 +46,9 @@ SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
   for (int p = 0; p * SKV_PAGE < c->live; p++) {
     const int slot0 = p * SKV_PAGE, slots = std::min(c->live - slot0, SKV_PAGE);
     if constexpr (!P::partitioned) score_page<P>(h, p, across, &keys, &values, c->score + slot0);
-    protected_slots<P>(h, p, c->stays + slot0);
+    uint32_t stays[SKV_PAGE];
+    protected_slots<P>(h, p, stays);
+    for (int s = 0; s < SKV_PAGE; s++) c->stays[slot0 + s] = stays[s] & 1;
     for (int s = 0; s < slots; s++) {
       c->candidate[c->candidates] = slot0 + s;
       c->candidates += !c->stays[slot0 + s];

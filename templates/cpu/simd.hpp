@@ -28,7 +28,6 @@ typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
 typedef uint32_t u32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef int32_t i32xN __attribute__((vector_size(4 * kRegister)));
-typedef uint8_t u8xN __attribute__((vector_size(kRegister)));
 
 // Sixteen floats, register by register.
 union Sixteen {

@@ -27,6 +27,7 @@ constexpr int kVectorsAhead = 2;  // pages between the vectors that are read and
 SKV_INLINE void prefetch_vectors(const AnyHead& h, int p, int half) {
   if (p * SKV_PAGE >= *h.length) return;
   const uint8_t* at = h.page(p) + half * h.lanes_at / 2;
+#pragma GCC unroll 8
   for (int b = 0; b < h.lanes_at / 2; b += 64) __builtin_prefetch(at + b);
 }
 
