@@ -84,7 +84,7 @@ async function inTurns(subjects: readonly Subject[], count: number): Promise<Tim
   for (const { child } of subjects) child.wake();
   const worked = await Promise.all(done);
   for (const { child } of subjects) child.rest();
-  return worked.map(({ ticks, promptSteps, slots }, i) => {
+  return worked.map(({ ticks, promptSteps, slots = Number.NaN }, i) => {
     const generating = turns[i].slice(prompted[i], prompted[i] + rounds - 1); // somebody ended in the last one
     return {
       prompt: ran(turns[i], ticks[promptSteps - 1]),

@@ -23,8 +23,8 @@ export interface SkvWorked extends Worked {
   ticks: number[];
   /** steps until every prompt had its first token */
   promptSteps: number;
-  /** slots of a head's pages in use, as a median of the steps in which all generated; NaN of work that does not tell */
-  slots: number;
+  /** slots of a head's pages in use, as a median of the steps in which all generated; of work that tells */
+  slots?: number;
 }
 
 export interface SkvWork extends Work {
@@ -108,7 +108,7 @@ async function work(
     stats: engine.stats(),
     ticks,
     promptSteps,
-    slots: (median(pages) * PAGE) / (layers * kvHeads * prompts.length),
+    slots: tell ? (median(pages) * PAGE) / (layers * kvHeads * prompts.length) : undefined,
   };
 }
 

@@ -31,6 +31,11 @@ SKV_INLINE void prefetch_first(const Split<KV>& split) {
     for (int b = 0; b < split.h.layout().values - split.h.layout().keys; b += 64) prefetch(start.half(j) + b);
 }
 
+// Whether a slot of the head is replaced where its token ends, if one is to leave.
+SKV_INLINE bool may_replace(const AnyHead& h, const PolicyPasses& policy) {
+  return policy.replaces && h.row->compact && !h.window;
+}
+
 // Merges a head's segments, observes, replaces. probabilities: what the splits left, if the token is observed.
 template <class KV>
 SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, const Tile<KV>& tile,
@@ -44,7 +49,7 @@ SKV_INLINE void end_head(const Split<KV>& split, const StepScratch& scratch, con
     probabilities->normalise(segments, h.lse(0));
     observe(h, 0, 1, *probabilities, 0, policy);
   }
-  if (!policy.replaces || !h.row->compact || h.window) return;
+  if (!may_replace(h, policy)) return;
   const bool alone = policy.heads == Heads::own;
   if (!alone && scratch.heads_remaining[r].fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   policy.replace(h.step, h.row, h.layer, alone ? h.head : 0, alone ? h.head + 1 : int(scratch.heads));
@@ -61,7 +66,7 @@ void attend_split(const Split<KV>& split, const PageCursor<KV>* next, const Step
   const bool observes = policy.observes && !h.window && h.row->observe1 > h.row->observe0;
   const Probabilities<KV> probabilities = scratch.probabilities<KV>(split.place, h.head);
   const Probabilities<KV>* observed = observes ? &probabilities : nullptr;
-  const bool reads_lanes = policy.shift_lane || (policy.replaces && h.row->compact && !h.window);
+  const bool reads_lanes = may_replace(h, policy);  // of all pages, at the end
   for (int seg = split.segment0; seg < split.segment1; seg++) {
     for (int p = h.first_page(seg); reads_lanes && p < split.page1(seg); p++) prefetch_lanes(h, p, policy.lanes);
     if (seg == segments - 1) store(h, *h.length - 1, *h.length, policy);
