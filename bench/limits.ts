@@ -15,8 +15,11 @@ export type Limits = Record<Name, number[]>;
 const kinds: Record<Name, { title: string; unit: 'B' | 'op' | 's' }> = {
   read: { title: 'read, 1 GiB in order', unit: 'B' },
   pages: { title: 'read, 1 GiB in scattered 4 KiB pages', unit: 'B' },
-  int8: { title: 'int8 dot products (vpdpbusd; with AVX2 vpmaddubsw, vpmaddwd and vpaddd)', unit: 'op' },
-  bf16: { title: 'bf16 dot products (vdpbf16ps)', unit: 'op' },
+  int8: {
+    title: 'int8 dot products (tdpbsud; without AMX vpdpbusd; with AVX2 vpmaddubsw, vpmaddwd and vpaddd)',
+    unit: 'op',
+  },
+  bf16: { title: 'bf16 dot products (tdpbf16ps; without AMX vdpbf16ps)', unit: 'op' },
   f32: { title: 'f32 multiply-add', unit: 'op' },
   handover: { title: 'a line from core to core', unit: 's' },
   section: { title: 'an empty parallel section', unit: 's' },

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "bench.h"
+#include "matmul.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include "amx.cpu.h"
 #endif
 
 namespace skv::bench {
@@ -192,6 +194,57 @@ uint64_t f32_sweeps(const uint8_t* line, int rounds) {
 constexpr Dots kF32 = {kLine / 64 * 8.0 * 16 * 2, f32_sweeps};
 #endif
 
+#if defined(SKV_FOR_TILES)
+/* Four sums in tiles, of two tiles by two, which are read anew each time as a product reads them. */
+template <class Multiply>
+inline uint64_t sweep_tiles(const uint8_t* line, int rounds, Multiply&& multiply) {
+  skv_tile_shapes shapes;
+  for (int tile = 0; tile < 8; tile++) shapes.set(tile, 16, 64);
+  skv_tiles_configure(&shapes);
+  alignas(64) uint64_t sums[128];
+  for (int r = 0; r < rounds; r++) {
+    skv_tile_zero<0>();
+    skv_tile_zero<1>();
+    skv_tile_zero<2>();
+    skv_tile_zero<3>();
+    for (int at = 0; at < kLine; at += 4096) {
+      skv_tile_load<4>(line + at, 64);
+      skv_tile_load<5>(line + at + 1024, 64);
+      skv_tile_load<6>(line + at + 2048, 64);
+      skv_tile_load<7>(line + at + 3072, 64);
+      multiply();
+    }
+  }
+  skv_tile_store<3>(sums, 64);
+  skv_tiles_release();
+  return std::accumulate(sums, sums + 128, uint64_t(0));
+}
+constexpr double kTileOps = 2.0 * 16 * 16 * 16 * 4 * (kLine / 4096); /* of numbers of 32 bits */
+const Dots kTilesOfBytes = {4 * kTileOps, [](const uint8_t* line, int rounds) {
+                              return sweep_tiles(line, rounds, [] {
+                                skv_tile_dot_bytes<0, 4, 6>();
+                                skv_tile_dot_bytes<1, 5, 6>();
+                                skv_tile_dot_bytes<2, 4, 7>();
+                                skv_tile_dot_bytes<3, 5, 7>();
+                              });
+                            }};
+const Dots kTilesOfBf16 = {2 * kTileOps, [](const uint8_t* line, int rounds) {
+                             return sweep_tiles(line, rounds, [] {
+                               skv_tile_dot_bf16<0, 4, 6>();
+                               skv_tile_dot_bf16<1, 5, 6>();
+                               skv_tile_dot_bf16<2, 4, 7>();
+                               skv_tile_dot_bf16<3, 5, 7>();
+                             });
+                           }};
+#else
+constexpr Dots kTilesOfBytes = {0, nullptr}, kTilesOfBf16 = {0, nullptr};
+#endif
+
+/* The machine's tiles where products use them. */
+const Dots& with_tiles(const Dots& tiles, const Dots& others) {
+  return tiles.sweeps && !strcmp(find_isa(nullptr)->name, "amx") ? tiles : others;
+}
+
 Answer dots(Threads& threads, const Dots& dots) {
   if (!dots.sweeps) return {}; /* the processor or compiler has no such instruction */
   constexpr int kRounds = 400;
@@ -257,8 +310,8 @@ Answer wake(Threads& threads) {
 Answer limit(const std::string& name, Threads& threads) {
   if (name == "read") return bandwidth(threads, false);
   if (name == "pages") return bandwidth(threads, true);
-  if (name == "int8") return dots(threads, kInt8);
-  if (name == "bf16") return dots(threads, kBf16);
+  if (name == "int8") return dots(threads, with_tiles(kTilesOfBytes, kInt8));
+  if (name == "bf16") return dots(threads, with_tiles(kTilesOfBf16, kBf16));
   if (name == "f32") return dots(threads, kF32);
   if (name == "handover") return handover(threads);
   if (name == "section") return section(threads);

@@ -8,6 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Whether a file is compiled for tiles, and for a system that can be asked for them. clang up to 15 has a name of its
+ * own. */
+#if (defined(__AMX_TILE__) || defined(__AMXTILE__)) && defined(__x86_64__) && defined(__linux__)
+#define SKV_FOR_TILES
+#endif
+
 /* What ldtilecfg reads: of each of eight tiles how many rows it has (up to 16) and how many bytes a row (up to 64). */
 struct alignas(64) skv_tile_shapes {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};

@@ -2,7 +2,7 @@
 // library is loaded.
 #include "kernels_of.hpp"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__) && defined(__linux__)
+#if defined(SKV_FOR_TILES) && defined(__AVX512BF16__)
 static Kernels kernels_of_this_processor() {
   Kernels kernels = table_of<Bf16>();
   if (skv_has_tiles(SKV_TILES_OF_BF16)) kernels.attend = attend<Bf16Amx>;

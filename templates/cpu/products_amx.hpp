@@ -11,7 +11,6 @@
 // block, however many rows there are. So decode multiplies by tiles, too, for the bits of prompts.
 //
 // A block is bound by its exponentials: 16 rows, 64 dims and a page are 6 products of up to 16 cycles each.
-// No machine with AMX has run this.
 #pragma once
 #include "amx.cpu.h"
 #include "cursor.hpp"

@@ -88,9 +88,9 @@ const lacking = missing(aarch64);
 );
 if (lacking) console.log(lacking);
 
-// AVX-VNNI's instruction in the form that AVX-512 has of it, and AMX's emulated: no machine here has either
+// AVX-VNNI's instruction in the form that AVX-512 has of it, and AMX's, emulated where the processor has none
 (hasVnni() && compilesAmx() ? test : test.skip)(
-  'dot products in 256 bits, and of emulated tiles, have this machine’s bits',
+  'dot products in 256 bits, and of tiles, have this machine’s bits',
   async () => {
     const products = files.filter((name) =>
       /cpu\/(arena|elementwise|isas|packed|test_exports|weight_types|matmul_\w+)\.cpp$/.test(name),

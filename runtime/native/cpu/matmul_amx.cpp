@@ -8,11 +8,10 @@
  *   bound by arithmetic: tdpbsud multiplies a span of 16 tokens with one of 16 rows; scaling what it leaves takes a
  *         conversion and a multiply-add for each token and span
  *
- * No machine with AMX has run this: tests have test/emulation/amx.cpp do what the instructions say. By compilers that
- * do not know them it is a path that is never there. */
+ * By compilers that do not know the instructions this is a path that is never there. */
 #if defined(__x86_64__)
-#if defined(__AMX_INT8__) && defined(__linux__)
 #include "amx.cpu.h"
+#if defined(SKV_FOR_TILES)
 #include "matmul_512.h"
 
 namespace skv {
@@ -153,7 +152,6 @@ const char* amx_refused() { return skv_tiles_refused(SKV_TILES_OF_BYTES, true); 
 
 }  // namespace skv
 #else
-#include "amx.cpu.h"
 #include "matmul.h"
 
 namespace skv {
