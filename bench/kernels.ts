@@ -10,21 +10,24 @@ import type { Child } from './child.ts';
 import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, spread } from './measure.ts';
-import { type KernelShape, type PassCase, passCases } from './passes.ts';
+import { type KernelShape, type PassCase, ownCases, passCases } from './passes.ts';
 import { type Report, figure, percent } from './report.ts';
 
 export interface KernelOptions {
   shape: KernelShape;
   policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>;
+  /** these policies' passes, and nothing else; none: everything */
+  own: readonly BuiltPolicy[];
   runs: number;
   quick?: boolean;
 }
 
-/** One measured thing: `open` prepares it, `line` runs it once. */
+/** One measured thing: `open` and `params` prepare it, `line` runs it once. */
 export interface Case {
   kernel: string;
   size: string;
   open?: string;
+  params?: string;
   line: string;
   /** what it must move and compute; a dense product says it itself */
   bytes?: number;
@@ -62,11 +65,12 @@ export function productCases({ width, ffn }: KernelShape, tokens: readonly numbe
 /** Runs one case beside its limits, `runs` times in turn. The limits are those of the whole run so far. */
 async function measure(
   helper: Child,
-  { kernel, size, open, line, dot, ...known }: Case,
+  { kernel, size, open, params, line, dot, ...known }: Case,
   runs: number,
   seen: Limits,
 ): Promise<KernelRow> {
   if (open) await helper.ask(open);
+  if (params) await helper.ask(params);
   const answers: Answer[] = [];
   for (let i = 0; i < runs; i++) {
     await readLimit(helper, 'read', seen);
@@ -93,14 +97,15 @@ async function measure(
 const caseOf = (each: PassCase): Case => ({ ...each, dot: 'bf16' });
 
 export async function kernels(options: KernelOptions, progress: (line: string) => void): Promise<Report> {
-  const { shape, policies, runs, quick } = options;
+  const { shape, policies, own, runs, quick } = options;
+  const passes = own.length
+    ? ownCases(shape, policies.none, own, quick ?? false)
+    : passCases(shape, policies, quick ?? false);
+  const products = own.length ? [] : productCases(shape, quick ? [1, 64] : [1, 8, 64, 512]);
+  const cases = [...products, ...passes.map(caseOf)];
   const helper = await startHelper();
   try {
     const seen = await readLimits(helper, runs);
-    const cases = [
-      ...productCases(shape, quick ? [1, 64] : [1, 8, 64, 512]),
-      ...passCases(shape, policies, quick ?? false).map(caseOf),
-    ];
     const rows: KernelRow[] = [];
     for (const each of cases) {
       const row = await measure(helper, each, runs, seen);
@@ -109,7 +114,7 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
     }
     return {
       name: 'kernels',
-      command: `skv bench kernels --runs ${runs}${quick ? ' --quick' : ''}`,
+      command: `skv bench kernels --runs ${runs}${quick ? ' --quick' : ''}${own.map(({ plan }) => ` --policy ${plan.name}`).join('')}`,
       machine: machine(),
       tables: [
         { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },

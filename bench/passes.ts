@@ -1,6 +1,8 @@
 /** The generated kernels to measure: which pass, at which length, and what it must move and compute. */
 import { cost } from '../codegen/plan/cost.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
+import { checkTables } from '../runtime/engine/budgets.ts';
+import { Rules } from '../runtime/engine/rules.ts';
 
 /** The shape that kernels are measured for. */
 export interface KernelShape {
@@ -16,6 +18,8 @@ export interface PassCase {
   kernel: string;
   size: string;
   open: string;
+  /** what the policy's parameters are, where it is asked with its own */
+  params?: string;
   line: string;
   bytes: number;
   ops: number;
@@ -36,6 +40,7 @@ interface Wanted {
   shape?: Partial<KernelShape>;
   /** of how many layers; default all */
   layers?: number;
+  params?: string;
 }
 
 /** Pairs of a query and a slot it sees, when the last `tokens` of `slots` are new and `rows` of them ask. */
@@ -95,6 +100,7 @@ function passCase(
   return {
     kernel: `${what} (${plan.name})`,
     size: parts.join(', '),
+    params: rest.params,
     open: `open ${layers} ${kvHeads} ${group} ${headDim} ${capacity} ${chunk} ${seqs} ${library}`,
     line: `pass ${pass} ${tokens} ${slots} ${keep} ${window}`,
     bytes: bytes * heads,
@@ -126,4 +132,58 @@ export function passCases(
     { policy: snapkv, pass: 'compact', slots: long, tokens: 1, keep: Math.round(long / 4), window: 32 },
   ];
   return wanted.map((each) => passCase(shape, each));
+}
+
+/**
+ * What a policy's own passes cost with its default parameters, beside attention over as many slots without it: a generated
+ * token, a prompt's chunk, and a compaction where a budget decides. Throws RequestError where its tables are for another model.
+ */
+export function ownCases(
+  shape: KernelShape,
+  none: BuiltPolicy,
+  policies: readonly BuiltPolicy[],
+  quick: boolean,
+): PassCase[] {
+  const lengths = quick ? [128] : [672, 4096];
+  const [prompt, chunk, long, layers] = quick ? [256, 128, 512, 2] : [2048, 512, 4096, 2];
+  const wanted = (policy: BuiltPolicy): Wanted[] => {
+    const { plan } = policy;
+    checkTables(plan, shape);
+    const rules = new Rules(plan, {}, undefined, new Array(shape.layers).fill(0));
+    const { first, last } = rules.window(long);
+    const keep = (slots: number) => Math.max(slots, first + last); // a budget holds the window
+    const own = { policy, params: ['params', first, ...rules.paramsAt(long, prompt)].join(' ') };
+    const observes = plan.observe.prompt;
+    return [
+      ...lengths.map(
+        (slots): Wanted => ({ ...own, pass: plan.observe.decode ? 'observe' : 'attend', slots, tokens: 1 }),
+      ),
+      {
+        ...own,
+        pass: observes === 'none' ? 'attend' : observes === 'every' ? 'observe' : 'last',
+        slots: prompt,
+        tokens: chunk,
+        window: Math.min(rules.observeLast(prompt), chunk),
+        layers,
+      },
+      ...('budget' in plan.keep
+        ? [
+            {
+              ...own,
+              pass: 'compact' as const,
+              slots: keep(lengths[0]) + 1,
+              tokens: 1,
+              keep: keep(lengths[0]),
+              window: last,
+            },
+            { ...own, pass: 'compact' as const, slots: long, tokens: 1, keep: keep(long / 4), window: last },
+          ]
+        : []),
+    ];
+  };
+  return [
+    ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
+    { policy: none, pass: 'attend' as const, slots: prompt, tokens: chunk, layers },
+    ...policies.flatMap(wanted),
+  ].map((each) => passCase(shape, each));
 }

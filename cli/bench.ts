@@ -60,9 +60,16 @@ function registerParts(what: What, bench: Command): void {
   what(
     'kernels',
     'Each generated kernel and each dense product alone, beside the machine’s limits',
-    'skv bench kernels --out results',
+    'skv bench kernels --policy ./mine.ts',
     '5',
-  ).action(run('kernels'));
+  )
+    .option(
+      '--policy <type>',
+      'passes of this policy, a shipped name or a file, and nothing else (repeatable)',
+      collect,
+      [],
+    )
+    .action(run('kernels'));
   what(
     'engine',
     'Prefill, decode by context and batch, what policies cost, memory, time to ready',

@@ -5,8 +5,9 @@
  *   limit NAME                               read | pages | int8 | bf16 | f32 | handover
  *   product TYPE ROWS COLS TOKENS            one dense product, weights cold
  *   open LAYERS KV_HEADS GROUP DIM SLOTS MAX_TOKENS SEQS PATH     a policy library and a pool filled with random data
- *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | both (attend, observe) | last | compact, over
- * all layers of one sequence close                                    frees the pool
+ *   params FIRST VALUE…                      slots protected at the front, and the policy's parameters; 0 until said
+ *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | last | compact, over all layers of one
+ * sequence close                                    frees the pool
  *
  * Answers: {"seconds": …} of one run, with "bytes" or "ops" where the command alone decides them; {"error": "…"}. */
 #ifndef SKV_BENCH_H
@@ -37,6 +38,7 @@ struct PoolSpec {
 };
 void open_pool(const PoolSpec& spec, Threads& threads);
 void close_pool();
+void set_params(int first, const std::vector<float>& values);
 Answer pass(const std::string& name, int tokens, int slots, int keep, int window, Threads& threads);
 
 /* xorshift: random enough to have no pattern that a prefetcher or a zero-skipping memory could use. */

@@ -40,6 +40,14 @@ Answer run(const std::string& line, std::unique_ptr<skv::Threads>& threads) {
     open_pool(s, *threads);
     return {};
   }
+  if (verb == "params") {
+    int first;
+    in >> first;
+    std::vector<float> values;
+    for (float value; in >> value;) values.push_back(value);
+    set_params(first, values);
+    return {};
+  }
   if (verb == "pass") {
     int tokens, slots, keep, window;
     in >> name >> tokens >> slots >> keep >> window;

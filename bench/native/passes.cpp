@@ -32,7 +32,7 @@ struct Pool {
   skv_step step{};
   skv_row row{};
   skv_exec exec{};
-  int turn = 0;
+  int turn = 0, window_first = 0;
 
   Pool(const PoolSpec& s, Threads& threads) : spec(s), policy(open_policy(s.path)) {
     describe_shape();
@@ -172,12 +172,24 @@ void open_pool(const PoolSpec& spec, Threads& threads) {
 }
 void close_pool() { pool.reset(); }
 
+Pool& opened() {
+  if (!pool) throw std::runtime_error("open a policy first");
+  return *pool;
+}
+
+void set_params(int first, const std::vector<float>& values) {
+  Pool& p = opened();
+  p.window_first = first;
+  for (int seq = 0; seq < p.spec.seqs; seq++)
+    std::copy_n(values.begin(), std::min<size_t>(values.size(), SKV_MAX_PARAMS),
+                &p.params[size_t(seq) * SKV_MAX_PARAMS]);
+}
+
 /* One sequence, all layers: `slots` live ones, the last `tokens` of them new. `observe` and `last` are attend with
  * queries observed: all new ones, or the last `window`. Sequences take turns, so that the next one's pages are cold.
  * append before attend runs, and its time is left out; of one token attend stores it. */
 Answer pass(const std::string& name, int tokens, int slots, int keep, int window, Threads&) {
-  if (!pool) throw std::runtime_error("open a policy first");
-  Pool& p = *pool;
+  Pool& p = opened();
   if (slots > p.spec.slots || tokens > p.spec.max_tokens || tokens > slots)
     throw std::runtime_error("more than the pool was opened for");
   const bool attends = name != "append" && name != "compact", observes = name == "observe" || name == "last";
@@ -197,6 +209,7 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
     p.row.observe_last = name == "last" ? window : 0;
     if (name == "compact") {
       p.row.compact = 1;
+      p.row.window_first = p.window_first;
       p.row.window_last = window;
       std::fill(p.budgets.begin(), p.budgets.end(), keep);
       const double before = seconds_now();

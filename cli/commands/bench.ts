@@ -40,7 +40,7 @@ export async function bounds(flags: Repeated & { only: string[] }): Promise<void
   await measure(flags, (progress) => run({ model, none, h2o, runs, quick: flags.quick, only: flags.only }, progress));
 }
 
-export async function kernels(flags: Repeated): Promise<void> {
+export async function kernels(flags: Repeated & { policy: string[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { kernels: run } = await import('../../bench/kernels.ts');
   const policies = {
@@ -48,10 +48,12 @@ export async function kernels(flags: Repeated): Promise<void> {
     h2o: await buildPolicy('h2o'),
     snapkv: await buildPolicy('snapkv'),
   };
+  const own: BuiltPolicy[] = [];
+  for (const type of flags.policy) own.push(await buildPolicy(type));
   const { spec } = await openModel(flags.model);
   const { layers, kvHeads, heads, headDim, width, ffn } = spec;
   const shape = { layers, kvHeads, group: heads / kvHeads, headDim, width, ffn };
-  await measure(flags, (progress) => run({ shape, policies, runs, quick: flags.quick }, progress));
+  await measure(flags, (progress) => run({ shape, policies, own, runs, quick: flags.quick }, progress));
 }
 
 export async function engine(flags: Repeated & { policy: string[]; context?: string }): Promise<void> {

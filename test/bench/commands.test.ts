@@ -47,6 +47,59 @@ test('kernels: every pass and every weight format, beside limits of the same run
     assert.ok(row.seconds.median > 0 && row.bytes > 0 && Number.isFinite(row.ofBound), row.kernel);
 });
 
+test('kernels --policy: one policy’s passes beside attention without it', async () => {
+  const mine = join(folder, 'mine.ts');
+  writeFileSync(
+    mine,
+    `import { definePolicy, every, tokens, topK } from 'skv';
+    export default definePolicy({
+      name: 'mine',
+      params: { budget: tokens(200), recent: tokens(160) },
+      observe: [{ last: 24 }, 'decode'],
+      accumulate: { mass: { init: 0, next: (mass, slot) => mass + slot.attn } },
+      score: (slot) => slot.mass,
+      window: { first: 4, last: 'recent' },
+      keep: topK('budget'),
+      when: every(1),
+    });\n`,
+  );
+  const asked = ['--policy', mine, '--policy', 'keydiff', '--policy', 'duo'];
+  const { code, out, err } = await skv(
+    'bench',
+    'kernels',
+    '--model',
+    model,
+    '--quick',
+    '--runs',
+    '1',
+    '--json',
+    ...asked.slice(0, 4),
+  );
+  assert.is(code, 0, err);
+  const { data, command } = JSON.parse(out);
+  assert.match(command, / --policy mine --policy keydiff$/);
+  assert.equal(
+    data.rows.map(({ kernel, size }: Record<string, string>) => `${kernel} ${size.replace(/, 2 layers$/, '')}`),
+    [
+      'attend (none) 128 slots',
+      'attend, prefill (none) 256 slots, 128 tokens',
+      'attend and observe (mine) 128 slots',
+      'attend and observe last 24, prefill (mine) 256 slots, 128 tokens',
+      'replace one slot (mine) 165 → 164 slots',
+      'select-compact (mine) 512 → 164 slots',
+      'attend (keydiff) 128 slots',
+      'attend, prefill (keydiff) 256 slots, 128 tokens',
+      'replace one slot (keydiff) 129 → 128 slots',
+      'select-compact (keydiff) 512 → 128 slots',
+    ],
+  );
+  for (const row of data.rows) assert.ok(row.seconds.median > 0, row.kernel);
+  const refused = await skv('bench', 'kernels', '--model', model, '--quick', ...asked);
+  assert.is(refused.code, 1);
+  assert.match(refused.err, /duo: table\.gates is for 30 layers/);
+  assert.ok(!refused.err.includes('at '), 'a sentence, no stack');
+});
+
 test('start: seconds and memory of a server until it answers', async () => {
   const { code, out, err } = await skv('bench', 'start', '--model', model, '--quick', '--json');
   assert.is(code, 0, err);
