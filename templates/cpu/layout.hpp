@@ -105,15 +105,15 @@ struct Bf16 {
   }
   // Two pairs at a time: bfmmla multiplies two rows of two pairs with two columns, pair by pair as dot() does. Of the
   // rows' sums x and y hold two columns each until they are sorted.
-  using Two = uint32x2_t;
-  SKV_INLINE Two two(const Multiplier* m) { return vld1_u32(m); }
-  SKV_INLINE Two one(const Multiplier* m) { return vld1_lane_u32(m, vdup_n_u32(0), 0); }
-  SKV_INLINE void multiply(f32xN& x, f32xN& y, Two row0, Two row1, Operand a, Operand b) {
+  using TwoMultipliers = uint32x2_t;
+  SKV_INLINE TwoMultipliers two(const Multiplier* m) { return vld1_u32(m); }
+  SKV_INLINE TwoMultipliers one(const Multiplier* m) { return vld1_lane_u32(m, vdup_n_u32(0), 0); }
+  SKV_INLINE void multiply(f32xN& x, f32xN& y, TwoMultipliers row0, TwoMultipliers row1, Operand a, Operand b) {
     const bfloat16x8_t rows = vreinterpretq_bf16_u32(vcombine_u32(row0, row1));
     x = vbfmmlaq_f32(x, rows, vreinterpretq_bf16_u32(vzip1q_u32(a, b)));
     y = vbfmmlaq_f32(y, rows, vreinterpretq_bf16_u32(vzip2q_u32(a, b)));
   }
-  SKV_INLINE f32xN dot_two(Operand a, Operand b, Two row, f32xN acc) {
+  SKV_INLINE f32xN dot_two(Operand a, Operand b, TwoMultipliers row, f32xN acc) {
     return dot(b, vdupq_lane_u32(row, 1), dot(a, vdupq_lane_u32(row, 0), acc));
   }
   SKV_INLINE void sort(f32xN& x, f32xN& y) {

@@ -55,8 +55,11 @@ export const byOther = (machine: Machine): Machine => ({
   packages: otherCxx === 'g++' ? 'g++' : 'clang',
 });
 
-/** What this processor has, as policies are compiled. */
-export const own = host('native', '-march=native');
+/** What this processor has but AMX's tiles, which add in an order of their own: a name for -march. */
+export const fusing = native().isas(cpuBackend()).includes('amx') ? 'cooperlake' : 'native';
+
+/** The same, as policies are compiled. */
+export const own = host(fusing, `-march=${fusing}`);
 
 /** The same asking the processor, which may have no tiles. */
 export const amxIfThere: Machine = {

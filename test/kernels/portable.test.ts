@@ -1,6 +1,6 @@
 /**
  * The generated kernels on other instruction sets: AVX2 (where the processor has it) and plain x86-64 by -march, aarch64
- * by a cross-compiler under emulation, AMX by emulated instructions; and by the other compiler of GCC and clang, where it
+ * by a cross-compiler under emulation, AMX by instructions that are emulated where there are none; and by the other compiler of GCC and clang, where it
  * is installed. Machines with fused multiply-adds give the same bits, by either compiler;
  * without, and with Arm's or AMX's products of bf16, the same kept slots and nearly the same numbers.
  * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
@@ -13,7 +13,19 @@ import { type Built, crossed } from './crossed.ts';
 import { normals } from './dense.ts';
 import { random } from '../../codegen/oracle/random.ts';
 import { type LayerInput, type ReadAnswer, type Shape, type Step, drive, floats } from './driver.ts';
-import { aarch64, amx, armBf16, avx2, byOther, hasAvx2, missing, missingForAmx, own, plain } from './machines.ts';
+import {
+  aarch64,
+  amx,
+  armBf16,
+  avx2,
+  byOther,
+  fusing,
+  hasAvx2,
+  missing,
+  missingForAmx,
+  own,
+  plain,
+} from './machines.ts';
 
 interface Case {
   policy: string;
@@ -84,10 +96,10 @@ function steps(shape: Shape, { budget, window, observe }: Case, chunks: readonly
   });
 }
 
-/** By `skv build`, for this processor; a run as on one with AVX2 alone (SKV_MARCH) has such builds already. */
+/** By `skv build`, for this processor without its tiles; a run as on one with AVX2 alone (SKV_MARCH) has such builds already. */
 async function built(policy: string): Promise<Built> {
   const asked = process.env.SKV_MARCH;
-  const { library, plan } = await build(shipped(policy)!, { march: asked === avx2.name ? asked : 'native' });
+  const { library, plan } = await build(shipped(policy)!, { march: asked === avx2.name ? asked : fusing });
   return { library, plan };
 }
 
@@ -226,7 +238,7 @@ for (const each of cases.filter(({ policy }) => onBf16.includes(policy)))
   });
 
 for (const each of cases)
-  (lackingAmx ? test.skip : test)(`${each.policy}: AMX's tiles, emulated`, () => {
+  (lackingAmx ? test.skip : test)(`${each.policy}: AMX's tiles, emulated where there are none`, () => {
     const { own, amx } = builds.get(each.policy)!;
     for (const headDim of [64, 80]) holdsOwnOrder(own!, amx!, each, shapeOf('bf16', headDim, headDim === 64));
     const exact = shapeOf('f32', 64, true);
