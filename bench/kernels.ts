@@ -2,7 +2,6 @@
  * `skv bench kernels`: each generated kernel and each dense product alone, beside what the machine can do at most, measured
  * between the repetitions of the same run.
  */
-import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { WeightType } from '../runtime/contract/records.ts';
 import { blockOf } from '../runtime/contract/weights.ts';
 import { type Answer, startHelper } from './helper.ts';
@@ -10,14 +9,14 @@ import type { Child } from './child.ts';
 import { type Limits, limitRows, limitsOf, missingDots, readLimit, readLimits } from './limits.ts';
 import { machine } from './machine.ts';
 import { type Spread, spread } from './measure.ts';
-import { type KernelShape, type PassCase, ownCases, passCases } from './passes.ts';
+import type { KernelShape, PassCase } from './passes.ts';
 import { type Report, figure, percent } from './report.ts';
 
 export interface KernelOptions {
   shape: KernelShape;
-  policies: Record<'none' | 'h2o' | 'snapkv', BuiltPolicy>;
-  /** these policies' passes, and nothing else; none: everything */
-  own: readonly BuiltPolicy[];
+  passes: readonly PassCase[];
+  /** whose passes they are, and nothing else is measured; empty: everything */
+  own: readonly string[];
   runs: number;
   quick?: boolean;
 }
@@ -97,10 +96,7 @@ async function measure(
 const caseOf = (each: PassCase): Case => ({ ...each, dot: 'bf16' });
 
 export async function kernels(options: KernelOptions, progress: (line: string) => void): Promise<Report> {
-  const { shape, policies, own, runs, quick } = options;
-  const passes = own.length
-    ? ownCases(shape, policies.none, own, quick ?? false)
-    : passCases(shape, policies, quick ?? false);
+  const { shape, passes, own, runs, quick } = options;
   const products = own.length ? [] : productCases(shape, quick ? [1, 64] : [1, 8, 64, 512]);
   const cases = [...products, ...passes.map(caseOf)];
   const helper = await startHelper();
@@ -114,7 +110,7 @@ export async function kernels(options: KernelOptions, progress: (line: string) =
     }
     return {
       name: 'kernels',
-      command: `skv bench kernels --runs ${runs}${quick ? ' --quick' : ''}${own.map(({ plan }) => ` --policy ${plan.name}`).join('')}`,
+      command: `skv bench kernels --runs ${runs}${quick ? ' --quick' : ''}${own.map((name) => ` --policy ${name}`).join('')}`,
       machine: machine(),
       tables: [
         { title: 'Limits of this machine', head: ['limit', 'median', 'range', 'n'], rows: limitRows(seen) },

@@ -154,6 +154,10 @@ export function ownCases(
     const keep = (slots: number) => Math.max(slots, first + last); // a budget holds the window
     const own = { policy, params: ['params', first, ...rules.paramsAt(long, prompt)].join(' ') };
     const observes = plan.observe.prompt;
+    const compactions = [
+      [keep(lengths[0]) + 1, keep(lengths[0])],
+      [long, keep(long / 4)],
+    ];
     return [
       ...lengths.map(
         (slots): Wanted => ({ ...own, pass: plan.observe.decode ? 'observe' : 'attend', slots, tokens: 1 }),
@@ -166,24 +170,10 @@ export function ownCases(
         window: Math.min(rules.observeLast(prompt), chunk),
         layers,
       },
-      ...('budget' in plan.keep
-        ? [
-            {
-              ...own,
-              pass: 'compact' as const,
-              slots: keep(lengths[0]) + 1,
-              tokens: 1,
-              keep: keep(lengths[0]),
-              window: last,
-            },
-            { ...own, pass: 'compact' as const, slots: long, tokens: 1, keep: keep(long / 4), window: last },
-          ]
-        : []),
+      ...('budget' in plan.keep ? compactions : []).map(
+        ([slots, kept]): Wanted => ({ ...own, pass: 'compact', slots, tokens: 1, keep: kept, window: last }),
+      ),
     ];
   };
-  return [
-    ...lengths.map((slots): Wanted => ({ policy: none, pass: 'attend', slots, tokens: 1 })),
-    { policy: none, pass: 'attend' as const, slots: prompt, tokens: chunk, layers },
-    ...policies.flatMap(wanted),
-  ].map((each) => passCase(shape, each));
+  return [none, ...policies].flatMap(wanted).map((each) => passCase(shape, each));
 }

@@ -6,8 +6,8 @@
  *   product TYPE ROWS COLS TOKENS            one dense product, weights cold
  *   open LAYERS KV_HEADS GROUP DIM SLOTS MAX_TOKENS SEQS PATH     a policy library and a pool filled with random data
  *   params FIRST VALUE…                      slots protected at the front, and the policy's parameters; 0 until said
- *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | last | compact, over all layers of one
- * sequence close                                    frees the pool
+ *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | last | compact, all layers of a sequence
+ *   close                                    frees the pool
  *
  * Answers: {"seconds": …} of one run, with "bytes" or "ops" where the command alone decides them; {"error": "…"}. */
 #ifndef SKV_BENCH_H

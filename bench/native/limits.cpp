@@ -196,8 +196,8 @@ constexpr Dots kF32 = {kLine / 64 * 8.0 * 16 * 2, f32_sweeps};
 
 #if defined(SKV_FOR_TILES)
 /* Four sums in tiles, of two tiles by two, which are read anew each time as a product reads them. */
-template <class Multiply>
-inline uint64_t sweep_tiles(const uint8_t* line, int rounds, Multiply&& multiply) {
+template <class Tiles>
+uint64_t sweep_tiles(const uint8_t* line, int rounds) {
   skv_tile_shapes shapes;
   for (int tile = 0; tile < 8; tile++) shapes.set(tile, 16, 64);
   skv_tiles_configure(&shapes);
@@ -212,30 +212,30 @@ inline uint64_t sweep_tiles(const uint8_t* line, int rounds, Multiply&& multiply
       skv_tile_load<5>(line + at + 1024, 64);
       skv_tile_load<6>(line + at + 2048, 64);
       skv_tile_load<7>(line + at + 3072, 64);
-      multiply();
+      Tiles::template dot<0, 4, 6>();
+      Tiles::template dot<1, 5, 6>();
+      Tiles::template dot<2, 4, 7>();
+      Tiles::template dot<3, 5, 7>();
     }
   }
   skv_tile_store<3>(sums, 64);
   skv_tiles_release();
   return std::accumulate(sums, sums + 128, uint64_t(0));
 }
+struct OfBytes {
+  template <int sum, int a, int b>
+  static void dot() {
+    skv_tile_dot_bytes<sum, a, b>();
+  }
+};
+struct OfBf16 {
+  template <int sum, int a, int b>
+  static void dot() {
+    skv_tile_dot_bf16<sum, a, b>();
+  }
+};
 constexpr double kTileOps = 2.0 * 16 * 16 * 16 * 4 * (kLine / 4096); /* of numbers of 32 bits */
-const Dots kTilesOfBytes = {4 * kTileOps, [](const uint8_t* line, int rounds) {
-                              return sweep_tiles(line, rounds, [] {
-                                skv_tile_dot_bytes<0, 4, 6>();
-                                skv_tile_dot_bytes<1, 5, 6>();
-                                skv_tile_dot_bytes<2, 4, 7>();
-                                skv_tile_dot_bytes<3, 5, 7>();
-                              });
-                            }};
-const Dots kTilesOfBf16 = {2 * kTileOps, [](const uint8_t* line, int rounds) {
-                             return sweep_tiles(line, rounds, [] {
-                               skv_tile_dot_bf16<0, 4, 6>();
-                               skv_tile_dot_bf16<1, 5, 6>();
-                               skv_tile_dot_bf16<2, 4, 7>();
-                               skv_tile_dot_bf16<3, 5, 7>();
-                             });
-                           }};
+constexpr Dots kTilesOfBytes = {4 * kTileOps, sweep_tiles<OfBytes>}, kTilesOfBf16 = {2 * kTileOps, sweep_tiles<OfBf16>};
 #else
 constexpr Dots kTilesOfBytes = {0, nullptr}, kTilesOfBf16 = {0, nullptr};
 #endif

@@ -164,6 +164,11 @@ struct Pool {
 
 std::unique_ptr<Pool> pool;
 
+Pool& opened() {
+  if (!pool) throw std::runtime_error("open a policy first");
+  return *pool;
+}
+
 }  // namespace
 
 void open_pool(const PoolSpec& spec, Threads& threads) {
@@ -171,11 +176,6 @@ void open_pool(const PoolSpec& spec, Threads& threads) {
   pool = std::make_unique<Pool>(spec, threads);
 }
 void close_pool() { pool.reset(); }
-
-Pool& opened() {
-  if (!pool) throw std::runtime_error("open a policy first");
-  return *pool;
-}
 
 void set_params(int first, const std::vector<float>& values) {
   Pool& p = opened();

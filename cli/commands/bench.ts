@@ -43,17 +43,19 @@ export async function bounds(flags: Repeated & { only: string[] }): Promise<void
 export async function kernels(flags: Repeated & { policy: string[] }): Promise<void> {
   const runs = whole('runs', flags.runs);
   const { kernels: run } = await import('../../bench/kernels.ts');
-  const policies = {
-    none: await buildPolicy('none'),
-    h2o: await buildPolicy('h2o'),
-    snapkv: await buildPolicy('snapkv'),
-  };
+  const { ownCases, passCases } = await import('../../bench/passes.ts');
+  const { quick = false } = flags;
+  const none = await buildPolicy('none');
   const own: BuiltPolicy[] = [];
   for (const type of flags.policy) own.push(await buildPolicy(type));
   const { spec } = await openModel(flags.model);
   const { layers, kvHeads, heads, headDim, width, ffn } = spec;
   const shape = { layers, kvHeads, group: heads / kvHeads, headDim, width, ffn };
-  await measure(flags, (progress) => run({ shape, policies, own, runs, quick: flags.quick }, progress));
+  const passes = own.length
+    ? ownCases(shape, none, own, quick)
+    : passCases(shape, { none, h2o: await buildPolicy('h2o'), snapkv: await buildPolicy('snapkv') }, quick);
+  const names = own.map(({ plan }) => plan.name);
+  await measure(flags, (progress) => run({ shape, passes, own: names, runs, quick }, progress));
 }
 
 export async function engine(flags: Repeated & { policy: string[]; context?: string }): Promise<void> {

@@ -10,7 +10,9 @@
 // those of odd ones, then the two, and that to the sum: other bits than elsewhere, and the same for every row of every
 // block, however many rows there are. So decode multiplies by tiles, too, for the bits of prompts.
 //
-// A block is bound by its exponentials: 16 rows, 64 dims and a page are 6 products of up to 16 cycles each.
+// By count its exponentials bound a block: 16 rows, 64 dims and a page are 6 products of 16 cycles each. By a profile
+// (one, on an Emerald Rapids, pages in the second-level cache) 57 % of the time are the products', 29 the
+// exponentials'.
 #pragma once
 #include "amx.cpu.h"
 #include "cursor.hpp"

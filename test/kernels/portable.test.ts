@@ -1,8 +1,8 @@
 /**
  * The generated kernels on other instruction sets: AVX2 (where the processor has it) and plain x86-64 by -march, aarch64
- * by a cross-compiler under emulation, AMX by instructions that are emulated where there are none; and by the other compiler of GCC and clang, where it
- * is installed. Machines with fused multiply-adds give the same bits, by either compiler;
- * without, and with Arm's or AMX's products of bf16, the same kept slots and nearly the same numbers.
+ * by a cross-compiler under emulation, AMX by instructions that are emulated where there are none; and by the other compiler
+ * of GCC and clang, where it is installed. Machines with fused multiply-adds give the same bits, by either compiler; without,
+ * and with Arm's or AMX's products of bf16, the same kept slots and nearly the same numbers.
  * Four policies cover the kernels: none (attention alone), h2o (observe, in place), streaming (turned keys), adakv (pool, heads
  * that share a budget).
  */
