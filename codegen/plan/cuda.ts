@@ -62,9 +62,9 @@ function kernelsOf(policy: Policy, nextLanes: 1 | 16, decides: CudaPlan['decides
     const grid: CudaKernel['grid'] = [`slots / ${2 * tileSlots}`, 'kv_heads', 'rows'];
     kernels.push({ name: 'observe', pass: 'observe', grid, threads: 128 });
   }
-  // one slot leaves, no order, no budgets that flow: the newest takes its place
-  const ordered = policy.pool !== undefined || policy.across.length > 0;
-  if (policy.keep.kind === 'topK' && policy.heads.kind !== 'pooled' && !ordered)
+  // one slot leaves, by its score and nothing else: the newest takes its place
+  const alone = policy.pool === undefined && policy.across.length === 0 && policy.heads.kind !== 'pooled';
+  if (policy.keep.kind === 'topK' && alone)
     kernels.push({ name: 'replace', pass: 'compact', grid: [units, 'rows', '1'], threads: 128 });
   if (policy.keep.kind !== 'all')
     kernels.push({ name: 'compact', pass: 'compact', grid: [`blocks <= rows * ${units}`, '1', '1'], threads: 256 });

@@ -48,7 +48,7 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     positions: policy.positions,
     store: policy.store,
     place: policy.place,
-    ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.across.length > 0,
+    ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.partitions !== undefined,
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
     passes: passes(policy, target),
     ...additions[target](policy, options),

@@ -23,16 +23,15 @@ SKV_INLINE void shift_survivors(const AnyHead& h, const Selection& c, int hole, 
 
 // Moves survivors down and sets the length.
 SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const PolicyPasses& policy) {
-  const Kernels& kernels = kernels_of(h.shape);
   int leaving = 0;
   for (int s = 0; s < c.live; s++) leaving += !c.stays[s];
   if (leaving == 0) return;
   const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);  // the first
   if (policy.shift_lane) shift_survivors(h, c, hole, leaving, policy.shift_lane, (int32_t*)c.extra);
-  if (leaving == 1)
-    fill_hole(h, policy.ordered, policy.lanes, hole, c.live);
+  if (leaving == 1 && !policy.ordered)
+    fill_hole(h, policy.lanes, hole, c.live);
   else
-    kernels.move_down(h, policy.lanes, hole, c.live, c.stays);
+    kernels_of(h.shape).move_down(h, policy.lanes, hole, c.live, c.stays);
   *h.length = c.live - leaving;
 }
 

@@ -70,23 +70,17 @@ struct Kernels {
   // page_answer and add_pages of keys as they lie in pages: nothing is written but the result.
   void (*key_answer)(const skv_shape*, const uint8_t* page, Asked, const float* other, f32x16* out);
   void (*add_keys)(const skv_shape*, const PageTerm*, int pages, int slots, f32x16* sums);
-  // Copies a slot over another: key, value and lanes. Moves those of slots [hole, live) that stay down into the hole;
-  // where only the hole leaves, all above it by one.
+  // Copies a slot over another: key, value and lanes. Moves those of slots [hole, live) that stay down into the hole.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);
   void (*move_down)(const AnyHead&, int lanes, int hole, int live, const uint8_t* stays);
-  void (*drop_slot)(const AnyHead&, int lanes, int hole, int live);
 };
 extern const Kernels bf16_kernels, f32_kernels;
 
 SKV_INLINE const Kernels& kernels_of(const skv_shape* s) { return s->kv_type == SKV_BF16 ? bf16_kernels : f32_kernels; }
 
-// One slot leaves: the newest takes its place, or, where slots lie in order, all above it move down.
-SKV_INLINE void fill_hole(const AnyHead& h, bool ordered, int lanes, int hole, int live) {
-  if (hole == live - 1) return;
-  if (ordered)
-    kernels_of(h.shape).drop_slot(h, lanes, hole, live);
-  else
-    kernels_of(h.shape).move_slot(h, lanes, live - 1, hole);
+// One slot leaves: the newest takes its place.
+SKV_INLINE void fill_hole(const AnyHead& h, int lanes, int hole, int live) {
+  if (hole != live - 1) kernels_of(h.shape).move_slot(h, lanes, live - 1, hole);
 }
 
 // Whether a head has one slot more than its budget.

@@ -60,17 +60,6 @@ struct Bf16 {
       *pair = to % 2 ? (*pair & 0xffffu) | low << 16 : (*pair & 0xffff0000u) | low;
     }
   }
-  // Slots of a page of `slots` from `from` on take the next one's values, the last of 16 those of the page behind.
-  SKV_INLINE void drop_value(Word* values, const Word* behind, int from, int slots, int dim) {
-    const int last = (slots - 1) / 2;
-    for (int i = from / 2; i <= last; i++) {
-      auto* own = (u32xN*)(values + 2 * i * dim);
-      // of a page that ends with this pair, numbers of its own
-      const auto* next = i < last ? own + dim / kRegister : slots == SKV_PAGE ? (const u32xN*)behind : own;
-      const bool stays = i == from / 2 && from % 2;  // its first slot
-      for (int r = 0; r < dim / kRegister; r++) own[r] = (stays ? own[r] & 0xffffu : own[r] >> 16) | next[r] << 16;
-    }
-  }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   template <class W>  // Word, or a constant one
   SKV_INLINE W* value_at(W* values, int d, int slot, int dim) {
@@ -195,10 +184,6 @@ struct F32 {
   }
   SKV_INLINE void move_value(const Word* values, int from, Word* out, int to, int dim) {
     for (int d = 0; d < dim; d += 16) *(f32x16*)(out + to * dim + d) = *(const f32x16*)(values + from * dim + d);
-  }
-  SKV_INLINE void drop_value(Word* values, const Word* behind, int from, int slots, int dim) {
-    for (int s = from; s + 1 < slots; s++) move_value(values, s + 1, values, s, dim);
-    if (slots == SKV_PAGE) move_value(behind, 0, values, SKV_PAGE - 1, dim);
   }
   SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   template <class W>

@@ -1,17 +1,15 @@
-// replace: exactly one slot leaves, as with `every(1)` at the budget, and the newest takes its hole; or, where a
-// policy's slots lie in order, all above move down. compact.hpp, the general way, leaves the same slots.
+// replace: exactly one slot leaves, as with `every(1)` at the budget, and the newest takes its hole. compact.hpp, the
+// general way, leaves the same slots in the same order.
 //
 //   item: none of its own. Decode does it where attention has just ended and the head's pages are still in the cache
-//   costs the scores (score.hpp) and one move; nothing else of the head is touched, but in order half of it on average
+//   costs the scores (score.hpp) and one move; nothing else of the head is touched
 #pragma once
 #include "score.hpp"
 
-// Whether the lowest rank is all that a compaction of one slot looks for. In order: of a policy with statistics of its
-// own head, which need no scratch.
+// Whether it can be done here, where there is no scratch and a unit's heads have one set of statistics.
 template <class P>
 SKV_BOTH constexpr bool replaces_one() {
-  const bool in_order = P::keep == Keep::topK && P::heads == Heads::own && P::pool == Pool::none;
-  return replaces<P>() || (in_order && !P::partitioned && P::ranked == 0);
+  return replaces<P>() && P::ranked == 0 && (!P::has_across || P::heads == Heads::own);
 }
 
 // The high half of rank_of for a register of slots.
@@ -95,7 +93,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   for (int i = head0; i < head1; i++) {
     const AnyHead h(step, row, layer, i);
     if (P::shift_lane) shift_older<P>(h, live, lost);
-    fill_hole(h, P::ordered, P::lanes, hole, live);
+    fill_hole(h, P::lanes, hole, live);
     *h.length = live - 1;
   }
 }

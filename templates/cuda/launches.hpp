@@ -37,7 +37,7 @@ void print_launches(const char* kv) {
   print_launch("append_kernel", arguments, kAppendThreads, 0);
   if (P::observes_decode) print_launch("accumulate_kernel", arguments, kAccumulateThreads, 0);
   if (P::observes_prompt) print_launch("observe_kernel", arguments, kTileThreads, observe_shared<KV, D>());
-  if (replaces<P>()) print_launch("replace_kernel", arguments, kReplaceThreads, kReplaceShared);
+  if (replaces_one<P>()) print_launch("replace_kernel", arguments, kReplaceThreads, kReplaceShared);
   if (P::keep != Keep::all) print_launch("compact_kernel", arguments, kBlockThreads, compact_shared<P>(D));
   printf("raise_kernel\t%d\t0\ncopy_pages_kernel\t%d\t0\n", kPageThreads, kPageThreads);
   print_launch("probe_next_kernel", "Policy", kAcrossThreads, 0);

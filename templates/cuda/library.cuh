@@ -61,7 +61,7 @@ int32_t compact_rows(const skv_step* s, const skv_exec* exec) {
     const int units = step.layers * (P::heads == Heads::own ? step.kv_heads : 1);
     const int blocks = smaller(s->rows * units, compact_blocks<P>(step.kv_heads, step.max_slots));
     int32_t code = 0;
-    if constexpr (replaces<P>())
+    if constexpr (replaces_one<P>())
       code = SKV_LAUNCH((replace_kernel<P, typename V::KV, V::D>), dim3(units, s->rows), kReplaceThreads,
                         kReplaceShared, exec->stream, step);
     if (!code)

@@ -9,6 +9,12 @@
 #pragma once
 #include "score.cuh"
 
+// Whether it can be done here, where there is no room for statistics.
+template <class P>
+SKV_BOTH constexpr bool replaces_one() {
+  return replaces<P>() && !P::has_across;
+}
+
 constexpr int kReplaceThreads = 128, kReplaceWarps = kReplaceThreads / 32;
 
 // lost: the hole's position.

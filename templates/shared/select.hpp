@@ -33,7 +33,7 @@ SKV_INLINE bool is_protected(const Window& window, int32_t pos, int32_t classes)
 }
 
 // Whether each compaction of one slot can be a replacement by the newest: the lowest rank of a head, or of heads that
-// decide together, is all that selection looks for. An ordered policy has neighbours (pool, chunks) or statistics.
+// decide together, is all that selection looks for. An ordered policy has neighbours (pool, chunks, partitions).
 template <class P>
 SKV_BOTH constexpr bool replaces() {
   return !P::ordered && P::keep == Keep::topK && P::heads != Heads::pooled;

@@ -60,44 +60,54 @@ export function moveCases({ test, run, both, policy, written }: Setting): void {
     });
   });
 
-  test('when one slot leaves and the others lie in order, all above it move down', async () => {
-    const text = `
+  for (const [name, ordered, fields] of [
+    [
+      'sums over slots, in whatever order',
+      false,
+      'across: { all: { sum: (slot) => scale(slot.value, 0.5) } }, score: (slot, { all }) => norm(slot.key) > 0 ? norm(all) : 0',
+    ],
+    [
+      'partitions, which lie in order',
+      true,
+      "partitions: { size: 16 }, across: { all: { max: (slot) => norm(slot.value), partition: 'next' } }, score: (slot, { all }) => norm(slot.key) > 0 ? (all > 0 ? 2 : 1) : 0",
+    ],
+  ] as const)
+    test(`${name}: when one slot leaves, ${ordered ? 'all above it move down' : 'the newest fills its hole'}`, async () => {
+      const text = `
 import { definePolicy, norm, over, scale, topK } from 'skv';
-export default definePolicy({
-  name: 'ordered',
-  across: { all: { sum: (slot) => scale(slot.value, 0.5) } },
-  score: (slot, across) => norm(slot.key) > 0 ? norm(across.all) : 0,
-  keep: topK(9), when: over(0),
-});`;
-    for (const kvType of ['bf16', 'f32'] as const) {
-      const shape = base(kvType);
-      const { library } = await written('ordered', shape, text);
-      for (const [length, loser] of [
-        [17, 0],
-        [18, 15],
-        [33, 32],
-        [40, 33],
-        [48, 6],
-        [50, 31],
-      ]) {
-        const step = (compact: boolean) => {
-          const made = chunk(shape, length, 0, length, { compact, prompt: length }, length - 1);
-          const size = shape.kvHeads * shape.headDim;
-          made.layers[0].k.fill(0, loser * size, (loser + 1) * size);
-          return made;
-        };
-        const after = chunk(shape, 7, length, length + 1, { prompt: length }, KEEP_ALL);
-        const before = run(library, 1, shape, [step(false), ...heads(shape)]);
-        const { reads, steps } = run(library, 1, shape, [step(true), ...heads(shape), after]);
-        const kept = Array.from({ length }, (_, slot) => slot).filter((slot) => slot !== loser);
-        reads.forEach((read, i) => {
-          assert.equal(Array.from(read.lanes[0]), kept, `${loser} of ${length}`);
-          carried(before.reads[i], read, shape.headDim, []);
-        });
-        assert.ok(steps[1].layers[0].out.every(Number.isFinite), 'nothing lies in wait');
+export default definePolicy({ name: 'zero', ${fields}, keep: topK(9), when: over(0) });`;
+      for (const kvType of ['bf16', 'f32'] as const) {
+        const shape = base(kvType);
+        const { library } = await written(ordered ? 'partitioned' : 'summed', shape, text);
+        for (const [length, loser] of [
+          [17, 0],
+          [18, 15],
+          [33, 32],
+          [40, 33],
+          [48, 6],
+          [50, 31],
+        ]) {
+          const step = (compact: boolean) => {
+            const made = chunk(shape, length, 0, length, { compact, prompt: length }, length - 1);
+            const size = shape.kvHeads * shape.headDim;
+            made.layers[0].k.fill(0, loser * size, (loser + 1) * size);
+            return made;
+          };
+          const after = chunk(shape, 7, length, length + 1, { prompt: length }, KEEP_ALL);
+          const before = run(library, 1, shape, [step(false), ...heads(shape)]);
+          const { reads, steps } = run(library, 1, shape, [step(true), ...heads(shape), after]);
+          const kept = Array.from({ length: length - 1 }, (_, slot) => {
+            if (ordered) return slot + Number(slot >= loser);
+            return slot === loser ? length - 1 : slot;
+          });
+          reads.forEach((read, i) => {
+            assert.equal(Array.from(read.lanes[0]), kept, `${loser} of ${length}`);
+            carried(before.reads[i], read, shape.headDim, []);
+          });
+          assert.ok(steps[1].layers[0].out.every(Number.isFinite), 'nothing lies in wait');
+        }
       }
-    }
-  });
+    });
 
   test('of a layer with a window nothing is observed, and nothing leaves by a policy', async () => {
     const shape = base('bf16', { window: 30 });
