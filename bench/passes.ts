@@ -1,5 +1,5 @@
 /** The generated kernels to measure: which pass, at which length, and what it must move and compute. */
-import { cost } from '../codegen/plan/cost.ts';
+import { cost, movedSlots } from '../codegen/plan/cost.ts';
 import type { BuiltPolicy } from '../codegen/plan/types.ts';
 import { checkTables } from '../runtime/engine/budgets.ts';
 import { Rules } from '../runtime/engine/rules.ts';
@@ -63,7 +63,6 @@ function passCase(
   const slotBytes = 4 * headDim + 4 * plan.lanes.length;
   const seen = pairs(slots, tokens);
   const single = tokens === 1;
-  const moved = slots - keep === 1 ? 1 : Math.min(keep, slots); // one newest slot fills one hole
   const [bytes, ops] = {
     append: [tokens * slotBytes, 0],
     // keys and values once for all new tokens; states are read and written
@@ -77,7 +76,7 @@ function passCase(
       seen * formula('attend', 'flops') + pairs(slots, window) * formula('observe', 'flops'),
     ],
     compact: [
-      slots * formula('select', 'bytes') + moved * formula('compact', 'bytes'),
+      slots * formula('select', 'bytes') + movedSlots(plan, slots, keep) * formula('compact', 'bytes'),
       slots * formula('select', 'flops'),
     ],
   }[pass];

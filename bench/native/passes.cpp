@@ -27,6 +27,7 @@ struct Pool {
   std::vector<float> inv_freq;
   std::vector<skv_layer_shape> layer_shapes;
   std::unique_ptr<Block> pages, scratch, logits;
+  std::unique_ptr<Block> uncompacted; /* pages as they were before anything left */
   std::vector<int32_t> table, lengths, profiles, budgets, classes;
   std::vector<float> params, q, k, v, out, lse;
   skv_step step{};
@@ -136,6 +137,24 @@ struct Pool {
     std::fill_n(lengths.begin() + long(per * seq), per, slots);
   }
 
+  int32_t page_of(int seq, size_t i) const { return table[table.size() / spec.seqs * seq + i]; }
+
+  /* Compacts every layer of a sequence, in so many seconds; its pages are as they were afterwards. */
+  double compact(int seq) {
+    if (!uncompacted) {
+      uncompacted = std::make_unique<Block>(pages->bytes);
+      memcpy(uncompacted->data, pages->data, pages->bytes);
+    }
+    const double before = seconds_now();
+    check(policy->compact(&step, &exec));
+    const double seconds = seconds_now() - before;
+    for (size_t i = 0; i < table.size() / spec.seqs; i++) {
+      const size_t at = size_t(page_of(seq, i)) * shape.page_bytes;
+      memcpy(pages->data + at, uncompacted->data + at, shape.page_bytes);
+    }
+    return seconds;
+  }
+
   void check(int32_t code) {
     if (code) throw std::runtime_error(std::string(policy->name) + ": " + policy->error(code));
   }
@@ -154,7 +173,7 @@ struct Pool {
       }
     }
     for (size_t page = 0; page < table.size() / spec.seqs; page++) {
-      uint8_t* at = step.pool + size_t(table[table.size() / spec.seqs * seq + page]) * shape.page_bytes;
+      uint8_t* at = step.pool + size_t(page_of(seq, page)) * shape.page_bytes;
       auto* lanes = reinterpret_cast<float*>(at + layout.lanes);
       for (int lane = shape.lanes - policy->states; lane < shape.lanes; lane++)
         for (int slot = 0; slot < SKV_PAGE; slot++) lanes[lane * SKV_PAGE + slot] = random.uniform() + 0.01f;
@@ -212,9 +231,7 @@ Answer pass(const std::string& name, int tokens, int slots, int keep, int window
       p.row.window_first = p.window_first;
       p.row.window_last = window;
       std::fill(p.budgets.begin(), p.budgets.end(), keep);
-      const double before = seconds_now();
-      p.check(p.policy->compact(&p.step, &p.exec));
-      times.push_back(seconds_now() - before);
+      times.push_back(p.compact(seq));
       continue;
     }
     for (int layer = 0; layer < p.spec.layers; layer++) {

@@ -154,7 +154,7 @@ export async function explain(name: string, flags: ExplainFlags): Promise<void> 
   const costs = costsOf(plan, shape, {
     length: shape.length,
     live: size.steady ?? shape.length,
-    moved: size.peak ?? shape.length,
+    before: size.peak ?? shape.length,
   });
   const kernels = plan.target === 'cuda' ? await kernelsOf(file, options) : undefined;
   if (flags.json) return json({ plan, ir: irText(policy), sources, costs, kernels, shape, size, advice: advice(plan) });

@@ -24,28 +24,32 @@ export interface Cost extends Pass {
 interface Slots {
   readonly length: number;
   readonly live: number;
-  readonly moved: number;
+  readonly before: number;
 }
 
-function touched(pass: Pass['name'], { length, live, moved }: Slots): [slots: number, per: string] {
+/** Slots of a head that a compaction moves, at most. */
+export const movedSlots = ({ ordered }: Plan, before: number, live: number): number =>
+  ordered ? live : Math.min(live, before - live);
+
+function touched(plan: Plan, pass: Pass['name'], { length, live, before }: Slots): [slots: number, per: string] {
   if (pass === 'observe') return [length / 2, 'a prompt token, on average'];
   if (pass === 'profile') return [length, 'a prompt'];
-  if (pass === 'select') return [moved, 'a compaction'];
-  if (pass === 'compact') return [live, 'a compaction'];
+  if (pass === 'select') return [before, 'a compaction'];
+  if (pass === 'compact') return [movedSlots(plan, before, live), 'a compaction'];
   return [pass === 'append' ? 1 : live, 'a generated token'];
 }
 
 /** The passes of a plan at a model's shape. */
 export function costsOf(
-  { passes, states }: Plan,
+  plan: Plan,
   shape: { d: number; g: number; b: number; layers: number; kvHeads: number },
   slots: Slots,
 ): Cost[] {
-  return passes.map((pass) => {
+  return plan.passes.map((pass) => {
     const [bytesPerSlot, flopsPerSlot] = [pass.bytes, pass.flops].map((each) =>
-      cost(each, { ...shape, s: states.length }),
+      cost(each, { ...shape, s: plan.states.length }),
     );
-    const [count, per] = touched(pass.name, slots);
+    const [count, per] = touched(plan, pass.name, slots);
     const heads = count * shape.layers * shape.kvHeads;
     const total = { bytes: heads * bytesPerSlot, flops: heads * flopsPerSlot };
     return { ...pass, bytesPerSlot, flopsPerSlot, slots: count, per, total };

@@ -48,12 +48,16 @@ export function plan(policy: Policy, target: Target, hash: string, options: Cuda
     positions: policy.positions,
     store: policy.store,
     place: policy.place,
-    ordered: policy.pool !== undefined || policy.keep.kind === 'chunks' || policy.partitions !== undefined,
+    ordered: isOrdered(policy),
     shareable: policy.observe.prompt !== 'every' && !promptChunk,
     passes: passes(policy, target),
     ...additions[target](policy, options),
   };
 }
+
+/** Whether slots must lie in the order of their positions, for something reads neighbours. */
+const isOrdered = ({ pool, keep, partitions }: Policy): boolean =>
+  pool !== undefined || keep.kind === 'chunks' || partitions !== undefined;
 
 function kept({ keep }: Policy): PlanKeep {
   if (keep.kind === 'above') return { kind: 'above' };
@@ -149,7 +153,9 @@ function passes(policy: Policy, target: Target): Pass[] {
     list.push({
       name: 'compact',
       when: 'each compaction',
-      why: 'survivors move down in place; whole pages at the end are freed',
+      why: `${
+        isOrdered(policy) ? 'survivors move down in place' : 'the last that stay take the places of those that leave'
+      }; whole pages at the end are freed`,
       bytes: '4*d*b + 8 + 8*s',
       flops: '0',
     });

@@ -92,7 +92,7 @@ export interface Plan {
   readonly positions: Policy['positions'];
   readonly store: Policy['store'];
   readonly place: Policy['place'];
-  /** true: slots must stay in position order (pool, chunks and partitions read neighbours); false: where one leaves, the newest slot fills its hole */
+  /** true: slots must stay in position order (pool, chunks and partitions read neighbours); false: the last that stay fill the holes of those that leave */
   readonly ordered: boolean;
   /** true: pages filled by the prompt stay unwritten until its last chunk, so that requests can share them */
   readonly shareable: boolean;

@@ -1,8 +1,8 @@
-// compact: survivors move down in place and the head's length falls; whole pages at the end are the engine's to free.
+// compact: survivors close up in place and the head's length falls; whole pages at the end are the engine's to free.
 //
 //   items: units of a layer of a row with compact = 1
-//   Survivors move down in ascending order, each move read before the slot it frees is written; no page is needed. A
-//   policy whose slots need no order fills a single hole with the newest slot instead.
+//   Those that will lie beyond the new length take the places of those that leave; where a policy's slots lie in order,
+//   all above the first hole move down, each read before the slot it frees is written. No page is needed.
 //   costs the selection (select.hpp), and reads and writes 2 dim b + 4 lanes bytes for each slot that moves
 #pragma once
 #include "profile.hpp"
@@ -21,18 +21,19 @@ SKV_INLINE void shift_survivors(const AnyHead& h, const Selection& c, int hole, 
   }
 }
 
-// Moves survivors down and sets the length.
+// Closes up and sets the length.
 SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const PolicyPasses& policy) {
   int leaving = 0;
   for (int s = 0; s < c.live; s++) leaving += !c.stays[s];
   if (leaving == 0) return;
   const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);  // the first
   if (policy.shift_lane) shift_survivors(h, c, hole, leaving, policy.shift_lane, (int32_t*)c.extra);
-  if (leaving == 1 && !policy.ordered)
-    fill_hole(h, policy.lanes, hole, c.live);
-  else
-    kernels_of(h.shape).move_down(h, policy.lanes, hole, c.live, c.stays);
+  const Kernels& kernels = kernels_of(h.shape);
   *h.length = c.live - leaving;
+  if (policy.ordered)
+    kernels.move_down(h, policy.lanes, hole, c.live, c.stays);
+  else
+    kernels.fill_holes(h, policy.lanes, hole, *h.length, c.stays);
 }
 
 // One unit: KV heads [head0, head1) of a layer of a row. All are scored before any is decided.

@@ -70,18 +70,16 @@ struct Kernels {
   // page_answer and add_pages of keys as they lie in pages: nothing is written but the result.
   void (*key_answer)(const skv_shape*, const uint8_t* page, Asked, const float* other, f32x16* out);
   void (*add_keys)(const skv_shape*, const PageTerm*, int pages, int slots, f32x16* sums);
-  // Copies a slot over another: key, value and lanes. Moves those of slots [hole, live) that stay down into the hole.
+  // Copies a slot over another: key, value and lanes.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);
+  // Slots that stay take the places of those that leave, of which `hole` is the first: all of [hole, live) in order, or
+  // those from `end` on alone, where the head will end.
   void (*move_down)(const AnyHead&, int lanes, int hole, int live, const uint8_t* stays);
+  void (*fill_holes)(const AnyHead&, int lanes, int hole, int end, const uint8_t* stays);
 };
 extern const Kernels bf16_kernels, f32_kernels;
 
 SKV_INLINE const Kernels& kernels_of(const skv_shape* s) { return s->kv_type == SKV_BF16 ? bf16_kernels : f32_kernels; }
-
-// One slot leaves: the newest takes its place.
-SKV_INLINE void fill_hole(const AnyHead& h, int lanes, int hole, int live) {
-  if (hole != live - 1) kernels_of(h.shape).move_slot(h, lanes, live - 1, hole);
-}
 
 // Whether a head has one slot more than its budget.
 SKV_INLINE bool one_over(const AnyHead& h) {

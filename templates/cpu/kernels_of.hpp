@@ -38,5 +38,6 @@ constexpr Kernels table_of() {
   };
   kernels.move_slot = [](const AnyHead& h, int lanes, int from, int to) { move_slot(Head<KV>(h), lanes, from, to); };
   kernels.move_down = move_down<KV>;
+  kernels.fill_holes = fill_holes<KV>;
   return kernels;
 }

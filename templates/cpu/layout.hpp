@@ -60,7 +60,6 @@ struct Bf16 {
       *pair = to % 2 ? (*pair & 0xffffu) | low << 16 : (*pair & 0xffff0000u) | low;
     }
   }
-  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d / 2 * 32 + slot * 2 + d % 2; }
   template <class W>  // Word, or a constant one
   SKV_INLINE W* value_at(W* values, int d, int slot, int dim) {
     return values + 2 * (slot / 2 * dim + d) + slot % 2;
@@ -185,7 +184,6 @@ struct F32 {
   SKV_INLINE void move_value(const Word* values, int from, Word* out, int to, int dim) {
     for (int d = 0; d < dim; d += 16) *(f32x16*)(out + to * dim + d) = *(const f32x16*)(values + from * dim + d);
   }
-  SKV_INLINE Word* key_at(Word* keys, int d, int slot) { return keys + d * 16 + slot; }
   template <class W>
   SKV_INLINE W* value_at(W* values, int d, int slot, int dim) {
     return values + slot * dim + d;

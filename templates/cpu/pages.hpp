@@ -31,14 +31,32 @@ SKV_INLINE void read_values(const typename KV::Word* values, int slot0, int slot
   }
 }
 
+// Words of a slot's key: one in each row of 16.
+template <class KV>
+SKV_INLINE int key_rows(const Head<KV>& h) {
+  return h.dim * int(sizeof(typename KV::Word)) / 4;
+}
+
 // Copies a slot over another: key, value and lanes.
 template <class KV>
 SKV_INLINE void move_slot(const Head<KV>& h, int lanes, int from, int to) {
   const int pf = from / SKV_PAGE, sf = from % SKV_PAGE, pt = to / SKV_PAGE, st = to % SKV_PAGE;
-  auto *key = h.keys(pt), *value = h.values(pt), *old_key = h.keys(pf), *old_value = h.values(pf);
-  for (int d = 0; d < h.dim; d++) *KV::key_at(key, d, st) = *KV::key_at(old_key, d, sf);
-  for (int d = 0; d < h.dim; d++) *KV::value_at(value, d, st, h.dim) = *KV::value_at(old_value, d, sf, h.dim);
+  const auto* old_key = (const uint32_t*)h.keys(pf);
+  auto* key = (uint32_t*)h.keys(pt);
+  for (int i = 0; i < key_rows(h); i++) key[i * SKV_PAGE + st] = old_key[i * SKV_PAGE + sf];
+  KV::move_value(h.values(pf), sf, h.values(pt), st, h.dim);
   for (int i = 0; i < lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
+}
+
+// The holes below `end`, from `hole` on, take the slots that stay from it on, in order.
+template <class KV>
+void fill_holes(const AnyHead& any, int lanes, int hole, int end, const uint8_t* stays) {
+  const Head<KV> h(any);
+  for (int to = hole, from = end; to < end; to++) {
+    if (stays[to]) continue;
+    while (!stays[from]) from++;
+    move_slot(h, lanes, from++, to);
+  }
 }
 
 // Word from[l] of sixteen in lane l.
@@ -108,7 +126,6 @@ SKV_INLINE void move_rows(int rows, const PageMoves& moves, const void* page, vo
 template <class KV>
 void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t* stays) {
   const Head<KV> h(any);
-  const int key_rows = h.dim * int(sizeof(typename KV::Word)) / 4;
   int to = hole;
   for (int p = hole / SKV_PAGE; p * SKV_PAGE < live; p++) {
     const uint8_t* own = stays + p * SKV_PAGE;
@@ -119,7 +136,7 @@ void move_down(const AnyHead& any, int lanes, int hole, int live, const uint8_t*
     if (moved == 0) continue;
     const PageMoves moves = moved == SKV_PAGE ? whole_page_moves(fill) : page_moves(own, first, end, fill);
     const int behind = page + moves.overflows;  // else not written
-    move_rows(key_rows, moves, h.keys(p), h.keys(page), h.keys(behind));
+    move_rows(key_rows(h), moves, h.keys(p), h.keys(page), h.keys(behind));
     move_rows(lanes, moves, h.lane(p, 0), h.lane(page, 0), h.lane(behind, 0));
     auto *values = h.values(p), *out = h.values(page), *next = h.values(behind);
     for (int s = first, lane = fill; s < end; s++) {

@@ -93,7 +93,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   for (int i = head0; i < head1; i++) {
     const AnyHead h(step, row, layer, i);
     if (P::shift_lane) shift_older<P>(h, live, lost);
-    fill_hole(h, P::lanes, hole, live);
+    if (hole != live - 1) kernels_of(h.shape).move_slot(h, P::lanes, live - 1, hole);
     *h.length = live - 1;
   }
 }

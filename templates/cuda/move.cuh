@@ -1,12 +1,12 @@
-// Survivors move down in place, keys, values and lanes together, by one block of 256 threads.
+// Survivors close up in place, keys, values and lanes together, by one block of 256 threads.
 //
 //   a head's pages and flags -> its pages, lengths [seq][layer][kv_head]
-//   bytes: 4 d b + 8 a lane for each survivor above the first hole (d dims, b bytes of an element). Bound by memory.
+//   bytes: 4 d b + 8 a lane for each slot that moves (d dims, b bytes of an element). Bound by memory.
 //
-// In ascending order a batch of slots is read into registers, then, after a barrier, written to where it goes, which is
-// never above where it came from. Later batches read slots above everything written so far: one barrier a batch is
-// enough, and no page is needed. When one slot leaves and order does not matter, the newest slot takes its place and
-// nothing else moves.
+// Those beyond the new length take the places of those that leave; where slots lie in order, all above the first hole
+// move down. In ascending order a batch of slots is read into registers, then, after a barrier, written to where it
+// goes, which is never above where it came from. Later batches read slots above everything written so far: one barrier
+// a batch is enough, and no page is needed.
 #pragma once
 #include "select.cuh"
 
@@ -19,9 +19,9 @@ struct Mover {
   static constexpr int batch = smaller(64, kMoveQuads* kBlockThreads / quads);
   static constexpr int words = ceil_div(batch * P::lanes, kBlockThreads);  // of lanes, a thread's
 
-  // Moves `count` <= batch survivors: source(j) to dest0 + j.
-  template <class Source>
-  static __device__ __forceinline__ void move(const Head<KV, D>& h, int count, int dest0, Source source) {
+  // Moves `count` <= batch survivors: source(j) to dest(j).
+  template <class Source, class Dest>
+  static __device__ __forceinline__ void move(const Head<KV, D>& h, int count, Source source, Dest dest) {
     Quad quad[kMoveQuads];
     uint32_t word[words];
     // where the i-th thread's k-th piece lies
@@ -33,7 +33,7 @@ struct Mover {
       const int i = k * kBlockThreads + threadIdx.x, j = i / quads;
       if (j >= count) continue;
       const int from = source(j);
-      if (from != dest0 + j) quad[k] = load_quad(h.page(from / SKV_PAGE), quad_at(i, from));
+      if (from != dest(j)) quad[k] = load_quad(h.page(from / SKV_PAGE), quad_at(i, from));
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
@@ -43,12 +43,16 @@ struct Mover {
     }
     __syncthreads();
     SKV_UNROLL for (int k = 0; k < kMoveQuads; k++) {
-      const int i = k * kBlockThreads + threadIdx.x, j = i / quads, to = dest0 + j;
-      if (j < count && source(j) != to) store_quad(h.page(to / SKV_PAGE), quad_at(i, to), quad[k]);
+      const int i = k * kBlockThreads + threadIdx.x, j = i / quads;
+      if (j >= count) continue;
+      const int to = dest(j);
+      if (source(j) != to) store_quad(h.page(to / SKV_PAGE), quad_at(i, to), quad[k]);
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
-      const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes, to = dest0 + j;
-      if (j < count) h.page(to / SKV_PAGE)[lane_at(i % P::lanes, to)] = word[k];
+      const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
+      if (j >= count) continue;
+      const int to = dest(j);
+      h.page(to / SKV_PAGE)[lane_at(i % P::lanes, to)] = word[k];
     }
   }
 };
@@ -78,7 +82,43 @@ SKV_INLINE void shift_survivors(const Head<KV, D>& h, const Selection<P>& c, con
   __syncthreads();
 }
 
-// Moves survivors down and sets the head's length.
+// Moves the survivors from slot `first` on, in order: the j-th of them to dest(j).
+template <class P, class KV, int D, class Dest>
+SKV_INLINE void move_from(const Head<KV, D>& h, const Selection<P>& c, const BlockMemory& m, int first, Dest dest) {
+  using Move = Mover<P, KV, D>;
+  int moved = 0;
+  for (int base = first; base < c.live; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    const bool stays = slot < c.live && c.stays(slot);
+    int total;
+    const int at = block_scan(m, stays, &total);
+    if (stays) m.from[at] = slot;
+    __syncthreads();
+    for (int j0 = 0; j0 < total; j0 += Move::batch)
+      Move::move(
+          h, smaller(Move::batch, total - j0), [&](int j) -> int { return m.from[j0 + j]; },
+          [&](int j) -> int { return dest(moved + j0 + j); });
+    moved += total;
+    __syncthreads();  // before the list is written again
+  }
+}
+
+// Lists the slots below `end` that leave.
+template <class P>
+SKV_INLINE void list_holes(const Selection<P>& c, const BlockMemory& m, int end) {
+  int before = 0;
+  for (int base = 0; base < end; base += kBlockThreads) {
+    const int slot = base + threadIdx.x;
+    const bool leaves = slot < end && !c.stays(slot);
+    int total;
+    const int at = before + block_scan(m, leaves, &total);
+    if (leaves) c.holes[at] = slot;
+    before += total;
+  }
+  __syncthreads();
+}
+
+// Closes up and sets the head's length.
 template <class P, class KV, int D>
 SKV_INLINE void move_survivors(const Head<KV, D>& h, const Selection<P>& c, const BlockMemory& m) {
   int staying = 0, hole = c.live;  // the first slot that leaves
@@ -87,27 +127,15 @@ SKV_INLINE void move_survivors(const Head<KV, D>& h, const Selection<P>& c, cons
     staying += stays;
     if (!stays && slot < hole) hole = slot;
   }
-  const int leaving = c.live - block_sum(m, staying);
-  if (leaving == 0) return;
-  hole = (int)block_least(m, (uint64_t)hole);
+  const int end = block_sum(m, staying);
+  if (end == c.live) return;
   if (P::shift_lane) shift_survivors(h, c, m);
-  if (!P::ordered && leaving == 1) {
-    if (hole != c.live - 1) Mover<P, KV, D>::move(h, 1, hole, [&](int) { return c.live - 1; });
+  if (P::ordered) {
+    hole = (int)block_least(m, (uint64_t)hole);
+    move_from(h, c, m, hole, [&](int j) -> int { return hole + j; });
   } else {
-    int dest = hole / kBlockThreads * kBlockThreads;  // nothing below it moves
-    for (int base = dest; base < c.live; base += kBlockThreads) {
-      const int slot = base + threadIdx.x;
-      const bool stays = slot < c.live && c.stays(slot);
-      int total;
-      const int at = block_scan(m, stays, &total);
-      if (stays) m.from[at] = slot;
-      __syncthreads();
-      for (int j0 = 0; j0 < total; j0 += Mover<P, KV, D>::batch)
-        Mover<P, KV, D>::move(h, smaller(Mover<P, KV, D>::batch, total - j0), dest + j0,
-                              [&](int j) -> int { return m.from[j0 + j]; });
-      dest += total;
-      __syncthreads();  // before the list is written again
-    }
+    list_holes(c, m, end);
+    move_from(h, c, m, end, [&](int j) -> int { return c.holes[j]; });
   }
-  if (threadIdx.x == 0) global(h.s.lengths)[h.index] = c.live - leaving;
+  if (threadIdx.x == 0) global(h.s.lengths)[h.index] = end;
 }

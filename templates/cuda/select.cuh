@@ -25,6 +25,7 @@ template <class P>
 struct Selection {
   int live, candidates;    // slots, and those the window does not protect
   Global<float> score;     // [live]
+  Global<int32_t> holes;   // [leaving] once scores have been used, in their place
   Global<uint32_t> flags;  // [live / 32] protected, later also chosen
   Global<int32_t> list;    // [candidates] their slots, in slot order; or the positions of slots that leave
   Global<float> extra;     // [candidates]
@@ -34,6 +35,7 @@ struct Selection {
   __device__ __forceinline__ Selection(const SelectionLayout<P>& layout, uint32_t* scratch, int live)
       : live(live), candidates(0), stride(layout.padded) {
     score = global((float*)scratch);
+    holes = global((int32_t*)scratch);
     placed = global((float*)scratch) + layout.places_at();
     flags = global(scratch) + layout.padded;
     if (SelectionLayout<P>::lists) {

@@ -1,7 +1,7 @@
 /** How many slots each head keeps: heads that decide alone, that share one set, and between which budgets flow. */
 import * as assert from 'uvu/assert';
 import { type Row, floats } from '../driver.ts';
-import { type Setting, base, carried, chunk, heads, ranked } from './setting.ts';
+import { type Setting, base, carried, chunk, heads, positionsOf, ranked } from './setting.ts';
 
 export function headCases({ test, run, both, written }: Setting): void {
   test('more heads than can decide together are refused in words; heads that decide alone are not', async () => {
@@ -56,7 +56,7 @@ export default definePolicy({
     )
       .slice(length - 20)
       .sort((a, b) => a - b);
-    for (const head of tova.after.reads) assert.equal(Array.from(head.lanes[0]), stay);
+    for (const head of tova.after.reads) assert.equal(positionsOf(head), stay);
 
     const window = 6;
     const candidates = Array.from({ length: length - window }, (_, slot) => slot);

@@ -4,7 +4,7 @@ import { check } from '../../../codegen/front/check.ts';
 import { type HeadSlots, rulesTaken, select } from '../../../codegen/oracle/select.ts';
 import { MAX_PARAMS } from '../../../runtime/contract/records.ts';
 import { type ReadAnswer, type Step, floats } from '../driver.ts';
-import { type Setting, base, carried, chunk, heads } from './setting.ts';
+import { type Setting, base, carried, chunk, heads, positionsOf } from './setting.ts';
 
 export function keepCases({ test, run, written }: Setting): void {
   test('chunks stay or leave whole, best mean first; classes and the prompt are protected', async () => {
@@ -60,10 +60,7 @@ export default definePolicy({ name: 'loud', score: (slot) => norm(slot.key), kee
           slot < 20 || Math.hypot(...step.layers[0].k.subarray((slot * 2 + h) * 64, (slot * 2 + h + 1) * 64)) > 7.8,
       );
       assert.ok(stay.length > 22 && stay.length < 68, `the threshold divides: ${stay.length}`);
-      assert.equal(
-        Array.from(head.lanes[0]).sort((x, y) => x - y),
-        stay,
-      );
+      assert.equal(positionsOf(head), stay);
     });
   });
 
@@ -125,7 +122,7 @@ export default definePolicy({
       after(2).forEach((head, h) => {
         const kept = expected[h].map((slot) => grown[h].lanes[0][slot]);
         assert.equal(
-          [...head.lanes[0]].sort((a, b) => a - b),
+          positionsOf(head),
           kept.sort((a, b) => a - b),
           `${part}, head ${h}`,
         );

@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert';
 import { random } from '../../../codegen/oracle/random.ts';
 import { attention, bf16, normals, scaled } from '../dense.ts';
 import type { Step } from '../driver.ts';
-import { type Setting, base, invFreq } from './setting.ts';
+import { type Setting, base, invFreq, positionsOf } from './setting.ts';
 
 export function positionCases({ test, run, policy }: Setting): void {
   test('cache positions: attention after eviction sees distances among the live, wherever the sequence is', async () => {
@@ -55,10 +55,7 @@ export function positionCases({ test, run, policy }: Setting): void {
           const ops = [step(0, 40), ...Array.from({ length: length - 40 }, (_, i) => step(40 + i, 41 + i))];
           const { steps, reads } = run(library, 2, shape, [...ops, { seq: 0, layer: 0, head: 0 }]);
           const expectedSet = Array.from({ length: budget }, (_, i) => (i < sinks ? i : length - budget + i));
-          assert.equal(
-            Array.from(reads[0].lanes[0]).sort((a, b) => a - b),
-            expectedSet,
-          );
+          assert.equal(positionsOf(reads[0]), expectedSet);
           // the last query saw the sinks, the newest and itself at distances 0, 1, 2 …
           const seen = [
             ...Array.from({ length: sinks }, (_, i) => i),

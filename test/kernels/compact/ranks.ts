@@ -1,7 +1,7 @@
 /** Which slots leave: by a drawn score, by a statistic of the head, of equals the older, and what is no number first. */
 import * as assert from 'uvu/assert';
 import { chance } from '../../../codegen/ir/chance.ts';
-import { type Setting, base, chunk, heads, ranked, vector } from './setting.ts';
+import { type Setting, base, chunk, heads, positionsOf, ranked, vector } from './setting.ts';
 
 export function rankCases({ test, run, policy, written }: Setting): void {
   test('slot.random: of the seed, the layer, the head, the query and the position', async () => {
@@ -30,7 +30,7 @@ export default definePolicy({ name: 'drawn', score: (slot) => slot.random, keep:
       return { ...step, budgets: Array(4).fill(9) };
     });
     const { reads } = run(library, 1, shape, [...steps, ...places]);
-    const kept = reads.map(({ lanes }) => [...lanes[0]]);
+    const kept = reads.map(positionsOf);
     assert.equal(
       kept,
       places.map((place) => drawn(place, 39).sort((a, b) => a - b)),
@@ -64,7 +64,7 @@ export default definePolicy({
         const highest = Array.from({ length }, (_, slot) => Math.max(...vector(head.values, slot, shape.headDim)));
         const slots = Array.from({ length }, (_, slot) => slot);
         assert.equal(
-          [...after.reads[i].lanes[0]],
+          positionsOf(after.reads[i]),
           ranked(highest, slots)
             .slice(-5)
             .sort((a, b) => a - b),
@@ -82,7 +82,7 @@ export default definePolicy({
     const { reads } = run(library, plan.lanes.length, shape, [step, ...heads(shape)]);
     for (const head of reads)
       assert.equal(
-        Array.from(head.lanes[0]),
+        positionsOf(head),
         Array.from({ length: 12 }, (_, i) => 18 + i),
       );
   });
@@ -96,7 +96,7 @@ export default definePolicy({
     const { reads } = run(library, plan.lanes.length, shape, [step, ...heads(shape)]);
     for (const head of reads)
       assert.equal(
-        Array.from(head.lanes[0]),
+        positionsOf(head),
         Array.from({ length: 30 }, (_, i) => i).filter((i) => ![4, 11, 29].includes(i)),
       );
   });

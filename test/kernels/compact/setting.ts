@@ -60,6 +60,9 @@ export function carried(before: ReadAnswer, after: ReadAnswer, dim: number, lane
   });
 }
 
+/** The positions of a head's slots, however they lie. */
+export const positionsOf = (head: ReadAnswer) => [...head.lanes[0]].sort((a, b) => a - b);
+
 /** Slots in the order in which they leave: by score, then the older first. */
 export const ranked = (scores: ArrayLike<number>, slots: number[]) =>
   [...slots].sort((a, b) => scores[a] - scores[b] || a - b);
