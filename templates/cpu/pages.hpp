@@ -48,11 +48,25 @@ SKV_INLINE void move_slot(const Head<KV>& h, int lanes, int from, int to) {
   for (int i = 0; i < lanes; i++) h.lane(pt, i)[st] = h.lane(pf, i)[sf];
 }
 
+// Prefetches a page's keys, and values of its holes, which will be written.
+template <class KV>
+SKV_INLINE void prefetch_holes(const Head<KV>& h, int p, int end, const uint8_t* stays) {
+  const int slots = std::min(end - p * SKV_PAGE, SKV_PAGE), pair = h.dim * int(sizeof(typename KV::Word)) * 2;
+  uint32_t holes = 0;
+  for (int s = 0; s < slots; s++) holes |= uint32_t(!stays[p * SKV_PAGE + s]) << s / 2;
+  if (!holes) return;
+  const auto *keys = (const uint8_t*)h.keys(p), *values = (const uint8_t*)h.values(p);
+  for (int b = 0; b < key_rows(h) * 64; b += 64) __builtin_prefetch(keys + b, 1);
+  for (; holes; holes &= holes - 1)
+    for (int b = 0; b < pair; b += 64) __builtin_prefetch(values + __builtin_ctz(holes) * pair + b, 1);
+}
+
 // The holes below `end`, from `hole` on, take the slots that stay from it on, in order.
 template <class KV>
 void fill_holes(const AnyHead& any, int lanes, int hole, int end, const uint8_t* stays) {
   const Head<KV> h(any);
   for (int to = hole, from = end; to < end; to++) {
+    if (to == hole || to % SKV_PAGE == 0) prefetch_holes(h, to / SKV_PAGE + 2, end, stays);
     if (stays[to]) continue;
     while (!stays[from]) from++;
     move_slot(h, lanes, from++, to);
