@@ -46,6 +46,7 @@ struct OwnVecs {
   }
   // A page of `slots` slots has been put.
   SKV_FLAT void end_page(int slots, f32x16* sums) {
+    term[pages].ahead = of->ahead;
     term[pages++].vectors = of->term();
     if (pages == of->terms() || slots < SKV_PAGE) add(slots, sums);
   }
@@ -140,6 +141,7 @@ template <class P>
 SKV_INLINE typename P::Across across_of_head(const AnyHead& h, uint32_t* ordered) {
   const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
   PageVecs keys, values;
+  keys.pages_ahead = kPageTerms;  // they are added so many pages at a time
   return gather_across<P>(*h.length, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
     prefetch_lanes(h, p + kLanesAhead, P::lanes);
     visit_slots<P>(h, p, 0, slots, P::across_reads_key, P::across_reads_value, &keys, &values,

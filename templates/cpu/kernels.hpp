@@ -57,6 +57,7 @@ enum class Asked { norm, norm1, highest, lowest, dot };
 // A page in a sum of vectors.
 struct PageTerm {
   const void* vectors;  // the page, if it is keys that are added, or [dim][16 slots]
+  const void* ahead;    // if it is keys: a page whose own are prefetched meanwhile
   f32x16 factor;        // [16 slots]
 };
 
@@ -67,8 +68,10 @@ struct Kernels {
   // Keys of all slots of a page, values of slots [slot0, slot1) of it at least, out [dim][16 slots].
   void (*read_keys)(const skv_shape*, const uint8_t* page, f32x16* out);
   void (*read_values)(const skv_shape*, const uint8_t* page, int slot0, int slot1, f32x16* out);
-  // page_answer and add_pages of keys as they lie in pages: nothing is written but the result.
-  void (*key_answer)(const skv_shape*, const uint8_t* page, Asked, const float* other, f32x16* out);
+  // page_answer and add_pages of keys as they lie in pages: nothing is written but the result. Keys of the page `ahead`
+  // are prefetched, a row for each that is read: all at once would hold up the loads behind them.
+  void (*key_answer)(const skv_shape*, const uint8_t* page, const uint8_t* ahead, Asked, const float* other,
+                     f32x16* out);
   void (*add_keys)(const skv_shape*, const PageTerm*, int pages, int slots, f32x16* sums);
   // Copies a slot over another: key, value and lanes.
   void (*move_slot)(const AnyHead&, int lanes, int from, int to);

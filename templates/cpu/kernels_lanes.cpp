@@ -13,7 +13,8 @@ void page_answer(const f32x16* at, int dim, Asked what, const float* other, f32x
 }
 
 void add_pages(int dim, const PageTerm* page, int pages, int slots, f32x16* sums) {
-  const auto two = [](const void* at, int j, int n) SKV_FLAT { return two_of((const f32x16*)at, j, n); };
+  const auto two = [](const PageTerm& term, int j, int n)
+                       SKV_FLAT { return two_of((const f32x16*)term.vectors, j, n); };
   add_times(dim, two, page, pages, slots, sums);
 }
 

@@ -15,6 +15,14 @@ SKV_INLINE Two two_of_keys(const skv_shape* s, const void* page, int j, int n) {
   return KV::key_two((const typename KV::Word*)((const uint8_t*)page + layout_of<KV>(s).keys), j, n * kRegister);
 }
 
+// Prefetches what two_of_keys reads of all slots.
+template <class KV>
+SKV_INLINE void prefetch_two_of_keys(const skv_shape* s, const void* page, int j) {
+  constexpr int row = 2 * SKV_PAGE * sizeof(typename KV::Word);
+  const auto* at = (const uint8_t*)page + layout_of<KV>(s).keys + j * row;
+  for (int b = 0; b < row; b += 64) __builtin_prefetch(at + b);
+}
+
 template <class KV>
 constexpr Kernels table_of() {
   Kernels kernels = {};
@@ -28,12 +36,19 @@ constexpr Kernels table_of() {
     const auto* values = (const typename KV::Word*)(page + layout_of<KV>(s).values);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_values<KV>(values, slot0, slot1, dim, out); });
   };
-  kernels.key_answer = [](const skv_shape* s, const uint8_t* page, Asked what, const float* other, f32x16* out) {
-    const auto two = [&](int j, int n) SKV_FLAT { return two_of_keys<KV>(s, page, j, n); };
+  kernels.key_answer = [](const skv_shape* s, const uint8_t* page, const uint8_t* ahead, Asked what, const float* other,
+                          f32x16* out) {
+    const auto two = [&](int j, int n) SKV_FLAT {
+      if (n == 0) prefetch_two_of_keys<KV>(s, ahead, j);
+      return two_of_keys<KV>(s, page, j, n);
+    };
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { answer_of(dim, two, what, other, out); });
   };
   kernels.add_keys = [](const skv_shape* s, const PageTerm* page, int pages, int slots, f32x16* sums) {
-    const auto two = [&](const void* at, int j, int n) SKV_FLAT { return two_of_keys<KV>(s, at, j, n); };
+    const auto two = [&](const PageTerm& term, int j, int n) SKV_FLAT {
+      if (n == 0) prefetch_two_of_keys<KV>(s, term.ahead, j);
+      return two_of_keys<KV>(s, term.vectors, j, n);
+    };
     add_times(s->head_dim, two, page, pages, slots, sums);
   };
   kernels.move_slot = [](const AnyHead& h, int lanes, int from, int to) { move_slot(Head<KV>(h), lanes, from, to); };

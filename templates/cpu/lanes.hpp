@@ -80,7 +80,7 @@ SKV_INLINE void add_some(int dim, At at, const PageTerm* page, int pages, const 
         };
 #pragma GCC unroll 8
         for (int i = 0; i < kSums; i += 2) {
-          const Two x = at(page[p].vectors, (d + i) / 2, n);
+          const Two x = at(page[p], (d + i) / 2, n);
           sum[i] += term(x.even);
           sum[i + 1] += term(x.odd);
         }

@@ -21,23 +21,21 @@ SKV_INLINE Slot slot_at(const AnyHead& h, int p, int s, int32_t query, int live,
   return slot;
 }
 
-constexpr int kVectorsAhead = 2;  // pages between the vectors that are read and those that are prefetched
-
-// Prefetches the first half of what lies before a page's lanes, its keys, or the second, its values.
-SKV_INLINE void prefetch_vectors(const AnyHead& h, int p, int half) {
+// Prefetches a page's values, which are the second half of what lies before its lanes.
+SKV_INLINE void prefetch_values(const AnyHead& h, int p) {
   if (p * SKV_PAGE >= *h.length) return;
-  const uint8_t* at = h.page(p) + half * h.lanes_at / 2;
+  const uint8_t* at = h.page(p) + h.lanes_at / 2;
 #pragma GCC unroll 8
   for (int b = 0; b < h.lanes_at / 2; b += 64) __builtin_prefetch(at + b);
 }
 
 // Keys of all slots of a page, values of slots [s0, s1) of it.
 SKV_INLINE void read_keys(const AnyHead& h, int p, PageVecs* out) {
-  prefetch_vectors(h, p + kVectorsAhead, 0);
-  out->keys_of(h.shape, h.page(p));
+  const int last = (*h.length - 1) / SKV_PAGE;
+  out->keys_of(h.shape, h.page(p), h.page(std::min(p + out->pages_ahead, last)));
 }
 SKV_INLINE void read_values(const AnyHead& h, int p, int s0, int s1, PageVecs* out) {
-  prefetch_vectors(h, p + kVectorsAhead, 1);
+  prefetch_values(h, p + out->pages_ahead);
   out->read(h.dim, [&](f32x16* at) SKV_FLAT { kernels_of(h.shape).read_values(h.shape, h.page(p), s0, s1, at); });
 }
 

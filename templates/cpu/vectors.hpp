@@ -6,12 +6,13 @@
 #include "shared/slot.hpp"
 
 constexpr int kPageTerms = 8;
+constexpr int kVectorsAhead = 2;  // pages between the vectors that are read and those that are prefetched
 
 struct PageVecs {
   const Kernels* kernels;  // of the page whose keys these are; null: they have been read into `at`, as values are
   const skv_shape* shape;
-  const uint8_t* page;
-  int dim;
+  const uint8_t *page, *ahead;  // keys of the second are prefetched while those of the first are read
+  int dim, pages_ahead = kVectorsAhead;
   // The vectors [dim][16 slots]: keys once an expression wants them for more than what is asked below.
   mutable bool known;
   mutable f32x16 at[kMaxDim];
@@ -21,10 +22,11 @@ struct PageVecs {
   mutable uint32_t asked;
   mutable f32x16 answer[kAnswers];
 
-  SKV_FLAT void keys_of(const skv_shape* of, const uint8_t* in) {
+  SKV_FLAT void keys_of(const skv_shape* of, const uint8_t* in, const uint8_t* next) {
     kernels = &kernels_of(of);
     shape = of;
     page = in;
+    ahead = next;
     dim = of->head_dim;
     known = false;
     asked = 0;
@@ -43,7 +45,7 @@ struct PageVecs {
     return at;
   }
   SKV_FLAT void ask(Asked what, const float* other, f32x16* out) const {
-    if (kernels) return kernels->key_answer(shape, page, what, other, out);
+    if (kernels) return kernels->key_answer(shape, page, ahead, what, other, out);
     page_answer(at, dim, what, other, out);
   }
   // What it is in a sum of vectors, and how many such pages may be added at once: others are read into `at` too.
