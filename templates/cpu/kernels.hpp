@@ -65,11 +65,12 @@ struct PageTerm {
 struct Kernels {
   int32_t (*append)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
   int32_t (*attend)(const skv_step*, int32_t layer, const skv_exec*, const PolicyPasses&);
-  // Keys of all slots of a page, values of slots [slot0, slot1) of it at least, out [dim][16 slots].
-  void (*read_keys)(const skv_shape*, const uint8_t* page, f32x16* out);
+  // Keys of all slots of a page, values of slots [slot0, slot1) of it at least, out [dim][16 slots]. Keys of the page
+  // `ahead` are prefetched, here and below.
+  void (*read_keys)(const skv_shape*, const uint8_t* page, const uint8_t* ahead, f32x16* out);
   void (*read_values)(const skv_shape*, const uint8_t* page, int slot0, int slot1, f32x16* out);
-  // page_answer and add_pages of keys as they lie in pages: nothing is written but the result. Keys of the page `ahead`
-  // are prefetched, a row for each that is read: all at once would hold up the loads behind them.
+  // page_answer and add_pages of keys as they lie in pages: nothing is written but the result. They prefetch a row for
+  // each that they read: all at once would hold up the loads behind them.
   void (*key_answer)(const skv_shape*, const uint8_t* page, const uint8_t* ahead, Asked, const float* other,
                      f32x16* out);
   void (*add_keys)(const skv_shape*, const PageTerm*, int pages, int slots, f32x16* sums);

@@ -18,9 +18,8 @@ SKV_INLINE Two two_of_keys(const skv_shape* s, const void* page, int j, int n) {
 // Prefetches what two_of_keys reads of all slots.
 template <class KV>
 SKV_INLINE void prefetch_two_of_keys(const skv_shape* s, const void* page, int j) {
-  constexpr int row = 2 * SKV_PAGE * sizeof(typename KV::Word);
-  const auto* at = (const uint8_t*)page + layout_of<KV>(s).keys + j * row;
-  for (int b = 0; b < row; b += 64) __builtin_prefetch(at + b);
+  const auto* row = (const typename KV::Word*)((const uint8_t*)page + layout_of<KV>(s).keys) + 32 * j;
+  for (int i = 0; i < 32; i += 64 / sizeof *row) __builtin_prefetch(row + i);
 }
 
 template <class KV>
@@ -28,8 +27,9 @@ constexpr Kernels table_of() {
   Kernels kernels = {};
   kernels.append = append<KV>;
   kernels.attend = attend<KV>;
-  kernels.read_keys = [](const skv_shape* s, const uint8_t* page, f32x16* out) {
+  kernels.read_keys = [](const skv_shape* s, const uint8_t* page, const uint8_t* ahead, f32x16* out) {
     const auto* keys = (const typename KV::Word*)(page + layout_of<KV>(s).keys);
+    for (int j = 0; j < s->head_dim / 2; j++) prefetch_two_of_keys<KV>(s, ahead, j);
     known_dim(s->head_dim, [&](int dim) SKV_FLAT { read_keys<KV>(keys, dim, out); });
   };
   kernels.read_values = [](const skv_shape* s, const uint8_t* page, int slot0, int slot1, f32x16* out) {

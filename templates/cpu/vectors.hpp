@@ -11,7 +11,7 @@ constexpr int kVectorsAhead = 2;  // pages between the vectors that are read and
 struct PageVecs {
   const Kernels* kernels;  // of the page whose keys these are; null: they have been read into `at`, as values are
   const skv_shape* shape;
-  const uint8_t *page, *ahead;  // keys of the second are prefetched while those of the first are read
+  const uint8_t *page, *ahead = nullptr;  // keys of the second are prefetched while those of the first are read
   int dim, pages_ahead = kVectorsAhead;
   // The vectors [dim][16 slots]: keys once an expression wants them for more than what is asked below.
   mutable bool known;
@@ -40,7 +40,7 @@ struct PageVecs {
     into(at);
   }
   SKV_FLAT const f32x16* all() const {
-    if (!known) kernels->read_keys(shape, page, at);
+    if (!known) kernels->read_keys(shape, page, ahead, at);
     known = true;
     return at;
   }
