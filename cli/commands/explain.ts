@@ -190,7 +190,7 @@ function passes(plan: Plan, shape: Shape, costs: readonly Cost[]): string[] {
     const { total } = pass;
     if (!total.bytes && !total.flops) continue;
     const sum = `${millions(total.bytes)} MB, ${millions(total.flops)} MFLOP`;
-    lines.push(`  ${''.padEnd(10)} ${sum} ${pass.per}: ${pass.slots} slots in every head`);
+    lines.push(`  ${''.padEnd(10)} ${sum} ${pass.per}: ${pass.slots} slot${pass.slots === 1 ? '' : 's'} in every head`);
   }
   return lines;
 }
