@@ -29,11 +29,12 @@ SKV_INLINE void move_survivors(const AnyHead& h, const Selection& c, const Polic
   const int hole = int((const uint8_t*)memchr(c.stays, 0, c.live) - c.stays);  // the first
   if (policy.shift_lane) shift_survivors(h, c, hole, leaving, policy.shift_lane, (int32_t*)c.extra);
   const Kernels& kernels = kernels_of(h.shape);
-  *h.length = c.live - leaving;
+  const int end = c.live - leaving;
   if (policy.ordered)
     kernels.move_down(h, policy.lanes, hole, c.live, c.stays);
   else
-    kernels.fill_holes(h, policy.lanes, hole, *h.length, c.stays);
+    kernels.fill_holes(h, policy.lanes, hole, end, c.stays);
+  *h.length = end;
 }
 
 // One unit: KV heads [head0, head1) of a layer of a row. All are scored before any is decided.

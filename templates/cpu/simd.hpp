@@ -26,7 +26,6 @@ constexpr int kRegisters = 16 / kRegister;
 typedef float f32xN __attribute__((vector_size(4 * kRegister)));
 typedef float f32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef uint32_t u32xN __attribute__((vector_size(4 * kRegister)));
-typedef uint32_t u32xNu __attribute__((vector_size(4 * kRegister), aligned(4)));
 typedef int32_t i32xN __attribute__((vector_size(4 * kRegister)));
 
 // Sixteen floats, register by register.

@@ -5,7 +5,7 @@
 //
 // Those beyond the new length take the places of those that leave; where slots lie in order, all above the first hole
 // move down. In ascending order a batch of slots is read into registers, then, after a barrier, written to where it
-// goes, which is never above where it came from. Later batches read slots above everything written so far: one barrier
+// goes, which is below where it came from. Later batches read slots above everything written so far: one barrier
 // a batch is enough, and no page is needed.
 #pragma once
 #include "select.cuh"
@@ -33,7 +33,7 @@ struct Mover {
       const int i = k * kBlockThreads + threadIdx.x, j = i / quads;
       if (j >= count) continue;
       const int from = source(j);
-      if (from != dest(j)) quad[k] = load_quad(h.page(from / SKV_PAGE), quad_at(i, from));
+      quad[k] = load_quad(h.page(from / SKV_PAGE), quad_at(i, from));
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
@@ -46,7 +46,7 @@ struct Mover {
       const int i = k * kBlockThreads + threadIdx.x, j = i / quads;
       if (j >= count) continue;
       const int to = dest(j);
-      if (source(j) != to) store_quad(h.page(to / SKV_PAGE), quad_at(i, to), quad[k]);
+      store_quad(h.page(to / SKV_PAGE), quad_at(i, to), quad[k]);
     }
     SKV_UNROLL for (int k = 0; k < words; k++) {
       const int i = k * kBlockThreads + threadIdx.x, j = i / P::lanes;
