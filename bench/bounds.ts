@@ -43,7 +43,8 @@ async function parts(
   const chunk = job.kind === 'prefill' ? Math.min(job.slots, 512) : job.batch;
   const shapes = new Map<string, number>();
   for (const { type, rows, cols, isHead } of productsOf(model)) {
-    const line = `product ${type} ${rows} ${cols} ${isHead && job.kind === 'prefill' ? 1 : chunk}`;
+    const ofPrompts = job.kind === 'prefill' && !isHead;
+    const line = `product ${type} ${rows} ${cols} ${job.kind === 'prefill' && isHead ? 1 : chunk} ${Number(ofPrompts)}`;
     shapes.set(line, (shapes.get(line) ?? 0) + (isHead || job.kind === 'decode' ? 1 : job.slots / chunk));
   }
   let dense = 0;

@@ -47,6 +47,9 @@ export interface KernelRow {
   bound: 'memory' | 'arithmetic';
 }
 
+/** From so many tokens on a product is a prompt's. */
+const PROMPT = 64;
+
 /** Every weight type; a width that is not whole blocks of one is rounded up. */
 export function productCases({ width, ffn }: KernelShape, tokens: readonly number[]): Case[] {
   return Object.entries(WeightType).flatMap(([name, type]) => {
@@ -55,7 +58,7 @@ export function productCases({ width, ffn }: KernelShape, tokens: readonly numbe
     return tokens.map((n) => ({
       kernel: `dense ${name}`,
       size: `${ffn} × ${cols}, ${n} token${n > 1 ? 's' : ''}`,
-      line: `product ${type} ${ffn} ${cols} ${n}`,
+      line: `product ${type} ${ffn} ${cols} ${n} ${Number(n >= PROMPT)}`,
       dot: elements > 1 ? ('int8' as const) : ('f32' as const),
     }));
   });

@@ -3,7 +3,7 @@
  *
  *   threads N CPU…                           once, first
  *   limit NAME                               read | pages | int8 | bf16 | f32 | handover
- *   product TYPE ROWS COLS TOKENS            one dense product, weights cold
+ *   product TYPE ROWS COLS TOKENS PROMPTS    one dense product, weights cold; 1: as tokens of prompts are multiplied
  *   open LAYERS KV_HEADS GROUP DIM SLOTS MAX_TOKENS SEQS PATH     a policy library and a pool filled with random data
  *   params FIRST VALUE…                      slots protected at the front, and the policy's parameters; 0 until said
  *   pass NAME TOKENS SLOTS KEEP WINDOW       append | attend | observe | last | compact, all layers of a sequence
@@ -30,7 +30,7 @@ struct Answer {
 };
 
 Answer limit(const std::string& name, Threads& threads);
-Answer product(int type, int rows, int cols, int tokens, Threads& threads);
+Answer product(int type, int rows, int cols, int tokens, bool of_prompts, Threads& threads);
 
 struct PoolSpec {
   std::string path;

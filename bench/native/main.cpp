@@ -29,9 +29,9 @@ Answer run(const std::string& line, std::unique_ptr<skv::Threads>& threads) {
     return limit(name, *threads);
   }
   if (verb == "product") {
-    int type, rows, cols, tokens;
-    in >> type >> rows >> cols >> tokens;
-    return product(type, rows, cols, tokens, *threads);
+    int type, rows, cols, tokens, of_prompts;
+    in >> type >> rows >> cols >> tokens >> of_prompts;
+    return product(type, rows, cols, tokens, of_prompts != 0, *threads);
   }
   if (verb == "open") {
     PoolSpec s;

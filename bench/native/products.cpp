@@ -52,7 +52,7 @@ struct Case {
   Activations x;
   size_t turn = 0;
 
-  Case(int type, int rows, int cols, int tokens, Threads& threads) {
+  Case(int type, int rows, int cols, int tokens, const Products& products, bool apart, Threads& threads) {
     Matrix first;
     if (!describe(type, rows, cols, &first)) throw std::runtime_error("this shape cannot be packed");
     const size_t stride = (first.bytes() + 4095) / 4096 * 4096;
@@ -74,27 +74,30 @@ struct Case {
     for (size_t i = 0; i < size_t(tokens) * cols; i++) values[i] = random.normal();
     quantised = std::make_unique<ActivationRows>(size_t(tokens), cols);
     x = quantised->at(0, values, cols, false);
-    if (cols % kBlock == 0) quantise_all(quantise_generic, x, tokens);
+    x.by_tiles = apart;
+    if (cols % kBlock == 0) quantise_all(products.quantise, x, tokens);
   }
 };
 
 }  // namespace
 
-Answer product(int type, int rows, int cols, int tokens, Threads& threads) {
-  static std::map<std::tuple<int, int, int, int>, std::unique_ptr<Case>> cases;
-  const auto key = std::make_tuple(type, rows, cols, tokens);
+Answer product(int type, int rows, int cols, int tokens, bool of_prompts, Threads& threads) {
+  static std::map<std::tuple<int, int, int, int, bool>, std::unique_ptr<Case>> cases;
+  const auto key = std::make_tuple(type, rows, cols, tokens, of_prompts);
+  const Isa* isa = find_isa(nullptr);
+  const bool apart = of_prompts && isa->of_prompts.product;
+  const Products& products = apart ? isa->of_prompts : isa->products;
   if (!cases.count(key)) {
     cases.clear(); /* one at a time: they are large */
-    cases[key] = std::make_unique<Case>(type, rows, cols, tokens, threads);
+    cases[key] = std::make_unique<Case>(type, rows, cols, tokens, products, apart, threads);
   }
   Case& c = *cases[key];
-  const Isa* isa = find_isa(nullptr);
   auto* out = reinterpret_cast<float*>(c.output->data);
   const double seconds = timed([&] {
     const Matrix& w = c.copies[c.turn++ % c.copies.size()];
-    const int groups = w.groups(), size = piece_groups(groups, w.bytes(), threads.count());
+    const int groups = w.groups(), size = piece_groups(groups, w.bytes(), threads.count(), apart);
     threads.each_near((groups + size - 1) / size, [&](int32_t piece, int32_t) {
-      isa->product(w, c.x, 0, tokens, piece * size, std::min(groups, (piece + 1) * size), out, rows);
+      products.product(w, c.x, 0, tokens, piece * size, std::min(groups, (piece + 1) * size), out, rows);
     });
   });
   const double packed = double(c.copies[0].bytes());

@@ -68,8 +68,13 @@ export class Engine implements EngineApi {
   /** of each layer, 0 where there is none */
   private readonly windows: readonly number[];
 
-  /** `pages`: those that the backend has. */
-  private constructor(options: EngineOptions, nativeEngine: NativeEngine, sizes: Sizes, pages: number) {
+  /** `described`: what the backend says of itself. */
+  private constructor(
+    options: EngineOptions,
+    nativeEngine: NativeEngine,
+    sizes: Sizes,
+    described: ReturnType<NativeEngine['describe']>,
+  ) {
     const { model, policies } = options;
     const { spec } = model;
     const { buffers } = nativeEngine;
@@ -81,14 +86,15 @@ export class Engine implements EngineApi {
     this.pageBytes = sizes.pageBytes;
     this.salts = policies.map(saltOf);
     for (const policy of policies) this.counters.add(policy);
-    this.pool = new BlockPool(pages);
+    this.pool = new BlockPool(described.pages);
     const headWindows = windows.flatMap((window) => Array<number>(spec.kvHeads).fill(window));
     this.windows = windows;
     this.prefix = new PrefixCache(this.pool, PAGE, headWindows);
     this.tables = new BlockTables(buffers, this.pool, this.prefix, headWindows, spec.kvHeads, stride);
     const limits = { maxTokens, maxSeqs, kvHeads: spec.kvHeads, layers: spec.layers };
     const starts = options.place === 'host' ? new StartSchedule(maxSeqs) : undefined;
-    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, this.prefixCaching, starts);
+    const keeps = !this.prefixCaching ? 'nothing' : described.promptsApart ? 'prompts' : 'everything';
+    this.scheduler = new Scheduler(limits, this.pool, this.prefix, this.tables, this.salts, keeps, starts);
     this.masks = new Masks(
       () => this.scheduler.sequences,
       (...ended) => this.end(...ended),
@@ -150,7 +156,7 @@ export class Engine implements EngineApi {
       nativeEngine.close();
       throw error;
     }
-    return new Engine(options, nativeEngine, sizes, described.pages);
+    return new Engine(options, nativeEngine, sizes, described);
   }
 
   submit(request: GenerateRequest): Generation {

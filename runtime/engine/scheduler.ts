@@ -56,7 +56,8 @@ export class Scheduler {
     private readonly prefix: PrefixCache,
     private readonly tables: BlockTables,
     private readonly salts: readonly string[],
-    private readonly usePrefix: boolean,
+    /** what the prefix cache keeps: pages of prompts alone where a token drawn has other bits than the same one read */
+    private readonly keeps: 'nothing' | 'prompts' | 'everything',
     /** paces who begins; none: whoever fits */
     private readonly starts?: StartSchedule,
   ) {
@@ -189,7 +190,7 @@ export class Scheduler {
     sequence.admittedAt ??= performance.now();
     sequence.out.admit();
     this.insert(this.running, sequence);
-    if (!this.usePrefix || !sequence.rules.plan.shareable) return;
+    if (this.keeps === 'nothing' || !sequence.rules.plan.shareable) return;
     // the last token is always computed, and so are the prompt's observed queries
     const most = Math.floor(
       Math.max(0, sequence.prompt - Math.max(1, sequence.rules.observeLast(sequence.prompt))) / PAGE,
@@ -268,10 +269,10 @@ export class Scheduler {
     this.insert(this.waiting, sequence);
   }
 
-  /** After a step: registers prompt pages that have become full and are still as the prompt left them. */
+  /** After a step: registers pages that have become full and are still as attention left them. */
   register(sequence: Sequence, length: number): void {
-    if (!this.usePrefix || !sequence.rules.plan.shareable || !sequence.cacheable) return;
-    const full = Math.floor(length / PAGE);
+    if (this.keeps === 'nothing' || !sequence.rules.plan.shareable || !sequence.cacheable) return;
+    const full = Math.floor((this.keeps === 'prompts' ? Math.min(length, sequence.prompt) : length) / PAGE);
     if (full <= sequence.registered) return;
     const hashes = this.prefix.hashes(
       this.salts[sequence.policy],

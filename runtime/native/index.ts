@@ -59,6 +59,8 @@ export interface NativeEngine {
     pages: number;
     pageBytes: number;
     lanes: number;
+    /** of the CPU: tokens of prompts have other bits than the same ones drawn */
+    promptsApart?: boolean;
     /** of a device: steps that ran as graphs, and what all steps have sent */
     graphSteps?: number;
     sentBytes?: number;
@@ -114,7 +116,7 @@ export interface Native {
   probeNext(path: string, probe: Probe): void;
   /** across, then score, before pool and heads. */
   probeScore(path: string, probe: Probe): void;
-  /** One dense product of a backend on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ. */
+  /** One dense product of a backend on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ; as the path multiplies `ofPrompts` (throws where it does not do that apart). */
   testMatmul(
     backend: string,
     isa: string,
@@ -124,6 +126,7 @@ export interface Native {
     weights: Uint8Array,
     tokens: number,
     x: Float32Array,
+    ofPrompts?: boolean,
   ): Float32Array;
   /** What a backend's packed form of weights means, for tests: [rows][cols]. */
   testUnpack(backend: string, type: number, rows: number, cols: number, weights: Uint8Array): Float32Array;

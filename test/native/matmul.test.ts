@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert';
 import { WeightType } from '../../runtime/contract/records.ts';
 import { cpuBackend, native } from '../../runtime/native/index.ts';
 import { fileWeights, widthsOf } from './blocks.ts';
+import { promptProduct } from './prompts.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
 /** f32 accumulation over at most 768 inputs, relative to the sum of magnitudes. */
@@ -100,6 +101,70 @@ for (const [name, type] of Object.entries(WeightType)) {
     }
   });
 }
+
+const apart = native().isas(cpuBackend()).includes('amx') ? ['amx'] : [];
+for (const isa of apart)
+  for (const [name, type] of Object.entries(WeightType))
+    test(`${name} in prompts on ${isa}`, () => {
+      const next = random(type + 1);
+      for (const [rows, tokens] of [
+        [1, 1],
+        [17, 19],
+        [100, 33],
+        [48, 530], // more than a panel
+      ])
+        for (const cols of [...widthsOf(type), 1536]) {
+          const bytes = fileWeights(type, rows, cols, next);
+          const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 2);
+          const product = (ofPrompts: boolean, n: number, inputs: Float32Array) =>
+            native().testMatmul(cpuBackend(), isa, type, rows, cols, bytes, n, inputs, ofPrompts);
+          const found = product(true, tokens, x);
+          assert.equal(found, promptProduct(type, rows, cols, bytes, tokens, x) ?? product(false, tokens, x));
+          const last = tokens - 1;
+          assert.equal(product(true, 1, x.slice(last * cols)), found.slice(last * rows), 'alone as among others');
+        }
+    });
+
+for (const isa of apart)
+  test(`in prompts on ${isa} what is not a number stays none`, () => {
+    const [rows, cols] = [3, 64];
+    const x = new Float32Array(2 * cols).fill(1);
+    x[cols] = NaN;
+    for (const type of [WeightType.Q8_0, WeightType.Q4_1]) {
+      const weights = fileWeights(type, rows, cols, random(1));
+      new DataView(weights.buffer).setUint16(0, 0x7fff, true); // all bits of a NaN: rounding up would lose it
+      const [first, second, third, ...other] = native().testMatmul(
+        cpuBackend(),
+        isa,
+        type,
+        rows,
+        cols,
+        weights,
+        2,
+        x,
+        true,
+      );
+      assert.ok(Number.isNaN(first) && Number.isFinite(second) && Number.isFinite(third));
+      assert.ok(other.every(Number.isNaN));
+    }
+  });
+
+test('a path that multiplies all tokens alike says so', () =>
+  assert.throws(
+    () =>
+      native().testMatmul(
+        cpuBackend(),
+        'generic',
+        WeightType.F32,
+        1,
+        32,
+        new Uint8Array(128),
+        1,
+        new Float32Array(32),
+        true,
+      ),
+    /as all tokens/,
+  ));
 
 test('some pairs had outliers', () => assert.ok(twice > 100, `${twice} had`));
 

@@ -17,6 +17,7 @@ import { type Machine, compileFor } from '../kernels/driver.ts';
 import { root } from '../../toolchain/folders.mjs';
 import { aarch64, byOther, compilesAmx, hasVnni, missing, own, vnni } from '../kernels/machines.ts';
 import { fileWeights, widthsOf } from './blocks.ts';
+import { byBf16, promptProduct, toBf16 } from './prompts.ts';
 import { random } from '../../codegen/oracle/random.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -47,10 +48,33 @@ async function productsOn(machine: Machine, chosen: readonly string[]): Promise<
   return program;
 }
 
-/** Runs products of every weight type on paths of isas.cpp: they have this machine's bits. */
-function compare({ run }: Machine, program: string, isas: readonly string[]): void {
+/** What product.cpp is asked for. */
+const Asked = { product: 0, ofPrompts: 1, gated: 2 } as const;
+
+/** Arrays for a program of product.cpp, and the answer that it must give on each of these paths. */
+function expectAnswer(
+  { run }: Machine,
+  program: string,
+  isas: readonly string[],
+  input: readonly ArrayBufferView[],
+  expected: readonly Float32Array[],
+): void {
+  const bytes = (arrays: readonly ArrayBufferView[]) =>
+    Buffer.concat(arrays.map((each) => Buffer.from(each.buffer, each.byteOffset, each.byteLength)));
+  assert.ok(expected.every((each) => each.every(Number.isFinite)));
+  const [command, ...args] = [...run, program];
+  for (const isa of isas) {
+    const env = { ...process.env, SKV_ISA: isa };
+    const { status, stdout, stderr } = spawnSync(command, args, { input: bytes(input), maxBuffer: 1 << 28, env });
+    assert.is(status, 0, `${isa}: ${stderr}`);
+    assert.ok(stdout.equals(bytes(expected)), `${isa}: the same bits`);
+  }
+}
+
+/** Products of every weight type: they have this machine's bits, those of prompts plain loops'. */
+function compare(machine: Machine, program: string, isas: readonly string[], ofPrompts = false): void {
   const next = random(3);
-  const input: Uint8Array[] = [];
+  const input: ArrayBufferView[] = [];
   const expected: Float32Array[] = [];
   for (const type of Object.values(WeightType)) {
     const widths = widthsOf(type);
@@ -61,24 +85,38 @@ function compare({ run }: Machine, program: string, isas: readonly string[]): vo
     ]) {
       const weights = fileWeights(type, rows, cols, next);
       const x = Float32Array.from({ length: tokens * cols }, () => (next() - 0.5) * 3);
-      input.push(new Uint8Array(Int32Array.of(type, rows, cols, tokens).buffer), weights, new Uint8Array(x.buffer));
+      input.push(Int32Array.of(ofPrompts ? Asked.ofPrompts : Asked.product, type, rows, cols, tokens), weights, x);
       const [isa] = native().isas(cpuBackend());
-      expected.push(native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
+      const apart = ofPrompts && promptProduct(type, rows, cols, weights, tokens, x);
+      expected.push(apart || native().testMatmul(cpuBackend(), isa, type, rows, cols, weights, tokens, x));
     }
   }
-  assert.ok(expected.every((each) => each.every(Number.isFinite)));
-  const answer = Buffer.concat(expected.map((each) => Buffer.from(each.buffer, each.byteOffset, each.byteLength)));
-  const [command, ...args] = [...run, program];
-  for (const isa of isas) {
-    const env = { ...process.env, SKV_ISA: isa };
-    const { status, stdout, stderr } = spawnSync(command, args, {
-      input: Buffer.concat(input),
-      maxBuffer: 1 << 28,
-      env,
-    });
-    assert.is(status, 0, `${isa}: ${stderr}`);
-    assert.ok(stdout.equals(answer), `${isa}: the same bits`);
-  }
+  expectAnswer(machine, program, isas, input, expected);
+}
+
+/** What a gated MLP hands to its last product, of prompts: plain loops' bits. */
+function compareGated(machine: Machine, program: string, isas: readonly string[]): void {
+  const next = random(4);
+  const input: ArrayBufferView[] = [];
+  const expected: Float32Array[] = [];
+  for (const type of Object.values(WeightType).filter(byBf16))
+    for (const [rows, tokens] of [
+      [32, 1],
+      [96, 16],
+      [160, 61],
+    ]) {
+      const cols = widthsOf(type).at(-1)!;
+      const numbers = (n: number) => Float32Array.from({ length: n }, () => next() - 0.5);
+      const parts = [0, 1].map(() => ({ weights: fileWeights(type, rows, cols, next), bias: numbers(rows) }));
+      const x = numbers(tokens * cols);
+      const head = Int32Array.of(Asked.gated, type, rows, cols, tokens);
+      input.push(head, ...parts.map(({ weights }) => weights), ...parts.map(({ bias }) => bias), x);
+      const [gate, up] = parts.map(({ weights, bias }) =>
+        promptProduct(type, rows, cols, weights, tokens, x)!.map((sum, i) => Math.fround(sum + bias[i % rows])),
+      );
+      expected.push(toBf16(gate.map((each, i) => Math.fround(Math.max(each, 0) * up[i]))));
+    }
+  expectAnswer(machine, program, isas, input, expected);
 }
 
 const lacking = missing(aarch64);
@@ -95,14 +133,20 @@ if (lacking) console.log(lacking);
     const products = files.filter((name) =>
       /cpu\/(arena|elementwise|isas|packed|test_exports|weight_types|matmul_\w+)\.cpp$/.test(name),
     );
-    compare(vnni, await productsOn(vnni, products), ['amx', 'avxvnni', 'avx2']);
+    const program = await productsOn(vnni, products);
+    compare(vnni, program, ['amx', 'avxvnni', 'avx2']);
+    compare(vnni, program, ['amx'], true);
+    compareGated(vnni, program, ['amx']);
   },
 );
 
 const lackingOther = missing(byOther(own));
 (lackingOther || !hasVnni() ? test.skip : test)('the other compiler’s products have this machine’s bits', async () => {
   const machine = byOther(vnni);
-  compare(machine, await productsOn(machine, files), ['amx', 'avx512vnni', 'avxvnni', 'avx2', 'generic']);
+  const program = await productsOn(machine, files);
+  compare(machine, program, ['amx', 'avx512vnni', 'avxvnni', 'avx2', 'generic']);
+  compare(machine, program, ['amx'], true);
+  compareGated(machine, program, ['amx']);
 });
 if (lackingOther) console.log(lackingOther);
 
@@ -111,6 +155,7 @@ if (lackingOther) console.log(lackingOther);
   for (const [name, bytes] of [
     ['ldtilecfg', /\xc4\xe2\x78\x49[\x00-\x07\x40-\x47\x80-\x87]/],
     ['tdpbsud tmm0, tmm4, tmm6', /\xc4\xe2\x4a\x5e\xc4/],
+    ['tdpbf16ps tmm0, tmm4, tmm6', /\xc4\xe2\x4a\x5c\xc4/],
     ['tilerelease', /\xc4\xe2\x78\x49\xc0/],
   ] as const)
     assert.ok(bytes.test(code), name);

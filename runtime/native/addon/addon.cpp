@@ -78,13 +78,14 @@ Fn cpu_function(const CallbackInfo& info, const char* name) {
 }
 
 Value test_matmul(const CallbackInfo& info) {
-  using Fn = const char* (*)(const char*, int32_t, int32_t, int32_t, const uint8_t*, int32_t, const float*, float*);
+  using Fn =
+      const char* (*)(const char*, int32_t, int32_t, int32_t, const uint8_t*, int32_t, const float*, float*, int32_t);
   const auto fn = cpu_function<Fn>(info, "skv_test_matmul");
   const int32_t rows = info[3].ToNumber(), cols = info[4].ToNumber(), tokens = info[6].ToNumber();
   auto out = Napi::Float32Array::New(info.Env(), size_t(rows) * tokens);
   const char* error =
       fn(info[1].ToString().Utf8Value().c_str(), info[2].ToNumber(), rows, cols, info[5].As<Napi::Uint8Array>().Data(),
-         tokens, info[7].As<Napi::Float32Array>().Data(), out.Data());
+         tokens, info[7].As<Napi::Float32Array>().Data(), out.Data(), info[8].ToBoolean());
   if (error) throw Error::New(info.Env(), error);
   return out;
 }

@@ -11,11 +11,12 @@ class ActivationRows {
   /* So many tokens of up to `cols` inputs. */
   ActivationRows(size_t tokens, int cols)
       : pairs_(pairs_of(cols)),
+        tiles_((tokens + 15) / 16 * 16 * pairs_ * kPair * 2),
         coarse_(tokens * pairs_),
         fine_(tokens * pairs_),
         has_fine_(tokens * words_of(int(pairs_))) {}
 
-  /* Tokens from `row` on: x [token][cols] is what they are quantised from. */
+  /* Tokens from `row` on, a multiple of 16: x [token][cols] is what they are quantised from. */
   Activations at(size_t row, const float* x, int cols, bool keeps_fine = false) const {
     Activations a;
     a.cols = cols;
@@ -25,6 +26,7 @@ class ActivationRows {
     a.fine = fine_.from(row * pairs_);
     a.keeps_fine = keeps_fine;
     a.has_fine = has_fine_.data() + row * words_of(int(pairs_));
+    a.tiles = tiles_.data() + row * pairs_ * kPair * 2;
     return a;
   }
 
@@ -52,6 +54,7 @@ class ActivationRows {
   };
 
   size_t pairs_;
+  Array<uint8_t> tiles_;
   Pairs coarse_, fine_;
   Array<uint64_t> has_fine_;
 };

@@ -18,7 +18,11 @@ constexpr int kTile = 8;
  * products (docs/performance.md). */
 constexpr bool kOutliersApart = true;
 
-int scratch_rows(const Threads& threads) { return std::max(threads.count() * kWorkerTokens, SKV_KEPT_LOGITS); }
+/* Rows of scratch that a step of so many tokens needs. */
+int scratch_rows(const Threads& threads, bool prompts_apart, int max_tokens) {
+  const int shared = prompts_apart ? std::min(max_tokens, kPromptTokens) : 0;
+  return std::max({threads.count() * kWorkerTokens, SKV_KEPT_LOGITS, shared});
+}
 
 const Isa* required_isa() {
   const Isa* isa = find_isa(nullptr);
@@ -26,13 +30,25 @@ const Isa* required_isa() {
   return isa;
 }
 
-/* Refuses a model whose family asks for what normalise() and activate() do not have. */
+/* Refuses a model whose family asks for what normalise() does not have. */
 skv_model checked(const skv_model& m) {
   if (m.norm < SKV_NORM_RMS || m.norm > SKV_NORM_LAYER)
     throw std::runtime_error("this backend has no norm " + std::to_string(m.norm));
-  if (m.activation < SKV_ACT_SILU || m.activation > SKV_ACT_RELU)
-    throw std::runtime_error("this backend has no activation " + std::to_string(m.activation));
   return m;
+}
+
+Activate activation(int32_t wanted) {
+  switch (wanted) {
+    case SKV_ACT_SILU:
+      return silu;
+    case SKV_ACT_GELU:
+      return gelu;
+    case SKV_ACT_GELU_TANH:
+      return gelu_tanh;
+    case SKV_ACT_RELU:
+      return relu;
+  }
+  throw std::runtime_error("this backend has no activation " + std::to_string(wanted));
 }
 
 std::vector<int32_t> ropes_of(const skv_model& m) {
@@ -54,23 +70,48 @@ DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, const Att
       io_(io),
       threads_(threads),
       isa_(required_isa()),
+      activate_(activation(m.activation)),
       weights_(m, threads, progress),
+      scratch_rows_(scratch_rows(threads, prompts_apart(), max_tokens)),
+      by_tiles_(max_tokens),
       x_(size_t(max_tokens) * m.width),
       cos_(size_t(max_tokens) * inv_freq_.size()),
       sin_(size_t(max_tokens) * inv_freq_.size()),
       normed_(size_t(threads.count()) * m.width),
       output_in_(size_t(SKV_KEPT_LOGITS) * m.width),
-      h_(size_t(scratch_rows(threads)) * m.width),
-      gate_(size_t(scratch_rows(threads)) * m.ffn),
-      up_(size_t(scratch_rows(threads)) * m.ffn),
-      quantised_(scratch_rows(threads), widest_input(m)) {}
+      h_(size_t(scratch_rows_) * m.width),
+      gate_(size_t(scratch_rows_) * m.ffn),
+      up_(size_t(scratch_rows_) * m.ffn),
+      quantised_(scratch_rows_, widest_input(m)),
+      gated_(prompts_apart() ? size_t(scratch_rows_) * m.ffn * 2 : 0) {}
 
 size_t DenseModel::TokenRange::scratch_row() const { return one_worker ? size_t(worker) * kWorkerTokens : 0; }
 
-/* fn(range) over n of a step's tokens: in ranges of one worker each, when there are enough tokens; else in one range
- * that all workers share. Ranges are as equal as whole tiles allow, and as many for every worker. */
+/* fn(range) over n of a step's tokens. Where products of prompts differ, tokens of prompts are in ranges of their own,
+ * which all workers share: weights are unpacked once for each. */
 template <class Fn>
 void DenseModel::for_ranges(int first, int n, Fn&& fn) {
+  const auto begin = by_tiles_.begin(), end = begin + first + n;
+  for (auto from = begin + first; from < end;) {
+    const auto to = std::find(from, end, !*from);
+    if (!*from) {
+      for_drawn_ranges(int(from - begin), int(to - from), fn);
+    } else {
+      for (auto next = from; from < to; from = next) {
+        next = to - from > kPromptTokens ? from + kPromptTokens : to;
+        TokenRange range{int(from - begin), int(next - from)};
+        range.by_tiles = true;
+        fn(range);
+      }
+    }
+    from = to;
+  }
+}
+
+/* In ranges of one worker each, when there are enough tokens; else in one range that all workers share. Ranges are as
+ * equal as whole tiles allow, and as many for every worker. */
+template <class Fn>
+void DenseModel::for_drawn_ranges(int first, int n, Fn&& fn) {
   const int workers = threads_.count();
   if (n < 2 * kTile * workers) return fn(TokenRange{first, n});
   const int rounds = (n + kWorkerTokens * workers - 1) / (kWorkerTokens * workers);
@@ -89,7 +130,9 @@ void DenseModel::for_tokens(const TokenRange& range, Fn&& fn) {
 
 /* The residual stream, and the rotation of each token's position, which a frequency of 0 leaves alone. Not each_own:
  * after a pause between steps workers are still waking. */
-void DenseModel::embed(const int32_t* token, const int32_t* position, int tokens) {
+void DenseModel::embed(const skv_row* row, int rows, const int32_t* token, const int32_t* position, int tokens) {
+  for (const skv_row* end = row + rows; prompts_apart() && row < end; row++)
+    for (int i = 0; i < row->tokens; i++) by_tiles_[row->token0 + i] = row->pos0 + i < row->prompt;
   const int width = model_.width;
   const size_t frequencies = inv_freq_.size();
   threads_.each(tokens, [&](int32_t t, int32_t worker) {
@@ -121,6 +164,7 @@ void DenseModel::gather(const int32_t* place, int tokens) {
   for (int t = 0; t < tokens; t++) {
     const int to = place[t];
     if (to < 0 || to == t) continue;
+    by_tiles_[to] = by_tiles_[t];
     std::copy_n(&x_[t * width], width, &x_[to * width]);
     std::copy_n(&io_.out[t * q], q, &io_.out[to * q]);
   }
@@ -139,7 +183,7 @@ void DenseModel::after_last_attention(int tokens) {
 void DenseModel::logits(const int32_t* place, int n, float* out) {
   const size_t width = model_.width;
   const TokenRange range = {0, n};
-  const Activations a = quantised_.at(range.scratch_row(), output_in_.data(), model_.width, kOutliersApart);
+  const Activations a = inputs(range, output_in_.data(), model_.width, kOutliersApart);
   for (int i = 0; i < n; i++) {
     float* normed = &output_in_[i * width];
     normalise(&x_[place[i] * width], weights_.output_norm, normed, model_.width);
@@ -176,23 +220,52 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
   float *h = &h_[row * width], *gate = &gate_[row * ffn], *up = &up_[row * ffn];
 
   const float* out = &io_.out[range.first * q];
-  const Activations attended = quantised_.at(row, out, int(q));
+  const Activations attended = inputs(range, out, int(q));
   for_tokens(range, [&](int32_t i, int32_t) { quantise(attended, i, out + i * q); });
   project(range, attended, {{&layer.o, h, int(width)}});
 
-  const bool is_gated = layer.gate.w.data;
   const Activations normed = add_and_norm(range, &layer.attn_post_norm, layer.ffn_norm);
+  if (range.by_tiles && layer.gate.w.data && by_bf16(layer.gate.w) && by_bf16(layer.up.w) && by_bf16(layer.down.w))
+    return project(range, gate_by_tiles(range, layer, normed), {{&layer.down, h, int(width)}});
+  const bool is_gated = layer.gate.w.data;
   if (is_gated)
     project(range, normed, {{&layer.gate, gate, int(ffn)}, {&layer.up, up, int(ffn)}});
   else
     project(range, normed, {{&layer.up, gate, int(ffn)}});
 
-  const Activations gated = quantised_.at(row, gate, int(ffn));
+  const Activations gated = inputs(range, gate, int(ffn));
   for_tokens(range, [&](int32_t i, int32_t) {
-    activate(gate + i * ffn, is_gated ? up + i * ffn : nullptr);
+    activate_(gate + i * ffn, is_gated ? up + i * ffn : nullptr, int(ffn));
     quantise(gated, i, gate + i * ffn);
   });
   project(range, gated, {{&layer.down, h, int(width)}});
+}
+
+/* Inputs of a layer's last product, of a prompt's tokens: gate and up are multiplied span by span of them, and never
+ * leave the caches. */
+Activations DenseModel::gate_by_tiles(const TokenRange& range, const Layer& layer, const Activations& normed) {
+  Activations gated = inputs(range, nullptr, model_.ffn);
+  gated.tiles = gated_.data();
+  const int spans = model_.ffn / kBlock;
+  const int size = piece_groups(spans, layer.gate.w.bytes() + layer.up.w.bytes(), threads_.count(), false);
+  for_pieces(range, (spans + size - 1) / size, [&](int piece, int token0, int token1) {
+    isa_->of_prompts.gated({&layer.gate.w, layer.gate.bias}, {&layer.up.w, layer.up.bias}, normed, token0, token1,
+                           piece * size, std::min(spans, (piece + 1) * size), activate_, gated);
+  });
+  return gated;
+}
+
+/* fn(piece, tokens [from, to)) on all workers, for pieces of a product and all of a range's tokens; by tiles in slices
+ * of the tokens too where there are more workers than pieces, though each slice unpacks the weights. */
+template <class Fn>
+void DenseModel::for_pieces(const TokenRange& range, int pieces, Fn&& fn) {
+  constexpr int kLeast = 32; /* tokens of a slice */
+  const int wanted = range.by_tiles ? std::min((threads_.count() + pieces - 1) / pieces, range.n / kLeast) : 1;
+  const int slices = std::max(wanted, 1), size = (range.n + slices * kLeast - 1) / (slices * kLeast) * kLeast;
+  threads_.each_near(pieces * slices, [&](int32_t item, int32_t) {
+    const int from = item % slices * size;
+    if (from < range.n) fn(item / slices, from, std::min(range.n, from + size));
+  });
 }
 
 /* x += h, which the last product left, after its norm `post`, unless that is null; then x's norm, ready for products.
@@ -201,7 +274,7 @@ Activations DenseModel::add_and_norm(const TokenRange& range, const NormWeights*
                                      bool keeps_fine) {
   const size_t width = model_.width;
   float* h = &h_[range.scratch_row() * width];
-  const Activations a = quantised_.at(range.scratch_row(), h, model_.width, keeps_fine);
+  const Activations a = inputs(range, h, model_.width, keeps_fine);
   for_tokens(range, [&](int32_t i, int32_t worker) {
     float* x = &x_[(range.first + i) * width];
     if (post) add_residual(x, h + i * width, *post);
@@ -228,20 +301,6 @@ void DenseModel::normalise(const float* x, const NormWeights& norm, float* out, 
     rms_norm(x, norm.gain, model_.norm_eps, n, out);
 }
 
-/* gate [ffn] = activation(gate) * up; up is null where the MLP is not gated. */
-void DenseModel::activate(float* gate, const float* up) const {
-  switch (model_.activation) {
-    case SKV_ACT_SILU:
-      return silu(gate, up, model_.ffn);
-    case SKV_ACT_GELU:
-      return gelu(gate, up, model_.ffn);
-    case SKV_ACT_GELU_TANH:
-      return gelu_tanh(gate, up, model_.ffn);
-    case SKV_ACT_RELU:
-      return relu(gate, up, model_.ffn);
-  }
-}
-
 /* A token's queries and keys: their norms, where the model has them, then the rotation of its position. Where only the
  * first dims of a head are rotated, halves against each other, the second half of them moves to where it is in heads
  * that are rotated whole. Keys move as queries do, so their products stay, and pages know of one order alone. */
@@ -262,21 +321,29 @@ void DenseModel::finish_heads(int l, size_t token) {
   finish(&io_.k[token * model_.kv_heads * dim], model_.kv_heads, layer.k_norm);
 }
 
-/* One token's activations x. Those that are not whole blocks have no quantised weights to meet. */
-void DenseModel::quantise(const Activations& to, int32_t i, const float* x) const {
-  if (to.cols % kBlock == 0) isa_->quantise(to, i, x);
+/* Room for the inputs of a range's next product: x [token][cols]. */
+Activations DenseModel::inputs(const TokenRange& range, const float* x, int cols, bool keeps_fine) const {
+  Activations a = quantised_.at(range.scratch_row(), x, cols, keeps_fine);
+  a.by_tiles = range.by_tiles;
+  return a;
 }
 
-/* Row groups [group0, group1) of one matrix, all tokens of `a`, and their biases. */
-void DenseModel::product(const Output& out, const Activations& a, int tokens, int group0, int group1) const {
+/* One token's activations x. Those that are not whole blocks have no quantised weights to meet. */
+void DenseModel::quantise(const Activations& to, int32_t i, const float* x) const {
+  if (to.cols % kBlock == 0) products_of(to).quantise(to, i, x);
+}
+
+/* Row groups [group0, group1) of one matrix, tokens [token0, token1) of `a`, and their biases. */
+void DenseModel::product(const Output& out, const Activations& a, int token0, int token1, int group0,
+                         int group1) const {
   const Matrix& w = out.from->w;
   if (exact_ && quantised(w.format))
-    exact_product(out, a, tokens, group0, group1);
+    exact_product(out, a, token1, group0, group1);
   else
-    isa_->product(w, a, 0, tokens, group0, group1, out.to, out.stride);
+    products_of(a).product(w, a, token0, token1, group0, group1, out.to, out.stride);
   if (!out.from->bias) return;
   const int row0 = group0 * kRows, rows = std::min(w.rows, group1 * kRows) - row0;
-  for (int i = 0; i < tokens; i++) add(out.to + size_t(i) * out.stride + row0, out.from->bias + row0, 1, rows);
+  for (int i = token0; i < token1; i++) add(out.to + size_t(i) * out.stride + row0, out.from->bias + row0, 1, rows);
 }
 
 /* With activations in f32: a group's weights as f32 first. */
@@ -295,7 +362,7 @@ void DenseModel::exact_product(const Output& out, const Activations& a, int toke
     group.rows = rows;
     group.cols = w.cols;
     group.data = reinterpret_cast<uint8_t*>(weights.data());
-    isa_->product(group, a, 0, tokens, 0, 1, out.to + first, out.stride);
+    isa_->products.product(group, a, 0, tokens, 0, 1, out.to + first, out.stride);
   }
 }
 
@@ -308,18 +375,18 @@ void DenseModel::project(const TokenRange& range, const Activations& a, std::ini
     groups += out.from->w.groups();
     bytes += out.from->w.bytes();
   }
-  const int size = range.one_worker ? groups : piece_groups(groups, bytes, threads_.count());
-  auto run = [&](int32_t piece, int32_t) {
+  const int size = range.one_worker ? groups : piece_groups(groups, bytes, threads_.count(), a.by_tiles);
+  auto run = [&](int piece, int token0, int token1) {
     const int first = piece * size, last = std::min(groups, first + size);
     int base = 0; /* of the matrix, among all groups */
     for (const Output& out : outputs) {
       const int g0 = std::max(first - base, 0), g1 = std::min(last - base, out.from->w.groups());
-      if (g0 < g1) product(out, a, range.n, g0, g1);
+      if (g0 < g1) product(out, a, token0, token1, g0, g1);
       base += out.from->w.groups();
     }
   };
-  if (range.one_worker) return run(0, 0);
-  threads_.each_near((groups + size - 1) / size, run);
+  if (range.one_worker) return run(0, 0, range.n);
+  for_pieces(range, (groups + size - 1) / size, run);
 }
 
 }  // namespace skv

@@ -37,7 +37,7 @@ void CpuEngine::step(const skv_step_counts& counts) {
   const int logit_tokens = find_logit_tokens(counts, b.sampler, logit_place_.data());
   cut_last_rows(b.row, counts.rows, logit_place_.data(), last_rows_.data());
   const Halves halves = attention_.begin(counts);
-  model_.embed(b.token, b.position, counts.tokens);
+  model_.embed(b.row, counts.rows, b.token, b.position, counts.tokens);
   alternate(
       halves, layers_, [&](const Half& half, int layer) { model_.up_to_attention(layer, half.token0, half.tokens); },
       [&](const Half& half, int layer) { attention_.start(half, layer, last_rows_.data()); },
@@ -69,8 +69,10 @@ const float* CpuEngine::logits(int sampler) const {
 }
 
 std::string CpuEngine::describe() const {
-  return describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(), attention_.cache().pool_bytes(),
-                         attention_.cache().shape());
+  std::string json = describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(),
+                                     attention_.cache().pool_bytes(), attention_.cache().shape());
+  json.pop_back();
+  return json + ",\"promptsApart\":" + (model_.prompts_apart() ? "true" : "false") + "}";
 }
 
 }  // namespace skv

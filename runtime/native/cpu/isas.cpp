@@ -30,9 +30,10 @@ void quantise_all(Quantise quantise, const Activations& a, int tokens) {
   for (int t = 0; t < tokens; t++) quantise(a, t, a.x + size_t(t) * a.stride);
 }
 
-int piece_groups(int groups, size_t bytes, int workers) {
+int piece_groups(int groups, size_t bytes, int workers, bool by_tiles) {
   const int pieces = std::min(groups, std::max(workers * 8, int(bytes >> 18)));
-  return (groups + pieces - 1) / pieces;
+  const int size = (groups + pieces - 1) / pieces;
+  return by_tiles ? (size + 1) / 2 * 2 : size;
 }
 
 }  // namespace skv

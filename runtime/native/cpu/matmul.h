@@ -1,8 +1,9 @@
 /* Dense products: out[token][row] = sum over cols of x[token][col] * W[row][col], with W packed as packed.h says.
  *
  * The bits of an output depend on its row of W and its token's activations alone: not on how many tokens run together,
- * which thread runs them, or which instruction set. Integer dot products are exact, and every path adds them in f32
- * with the same fused multiply-adds in the same order. Of quantised weights, pair by pair:
+ * which thread runs them, or (but for prompts by bf16, below) which instruction set. Integer dot products are exact,
+ * and every path adds them in f32 with the same fused multiply-adds in the same order. Of quantised weights, pair by
+ * pair:
  *
  *   part = float(m * sum_x, all spans)        a span: inputs that share a scale of weights, a block or half of one
  *                                             sum_x: its int8 activations, added up
@@ -11,7 +12,15 @@
  *   acc  = fma(part, d_x, acc)                again for pairs that have a fine term, of it, after all the others
  *   out  = acc * 2^e                          e: of the row
  *
- * Q6 and Q8 have no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column. */
+ * Q6 and Q8 have no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column.
+ *
+ * A path may multiply tokens of prompts otherwise, by bf16 (Isa::of_prompts), with the bits of AMX's tdpbf16ps: x and
+ * w, which is m + d * w as f32, are rounded to bf16, halves away from zero, and span by span of 32 inputs
+ *
+ *   acc = acc + (even + odd)                  even = fma(x, w, even) of inputs 0, 2, … 30 from 0; odd of 1, 3, … 31
+ *   out = acc * 2^e
+ *
+ * also of BF16; F16, F32 and inputs that are not whole spans as above. */
 #ifndef SKV_MATMUL_H
 #define SKV_MATMUL_H
 #include "packed.h"
@@ -40,6 +49,8 @@ struct Activations {
   Int8Pairs coarse, fine;
   bool keeps_fine = false;
   uint64_t* has_fine = nullptr; /* [token][words_of(pairs)] a bit for each pair, where keeps_fine */
+  bool by_tiles = false;    /* of a prompt by bf16: in `tiles` alone, and in x where weights are multiplied in f32 */
+  uint8_t* tiles = nullptr; /* bf16 [16 tokens][span of 32][16][32] */
 };
 constexpr float kOutlier = 9;
 static inline int words_of(int pairs) { return (pairs + 63) / 64; }
@@ -73,20 +84,48 @@ static inline void each_panel(int token0, int token1, int group0, int group1, Fn
     for (int g = group0; g < group1; g++) fn(g, t0, t0 + kPanel < token1 ? t0 + kPanel : token1);
 }
 
-/* Row groups [group0, group1) of a product for tokens [token0, token1): out[token * out_stride + row]. */
+/* Row groups [group0, group1) of a product for tokens [token0, token1): out[token * out_stride + row]. By tiles token0
+ * is a multiple of 16. */
 using Product = void (*)(const Matrix& w, const Activations& a, int token0, int token1, int group0, int group1,
                          float* out, int out_stride);
 
 /* Row groups of a piece when a product of so many groups and bytes is dealt out to workers: small enough to balance (at
- * most a quarter of a MiB when there are many) and large enough to stream. */
-int piece_groups(int groups, size_t bytes, int workers);
+ * most a quarter of a MiB when there are many) and large enough to stream; by tiles a whole number of pairs. */
+int piece_groups(int groups, size_t bytes, int workers, bool by_tiles);
 
+/* Most tokens that products of prompts are asked for at once. */
+constexpr int kPromptTokens = 256;
+
+/* Whether products of prompts multiply it by bf16, where they are not multiplied as all tokens. */
+static inline bool by_bf16(const Matrix& w) {
+  return w.cols % kBlock == 0 && (quantised(w.format) || w.format == Format::BF16);
+}
+
+/* gate[i] = f(gate[i]) * up[i], as elementwise.h has them. */
+using Activate = void (*)(float* gate, const float* up, int n);
+/* One of the two inputs of a gated product. bias [rows]; null: 0. */
+struct GatedInput {
+  const Matrix* w;
+  const float* bias;
+};
+/* Inputs of the product after a gated MLP's first two, whose matrices are multiplied by bf16: spans [span0, span1) of
+ * tokens [token0, token1), at most kPromptTokens, to to.tiles. The bits are those of both products, `activate` and
+ * quantise. */
+using Gated = void (*)(const GatedInput& gate, const GatedInput& up, const Activations& a, int token0, int token1,
+                       int span0, int span1, Activate activate, const Activations& to);
+
+/* A product, what prepares a token's activations for it, and both around a gated MLP's activation, of prompts. */
+struct Products {
+  Product product = nullptr;
+  Quantise quantise = nullptr;
+  Gated gated = nullptr;
+};
 /* An instruction-set path. */
 struct Isa {
   const char* name;
   bool (*supported)();
-  Product product;
-  Quantise quantise; /* the same bits as quantise_generic() */
+  Products products;        /* quantise has the bits of quantise_generic() */
+  Products of_prompts = {}; /* of tokens of prompts, where they are multiplied otherwise */
 };
 /* Paths this binary was built with, best first; the last, "generic", always runs. */
 extern const Isa* const kIsas[];

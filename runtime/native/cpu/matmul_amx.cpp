@@ -12,12 +12,10 @@
 #if defined(__x86_64__)
 #include "amx.cpu.h"
 #if defined(SKV_FOR_TILES)
-#include "matmul_512.h"
+#include "matmul_amx_bf16.h"
 
 namespace skv {
 namespace {
-
-constexpr int kTile = 16; /* tokens, and rows of weights */
 
 /* Tiles 0 … 3 are sums, 4 and 5 inputs of 16 tokens each, 6 and 7 weights of a span. */
 void configure(int span) {
@@ -142,11 +140,11 @@ void product_by_tiles(const Matrix& w, const Activations& a, int token0, int tok
   skv_tiles_release(); /* or the system keeps 8 KiB of tiles for the thread */
 }
 
-bool has_amx() { return has_avx512() && skv_has_tiles(SKV_TILES_OF_BYTES); }
+bool has_amx() { return has_avx512() && skv_has_tiles(SKV_TILES_OF_BYTES) && skv_has_tiles(SKV_TILES_OF_BF16); }
 
 }  // namespace
 
-extern const Isa kAmx = {"amx", has_amx, product_by_tiles, quantise};
+extern const Isa kAmx = {"amx", has_amx, {product_by_tiles, quantise}, {product_of_prompts, to_tiles, gated_by_tiles}};
 
 const char* amx_refused() { return skv_tiles_refused(SKV_TILES_OF_BYTES, true); }
 
@@ -158,7 +156,7 @@ namespace skv {
 
 static bool never() { return false; }
 
-extern const Isa kAmx = {"amx", never, nullptr, nullptr};
+extern const Isa kAmx = {"amx", never, {}, {}};
 
 const char* amx_refused() {
 #if defined(__linux__)

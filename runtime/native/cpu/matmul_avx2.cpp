@@ -4,7 +4,7 @@
 
 namespace skv {
 
-extern const Isa kAvx2 = {"avx2", has_avx2, product, quantise_generic};
+extern const Isa kAvx2 = {"avx2", has_avx2, {product, quantise_generic}};
 
 }  // namespace skv
 #endif

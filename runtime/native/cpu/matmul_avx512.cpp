@@ -4,7 +4,7 @@
 
 namespace skv {
 
-extern const Isa kAvx512 = {"avx512vnni", has_avx512, product, quantise};
+extern const Isa kAvx512 = {"avx512vnni", has_avx512, {product, quantise}};
 
 }  // namespace skv
 #endif

@@ -16,7 +16,7 @@ static bool has_vnni() {
 #endif
 }
 
-extern const Isa kAvxVnni = {"avxvnni", has_vnni, product, quantise_generic};
+extern const Isa kAvxVnni = {"avxvnni", has_vnni, {product, quantise_generic}};
 
 }  // namespace skv
 #else
@@ -26,7 +26,7 @@ namespace skv {
 
 static bool never() { return false; }
 
-extern const Isa kAvxVnni = {"avxvnni", never, nullptr, nullptr};
+extern const Isa kAvxVnni = {"avxvnni", never, {}};
 
 }  // namespace skv
 #endif

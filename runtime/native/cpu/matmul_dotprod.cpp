@@ -22,7 +22,7 @@
 
 namespace skv {
 
-extern const Isa kDotprod = {"dotprod", has_dotprod, product, quantise_generic};
+extern const Isa kDotprod = {"dotprod", has_dotprod, {product, quantise_generic}};
 
 }  // namespace skv
 #endif

@@ -130,6 +130,6 @@ bool always() { return true; }
 
 }  // namespace
 
-extern const Isa kGeneric = {"generic", always, product, quantise_generic};
+extern const Isa kGeneric = {"generic", always, {product, quantise_generic}};
 
 }  // namespace skv

@@ -28,7 +28,7 @@ namespace skv {
 
 static bool has_i8mm() { return has_dotprod() && getauxval(AT_HWCAP2) & HWCAP2_I8MM; }
 
-extern const Isa kI8mm = {"i8mm", has_i8mm, product, quantise_generic};
+extern const Isa kI8mm = {"i8mm", has_i8mm, {product, quantise_generic}};
 
 }  // namespace skv
 #else
@@ -38,7 +38,7 @@ namespace skv {
 
 static bool never() { return false; }
 
-extern const Isa kI8mm = {"i8mm", never, nullptr, nullptr};
+extern const Isa kI8mm = {"i8mm", never, {}};
 
 }  // namespace skv
 #endif

@@ -4,22 +4,27 @@
 #include "matmul.h"
 #include "arena.h"
 
-/* out[token][row] = x[token][cols] times weights, given as a model file has them. Returns a message or null. */
+/* out[token][row] = x[token][cols] times weights, given as a model file has them; with of_prompts as a path multiplies
+ * tokens of prompts. Returns a message or null. */
 extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(const char* isa, int32_t type,
                                                                               int32_t rows, int32_t cols,
                                                                               const uint8_t* weights, int32_t tokens,
-                                                                              const float* x, float* out) {
+                                                                              const float* x, float* out,
+                                                                              int32_t of_prompts) {
   const skv::Isa* path = skv::find_isa(isa);
   if (!path) return "no such instruction-set path here";
+  const skv::Products& products = of_prompts ? path->of_prompts : path->products;
+  if (!products.product) return "this path multiplies prompts as all tokens";
   skv::Matrix m;
   if (!skv::describe(type, rows, cols, &m)) return "this type or shape cannot be packed";
   const skv::Arena arena(m.bytes() + skv::kPrefetchSlack);
   m.data = arena.data();
   skv::pack(m, type, weights, 0, m.groups());
   const skv::ActivationRows quantised(size_t(tokens), cols);
-  const skv::Activations a = quantised.at(0, x, cols, true);
-  if (skv::quantised(m.format)) skv::quantise_all(path->quantise, a, tokens);
-  path->product(m, a, 0, tokens, 0, m.groups(), out, rows);
+  skv::Activations a = quantised.at(0, x, cols, true);
+  a.by_tiles = of_prompts;
+  if (cols % skv::kBlock == 0) skv::quantise_all(products.quantise, a, tokens);
+  products.product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;
 }
 
