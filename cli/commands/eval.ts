@@ -119,7 +119,7 @@ export async function evaluateKl(flags: KlFlags): Promise<void> {
   const open: Reader[] = [];
   try {
     open.push(await skv('truth', { kvType: 'f32', activations: 'f32' }));
-    open.push(await skv('skv, int8 activations', { kvType: 'f32' }));
+    open.push(await skv('skv, activations as served', { kvType: 'f32' }));
     open.push(await skv('skv, cache in bf16 too', { kvType: 'bf16' }));
     if (flags.beside) open.push(await llamaReader(file, model.spec.vocab, tokens, threads ?? 2));
     const line = progressLine('tokens');

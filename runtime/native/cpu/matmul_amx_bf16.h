@@ -57,8 +57,8 @@ inline __m512 beside(const Q2Pair& pair, int b, int s, __m512) {
 inline __m512 beside(const Q6Pair&, int, int, __m512 d) { return _mm512_mul_ps(d, _mm512_set1_ps(-kQ6Zero)); }
 inline __m512 beside(const Q8Pair&, int, int, __m512 d) { return _mm512_mul_ps(d, _mm512_set1_ps(-kQ8Zero)); }
 
-/* Inputs 4j … 4j + 3 of a block of 16 rows, each as f32: `low` of nibbles, from bit 4 or 0 of each byte on. A permute
- * looks at four bits of its index alone, so it need not be cut out. */
+/* Four inputs of 16 rows, each as f32: bytes as they are, or their low or `high` nibbles. A permute looks at four bits
+ * of its index alone, so they need not be cut out. */
 inline void nibbles_of(__m512i bytes, bool high, __m512* x) {
   const __m512 numbers = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   for (int i = 0; i < 4; i++) x[i] = _mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 8 * i + 4 * high), numbers);
@@ -93,7 +93,8 @@ template <class Pair>
   __m512 d[kParts], m[kParts];
   for (int s = 0; s < kParts; s++) {
     d[s] = halves(scales_of(pair, b, s * Pair::kSpan));
-    d[s] = _mm512_mask_mov_ps(d[s], _mm512_cmp_ps_mask(d[s], d[s], _CMP_UNORD_Q), _mm512_set1_ps(NAN)); /* stays one */
+    d[s] = _mm512_mask_mov_ps(d[s], _mm512_cmp_ps_mask(d[s], d[s], _CMP_UNORD_Q),
+                              _mm512_set1_ps(NAN)); /* that rounding leaves one */
     m[s] = beside(pair, b, s, d[s]);
   }
   const __m512i half = _mm512_set1_epi32(0x8000);
