@@ -9,7 +9,7 @@ export function toBf16(x: Float32Array): Float32Array {
 }
 
 /** Whether weights are multiplied so, or in f32 as those of all tokens. */
-export const byBf16 = (type: number): boolean => type !== WeightType.F32 && type !== WeightType.F16;
+export const byBf16 = (type: number): boolean => type !== WeightType.F32;
 
 /**
  * x [tokens][cols] times weights as a file has them, [tokens][rows]; undefined for weights that are not multiplied so. A

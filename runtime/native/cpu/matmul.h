@@ -20,7 +20,7 @@
  *   acc = acc + (even + odd)                  even = fma(x, w, even) of inputs 0, 2, … 30 from 0; odd of 1, 3, … 31
  *   out = acc * 2^e
  *
- * also of BF16; F16, F32 and inputs that are not whole spans as above. */
+ * also of F16 and BF16; F32 and inputs that are not whole spans as above. */
 #ifndef SKV_MATMUL_H
 #define SKV_MATMUL_H
 #include "packed.h"
@@ -97,9 +97,7 @@ int piece_groups(int groups, size_t bytes, int workers, bool by_tiles);
 constexpr int kPromptTokens = 256;
 
 /* Whether products of prompts multiply it by bf16, where they are not multiplied as all tokens. */
-static inline bool by_bf16(const Matrix& w) {
-  return w.cols % kBlock == 0 && (quantised(w.format) || w.format == Format::BF16);
-}
+static inline bool by_bf16(const Matrix& w) { return w.cols % kBlock == 0 && w.format != Format::F32; }
 
 /* gate[i] = f(gate[i]) * up[i], as elementwise.h has them. */
 using Activate = void (*)(float* gate, const float* up, int n);

@@ -8,8 +8,8 @@
  *   bound by tdpbf16ps, one of which multiplies a span of 16 tokens with one of 16 rows; unpacking takes 3 to 4
  *         operations a weight and row group, once a panel
  *
- * A span is 32 inputs, which one tdpbf16ps adds up: matmul.h has the order. Weights without blocks in F16 and F32, and
- * inputs that are not whole spans, go as on AVX-512, in f32. */
+ * A span is 32 inputs, which one tdpbf16ps adds up: matmul.h has the order. Weights in F32, and inputs that are not
+ * whole spans, go as on AVX-512, in f32. */
 #ifndef SKV_MATMUL_AMX_BF16_H
 #define SKV_MATMUL_AMX_BF16_H
 #include <algorithm>
@@ -121,22 +121,30 @@ inline void unpack_spans(const Pair* pairs, int s0, int s1, uint8_t* to) {
   }
 }
 
-/* The same of weights that are bf16: two columns make a row of a tile. */
-inline void interleave_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
+/* The same of weights that are bf16 or f16: two columns make a row of a tile. */
+inline void bf16_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
   alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i order = _mm512_load_si512(kOrder);
   const uint8_t* from = group + size_t(s0) * kTileBytes;
   for (const uint8_t* end = group + size_t(s1) * kTileBytes; from < end; from += 64, to += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(from) + kAhead * 256, _MM_HINT_T1);
-    _mm512_store_si512(to, _mm512_permutexvar_epi16(order, _mm512_loadu_si512(from)));
+    _mm512_store_si512(to, _mm512_permutexvar_epi16(order, _mm512_load_si512(from)));
+  }
+}
+inline void f16_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
+  for (int c = s0 * kBlock; c < s1 * kBlock; c += 2, to += 64) {
+    _mm_prefetch(reinterpret_cast<const char*>(group) + c * 32 + kAhead * 256, _MM_HINT_T1);
+    const __m512i even = rounded(weights(Format::F16, group, c)), odd = rounded(weights(Format::F16, group, c + 1));
+    _mm512_store_si512(to, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd));
   }
 }
 
 inline void spans_of(const Matrix& w, int g, int s0, int s1, uint8_t* to) {
   const uint8_t* group = w.group(g);
-  if (!with_pairs(w.format, group, [&](const auto* pairs) { unpack_spans(pairs, s0, s1, to); }))
-    interleave_spans(group, s0, s1, to);
+  if (with_pairs(w.format, group, [&](const auto* pairs) { unpack_spans(pairs, s0, s1, to); })) return;
+  if (w.format == Format::F16) return f16_spans(group, s0, s1, to);
+  bf16_spans(group, s0, s1, to);
 }
 
 /* Inputs come from the second-level cache. */
