@@ -1,7 +1,8 @@
 /**
  * A tiny random model of every family: both formats against plain loops, and GGUF against llama.cpp. Both hold F32 and F16
- * weights exactly, but llama.cpp takes activations to f16 where weights are: its greedy answer is ours. With quantised
- * weights both round activations, each in its own way: all that each expects of a text is compared.
+ * weights exactly, with activations in f32 here (where there is AMX prompts of F16 would be rounded), but llama.cpp takes
+ * them to f16 where weights are: its greedy answer is ours. With quantised weights both round activations, each in its own
+ * way: all that each expects of a text is compared.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -47,11 +48,12 @@ const folder = mkdtempSync(join(tmpdir(), 'skv-families-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 const prompt = randomTokens(3, PROMPT, sizes.vocab);
 
-async function judgeFile(source: string, forced: readonly number[]): Promise<Judged[]> {
+async function judgeFile(source: string, forced: readonly number[], activations: 'f32' | 'int8'): Promise<Judged[]> {
   const engine = await Engine.create({
     model: await loadModel(source),
     policies: [none],
     kvType: 'f32',
+    activations,
     maxSeqs: 1,
     threads: 1,
     kvCacheBytes: 16 << 20,
@@ -94,7 +96,7 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
 
   test(`${tiny.name}: safetensors beside plain loops`, async () => {
     writeFamilyFolder(model, at);
-    const far = distance(await judgeFile(at, answer), plain);
+    const far = distance(await judgeFile(at, answer, 'f32'), plain);
     assert.ok(far < PLAIN.F32, `log-probabilities differ by ${far} on average`);
   });
 
@@ -103,13 +105,14 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
     test(`${tiny.name}: GGUF in ${type} beside plain loops${tiny.aside ? '' : ' and llama.cpp'}`, async () => {
       const file = `${at}-${type}.gguf`;
       writeFamilyGguf(model, file, type);
-      const far = distance(await judgeFile(file, answer), plain);
+      const far = distance(await judgeFile(file, answer, 'f32'), plain);
       assert.ok(far < PLAIN[type], `${far} from plain loops on average`);
       if (tiny.aside) return;
       const [theirs] = await greedyAnswers(file, [prompt], { length: ANSWER, pastEnd: true });
       const ours = await judgeFile(
         file,
         theirs.map(({ token }) => token),
+        'f32',
       );
       const apart = distance(ours, theirs);
       const behind = Math.max(...ours.map((each) => each.behind));
@@ -119,7 +122,7 @@ for (const [seed, tiny] of tinyFamilies.entries()) {
   test(`${tiny.name}: GGUF in Q8_0 beside plain loops${tiny.aside ? '' : ' and llama.cpp'}`, async () => {
     const file = `${at}-Q8_0.gguf`;
     writeFamilyGguf(model, file, 'Q8_0');
-    const far = distance(await judgeFile(file, answer), plain);
+    const far = distance(await judgeFile(file, answer, 'int8'), plain);
     assert.ok(far < PLAIN.Q8_0, `${far} from plain loops on average`);
     if (!tiny.aside) await besideLlama(file, [...prompt, ...answer]);
   });
