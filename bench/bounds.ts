@@ -44,7 +44,8 @@ async function parts(
   const shapes = new Map<string, number>();
   for (const { type, rows, cols, isHead } of productsOf(model)) {
     const ofPrompts = job.kind === 'prefill' && !isHead;
-    const line = `product ${type} ${rows} ${cols} ${job.kind === 'prefill' && isHead ? 1 : chunk} ${Number(ofPrompts)}`;
+    const tokens = job.kind === 'decode' || ofPrompts ? chunk : 1;
+    const line = `product ${type} ${rows} ${cols} ${tokens} ${Number(ofPrompts)}`;
     shapes.set(line, (shapes.get(line) ?? 0) + (isHead || job.kind === 'decode' ? 1 : job.slots / chunk));
   }
   let dense = 0;

@@ -52,7 +52,7 @@ struct Case {
   Activations x;
   size_t turn = 0;
 
-  Case(int type, int rows, int cols, int tokens, const Products& products, bool apart, Threads& threads) {
+  Case(int type, int rows, int cols, int tokens, const Products& products, Threads& threads) {
     Matrix first;
     if (!describe(type, rows, cols, &first)) throw std::runtime_error("this shape cannot be packed");
     const size_t stride = (first.bytes() + 4095) / 4096 * 4096;
@@ -74,7 +74,6 @@ struct Case {
     for (size_t i = 0; i < size_t(tokens) * cols; i++) values[i] = random.normal();
     quantised = std::make_unique<ActivationRows>(size_t(tokens), cols);
     x = quantised->at(0, values, cols, false);
-    x.by_tiles = apart;
     if (cols % kBlock == 0) quantise_all(products.quantise, x, tokens);
   }
 };
@@ -89,7 +88,7 @@ Answer product(int type, int rows, int cols, int tokens, bool of_prompts, Thread
   const Products& products = apart ? isa->of_prompts : isa->products;
   if (!cases.count(key)) {
     cases.clear(); /* one at a time: they are large */
-    cases[key] = std::make_unique<Case>(type, rows, cols, tokens, products, apart, threads);
+    cases[key] = std::make_unique<Case>(type, rows, cols, tokens, products, threads);
   }
   Case& c = *cases[key];
   auto* out = reinterpret_cast<float*>(c.output->data);

@@ -99,6 +99,16 @@ export interface DriverAnswer {
   text?: string;
 }
 
+/** A dense product: a matrix of a weight type as its file has it, and the inputs x [tokens][cols]. */
+export type DenseProduct = [
+  type: number,
+  rows: number,
+  cols: number,
+  weights: Uint8Array,
+  tokens: number,
+  x: Float32Array,
+];
+
 export interface Native {
   /** of the contract that skv.node was built with */
   readonly version: number;
@@ -117,17 +127,7 @@ export interface Native {
   /** across, then score, before pool and heads. */
   probeScore(path: string, probe: Probe): void;
   /** One dense product of a backend on one instruction-set path, for tests: out[tokens][rows] = x[tokens][cols] · Wᵀ; as the path multiplies `ofPrompts` (throws where it does not do that apart). */
-  testMatmul(
-    backend: string,
-    isa: string,
-    type: number,
-    rows: number,
-    cols: number,
-    weights: Uint8Array,
-    tokens: number,
-    x: Float32Array,
-    ofPrompts?: boolean,
-  ): Float32Array;
+  testMatmul(...asked: [backend: string, isa: string, ...product: DenseProduct, ofPrompts?: boolean]): Float32Array;
   /** What a backend's packed form of weights means, for tests: [rows][cols]. */
   testUnpack(backend: string, type: number, rows: number, cols: number, weights: Uint8Array): Float32Array;
   /** NVIDIA's driver and its first device; needs no toolkit. */

@@ -54,7 +54,7 @@ void gated(int32_t type, int rows, int cols, int tokens) {
   const int spans = rows / skv::kBlock, half = spans / 2;
   for (int t = 0; t < tokens; t += 32) /* in parts of tokens and of spans, as the engine may */
     for (int from = 0, end = half; from < spans; from = end, end = spans)
-      isa->of_prompts.gated({&gate.w, gate_bias.data()}, {&up.w, up_bias.data()}, a, t, std::min(tokens, t + 32), from,
+      isa->of_prompts.gated({gate.w, gate_bias.data()}, {up.w, up_bias.data()}, a, t, std::min(tokens, t + 32), from,
                             end, skv::relu, to);
   const auto* tiles = reinterpret_cast<const uint16_t*>(to.tiles);
   for (int t = 0; t < tokens; t++)

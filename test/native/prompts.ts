@@ -1,6 +1,6 @@
 /** Products of prompts by bf16, in plain loops: the bits that runtime/native/cpu/matmul.h promises of them. */
 import { WeightType } from '../../runtime/contract/records.ts';
-import { cpuBackend, native } from '../../runtime/native/index.ts';
+import { type DenseProduct, cpuBackend, native } from '../../runtime/native/index.ts';
 
 /** To bf16, halves away from zero. */
 export function toBf16(x: Float32Array): Float32Array {
@@ -16,14 +16,7 @@ export const byBf16 = (type: number): boolean => type !== WeightType.F32;
  * product of two bf16 is a number of f32, and a double holds its sum with another: so Math.fround rounds once, as a fused
  * multiply-add does.
  */
-export function promptProduct(
-  type: number,
-  rows: number,
-  cols: number,
-  weights: Uint8Array,
-  tokens: number,
-  x: Float32Array,
-): Float32Array | undefined {
+export function promptProduct(...[type, rows, cols, weights, tokens, x]: DenseProduct): Float32Array | undefined {
   if (!byBf16(type)) return undefined;
   const w = toBf16(native().testUnpack(cpuBackend(), type, rows, cols, weights));
   const inputs = toBf16(x);

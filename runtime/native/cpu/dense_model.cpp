@@ -249,8 +249,8 @@ Activations DenseModel::gate_by_tiles(const TokenRange& range, const Layer& laye
   const int spans = model_.ffn / kBlock;
   const int size = piece_groups(spans, layer.gate.w.bytes() + layer.up.w.bytes(), threads_.count(), false);
   for_pieces(range, (spans + size - 1) / size, [&](int piece, int token0, int token1) {
-    isa_->of_prompts.gated({&layer.gate.w, layer.gate.bias}, {&layer.up.w, layer.up.bias}, normed, token0, token1,
-                           piece * size, std::min(spans, (piece + 1) * size), activate_, gated);
+    isa_->of_prompts.gated(layer.gate, layer.up, normed, token0, token1, piece * size,
+                           std::min(spans, (piece + 1) * size), activate_, gated);
   });
   return gated;
 }

@@ -69,10 +69,9 @@ const float* CpuEngine::logits(int sampler) const {
 }
 
 std::string CpuEngine::describe() const {
-  std::string json = describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(),
-                                     attention_.cache().pool_bytes(), attention_.cache().shape());
-  json.pop_back();
-  return json + ",\"promptsApart\":" + (model_.prompts_apart() ? "true" : "false") + "}";
+  const std::string apart = std::string(",\"promptsApart\":") + (model_.prompts_apart() ? "true" : "false");
+  return describe_engine(model_.isa(), threads_.count(), model_.weight_bytes(), attention_.cache().pool_bytes(),
+                         attention_.cache().shape(), apart);
 }
 
 }  // namespace skv

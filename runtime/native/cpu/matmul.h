@@ -101,16 +101,11 @@ static inline bool by_bf16(const Matrix& w) { return w.cols % kBlock == 0 && w.f
 
 /* gate[i] = f(gate[i]) * up[i], as elementwise.h has them. */
 using Activate = void (*)(float* gate, const float* up, int n);
-/* One of the two inputs of a gated product. bias [rows]; null: 0. */
-struct GatedInput {
-  const Matrix* w;
-  const float* bias;
-};
 /* Inputs of the product after a gated MLP's first two, whose matrices are multiplied by bf16: spans [span0, span1) of
  * tokens [token0, token1), at most kPromptTokens, to to.tiles. The bits are those of both products, `activate` and
  * quantise. */
-using Gated = void (*)(const GatedInput& gate, const GatedInput& up, const Activations& a, int token0, int token1,
-                       int span0, int span1, Activate activate, const Activations& to);
+using Gated = void (*)(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int span0,
+                       int span1, Activate activate, const Activations& to);
 
 /* A product, what prepares a token's activations for it, and both around a gated MLP's activation, of prompts. */
 struct Products {

@@ -151,6 +151,13 @@ struct Minima<Q2Pair> {
   }
 };
 
+/* What the sums of group g are to be multiplied by: powers of two, [row]. */
+inline __m512 exponents_of(const Matrix& w, int g) {
+  if (!has_minima(w.format)) return _mm512_setzero_ps();
+  const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + g * kRows));
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e));
+}
+
 /* Rows [row, row + 16) of a token, less those past the last. */
 inline void store(float* out, int row, int rows, __m512 value) {
   if (row + kRows <= rows)
@@ -200,8 +207,8 @@ inline void quantised_tile(const Matrix& w, const Activations& a, const Pair* pa
     add_pair<T>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs);
   });
   if (has_minima(w.format)) {
-    const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
-    for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e)));
+    const __m512 exponents = exponents_of(w, row / kRows);
+    for (int t = 0; t < T; t++) acc[t] = _mm512_scalef_ps(acc[t], exponents);
   }
   for (int t = 0; t < T; t++) store(out + size_t(t0 + t) * stride + row, row, w.rows, acc[t]);
 }

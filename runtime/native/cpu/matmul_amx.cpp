@@ -107,11 +107,7 @@ inline void tiles_of(const Matrix& w, const Activations& a, const Pair* pair, in
   }
   each_fine_pair(a, t0, M * kTile,
                  [&](int i) { add_pair_of_tiles<M>(acc, pair[i], a.fine, size_t(t0) * pairs + i, pairs); });
-  __m512 exponents = _mm512_setzero_ps();
-  if (has_minima(w.format)) {
-    const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + row));
-    exponents = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e));
-  }
+  const __m512 exponents = exponents_of(w, row / kRows);
   for (int t = 0; t < M * kTile; t++)
     store(out + size_t(t0 + t) * stride + row, row, w.rows, _mm512_scalef_ps(acc[t], exponents));
 }

@@ -30,6 +30,16 @@ inline __m512i rounded(__m512 x) {
   return _mm512_mask_mov_epi32(up, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc00000));
 }
 
+/* A tile's row of two inputs, each with its bf16 in the upper half. */
+inline __m512i side_by_side(__m512i even, __m512i odd) {
+  return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd);
+}
+
+/* Where a token's inputs of span s lie. */
+inline uint8_t* tile_row(const Activations& to, int token, int s) {
+  return to.tiles + (size_t(token / kTile) * (to.cols / kBlock) + s) * kTileBytes + token % kTile * 64;
+}
+
 /* Sixteen of a token's activations to bf16. */
 inline void put_half(uint8_t* to, const float* x) {
   const __m512i upper = _mm512_srli_epi32(rounded(_mm512_loadu_ps(x)), 16);
@@ -38,10 +48,8 @@ inline void put_half(uint8_t* to, const float* x) {
 
 /* A token's activations to bf16, in their places of tiles. */
 void to_tiles(const Activations& to, int token, const float* x) {
-  const int spans = to.cols / kBlock;
-  uint8_t* at = to.tiles + size_t(token / kTile) * spans * kTileBytes + token % kTile * 64;
-  for (int s = 0; s < spans; s++, x += kBlock, at += kTileBytes)
-    for (int half = 0; half < 2; half++) put_half(at + 32 * half, x + 16 * half);
+  for (int s = 0; s < to.cols / kBlock; s++, x += kBlock)
+    for (int half = 0; half < 2; half++) put_half(tile_row(to, token, s) + 32 * half, x + 16 * half);
 }
 
 /* [row] of span s of block b: what a weight is beside d * w, for d as given. */
@@ -106,9 +114,7 @@ template <class Pair>
     for (int i = 0; i < 4; i++)
       bits[i] =
           _mm512_add_epi32(_mm512_castps_si512(_mm512_fmadd_ps(x[i], d[j * kParts / 8], m[j * kParts / 8])), half);
-    for (int i = 0; i < 4; i += 2)
-      _mm512_store_si512(to + 128 * j + 32 * i,
-                         _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(bits[i], 16), bits[i + 1]));
+    for (int i = 0; i < 4; i += 2) _mm512_store_si512(to + 128 * j + 32 * i, side_by_side(bits[i], bits[i + 1]));
   }
 }
 
@@ -136,7 +142,7 @@ inline void f16_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
   for (int c = s0 * kBlock; c < s1 * kBlock; c += 2, to += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(group) + c * 32 + kAhead * 256, _MM_HINT_T1);
     const __m512i even = rounded(weights(Format::F16, group, c)), odd = rounded(weights(Format::F16, group, c + 1));
-    _mm512_store_si512(to, _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd));
+    _mm512_store_si512(to, side_by_side(even, odd));
   }
 }
 
@@ -223,13 +229,6 @@ inline void sums_of(const Matrix& w, const Activations& a, int token0, int token
   }
 }
 
-/* What the sums of group g are to be multiplied by: powers of two, [row]. */
-inline __m512 exponents_of(const Matrix& w, int g) {
-  if (!has_minima(w.format)) return _mm512_setzero_ps();
-  const __m128i e = _mm_load_si128(reinterpret_cast<const __m128i*>(w.exponents() + g * kRows));
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(e));
-}
-
 /* Sums of N groups from g on, tokens [t, end), to where they belong. */
 template <int N>
 inline void put(const Matrix& w, const Sums& sums, int g, int t, int end, float* out, int stride) {
@@ -261,9 +260,9 @@ void product_of_prompts(const Matrix& w, const Activations& a, int token0, int t
 }
 
 /* Sums of 32 tokens and groups g and g + 1 as outputs, in place. */
-inline void finish(const GatedInput& from, int g, Sums& sums) {
+inline void finish(const Linear& from, int g, Sums& sums) {
   for (int i = 0; i < 2; i++) {
-    const __m512 exponents = exponents_of(*from.w, g + i);
+    const __m512 exponents = exponents_of(from.w, g + i);
     const __m512 bias = from.bias ? _mm512_loadu_ps(from.bias + (g + i) * kRows) : _mm512_setzero_ps();
     for (int k = 0; k < 2 * kTile; k++) {
       float* sum = &sums[k / kTile][i][k % kTile * kRows];
@@ -274,22 +273,21 @@ inline void finish(const GatedInput& from, int g, Sums& sums) {
 }
 
 /* Two groups are a span of the next product: what is gated stays in the first-level cache until it is a tile. */
-void gated_by_tiles(const GatedInput& gate, const GatedInput& up, const Activations& a, int token0, int token1,
-                    int span0, int span1, Activate activate, const Activations& to) {
+void gated_by_tiles(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int span0,
+                    int span1, Activate activate, const Activations& to) {
   WeightTiles room;
   alignas(64) Sums gates[kPanels];
   alignas(64) Sums ups[kPanels];
   configure_for_bf16();
-  const int spans = to.cols / kBlock;
   for (int s = span0; s < span1; s++) {
-    sums_of<2>(*gate.w, a, token0, token1, 2 * s, room, gates, [](int, const Sums&) {});
-    sums_of<2>(*up.w, a, token0, token1, 2 * s, room, ups, [&](int t, Sums& sums) {
+    sums_of<2>(gate.w, a, token0, token1, 2 * s, room, gates, [](int, const Sums&) {});
+    sums_of<2>(up.w, a, token0, token1, 2 * s, room, ups, [&](int t, Sums& sums) {
       Sums& gated = gates[(t - token0) / (2 * kTile)];
       finish(gate, 2 * s, gated);
       finish(up, 2 * s, sums);
       activate(gated[0][0], sums[0][0], (t + kTile < token1 ? 4 : 2) * kTile * kRows);
       for (int k = 0; k < 2 * kTile && t + k < token1; k++) {
-        uint8_t* at = to.tiles + (size_t(t + k) / kTile * spans + s) * kTileBytes + k % kTile * 64;
+        uint8_t* at = tile_row(to, t + k, s);
         for (int i = 0; i < 2; i++) put_half(at + 32 * i, &gated[k / kTile][i][k % kTile * kRows]);
       }
     });

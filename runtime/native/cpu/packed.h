@@ -158,6 +158,12 @@ struct Matrix {
   int8_t* exponents() const { return reinterpret_cast<int8_t*>(data + group_bytes() * groups()); }
 };
 
+/* A matrix and its bias [rows], null where the model has none. No data: the model has no such matrix. */
+struct Linear {
+  Matrix w;
+  const float* bias = nullptr;
+};
+
 /* Describes the packed form of a weight type (SKV_W_…); false when the type or cols cannot be packed. */
 bool describe(int32_t type, int rows, int cols, Matrix* out);
 /* Bytes of `rows` x `cols` as the file has them, or 0 for an unknown type or a cols that does not divide into blocks.

@@ -21,8 +21,7 @@ extern "C" __attribute__((visibility("default"))) const char* skv_test_matmul(co
   m.data = arena.data();
   skv::pack(m, type, weights, 0, m.groups());
   const skv::ActivationRows quantised(size_t(tokens), cols);
-  skv::Activations a = quantised.at(0, x, cols, true);
-  a.by_tiles = of_prompts;
+  const skv::Activations a = quantised.at(0, x, cols, true);
   if (cols % skv::kBlock == 0) skv::quantise_all(products.quantise, a, tokens);
   products.product(m, a, 0, tokens, 0, m.groups(), out, rows);
   return nullptr;

@@ -11,12 +11,6 @@
 
 namespace skv {
 
-/* A matrix and its bias [rows], null where the model has none. No data: the model has no such matrix. */
-struct Linear {
-  Matrix w;
-  const float* bias = nullptr;
-};
-
 /* Weight and bias of a norm, f32 of its size; 1 is added where the model's norm says so. No gain: there is no norm. */
 struct NormWeights {
   const float* gain = nullptr;

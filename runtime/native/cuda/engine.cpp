@@ -213,12 +213,11 @@ const float* CudaEngine::logits(int sampler) {
 }
 
 std::string CudaEngine::describe() const {
-  std::string json = with_cache([&](auto& cache) {
-    return describe_engine(device_->name(), 1, model_.weight_bytes(), cache.pool_bytes(), cache.shape());
+  const std::string sent = ",\"graphSteps\":" + std::to_string(graphs_.launches()) +
+                           ",\"sentBytes\":" + std::to_string(outbox_.sent_bytes());
+  return with_cache([&](auto& cache) {
+    return describe_engine(device_->name(), 1, model_.weight_bytes(), cache.pool_bytes(), cache.shape(), sent);
   });
-  json.insert(json.size() - 1, ",\"graphSteps\":" + std::to_string(graphs_.launches()) +
-                                   ",\"sentBytes\":" + std::to_string(outbox_.sent_bytes()));
-  return json;
 }
 
 }  // namespace skv
