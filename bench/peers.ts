@@ -28,9 +28,6 @@ export interface PeerOptions {
   parts?: readonly PeerPart[];
 }
 
-/** Systems that most phases leave out. */
-const ASIDE = ['skv, h2o 20 %', 'skv, snapkv 672', 'skv, chunkkv 672', 'skv, keydiff 672'];
-
 /** Sizes of one phase: systems start with room for it, run everything in turns, and end. */
 interface Phase {
   part: PeerPart;
@@ -74,13 +71,13 @@ const shortPhase: Phase = {
 const fullPhases: Phase[] = [
   {
     ...shortPhase,
-    wants: ({ name }) => !ASIDE.includes(name),
+    wants: ({ aside }) => !aside,
   },
   {
     part: 'long',
     sequences: 1,
     context: 8000 + 64,
-    wants: ({ name }) => !ASIDE.includes(name),
+    wants: ({ aside }) => !aside,
     works: [single(7000, ['prefill']), single(8000, ['decode'])],
     memory: 'peak RSS at 8,000 tokens',
   },
@@ -103,10 +100,8 @@ const fullPhases: Phase[] = [
     sequences: 8,
     context: 4000 + 128,
     pool: 221e6,
-    wants: ({ pools, name, matched, evicts }) =>
-      pools === true &&
-      (matched === true || evicts === true || name === 'skv') &&
-      (name === 'skv, keydiff 672' || !ASIDE.includes(name)),
+    wants: ({ pools, name, matched, evicts, aside, thins }) =>
+      pools === true && (matched || evicts || name === 'skv') && (thins || !aside),
     works: [
       {
         prompts: eight(4000),

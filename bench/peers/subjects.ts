@@ -36,6 +36,10 @@ export interface Subject {
   evicts?: boolean;
   /** can run with a fixed pool */
   pools?: boolean;
+  /** asked for by the phases that name what it does, left out of the others */
+  aside?: boolean;
+  /** thins a prompt while it is read: measured where memory is short */
+  thins?: boolean;
   start(common: Common, progress: (line: string) => void): Promise<Child>;
 }
 
@@ -62,8 +66,13 @@ function driver(file: string): string {
   return path;
 }
 
-function skv(name: string, more: Pick<SkvSetup, 'policy' | 'ratio' | 'params'>): Subject {
+function skv(
+  name: string,
+  more: Pick<SkvSetup, 'policy' | 'ratio' | 'params'>,
+  place: Pick<Subject, 'aside' | 'thins'> = {},
+): Subject {
   return {
+    ...place,
     name,
     maker: 'skv',
     evicts: more.policy !== 'none',
@@ -123,14 +132,17 @@ function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', 
   };
 }
 
+const h2o = { budget: 672, recent: 128 };
+
 /** In the order of the table. `own` names the model's file format. */
 export const subjects = (own: string): Subject[] => [
   skv('skv', { policy: 'none' }),
-  skv('skv, h2o 20 %', { policy: 'h2o', ratio: 0.2 }),
-  skv('skv, h2o 672', { policy: 'h2o', params: { budget: 672, recent: 128 } }),
-  skv('skv, snapkv 672', { policy: 'snapkv', params: { budget: 672 } }),
-  skv('skv, chunkkv 672', { policy: 'chunkkv', params: { budget: 672 } }),
-  skv('skv, keydiff 672', { policy: 'keydiff', params: { budget: 672 } }), // thins a prompt while it is read
+  skv('skv, h2o 20 %', { policy: 'h2o', ratio: 0.2 }, { aside: true }),
+  skv('skv, h2o 672', { policy: 'h2o', params: h2o }),
+  skv('skv, h2o 672, block 128', { policy: 'h2o', params: { ...h2o, block: 128 } }, { aside: true, thins: true }),
+  skv('skv, snapkv 672', { policy: 'snapkv', params: { budget: 672 } }, { aside: true }),
+  skv('skv, chunkkv 672', { policy: 'chunkkv', params: { budget: 672 } }, { aside: true }),
+  skv('skv, keydiff 672', { policy: 'keydiff', params: { budget: 672 } }, { aside: true, thins: true }),
   llama('Q8_0', true, 'Q8_0'),
   llama('Q8_0', false, 'Q8_0'),
   llama('Q4_0', true, 'Q4_0'),

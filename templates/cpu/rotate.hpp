@@ -43,53 +43,74 @@ class Angles {
 
 inline thread_local Angles angles;
 
-// Angles of a page's slots, cosine and sine [16 slots][kMaxDim / 2]; neighbours often have the same shift.
-template <class KV>
-SKV_INLINE void page_angles(const Head<KV>& h, int p, const int32_t* shift, float (*cosine)[kMaxDim / 2],
-                            float (*sine)[kMaxDim / 2]) {
-  const int half = h.dim / 2;
-  for (int s = 0; s < SKV_PAGE; s++) {
-    const int slot = p * SKV_PAGE + s < *h.length ? shift[s] : 0;  // slots that are not there hold anything
-    if (s > 0 && slot == shift[s - 1]) {
-      memcpy(cosine[s], cosine[s - 1], half * sizeof(float));
-      memcpy(sine[s], sine[s - 1], half * sizeof(float));
-    } else {
-      angles.at(slot, h.inv_freq(), half, cosine[s], sine[s]);
+// Angles of a page's slots, as its keys lie. Each thread keeps those of the page that it rotated last: where positions
+// alone decide what leaves (sinks, a window), it is the same page in all heads and layers.
+class PageAngles {
+ public:
+  // [half][16 slots]
+  const f32x16* cosines() const { return cosine_; }
+  const f32x16* sines() const { return sine_; }
+  // shift [16 slots]
+  void of(const int32_t* shift, const float* inv_freq, int half) {
+    if (half == half_ && !memcmp(shift_, shift, sizeof shift_) && !memcmp(freq_, inv_freq, half * sizeof(float)))
+      return;
+    half_ = half;
+    memcpy(shift_, shift, sizeof shift_);
+    memcpy(freq_, inv_freq, half * sizeof(float));
+    float cosine[SKV_PAGE][kMaxDim / 2], sine[SKV_PAGE][kMaxDim / 2];
+    for (int s = 0; s < SKV_PAGE; s++) {
+      if (s > 0 && shift[s] == shift[s - 1]) {  // neighbours often have the same
+        memcpy(cosine[s], cosine[s - 1], half * sizeof(float));
+        memcpy(sine[s], sine[s - 1], half * sizeof(float));
+      } else {
+        angles.at(shift[s], inv_freq, half, cosine[s], sine[s]);
+      }
+    }
+    for (int i0 = 0; i0 < half; i0 += 16) {
+      transpose_to(cosine, i0, half, cosine_);
+      transpose_to(sine, i0, half, sine_);
     }
   }
-}
+
+ private:
+  // Of frequencies i0 …, at most sixteen.
+  static void transpose_to(const float (*from)[kMaxDim / 2], int i0, int half, f32x16* to) {
+    f32x16 m[16];
+    for (int s = 0; s < SKV_PAGE; s++) m[s] = *(const f32x16u*)(from[s] + i0);
+    transpose(m);
+    for (int i = i0; i < i0 + 16 && i < half; i++) to[i] = m[i - i0];
+  }
+  int half_ = 0;
+  int32_t shift_[SKV_PAGE];
+  float freq_[kMaxDim / 2];
+  f32x16 cosine_[kMaxDim / 2], sine_[kMaxDim / 2];
+};
+
+inline thread_local PageAngles page_angles;
 
 // The first of two dims that RoPE rotates together; the second is rotated(y, -x, …).
 SKV_INLINE f32x16 rotated(f32x16 x, f32x16 y, f32x16 cosine, f32x16 sine) { return x * cosine - y * sine; }
 
-// Keys of page p rotated by their slots' shifts, laid out as they are. Angles are transposed to lie as the keys do.
+// Keys of page p rotated by their slots' shifts, laid out as they are.
 template <class KV>
 void rotated_keys(const Head<KV>& h, int p, const int32_t* shift, typename KV::Word* out) {
   const int half = h.dim / 2;
-  float cosine[SKV_PAGE][kMaxDim / 2], sine[SKV_PAGE][kMaxDim / 2];
-  page_angles(h, p, shift, cosine, sine);
+  int32_t moved[SKV_PAGE];
+  for (int s = 0; s < SKV_PAGE; s++) moved[s] = p * SKV_PAGE + s < *h.length ? shift[s] : 0;  // others hold anything
+  page_angles.of(moved, h.inv_freq(), half);
+  const f32x16 *c = page_angles.cosines(), *n = page_angles.sines();
   const auto* keys = h.keys(p);
-  for (int i0 = 0; i0 < half; i0 += 16) {
-    f32x16 c[16], n[16];  // of frequencies i0 …, [16 slots] each
-    for (int s = 0; s < SKV_PAGE; s++) {
-      c[s] = *(const f32x16u*)(cosine[s] + i0);
-      n[s] = *(const f32x16u*)(sine[s] + i0);
-    }
-    transpose(c);
-    transpose(n);
-    for (int i = i0; i < i0 + 16 && i < half; i += h.shape->rope_interleaved ? 1 : 2) {
-      const f32x16 ci = c[i - i0], ni = n[i - i0];
-      if (h.shape->rope_interleaved) {
-        const auto pairs = KV::key_pairs(keys, i);
-        const f32x16 x = KV::even_of(pairs), y = KV::odd_of(pairs);
-        KV::put_key_pairs(out, i, KV::pairs_of(rotated(x, y, ci, ni), rotated(y, -x, ci, ni)));
-      } else {
-        const auto first = KV::key_pairs(keys, i / 2), second = KV::key_pairs(keys, (i + half) / 2);
-        const f32x16 cj = c[i + 1 - i0], nj = n[i + 1 - i0];
-        const f32x16 x = KV::even_of(first), y = KV::even_of(second), u = KV::odd_of(first), v = KV::odd_of(second);
-        KV::put_key_pairs(out, i / 2, KV::pairs_of(rotated(x, y, ci, ni), rotated(u, v, cj, nj)));
-        KV::put_key_pairs(out, (i + half) / 2, KV::pairs_of(rotated(y, -x, ci, ni), rotated(v, -u, cj, nj)));
-      }
+  for (int i = 0; i < half; i += h.shape->rope_interleaved ? 1 : 2) {
+    if (h.shape->rope_interleaved) {
+      const auto pairs = KV::key_pairs(keys, i);
+      const f32x16 x = KV::even_of(pairs), y = KV::odd_of(pairs);
+      KV::put_key_pairs(out, i, KV::pairs_of(rotated(x, y, c[i], n[i]), rotated(y, -x, c[i], n[i])));
+    } else {
+      const auto first = KV::key_pairs(keys, i / 2), second = KV::key_pairs(keys, (i + half) / 2);
+      const f32x16 x = KV::even_of(first), y = KV::even_of(second), u = KV::odd_of(first), v = KV::odd_of(second);
+      KV::put_key_pairs(out, i / 2, KV::pairs_of(rotated(x, y, c[i], n[i]), rotated(u, v, c[i + 1], n[i + 1])));
+      KV::put_key_pairs(out, (i + half) / 2,
+                        KV::pairs_of(rotated(y, -x, c[i], n[i]), rotated(v, -u, c[i + 1], n[i + 1])));
     }
   }
 }

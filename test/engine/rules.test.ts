@@ -142,10 +142,11 @@ test('a window with a whole prompt counts in peaks, besides its budget or in it'
 test('a ratio moves the parameters that expressions read, not those that observe counts', () => {
   const { plan: h2o } = h2oAndSnapkv[0];
   const ratio = new Rules(h2o, {}, 0.05, [0, 0]);
-  assert.equal([...ratio.paramsAt(4000, 4000)], [200, 100]);
-  assert.equal([...ratio.paramsAt(300, 4000)], [200, 100], 'while the prompt is read, those of its end');
-  assert.equal([...ratio.paramsAt(6000, 4000)], [300, 150]);
-  assert.equal([...new Rules(h2o, {}, undefined, [0, 0]).paramsAt(4000, 4000)], [512, 256]);
+  const whole = h2o.params[2].default; // a block as long as any prompt
+  assert.equal([...ratio.paramsAt(4000, 4000)], [200, 100, whole]);
+  assert.equal([...ratio.paramsAt(300, 4000)], [200, 100, whole], 'while the prompt is read, those of its end');
+  assert.equal([...ratio.paramsAt(6000, 4000)], [300, 150, whole]);
+  assert.equal([...new Rules(h2o, {}, undefined, [0, 0]).paramsAt(4000, 4000)], [512, 256, whole]);
   const { plan: snapkv } = h2oAndSnapkv[1];
   assert.equal([...new Rules(snapkv, {}, 0.005, [0, 0]).paramsAt(4000, 4000)], [20, 32]);
 });

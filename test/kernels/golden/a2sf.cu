@@ -2,12 +2,13 @@
 //
 // A2SF: attention accumulated with a forgetting factor, so that a token which has been seen by many queries has no lead over
 // one that has just come. Jo and Shin 2024, arXiv:2407.20485. No window is kept beside.
+// With `block` (128, say) a prompt is thinned whenever so many tokens of it have been read; by default at its end alone.
 // Deviations: one set per KV head, masses summed over its query group; the factor of 0.9 is ours, the paper tunes it.
 //
 // hash     0123456789abcdef
 // reads    attention
 // lanes    pos, mass
-// compacts every
+// compacts promptChunk, every
 // Chosen by the plan.
 struct Tiles {
   static constexpr int split = 256, splits = 32;              // of a row's slots, in decode
@@ -43,9 +44,9 @@ struct Policy {
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
     {  // mass
-#line 14 "a2sf.ts"
+#line 15 "a2sf.ts"
       after[0] = ((states[0 /* mass */] * slot.params[1 /* forget */]) + slot.attn);
-#line 49 "policy.cu"
+#line 50 "policy.cu"
     }
   }
 
@@ -77,9 +78,9 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-#line 16 "a2sf.ts"
+#line 17 "a2sf.ts"
     return states[0 /* mass */];
-#line 83 "policy.cu"
+#line 84 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {

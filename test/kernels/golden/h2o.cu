@@ -2,12 +2,14 @@
 //
 // H2O: heavy hitters plus a recent window. Zhang et al. 2023, arXiv:2306.14048.
 // Deviations: one set per KV head (the authors' code is multi-head only), masses summed over its query group; a budget in
-// tokens where the paper uses 20 % of the prompt (--sparse-kv-cache-ratio 0.2 gives that).
+// tokens where the paper uses 20 % of the prompt (--sparse-kv-cache-ratio 0.2 gives that). With `block` (128, say) a prompt
+// is thinned whenever so many tokens of it have been read: its cache is never more than budget + block. By default it is
+// thinned at its end alone, as in the paper.
 //
 // hash     0123456789abcdef
 // reads    attention
 // lanes    pos, mass
-// compacts every
+// compacts promptChunk, every
 // Chosen by the plan.
 struct Tiles {
   static constexpr int split = 256, splits = 32;              // of a row's slots, in decode
@@ -43,9 +45,9 @@ struct Policy {
   // What one observed query does to a slot: every state reads the others as they were.
   SKV_INLINE void next(const Slot& slot, const float* states, float* after) {
     {  // mass
-#line 14 "h2o.ts"
+#line 16 "h2o.ts"
       after[0] = (states[0 /* mass */] + slot.attn);
-#line 49 "policy.cu"
+#line 51 "policy.cu"
     }
   }
 
@@ -77,9 +79,9 @@ struct Policy {
 
   // The lowest score leaves first.
   SKV_INLINE float score(const Slot& slot, const float* states, const Across& across) {
-#line 16 "h2o.ts"
+#line 18 "h2o.ts"
     return states[0 /* mass */];
-#line 83 "policy.cu"
+#line 85 "policy.cu"
   }
 
   SKV_INLINE float threshold(const float* params) {
