@@ -20,7 +20,7 @@ export const budgetsOf = (budget: number, window: number): Record<string, Record
   knorm: { budget },
   keydiff: { budget },
   vatp: { budget, recent: window, sinks: 4 },
-  a2sf: { budget },
+  a2sf: { budget, block: 16 }, // its prompts are thinned while they are read
   lagkv: { budget, lag: window, sinks: 4 },
   scissorhands: { budget, drop: window, history: 3 * window, recent: window },
   randomattn: { budget: 8, every: 4 }, // besides the prompt
