@@ -118,8 +118,8 @@ test('explain and test say that a window can swallow its budget', async () => {
 
 test('with a ratio, explain shows the parameters that expressions read', async () => {
   const { size } = JSON.parse((await skv('explain', 'h2o', '--json', '--ratio', '0.05')).out);
-  assert.equal(size.params, { budget: 205, recent: 102 });
-  assert.match((await skv('explain', 'h2o')).out, /^ {2}params {4}budget 512, recent 256$/m);
+  assert.equal(size.params, { budget: 205, recent: 102, block: 1048576 });
+  assert.match((await skv('explain', 'h2o')).out, /^ {2}params {4}budget 512, recent 256, block 1048576$/m);
 });
 
 test.run();
