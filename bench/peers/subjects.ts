@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UserError } from '../../toolchain/errors.ts';
 import { Child } from '../child.ts';
+import { KEPT, costed } from '../costed.ts';
 import { compiled } from '../helper.ts';
 import { type Format, requantise } from '../requantise.ts';
 import type { Setup } from './protocol.ts';
@@ -132,17 +133,23 @@ function openvino(name: string, weights: 'int8' | 'as it is', kv: 'f16' | 'u8', 
   };
 }
 
-const h2o = { budget: 672, recent: 128 };
+/** A shipped policy thinned to the common number of slots. */
+const thinned = (policy: string, place?: Pick<Subject, 'aside' | 'thins'>): Subject =>
+  skv(`skv, ${policy} ${KEPT}`, costed(policy, 0), place);
 
 /** In the order of the table. `own` names the model's file format. */
 export const subjects = (own: string): Subject[] => [
   skv('skv', { policy: 'none' }),
   skv('skv, h2o 20 %', { policy: 'h2o', ratio: 0.2 }, { aside: true }),
-  skv('skv, h2o 672', { policy: 'h2o', params: h2o }),
-  skv('skv, h2o 672, block 128', { policy: 'h2o', params: { ...h2o, block: 128 } }, { aside: true, thins: true }),
-  skv('skv, snapkv 672', { policy: 'snapkv', params: { budget: 672 } }, { aside: true }),
-  skv('skv, chunkkv 672', { policy: 'chunkkv', params: { budget: 672 } }, { aside: true }),
-  skv('skv, keydiff 672', { policy: 'keydiff', params: { budget: 672 } }, { aside: true, thins: true }),
+  thinned('h2o'),
+  skv(
+    `skv, h2o ${KEPT}, block 128`,
+    { policy: 'h2o', params: { ...costed('h2o', 0).params, block: 128 } },
+    { aside: true, thins: true },
+  ),
+  thinned('snapkv', { aside: true }),
+  thinned('chunkkv', { aside: true }),
+  thinned('keydiff', { aside: true, thins: true }),
   llama('Q8_0', true, 'Q8_0'),
   llama('Q8_0', false, 'Q8_0'),
   llama('Q4_0', true, 'Q4_0'),

@@ -2,8 +2,8 @@
 // keys keep their first rotation, so that no error adds up.
 //
 //   keys of a page -> keys laid out alike [dim / 2][16 slots][2]; shift [16 slots] in positions
-//   costs per slot and pair of dims two complex products: the angle's, unless the slot before has the same shift, and
-//   the key's
+//   costs per slot and pair of dims two complex products: the key's, and the angle's, unless the slot before has the
+//   same shift or the thread has just rotated a page with the same ones
 #pragma once
 #include <vector>
 

@@ -1,9 +1,9 @@
 /**
  * The real model beside llama.cpp, which answers greedily; both then say how likely each token of its answers was.
  *
- * With F16 weights both are exact but for one rounding: llama.cpp takes activations to f16, skv is told to keep them in
- * f32 (where there is AMX it would round prompts), and neither depends on the processor. Measured over 327 tokens: log-probabilities differ by 0.0013 on average and 0.0071 at
- * most, and every top token is the same. With quantised weights each rounds activations to int8 in its own way, llama.cpp
+ * With F16 weights both are exact but for one rounding: llama.cpp takes activations to f16, skv is told to keep them in f32
+ * (where there is AMX it would round prompts), and neither depends on the processor. Measured over 327 tokens:
+ * log-probabilities differ by 0.0013 on average and 0.0071 at most, and every top token is the same. With quantised weights each rounds activations to int8 in its own way, llama.cpp
  * in another on every processor, so there skv is judged by its own exact answer: the distance is the same on every path
  * and stays what its precision promises (0.048 at Q4_1, 0.060 at Q8_0).
  */
