@@ -24,9 +24,9 @@ export function promptProduct(...[type, rows, cols, weights, tokens, x]: DensePr
   for (let t = 0; t < tokens; t++)
     for (let r = 0; r < rows; r++) {
       let sum = 0;
-      for (let span = 0; span < cols; span += 32) {
+      for (let block = 0; block < cols; block += 32) {
         const part = [0, 0];
-        for (let i = span; i < span + 32; i++)
+        for (let i = block; i < block + 32; i++)
           part[i % 2] = Math.fround(part[i % 2] + inputs[t * cols + i] * w[r * cols + i]);
         sum = Math.fround(sum + Math.fround(part[0] + part[1]));
       }

@@ -241,16 +241,16 @@ void DenseModel::after_attention(int l, const TokenRange& range) {
   project(range, gated, {{&layer.down, h, int(width)}});
 }
 
-/* Inputs of a layer's last product, of a prompt's tokens: gate and up are multiplied span by span of them, and never
+/* Inputs of a layer's last product, of a prompt's tokens: gate and up are multiplied block by block of them, and never
  * leave the caches. */
 Activations DenseModel::gate_by_tiles(const TokenRange& range, const Layer& layer, const Activations& normed) {
   Activations gated = inputs(range, nullptr, model_.ffn);
   gated.tiles = gated_.data();
-  const int spans = model_.ffn / kBlock;
-  const int size = piece_groups(spans, layer.gate.w.bytes() + layer.up.w.bytes(), threads_.count(), false);
-  for_pieces(range, (spans + size - 1) / size, [&](int piece, int token0, int token1) {
+  const int blocks = model_.ffn / kBlock;
+  const int size = piece_groups(blocks, layer.gate.w.bytes() + layer.up.w.bytes(), threads_.count(), false);
+  for_pieces(range, (blocks + size - 1) / size, [&](int piece, int token0, int token1) {
     isa_->of_prompts.gated(layer.gate, layer.up, normed, token0, token1, piece * size,
-                           std::min(spans, (piece + 1) * size), activate_, gated);
+                           std::min(blocks, (piece + 1) * size), activate_, gated);
   });
   return gated;
 }

@@ -15,12 +15,12 @@
  * Q6 and Q8 have no m and no e. Of F16, BF16 and F32: acc = fma(x, w, acc), column by column.
  *
  * A path may multiply tokens of prompts otherwise, by bf16 (Isa::of_prompts), with the bits of AMX's tdpbf16ps: x and
- * w, which is m + d * w as f32, are rounded to bf16, halves away from zero, and span by span of 32 inputs
+ * w, which is m + d * w as f32, are rounded to bf16, halves away from zero, and block by block of 32 inputs
  *
  *   acc = acc + (even + odd)                  even = fma(x, w, even) of inputs 0, 2, … 30 from 0; odd of 1, 3, … 31
  *   out = acc * 2^e
  *
- * also of F16 and BF16; F32 and inputs that are not whole spans as above. */
+ * also of F16 and BF16; F32 and inputs that are not whole blocks as above. */
 #ifndef SKV_MATMUL_H
 #define SKV_MATMUL_H
 #include "packed.h"
@@ -50,7 +50,7 @@ struct Activations {
   bool keeps_fine = false;
   uint64_t* has_fine = nullptr; /* [token][words_of(pairs)] a bit for each pair, where keeps_fine */
   bool by_tiles = false;    /* of a prompt by bf16: in `tiles` alone, and in x where weights are multiplied in f32 */
-  uint8_t* tiles = nullptr; /* bf16 [16 tokens][span of 32][16][32] */
+  uint8_t* tiles = nullptr; /* bf16 [16 tokens][block][16][32] */
 };
 constexpr float kOutlier = 9;
 static inline int words_of(int pairs) { return (pairs + 63) / 64; }
@@ -101,11 +101,11 @@ static inline bool by_bf16(const Matrix& w) { return w.cols % kBlock == 0 && w.f
 
 /* gate[i] = f(gate[i]) * up[i], as elementwise.h has them. */
 using Activate = void (*)(float* gate, const float* up, int n);
-/* Inputs of the product after a gated MLP's first two, whose matrices are multiplied by bf16: spans [span0, span1) of
- * tokens [token0, token1), at most kPromptTokens, to to.tiles. The bits are those of both products, `activate` and
+/* Inputs of the product after a gated MLP's first two, whose matrices are multiplied by bf16: blocks [block0, block1)
+ * of tokens [token0, token1), at most kPromptTokens, to to.tiles. The bits are those of both products, `activate` and
  * quantise. */
-using Gated = void (*)(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int span0,
-                       int span1, Activate activate, const Activations& to);
+using Gated = void (*)(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int block0,
+                       int block1, Activate activate, const Activations& to);
 
 /* A product, what prepares a token's activations for it, and both around a gated MLP's activation, of prompts. */
 struct Products {

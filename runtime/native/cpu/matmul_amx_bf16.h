@@ -2,14 +2,14 @@
  * that nothing is left to scale but whole rows. Only matmul_amx.cpp includes it.
  *
  *   in    w: packed rows (packed.h); a.tiles: activations in bf16, as tiles are loaded
- *   room  weights of two row groups and up to kSpans spans, as tiles are loaded: [group][span][16 pairs of inputs][16
+ *   room  weights of two row groups and up to kRun blocks, as tiles are loaded: [group][block][16 pairs of inputs][16
  *         rows][2], in the first-level cache while all tokens pass over them
  *   out   [token][out_stride] f32, rows of groups [group0, group1)
- *   bound by tdpbf16ps, one of which multiplies a span of 16 tokens with one of 16 rows; unpacking takes 3 to 4
+ *   bound by tdpbf16ps, one of which multiplies a block of 16 tokens with one of 16 rows; unpacking takes 3 to 4
  *         operations a weight and row group, once a panel
  *
- * A span is 32 inputs, which one tdpbf16ps adds up: matmul.h has the order. Weights in F32, and inputs that are not
- * whole spans, go as on AVX-512, in f32. */
+ * A block is 32 inputs, which one tdpbf16ps adds up: matmul.h has the order. Weights in F32, and inputs that are not
+ * whole blocks, go as on AVX-512, in f32. */
 #ifndef SKV_MATMUL_AMX_BF16_H
 #define SKV_MATMUL_AMX_BF16_H
 #include <algorithm>
@@ -22,7 +22,7 @@ namespace {
 
 constexpr int kTile = 16; /* tokens, and rows of weights */
 constexpr int kTileBytes = 1024;
-constexpr int kSpans = 18; /* of a block of inputs at most: 36 KiB of weights */
+constexpr int kRun = 18; /* most blocks that are unpacked at a time: 36 KiB of weights */
 
 /* f32 to bf16 in the upper half, to nearest, ties away from zero; what is not a number stays none. */
 inline __m512i rounded(__m512 x) {
@@ -35,9 +35,9 @@ inline __m512i side_by_side(__m512i even, __m512i odd) {
   return _mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srli_epi32(even, 16), odd);
 }
 
-/* Where a token's inputs of span s lie. */
-inline uint8_t* tile_row(const Activations& to, int token, int s) {
-  return to.tiles + (size_t(token / kTile) * (to.cols / kBlock) + s) * kTileBytes + token % kTile * 64;
+/* Where a token's inputs of block b lie. */
+inline uint8_t* tile_row(const Activations& to, int token, int b) {
+  return to.tiles + (size_t(token / kTile) * (to.cols / kBlock) + b) * kTileBytes + token % kTile * 64;
 }
 
 /* Sixteen of a token's activations to bf16. */
@@ -48,8 +48,8 @@ inline void put_half(uint8_t* to, const float* x) {
 
 /* A token's activations to bf16, in their places of tiles. */
 void to_tiles(const Activations& to, int token, const float* x) {
-  for (int s = 0; s < to.cols / kBlock; s++, x += kBlock)
-    for (int half = 0; half < 2; half++) put_half(tile_row(to, token, s) + 32 * half, x + 16 * half);
+  for (int b = 0; b < to.cols / kBlock; b++, x += kBlock)
+    for (int half = 0; half < 2; half++) put_half(tile_row(to, token, b) + 32 * half, x + 16 * half);
 }
 
 /* [row] of span s of block b: what a weight is beside d * w, for d as given. */
@@ -118,39 +118,39 @@ template <class Pair>
   }
 }
 
-/* Spans [s0, s1) of a group as tiles. */
+/* Blocks [b0, b1) of a group as tiles. */
 template <class Pair>
-inline void unpack_spans(const Pair* pairs, int s0, int s1, uint8_t* to) {
-  for (int s = s0; s < s1; s++, to += kTileBytes) {
-    if (s % 2 == 0) prefetch(pairs + s / 2);
-    unpack(pairs[s / 2], s % 2, to);
+inline void unpack_blocks(const Pair* pairs, int b0, int b1, uint8_t* to) {
+  for (int b = b0; b < b1; b++, to += kTileBytes) {
+    if (b % 2 == 0) prefetch(pairs + b / 2);
+    unpack(pairs[b / 2], b % 2, to);
   }
 }
 
 /* The same of weights that are bf16 or f16: two columns make a row of a tile. */
-inline void bf16_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
+inline void bf16_blocks(const uint8_t* group, int b0, int b1, uint8_t* to) {
   alignas(64) static constexpr uint16_t kOrder[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
   const __m512i order = _mm512_load_si512(kOrder);
-  const uint8_t* from = group + size_t(s0) * kTileBytes;
-  for (const uint8_t* end = group + size_t(s1) * kTileBytes; from < end; from += 64, to += 64) {
+  const uint8_t* from = group + size_t(b0) * kTileBytes;
+  for (const uint8_t* end = group + size_t(b1) * kTileBytes; from < end; from += 64, to += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(from) + kAhead * 256, _MM_HINT_T1);
     _mm512_store_si512(to, _mm512_permutexvar_epi16(order, _mm512_load_si512(from)));
   }
 }
-inline void f16_spans(const uint8_t* group, int s0, int s1, uint8_t* to) {
-  for (int c = s0 * kBlock; c < s1 * kBlock; c += 2, to += 64) {
+inline void f16_blocks(const uint8_t* group, int b0, int b1, uint8_t* to) {
+  for (int c = b0 * kBlock; c < b1 * kBlock; c += 2, to += 64) {
     _mm_prefetch(reinterpret_cast<const char*>(group) + c * 32 + kAhead * 256, _MM_HINT_T1);
     const __m512i even = rounded(weights(Format::F16, group, c)), odd = rounded(weights(Format::F16, group, c + 1));
     _mm512_store_si512(to, side_by_side(even, odd));
   }
 }
 
-inline void spans_of(const Matrix& w, int g, int s0, int s1, uint8_t* to) {
+inline void tiles_of(const Matrix& w, int g, int b0, int b1, uint8_t* to) {
   const uint8_t* group = w.group(g);
-  if (with_pairs(w.format, group, [&](const auto* pairs) { unpack_spans(pairs, s0, s1, to); })) return;
-  if (w.format == Format::F16) return f16_spans(group, s0, s1, to);
-  bf16_spans(group, s0, s1, to);
+  if (with_pairs(w.format, group, [&](const auto* pairs) { unpack_blocks(pairs, b0, b1, to); })) return;
+  if (w.format == Format::F16) return f16_blocks(group, b0, b1, to);
+  bf16_blocks(group, b0, b1, to);
 }
 
 /* Inputs come from the second-level cache. */
@@ -160,10 +160,10 @@ inline void prefetch_tile(const uint8_t* tile) {
 }
 
 /* Sums of M times 16 tokens and N groups, [M][N][16 tokens][16 rows]: what they were, or 0 where `begins`, and the
- * products of `spans` spans. x: the first 16 tokens' tiles, those of the next are `next` bytes on. */
+ * products of `blocks` blocks. x: the first 16 tokens' tiles, those of the next are `next` bytes on. */
 template <int M, int N>
-inline void add_spans(float* sums, bool begins, const uint8_t* x, size_t next, const uint8_t* w0, const uint8_t* w1,
-                      int spans) {
+inline void add_blocks(float* sums, bool begins, const uint8_t* x, size_t next, const uint8_t* w0, const uint8_t* w1,
+                       int blocks) {
   constexpr int kSums = kTile * kRows;
   if (begins) {
     skv_tile_zero<0>();
@@ -176,7 +176,7 @@ inline void add_spans(float* sums, bool begins, const uint8_t* x, size_t next, c
     if (M == 2) skv_tile_load<2>(sums + 2 * kSums, 64);
     if (M == 2 && N == 2) skv_tile_load<3>(sums + 3 * kSums, 64);
   }
-  for (int s = 0; s < spans; s++, x += kTileBytes, w0 += kTileBytes, w1 += kTileBytes) {
+  for (int b = 0; b < blocks; b++, x += kTileBytes, w0 += kTileBytes, w1 += kTileBytes) {
     prefetch_tile(x + 2 * kTileBytes);
     if (M == 2) prefetch_tile(x + 2 * kTileBytes + next);
     skv_tile_load<4>(x, 64);
@@ -200,7 +200,7 @@ using Sums = float[2][2][kTile * kRows]; /* [16 tokens][group][token][row] */
 constexpr int kPanels = kPromptTokens / (2 * kTile);
 
 struct alignas(64) WeightTiles {
-  uint8_t of_group[2][kSpans * kTileBytes];
+  uint8_t of_group[2][kRun * kTileBytes];
 };
 
 inline void configure_for_bf16() {
@@ -214,17 +214,17 @@ inline void configure_for_bf16() {
 template <int N, class Done>
 inline void sums_of(const Matrix& w, const Activations& a, int token0, int token1, int g, WeightTiles& room, Sums* to,
                     Done&& done) {
-  const int spans = w.cols / kBlock, blocks = (spans + kSpans - 1) / kSpans;
-  const size_t tokens_apart = size_t(spans) * kTileBytes; /* from 16 tokens to the next */
-  for (int b = 0; b < blocks; b++) {
-    const int s0 = spans * b / blocks, s1 = spans * (b + 1) / blocks;
-    for (int i = 0; i < N; i++) spans_of(w, g + i, s0, s1, room.of_group[i]);
+  const int blocks = w.cols / kBlock, runs = (blocks + kRun - 1) / kRun;
+  const size_t tokens_apart = size_t(blocks) * kTileBytes; /* from 16 tokens to the next */
+  for (int run = 0; run < runs; run++) {
+    const int b0 = blocks * run / runs, b1 = blocks * (run + 1) / runs;
+    for (int i = 0; i < N; i++) tiles_of(w, g + i, b0, b1, room.of_group[i]);
     for (int t = token0; t < token1; t += 2 * kTile) {
       Sums& sums = to[(t - token0) / (2 * kTile)];
-      const uint8_t* x = a.tiles + t / kTile * tokens_apart + size_t(s0) * kTileBytes;
-      const auto add = t + kTile < token1 ? add_spans<2, N> : add_spans<1, N>;
-      add(sums[0][0], b == 0, x, tokens_apart, room.of_group[0], room.of_group[1], s1 - s0);
-      if (b + 1 == blocks) done(t, sums);
+      const uint8_t* x = a.tiles + t / kTile * tokens_apart + size_t(b0) * kTileBytes;
+      const auto add = t + kTile < token1 ? add_blocks<2, N> : add_blocks<1, N>;
+      add(sums[0][0], run == 0, x, tokens_apart, room.of_group[0], room.of_group[1], b1 - b0);
+      if (run + 1 == runs) done(t, sums);
     }
   }
 }
@@ -272,22 +272,22 @@ inline void finish(const Linear& from, int g, Sums& sums) {
   }
 }
 
-/* Two groups are a span of the next product: what is gated stays in the first-level cache until it is a tile. */
-void gated_by_tiles(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int span0,
-                    int span1, Activate activate, const Activations& to) {
+/* Two groups are a block of the next product: what is gated stays in the first-level cache until it is a tile. */
+void gated_by_tiles(const Linear& gate, const Linear& up, const Activations& a, int token0, int token1, int block0,
+                    int block1, Activate activate, const Activations& to) {
   WeightTiles room;
   alignas(64) Sums gates[kPanels];
   alignas(64) Sums ups[kPanels];
   configure_for_bf16();
-  for (int s = span0; s < span1; s++) {
-    sums_of<2>(gate.w, a, token0, token1, 2 * s, room, gates, [](int, const Sums&) {});
-    sums_of<2>(up.w, a, token0, token1, 2 * s, room, ups, [&](int t, Sums& sums) {
+  for (int b = block0; b < block1; b++) {
+    sums_of<2>(gate.w, a, token0, token1, 2 * b, room, gates, [](int, const Sums&) {});
+    sums_of<2>(up.w, a, token0, token1, 2 * b, room, ups, [&](int t, Sums& sums) {
       Sums& gated = gates[(t - token0) / (2 * kTile)];
-      finish(gate, 2 * s, gated);
-      finish(up, 2 * s, sums);
+      finish(gate, 2 * b, gated);
+      finish(up, 2 * b, sums);
       activate(gated[0][0], sums[0][0], (t + kTile < token1 ? 4 : 2) * kTile * kRows);
       for (int k = 0; k < 2 * kTile && t + k < token1; k++) {
-        uint8_t* at = tile_row(to, t + k, s);
+        uint8_t* at = tile_row(to, t + k, b);
         for (int i = 0; i < 2; i++) put_half(at + 32 * i, &gated[k / kTile][i][k % kTile * kRows]);
       }
     });
