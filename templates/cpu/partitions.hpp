@@ -12,18 +12,61 @@
 
 #include "across.hpp"
 
-// Takes a slot's values into extremes.
+// Takes values of slots [from, end) into extremes, in lanes as they come: a page's vectors, which lie across it, all at
+// its first slot. Which lane has an extreme is the same for the statistic.
 template <class P>
 struct Extremes {
-  float* totals;
-  int dim;
-  SKV_FLAT void operator()(int i, float value) const { fold(i, &value, 1); }
-  SKV_FLAT void operator()(int i, const Vec& value) const { fold(i, value.at, dim); }
-  SKV_FLAT void fold(int i, const float* values, int n) const {
-    float* total = totals + statistic_at<P>(i, dim);
-    for (int f = 0; f < n; f++) total[f] = extreme_of(P::reduce(i), total[f], values[f]);
+  f32x16* lanes;  // [floats of the statistics]
+  int dim, from, end;
+  SKV_FLAT f32x16* of(int i) const { return lanes + statistic_at<P>(i, dim); }
+  SKV_FLAT void operator()(int i, float value) const { take(P::reduce(i), of(i), value); }
+  SKV_FLAT void operator()(int i, const Vec& value) const {
+    for (int d = 0; d < dim; d++) take(P::reduce(i), of(i) + d, value.at[d]);
   }
+  SKV_FLAT void operator()(int i, const SlotVec& value) const {
+    if (value.slot != from) return;
+    const auto* all = (const Sixteen*)value.page->all();
+    const Sixteen present = {(f32x16)(first_lanes(end) & ~first_lanes(from))};
+    auto* to = (Sixteen*)of(i);
+    for (int d = 0; d < dim; d++)
+      for (int n = 0; n < kRegisters; n++) {
+        const f32xN x = all[d].reg[n], most = to[d].reg[n];
+        const i32xN more = P::reduce(i) == Reduce::max ? x > most : x < most;
+        to[d].reg[n] = more & (i32xN)present.reg[n] ? x : most;
+      }
+  }
+  static SKV_FLAT void take(Reduce how, f32x16* most, float value) { (*most)[0] = extreme_of(how, (*most)[0], value); }
 };
+
+SKV_INLINE float extreme_of_lanes(Reduce how, const f32x16& lanes) {
+  float most = lanes[0];
+  for (int l = 1; l < SKV_PAGE; l++) most = extreme_of(how, most, lanes[l]);
+  return most;
+}
+
+// The slot with a head size that the compiler knows.
+template <class Pass>
+SKV_INLINE void with_known_dim(Slot slot, Pass pass) {
+  known_dim(slot.dim, [&](int dim) SKV_FLAT {
+    slot.dim = dim;
+    pass(slot);
+  });
+}
+
+// What a policy says of a slot's vectors, each compiled once and not into every loop that asks: it is most of what
+// there is to compile, and to compute.
+template <class P>
+[[gnu::noinline]] void take_extremes(const Slot& slot, const float* states, const Extremes<P>& extremes) {
+  with_known_dim(slot, [&](const Slot& slot) SKV_FLAT {
+    P::extremes_slot(slot, states, Extremes<P>{extremes.lanes, slot.dim, extremes.from, extremes.end});
+  });
+}
+template <class P, int place>
+[[gnu::noinline]] float place_of(const Slot& slot, const float* states, const typename P::Across& across) {
+  float out;
+  with_known_dim(slot, [&](const Slot& slot) SKV_FLAT { out = P::template place_by<place>(slot, states, across); });
+  return out;
+}
 
 // Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent.
 SKV_INLINE void softmax_of(float* x, int from, int end) {
@@ -67,7 +110,7 @@ struct Runs {
       walk(from, end, P::place_reads_key(place), P::place_reads_value(place),
            [&](int s, const Slot& slot, const float* states) SKV_FLAT {
              load<place>(s);
-             x[s] = P::template place_by<place>(slot, states, across);
+             x[s] = place_of<P, place>(slot, states, across);
            });
       if (P::place_how(place) == Reduce::softmax)
         softmax_of(x, from, end);
@@ -81,7 +124,9 @@ struct Runs {
   // keys and values if asked for. score [live]
   template <class Partition, class Walk>
   SKV_FLAT void score(Partition partition, Walk walk, float* score) {
-    float totals[statistic_at<P>(P::statistics, kMaxDim)];
+    constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
+    float totals[most];
+    f32x16 lanes[most];
     auto end_of = [&](int from) SKV_FLAT {
       int end = from;
       while (end < live && partition(end) == partition(from)) end++;
@@ -91,14 +136,16 @@ struct Runs {
       const int next = end_of(end);
       for (int i = 0; i < P::statistics; i++)
         if (P::is_next(i))
-          std::fill_n(totals + statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1, total_of_none(P::reduce(i)));
+          std::fill_n(lanes + statistic_at<P>(i, dim), P::is_vector(i) ? dim : 1, splat(total_of_none(P::reduce(i))));
       if (end < live && partition(end) == partition(from) + 1)
         walk(end, next, P::extremes_read_key, P::extremes_read_value,
-             [&](int, const Slot& slot, const float* states)
-                 SKV_FLAT { P::extremes_slot(slot, states, Extremes<P>{totals, dim}); });
+             [&](int s, const Slot& slot, const float* states) SKV_FLAT {
+               const int slot0 = s / SKV_PAGE * SKV_PAGE;
+               take_extremes<P>(slot, states, {lanes, dim, std::max(end - slot0, 0), std::min(next - slot0, SKV_PAGE)});
+             });
       for (int i = 0; i < P::statistics; i++)
         for (int f = statistic_at<P>(i, dim); P::is_next(i) && f < statistic_at<P>(i + 1, dim); f++)
-          totals[f] = statistic_of(P::reduce(i), totals[f], next - end);
+          totals[f] = statistic_of(P::reduce(i), extreme_of_lanes(P::reduce(i), lanes[f]), next - end);
       P::load_extremes(Totals<P>{totals, dim}, &across);
       set_places<0>(from, end, walk);
       walk(from, end, P::score_reads_key, P::score_reads_value,
@@ -121,8 +168,9 @@ SKV_INLINE void score_runs(const AnyHead& h, Selection* c, const typename P::Acr
   auto walk = [&](int from, int end, bool reads_keys, bool reads_values, auto visit) SKV_FLAT {
     for (int p = from / SKV_PAGE; p * SKV_PAGE < end; p++) {
       const int slot0 = p * SKV_PAGE, s0 = std::max(from - slot0, 0), s1 = std::min(end - slot0, SKV_PAGE);
-      visit_slots<P>(h, p, s0, s1, reads_keys, reads_values, &keys, &values,
-                     [&](int s, const Slot& slot, const float* states) SKV_FLAT { visit(slot0 + s, slot, states); });
+      visit_slots<P, false>(h, p, s0, s1, reads_keys, reads_values, &keys, &values,
+                            [&](int s, const Slot& slot, const float* states)
+                                SKV_FLAT { visit(slot0 + s, slot, states); });
     }
   };
   Runs<P> runs(c->live, h.dim, across);

@@ -40,8 +40,9 @@ SKV_INLINE void read_values(const AnyHead& h, int p, int s0, int s1, PageVecs* o
 }
 
 // Hands slots [s0, s1) of a page to visit(s, slot, states), with keys and values if they are read; both are scratch.
-// Then slot s0 comes twice: it asks what all ask of the page's vectors, so that for the loop these are numbers.
-template <class P, class Visit>
+// twice: slot s0 comes twice if they are. First it asks what all ask of the page's vectors, so that for the loop these
+// are numbers: worth it where what is asked is all that takes time.
+template <class P, bool twice = true, class Visit>
 SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_keys, bool reads_values, PageVecs* keys,
                             PageVecs* values, Visit visit) {
   const int32_t query = h.row->pos0 + h.row->tokens - 1;
@@ -53,6 +54,6 @@ SKV_INLINE void visit_slots(const AnyHead& h, int p, int s0, int s1, bool reads_
     for (int i = 0; i < P::states; i++) states[i] = h.state(p, P::first_state, i)[s];
     visit(s, slot_at<P>(h, p, s, query, live, 0, *keys, *values, answered), states);
   };
-  if (reads_keys || reads_values) slot(s0, false);
-  for (int s = s0; s < s1; s++) slot(s, true);
+  if (twice && (reads_keys || reads_values)) slot(s0, false);
+  for (int s = s0; s < s1; s++) slot(s, twice);
 }
