@@ -120,14 +120,15 @@ void pack_plain(uint8_t* group, int r, const uint8_t* source, int cols, int byte
   for (size_t c = 0; c < size_t(cols); c++) memcpy(group + (c * kRows + r) * bytes, source + c * bytes, bytes);
 }
 
-/* A row of pairs as f32. */
+/* A row of pairs as f32: half a block has one scale and one minimum. */
 template <class Pair>
 void unpack_pairs(const Pair* pairs, int r, int cols, float unit, float* out) {
-  for (int c = 0; c < cols; c++) {
+  constexpr int kHalf = kBlock / 2;
+  for (int c = 0; c < cols; c += kHalf) {
     const Pair& pair = pairs[c / kPair];
-    const int b = c % kPair / kBlock, i = c % kBlock;
-    const float d = f16_to_f32(scales_of(pair, b, i)[r]);
-    out[c] = (d * float(weight_of(pair, b, r, i)) + float(minimum_of(pair, b, r, i))) * unit;
+    const int b = c % kPair / kBlock, i0 = c % kBlock;
+    const float d = f16_to_f32(scales_of(pair, b, i0)[r]), m = float(minimum_of(pair, b, r, i0));
+    for (int i = 0; i < kHalf; i++) out[c + i] = (d * float(weight_of(pair, b, r, i0 + i)) + m) * unit;
   }
 }
 
