@@ -154,24 +154,24 @@ inline void sin_cos_pi(float x, float* s, float* c) {
 inline uint32_t low_halves(uint32_t x, uint32_t y) { return (x & 0xffff) | y << 16; }
 inline uint32_t high_halves(uint32_t x, uint32_t y) { return x >> 16 | (y & 0xffff0000u); }
 inline float half_to_float(uint16_t bits) {
-  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
-  const float size = exponent == 31  ? (fraction ? NAN : INFINITY)
-                     : exponent == 0 ? ldexpf((float)fraction, -24)
-                                     : ldexpf((float)(fraction + 1024), exponent - 25);
+  const uint32_t exponent = bits >> 10 & 31, fraction = bits & 1023;
+  float size;
+  if (exponent == 0) {
+    size = (float)fraction * 0x1p-24f;
+  } else {
+    const uint32_t word = (exponent == 31 ? 255u : exponent + 112) << 23 | fraction << 13;
+    memcpy(&size, &word, 4);
+  }
   return bits >> 15 ? -size : size;
 }
 inline uint16_t float_to_half(float x) {  // to nearest, ties to even
   uint32_t bits;
   memcpy(&bits, &x, 4);
-  const uint16_t sign = uint16_t(bits >> 16 & 0x8000);
-  const float size = fabsf(x);
-  if (x != x) return 0x7fff;
-  if (size >= 65520.0f) return sign | 0x7c00;
-  int exponent;
-  frexpf(size, &exponent);
-  if (size < 6.1035156e-5f) return sign | uint16_t(nearbyintf(size * 16777216.0f));  // subnormal, in units of 2^-24
-  const int scaled = (int)nearbyintf(ldexpf(size, 11 - exponent));                   // 1024 … 2048
-  return sign | uint16_t(((exponent + 14) << 10) + (scaled - 1024));
+  const uint32_t sign = bits >> 16 & 0x8000, size = bits & 0x7fffffff;
+  if (size > 0x7f800000) return 0x7fff;
+  if (size >= 0x477ff000) return uint16_t(sign | 0x7c00);                                       // from 65520 on
+  if (size < 0x38800000) return uint16_t(sign | (uint32_t)nearbyintf(fabsf(x) * 16777216.0f));  // subnormal
+  return uint16_t(sign | (size + 0xfff + (size >> 13 & 1) - (112u << 23)) >> 13);
 }
 
 inline uint32_t pack_f16(float low, float high) { return float_to_half(low) | (uint32_t)float_to_half(high) << 16; }

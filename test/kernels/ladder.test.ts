@@ -69,6 +69,6 @@ async function quickly(folder: string, name: string, level: '-O0' | '-O1'): Prom
   return out;
 }
 
-climb('C++', cut(policies, 20, 100, 190), library);
+climb('C++', cut(policies, 8, 42, 225), library);
 
 test.run();

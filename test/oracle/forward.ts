@@ -50,12 +50,20 @@ export function run(model: Tiny, rule: Rule, tokens: ArrayLike<number>, prompt: 
   const { layers, kvHeads, group, headDim, width, ffn, vocab, ropeInterleaved } = model.shape;
   const weight = (role: RoleName, layer = 0) => model.weights.get(role)![layer];
   const product = (matrix: Float32Array, x: Float64Array, rows: number) => {
-    const out = new Float64Array(rows);
-    for (let r = 0; r < rows; r++) {
-      let sum = 0;
-      for (let c = 0; c < x.length; c++) sum += matrix[r * x.length + c] * x[c];
-      out[r] = sum;
+    const [out, cols] = [new Float64Array(rows), x.length];
+    let r = 0;
+    for (; r + 4 <= rows; r += 4) {
+      const at = r * cols;
+      let [a, b, c, d] = [0, 0, 0, 0]; // four rows, since a sum waits for itself
+      for (let i = 0; i < cols; i++) {
+        a += matrix[at + i] * x[i];
+        b += matrix[at + cols + i] * x[i];
+        c += matrix[at + 2 * cols + i] * x[i];
+        d += matrix[at + 3 * cols + i] * x[i];
+      }
+      out.set([a, b, c, d], r);
     }
+    for (; r < rows; r++) for (let i = 0; i < cols; i++) out[r] += matrix[r * cols + i] * x[i];
     return out;
   };
   const dot = (a: Float64Array, b: Float64Array) => {
