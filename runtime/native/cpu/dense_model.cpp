@@ -358,9 +358,7 @@ void DenseModel::exact_product(const Output& out, const Activations& a, int toke
       for (int c = 0; c < w.cols; c++) weights[size_t(c) * kRows + r] = row[c];
     }
     Matrix group;
-    group.format = Format::F32;
-    group.rows = rows;
-    group.cols = w.cols;
+    describe(SKV_W_F32, rows, w.cols, &group);
     group.data = reinterpret_cast<uint8_t*>(weights.data());
     isa_->products.product(group, a, 0, tokens, 0, 1, out.to + first, out.stride);
   }

@@ -150,17 +150,14 @@ float f16_to_f32(uint16_t h) {
   return out;
 }
 
-size_t Matrix::group_bytes() const {
-  size_t bytes = size_t(cols) * kRows * plain_bytes(format);
-  with_pairs(format, data, [&](const auto* pairs) { bytes = pairs_of(cols) * sizeof(*pairs); });
-  return (bytes + 63) / 64 * 64; /* every group starts on a cache line */
-}
-
 bool describe(int32_t type, int rows, int cols, Matrix* out) {
   if (source_bytes(type, rows, cols) == 0) return false;
   out->format = find_weight_type(type)->format;
   out->rows = rows;
   out->cols = cols;
+  size_t bytes = size_t(cols) * kRows * plain_bytes(out->format);
+  with_pairs(out->format, out->data, [&](const auto* pairs) { bytes = pairs_of(cols) * sizeof(*pairs); });
+  out->group_bytes = (bytes + 63) / 64 * 64;
   return true;
 }
 
@@ -175,7 +172,7 @@ void pack(const Matrix& to, int32_t type, const void* source, int group0, int gr
   const size_t row_bytes = source_bytes(type, 1, to.cols);
   for (int g = group0; g < group1; g++) {
     uint8_t* group = to.group(g);
-    memset(group, 0, to.group_bytes());
+    memset(group, 0, to.group_bytes);
     if (has_minima(to.format)) memset(to.exponents() + g * kRows, 0, kRows);
     for (int r = 0; r < kRows && g * kRows + r < to.rows; r++) {
       const uint8_t* row = static_cast<const uint8_t*>(source) + row_bytes * (g * kRows + r);

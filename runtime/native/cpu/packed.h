@@ -147,15 +147,13 @@ static inline int plain_bytes(Format format) { return format == Format::F32 ? 4 
 struct Matrix {
   Format format = Format::F32;
   int rows = 0, cols = 0;
+  size_t group_bytes = 0; /* of kRows rows: every group starts on a cache line */
   uint8_t* data = nullptr;
 
   int groups() const { return (rows + kRows - 1) / kRows; }
-  size_t group_bytes() const;
-  size_t bytes() const {
-    return group_bytes() * groups() + (has_minima(format) ? (groups() * kRows + 63) / 64 * 64 : 0);
-  }
-  uint8_t* group(int g) const { return data + group_bytes() * g; }
-  int8_t* exponents() const { return reinterpret_cast<int8_t*>(data + group_bytes() * groups()); }
+  size_t bytes() const { return group_bytes * groups() + (has_minima(format) ? (groups() * kRows + 63) / 64 * 64 : 0); }
+  uint8_t* group(int g) const { return data + group_bytes * g; }
+  int8_t* exponents() const { return reinterpret_cast<int8_t*>(data + group_bytes * groups()); }
 };
 
 /* A matrix and its bias [rows], null where the model has none. No data: the model has no such matrix. */
@@ -164,7 +162,8 @@ struct Linear {
   const float* bias = nullptr;
 };
 
-/* Describes the packed form of a weight type (SKV_W_…); false when the type or cols cannot be packed. */
+/* Describes the packed form of a weight type (SKV_W_…), but for its data; false when the type or cols cannot be packed.
+ */
 bool describe(int32_t type, int rows, int cols, Matrix* out);
 /* Bytes of `rows` x `cols` as the file has them, or 0 for an unknown type or a cols that does not divide into blocks.
  */
