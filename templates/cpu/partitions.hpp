@@ -12,8 +12,8 @@
 
 #include "across.hpp"
 
-// Takes values of slots [from, end) into extremes, in lanes as they come: a page's vectors, which lie across it, all at
-// its first slot. Which lane has an extreme is the same for the statistic.
+// Takes values of a page's slots [from, end) into extremes, sixteen of each float, of which the largest or smallest is
+// the extreme: the slots' own vectors, which lie across the page, all when the first slot comes.
 template <class P>
 struct Extremes {
   f32x16* lanes;  // [floats of the statistics]
@@ -124,9 +124,9 @@ struct Runs {
   // keys and values if asked for. score [live]
   template <class Partition, class Walk>
   SKV_FLAT void score(Partition partition, Walk walk, float* score) {
-    constexpr int most = statistic_at<P>(P::statistics, kMaxDim);
-    float totals[most];
-    f32x16 lanes[most];
+    constexpr int floats = statistic_at<P>(P::statistics, kMaxDim);
+    float totals[floats];
+    f32x16 lanes[floats];
     auto end_of = [&](int from) SKV_FLAT {
       int end = from;
       while (end < live && partition(end) == partition(from)) end++;

@@ -10,7 +10,7 @@ void multiply(float* c, const Pair<KV>* a, const Pair<KV>& b0, const Pair<KV>& b
   } mine{c, a, {&b0, &b1}};
   emulate::meet(kFull, &mine, "a matrix product", EMULATE_HERE, [](void** lanes, uint32_t) {
     float a[16][16], b[16][8], c[16][8];  // [row][k], [k][column], [row][column]
-    // c(row, column, element of a lane), as the lanes hold them
+    // act(an element of c, where its lane has it)
     const auto each_sum = [&](auto&& act) {
       for (int l = 0; l < 32; l++)
         for (int i = 0; i < 4; i++) act(c[l / 4 + i / 2 * 8][2 * (l % 4) + i % 2], ((const Lane*)lanes[l])->c[i]);
