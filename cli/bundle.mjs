@@ -6,7 +6,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, relative, sep } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { buildFolder, root } from '../toolchain/folders.mjs';
 
 const ours = ['cli', 'codegen', 'dsl', 'runtime', 'bench', 'eval', 'toolchain'];
@@ -68,8 +68,17 @@ const sourceAddress = (addressIn, inside) => ({
     build.onResolve({ filter: /^[^./]/ }, ({ path, importer, kind }) => {
       if (kind === 'entry-point' || !isOurs(importer)) return undefined;
       if (path === 'skv') return { path: join(root, 'dsl', 'index.ts') };
-      return inside(path) ? undefined : { path: addressOf(path), external: true };
+      if (inside(path)) return undefined;
+      const address = addressOf(path);
+      return path === 'ts-morph' && address !== path
+        ? { path: fileURLToPath(address), namespace: 'required' }
+        : { path: address, external: true };
     });
+    // `import` would search all of TypeScript for the names that it exports, which takes as long as to load it
+    build.onResolve({ filter: /./, namespace: 'required' }, ({ path }) => ({ path, external: true }));
+    build.onLoad({ filter: /./, namespace: 'required' }, ({ path }) => ({
+      contents: `module.exports = require(${JSON.stringify(path)});`,
+    }));
   },
 });
 

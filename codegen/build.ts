@@ -1,6 +1,6 @@
 /** The pipeline, one line a stage, behind a content-addressed cache. */
 import { createHash, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
 import type { CompileOptions, Compiler } from './back/shared/target.ts';
 import { targets } from './back/targets.ts';
@@ -9,7 +9,7 @@ import { contentHash } from './hash.ts';
 import type { Policy } from './ir/nodes.ts';
 import type { BuiltPolicy, CudaOptions, Plan, Target } from './plan/types.ts';
 import { CompileError, DiskFullError } from '../toolchain/process.ts';
-import { filled, locked } from '../toolchain/locks.ts';
+import { drafted, locked, renamed } from '../toolchain/locks.ts';
 import { policyFolder, root } from '../toolchain/folders.mjs';
 
 export interface BuildOptions extends CompileOptions, CudaOptions {
@@ -73,23 +73,26 @@ export async function build(path: string, options: BuildOptions = {}): Promise<B
   const { directory = policyFolder(), target = 'cpu' } = options;
   const compiler = compilerOf(options);
   const fingerprint = fingerprintOf(options);
-  const compiled = await compileSource(file, options);
-  const { plan } = compiled;
-  const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);
-  const files = compiled.files.map((each) => relative(directory, each));
-  const entry: Entry = { files, hash: plan.hash, folder: basename(folder) };
   try {
-    mkdirSync(directory, { recursive: true });
-    await locked(`${folder}.lock`, async () => {
-      if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
-      await produce(folder, compiled, compiler);
+    return await drafted(join(directory, basename(file)), async (draft) => {
+      const prepared = Promise.allSettled([compiler.prepare?.(draft)]); // another process's work, while TypeScript is ours
+      const compiled = await compileSource(file, options).finally(() => prepared);
+      const { plan } = compiled;
+      const folder = join(directory, `${plan.name}-${target}-${plan.hash}`);
+      await locked(`${folder}.lock`, async () => {
+        if (existsSync(join(folder, 'policy.so')) && !options.force) return; // another process was first
+        await produce(draft, compiled, compiler);
+        renamed(draft, folder);
+      });
+      const files = compiled.files.map((each) => relative(directory, each));
+      const entry: Entry = { files, hash: plan.hash, folder: basename(folder) };
+      writeAtomically(indexOf(directory, file, target, fingerprint), JSON.stringify(entry));
+      for (const prefix of [`${plan.name}-${target}-`, 'kernels-', 'attention-']) tidy(directory, prefix);
+      return { plan, library: join(folder, 'policy.so'), directory: folder };
     });
-    writeAtomically(indexOf(directory, file, target, fingerprint), JSON.stringify(entry));
-    for (const prefix of [`${plan.name}-${target}-`, 'kernels-', 'attention-']) tidy(directory, prefix);
   } catch (error) {
     throw unwritable(error as NodeJS.ErrnoException, directory) ?? error;
   }
-  return { plan, library: join(folder, 'policy.so'), directory: folder };
 }
 
 /** A build folder that takes no files, in words. */
@@ -124,14 +127,12 @@ function lookUp(directory: string, file: string, target: Target, fingerprint: st
   }
 }
 
-async function produce(folder: string, compiled: Compiled, compiler: Compiler): Promise<void> {
+async function produce(draft: string, compiled: Compiled, compiler: Compiler): Promise<void> {
   const { irText } = await import('./ir/text.ts');
-  await filled(folder, async (draft) => {
-    writeFileSync(join(draft, 'ir.txt'), irText(compiled.policy));
-    writeFileSync(join(draft, 'plan.json'), `${JSON.stringify(compiled.plan, null, 2)}\n`);
-    for (const [name, text] of Object.entries(compiled.sources)) writeFileSync(join(draft, name), text);
-    await compiler.compile(draft, compiled.policy.span.file);
-  });
+  writeFileSync(join(draft, 'ir.txt'), irText(compiled.policy));
+  writeFileSync(join(draft, 'plan.json'), `${JSON.stringify(compiled.plan, null, 2)}\n`);
+  for (const [name, text] of Object.entries(compiled.sources)) writeFileSync(join(draft, name), text);
+  await compiler.compile(draft, compiled.policy.span.file);
 }
 
 const HOUR = 3_600_000;

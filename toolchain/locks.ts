@@ -9,8 +9,9 @@ export function tryLock(lock: string): (() => void) | undefined {
     writeFileSync(lock, String(process.pid), { flag: 'wx' });
     return () => rmSync(lock, { force: true });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    if (isStale(lock)) rmSync(lock, { force: true });
+    const taken = (error as NodeJS.ErrnoException).code === 'EEXIST';
+    if (!taken || isStale(lock)) rmSync(lock, { force: true }); // a full disk leaves a file of nothing
+    if (!taken) throw error;
     return undefined;
   }
 }
@@ -42,18 +43,29 @@ export async function locked<T>(lock: string, work: () => Promise<T>): Promise<T
   }
 }
 
-/** Makes a folder, or makes it anew: `fill` works in a draft beside it, so a folder under its final name is always whole. */
-export async function filled(folder: string, fill: (draft: string) => Promise<void>): Promise<void> {
-  const draft = `${folder}.${randomUUID().slice(0, 8)}.tmp`;
+/** Runs `work` in a draft, a folder of its own called like `path`; what `work` has not moved elsewhere is gone after it. */
+export async function drafted<T>(path: string, work: (draft: string) => Promise<T>): Promise<T> {
+  const draft = `${path}.${randomUUID().slice(0, 8)}.tmp`;
   try {
     mkdirSync(draft, { recursive: true });
-    await fill(draft);
-    rmSync(folder, { recursive: true, force: true });
-    renameSync(draft, folder);
+    return await work(draft);
   } finally {
     rmSync(draft, { recursive: true, force: true });
   }
 }
+
+/** A finished draft takes its final name from what may be there: a folder under such a name is always whole. */
+export function renamed(draft: string, folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  renameSync(draft, folder);
+}
+
+/** Makes a folder, or makes it anew. */
+export const filled = (folder: string, fill: (draft: string) => Promise<void>): Promise<void> =>
+  drafted(folder, async (draft) => {
+    await fill(draft);
+    renamed(draft, folder);
+  });
 
 /** Path of a file in a folder that is filled if it is not there. Safe beside other processes that want the same. */
 export async function filledOnce(

@@ -5,7 +5,6 @@
 //   reads 4 states bytes a slot, and dim b for each vector; with vectors, their arithmetic takes longer than reading
 #pragma once
 #include <algorithm>
-#include <functional>
 
 #include "shared/across.hpp"
 #include "slot.hpp"
@@ -89,7 +88,7 @@ SKV_INLINE void join_lanes(Reduce how, float* lanes, int n, float* totals) {
 SKV_INLINE float nth_of(uint32_t* ordered, int live, float n) {
   if (n < 1.0f) return INFINITY;
   const int at = std::min((int)n, live) - 1;
-  std::nth_element(ordered, ordered + at, ordered + live, std::greater<uint32_t>());
+  std::nth_element(ordered, ordered + at, ordered + live, [](uint32_t a, uint32_t b) { return a > b; });
   return skv_of_ordered(ordered[at]);
 }
 
@@ -137,15 +136,20 @@ SKV_INLINE typename P::Across gather_across(int live, int dim, const float* para
   return P::across_of(Totals<P>{totals, dim});
 }
 
+// Compiled once for the scores that compact and those that replace: for a few head sizes it is much text.
 template <class P>
-SKV_INLINE typename P::Across across_of_head(const AnyHead& h, uint32_t* ordered) {
-  const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
-  PageVecs keys, values;
-  keys.pages_ahead = kPageTerms;  // they are added so many pages at a time
-  return gather_across<P>(*h.length, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
-    prefetch_lanes(h, p + kLanesAhead, P::lanes);
-    visit_slots<P>(h, p, 0, slots, P::across_reads_key, P::across_reads_value, &keys, &values,
-                   [&](int s, const Slot& slot, const float* states)
-                       SKV_FLAT { P::across_slot(slot, states, put_of(s)); });
+[[gnu::noinline]] typename P::Across across_of_head(const AnyHead& any, uint32_t* ordered) {
+  typename P::Across across;
+  with_known_dim(any, [&](const AnyHead& h) SKV_FLAT {
+    const float* params = h.step->params + (int64_t)h.row->seq * SKV_MAX_PARAMS;
+    PageVecs keys, values;
+    keys.pages_ahead = kPageTerms;  // they are added so many pages at a time
+    across = gather_across<P>(*h.length, h.dim, params, ordered, [&](int p, int slots, auto put_of) SKV_FLAT {
+      prefetch_lanes(h, p + kLanesAhead, P::lanes);
+      visit_slots<P>(h, p, 0, slots, P::across_reads_key, P::across_reads_value, &keys, &values,
+                     [&](int s, const Slot& slot, const float* states)
+                         SKV_FLAT { P::across_slot(slot, states, put_of(s)); });
+    });
   });
+  return across;
 }

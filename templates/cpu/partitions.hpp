@@ -8,7 +8,6 @@
 // Slots lie in position order. What a run's extremes are of is the partition that follows, which may have no slots.
 #pragma once
 #include <algorithm>
-#include <functional>
 
 #include "across.hpp"
 
@@ -82,7 +81,7 @@ SKV_INLINE void softmax_of(float* x, int from, int end) {
 SKV_INLINE void ranks_of(float* x, int from, int end, uint64_t* order) {
   const int n = end - from;
   for (int i = 0; i < n; i++) order[i] = (uint64_t)skv_ordered(x[from + i]) << 32 | (uint32_t)i;
-  std::sort(order, order + n, std::greater<uint64_t>());
+  std::sort(order, order + n, [](uint64_t a, uint64_t b) { return a > b; });
   for (int i = 0; i < n; i++) x[from + (uint32_t)order[i]] = (float)i;
 }
 

@@ -1,4 +1,5 @@
-// probe: a policy's expressions alone, without pages or attention: the C++ rung of the ladder of oracles.
+// probe: a policy's expressions alone, without pages or attention: the C++ rung of the ladder of oracles. Compiled
+// beside the passes from the same text, less optimised: only `skv test` calls it.
 //
 //   all arrays [slot], as skv_probe says; states [state][slot]
 #pragma once

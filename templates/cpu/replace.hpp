@@ -69,8 +69,7 @@ void replace(const skv_step* step, const skv_row* row, int layer, int head0, int
   const int live = *first.length;
   if (!one_over(first)) return;
   typename P::Across across;
-  if constexpr (P::has_across)
-    with_known_dim(first, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, nullptr); });
+  if constexpr (P::has_across) across = across_of_head<P>(first, nullptr);
   PageVecs keys, values;
   Least least;
   for (int p = 0; p * SKV_PAGE < live; p++) {

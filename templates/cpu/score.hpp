@@ -39,8 +39,7 @@ SKV_INLINE void score_page(const AnyHead& h, int p, const typename P::Across& ac
 template <class P>
 SKV_INLINE void score_head(const AnyHead& h, Selection* c) {
   typename P::Across across;
-  if constexpr (P::has_across)
-    with_known_dim(h, [&](const AnyHead& h) SKV_FLAT { across = across_of_head<P>(h, c->ordered); });
+  if constexpr (P::has_across) across = across_of_head<P>(h, c->ordered);
   if constexpr (P::partitioned) score_runs<P>(h, c, across);
   PageVecs keys, values;
   for (int p = 0; p * SKV_PAGE < c->live; p++) {

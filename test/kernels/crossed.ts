@@ -48,9 +48,11 @@ export async function crossed(file: string, machine: Machine): Promise<Built> {
   const linked = await kernels(machine);
   const { plan, sources } = await compileSource(file, { march: machine.name });
   const library = await kept(machine, `${basename(file, '.ts')}-${plan.hash}.so`, async (args, draft) => {
-    writeFileSync(`${draft}.cpp`, sources['policy.cpp']);
-    await compileFor(machine, [...args, '-shared', `${draft}.cpp`, ...linked]);
-    rmSync(`${draft}.cpp`);
+    const [passes, probes] = ['passes', 'probes'].map((part) => `${draft}-${part}.cpp`); // as templates/cpu/CMakeLists.txt
+    writeFileSync(passes, sources['policy.cpp']);
+    writeFileSync(probes, `#define SKV_PROBES\n${sources['policy.cpp']}`);
+    await compileFor(machine, [...args, '-shared', passes, probes, ...linked]);
+    for (const file of [passes, probes]) rmSync(file);
   });
   return { library, plan, machine };
 }

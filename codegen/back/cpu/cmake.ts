@@ -1,20 +1,24 @@
-/** policy.cpp → policy.so for the CPU, by cmake-js. */
+/** policy.cpp → policy.so for the CPU, by cmake-js and CMake. */
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { namedCompiler } from '../../../toolchain/compilers.ts';
 import { doesNotCompile } from '../shared/failure.ts';
 import type { CompileOptions, Compiler } from '../shared/target.ts';
-import { kernelsFor } from './kernels.ts';
-import { made } from './make.ts';
+import { kernelsAt, kernelsFor } from './kernels.ts';
+import { configured, made } from './make.ts';
 
 export function cmake(options: CompileOptions): Compiler {
   const march = (options.march ?? process.env.SKV_MARCH) || 'native';
   const fingerprint = [march, march === 'native' ? instructionSet() : '', namedCompiler()].join(' ').trim();
+  const definitions = () => ({ SKV_MARCH: march, SKV_KERNELS: kernelsAt(fingerprint) });
   return {
     fingerprint,
+    async prepare(folder) {
+      await configured(folder, definitions());
+    },
     async compile(folder, policyFile) {
-      const kernels = await kernelsFor(march, fingerprint);
-      return made(folder, 'policy.so', march, { SKV_KERNELS: kernels }, (output, why) =>
+      await kernelsFor(march, fingerprint);
+      return made(folder, 'policy.so', definitions(), (output, why) =>
         doesNotCompile(`the generated code of ${policyFile}`, output, why),
       );
     },

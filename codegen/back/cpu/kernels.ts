@@ -1,7 +1,7 @@
 /** The kernels, which depend on no policy: compiled once for a processor, beside the policies that are linked to them. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { compilerVersion } from '../../../toolchain/compilers.ts';
 import { policyFolder } from '../../../toolchain/folders.mjs';
 import { filledOnce } from '../../../toolchain/locks.ts';
@@ -16,10 +16,14 @@ export const sources: readonly string[] = ['kernels_bf16', 'kernels_f32', 'kerne
 
 const library = 'libkernels.a';
 
-/** Path of the library for an architecture, made if it is not there. */
+/** Path of the library for an architecture, whether it is there or not. */
+export const kernelsAt = (fingerprint: string): string =>
+  join(policyFolder(), `kernels-${hashOf(fingerprint)}`, library);
+
+/** The same, made if it is not there. */
 export const kernelsFor = (march: string, fingerprint: string): Promise<string> =>
-  filledOnce(join(policyFolder(), `kernels-${hashOf(fingerprint)}`), library, async (draft) => {
-    await made(draft, library, march, { SKV_SOURCES: sources.join(';') }, (output, why) =>
+  filledOnce(dirname(kernelsAt(fingerprint)), library, async (draft) => {
+    await made(draft, library, { SKV_MARCH: march, SKV_SOURCES: sources.join(';') }, (output, why) =>
       doesNotCompile('the text of the kernels', output, why),
     );
   });

@@ -1,37 +1,53 @@
-/** One run of cmake-js with templates/cpu/CMakeLists.txt: a folder → the library that it makes there. */
+/** One run of CMake with templates/cpu/CMakeLists.txt: a folder → the library that it makes there. */
 import { copyFileSync, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { missingTool } from '../../../toolchain/compilers.ts';
-import { DiskFullError, isFull, run } from '../../../toolchain/process.ts';
+import { DiskFullError, type Finished, isFull, run } from '../../../toolchain/process.ts';
 import { includes, templates } from '../shared/includes.ts';
 
+/** What CMakeLists.txt asks for beside the includes. */
+export interface Definitions {
+  SKV_MARCH: string;
+  SKV_KERNELS?: string;
+  SKV_SOURCES?: string;
+}
+
+const project = (folder: string) => join(folder, 'build', 'CMakeCache.txt');
+
+/** Writes CMake's project of a folder, by cmake-js; a policy's source may come later. One that fails leaves none. */
+export async function configured(folder: string, definitions: Definitions): Promise<Finished> {
+  copyFileSync(join(templates, 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
+  // cmake-js looks here for the Node-API version; with one it needs no download of headers
+  writeFileSync(join(folder, 'package.json'), '{"name":"policy","version":"0.0.0","binary":{"napi_versions":[8]}}\n');
+  const args = [
+    createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js'),
+    ...['configure', '--directory', folder, '--out', join(folder, 'build')],
+    ...Object.entries({ SKV_INCLUDES: includes.join(';'), ...definitions }).map(([name, to]) => `--CD${name}=${to}`),
+  ];
+  const finished = await run(process.execPath, args, { cwd: folder });
+  if (finished.code !== 0) rmSync(project(folder), { force: true });
+  return finished;
+}
+
 /**
- * Makes `library` in `folder` and returns its path. `failed` makes an error of what the compiler said; `why` is known when
- * the machine is to blame. Nothing but the library is left behind.
+ * Makes `library` in a folder, configured or not, and returns its path. `failed` makes an error of what the compiler said;
+ * `why` is known when the machine is to blame. Nothing but the library is left behind.
  */
 export async function made(
   folder: string,
   library: string,
-  march: string,
-  definitions: Readonly<Record<string, string>>,
+  definitions: Definitions,
   failed: (output: string, why: string | undefined) => Error,
 ): Promise<string> {
-  copyFileSync(join(templates, 'cpu', 'CMakeLists.txt'), join(folder, 'CMakeLists.txt'));
-  // cmake-js looks here for the Node-API version; with one it needs no download of headers
-  writeFileSync(join(folder, 'package.json'), '{"name":"policy","version":"0.0.0","binary":{"napi_versions":[8]}}\n');
-  const all = { SKV_INCLUDES: includes.join(';'), SKV_MARCH: march, ...definitions };
-  const args = [
-    createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js'),
-    ...['compile', '--directory', folder, '--out', join(folder, 'build')],
-    ...Object.entries(all).map(([name, value]) => `--CD${name}=${value}`),
-    ...['-p', '2'],
-  ];
-  const { code, output } = await run(process.execPath, args, { cwd: folder });
+  let { code, output } = existsSync(project(folder)) ? { code: 0, output: '' } : await configured(folder, definitions);
+  // what cmake-js would start now, without starting Node for it
+  const build = ['--build', join(folder, 'build'), '--parallel', '2'];
+  if (code === 0) ({ code, output } = await run('cmake', build, { cwd: folder }));
   const [built, to] = [join(folder, 'build', library), join(folder, library)];
   if (code !== 0 || !existsSync(built)) {
     if (isFull(output, folder)) throw new DiskFullError(dirname(folder));
-    throw failed(output, missingTool() ?? unknownMachine(output, march));
+    throw failed(output, missingTool() ?? unknownMachine(output, definitions.SKV_MARCH));
   }
   copyFileSync(built, to);
   for (const rest of ['build', 'package.json', 'CMakeLists.txt'])

@@ -29,6 +29,8 @@ export interface CompileOptions {
 export interface Compiler {
   /** everything beside the sources that can change the library; part of the content hash */
   fingerprint: string;
+  /** Does in an empty folder what needs no sources, where something does. What fails, `compile` does again, and tells. */
+  prepare?(folder: string): Promise<void>;
   /** Compiles what render wrote into `folder`; policyFile is named in errors. Returns the library's path. */
   compile(folder: string, policyFile: string): Promise<string>;
 }

@@ -113,6 +113,16 @@ struct Policy {
   }
 };
 
+}  // namespace
+
+int32_t probe_next(const skv_probe* p);
+int32_t probe_score(const skv_probe* p);
+
+#ifdef SKV_PROBES  // this text is compiled twice, side by side
+int32_t probe_next(const skv_probe* p) { return ::probe_next<Policy>(p); }
+int32_t probe_score(const skv_probe* p) { return ::probe_score<Policy>(p); }
+#else
+namespace {
 // Functions that a target does not need stay null.
 skv_policy table() {
   skv_policy policy = {};
@@ -123,8 +133,8 @@ skv_policy table() {
   policy.target = "cpu";
   policy.lanes = Policy::lanes;
   policy.states = Policy::states;
-  policy.probe_next = probe_next<Policy>;
-  policy.probe_score = probe_score<Policy>;
+  policy.probe_next = probe_next;
+  policy.probe_score = probe_score;
   policy.accepts = Passes<Policy>::accepts;
   policy.scratch_bytes = Passes<Policy>::scratch_bytes;
   policy.step_floats = Passes<Policy>::step_floats;
@@ -141,3 +151,4 @@ extern "C" __attribute__((visibility("default"))) const skv_policy* skv_policy_e
   static const skv_policy policy = table();
   return &policy;
 }
+#endif
