@@ -84,14 +84,6 @@ SKV_INLINE void join_lanes(Reduce how, float* lanes, int n, float* totals) {
   std::copy_n(lanes, n, totals);
 }
 
-// The n-th largest of numbers as skv_ordered has them, which are reordered.
-SKV_INLINE float nth_of(uint32_t* ordered, int live, float n) {
-  if (n < 1.0f) return INFINITY;
-  const int at = std::min((int)n, live) - 1;
-  std::nth_element(ordered, ordered + at, ordered + live, [](uint32_t a, uint32_t b) { return a > b; });
-  return skv_of_ordered(ordered[at]);
-}
-
 // page(p, slots, put_of): hands the values of the page's slots s to put_of(s). ordered [P::ranked][live] is scratch.
 template <class P, class Page>
 SKV_INLINE typename P::Across gather_across(int live, int dim, const float* params, uint32_t* ordered, Page page) {

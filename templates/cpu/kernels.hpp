@@ -105,6 +105,13 @@ void add_pages(int dim, const PageTerm*, int pages, int slots, f32x16* sums);
 // The trees of sums [dim][16], out [dim].
 void trees_of(const f32x16* sums, int dim, float* out);
 
+// Of numbers of slots. The n-th largest of numbers [live] as skv_ordered has them, which are reordered.
+float nth_of(uint32_t* ordered, int live, float n);
+// Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent.
+void softmax_of(float* x, int from, int end);
+// How many of slots [from, end) come before each: larger, or equal and newer. x [slot], order [end - from] is scratch.
+void ranks_of(float* x, int from, int end, uint64_t* order);
+
 constexpr int kLanesAhead = 8;  // pages between the lanes that are read and those that are prefetched
 
 // Prefetches a page's lanes, those whose bits are in `wanted`, for a walk that reads little else.

@@ -67,24 +67,6 @@ template <class P, int place>
   return out;
 }
 
-// Softmax of x over slots [from, end), in place; the sum is a statistic's, other slots absent.
-SKV_INLINE void softmax_of(float* x, int from, int end) {
-  float most = -INFINITY, lanes[SKV_PAGE] = {0};
-  for (int s = from; s < end; s++) most = skv_max(most, x[s]);
-  for (int s = from; s < end; s++) x[s] = skv_exp(x[s] - most);
-  for (int s = from; s < end; s++) lanes[s % SKV_PAGE] += x[s];
-  const float sum = skv_tree(lanes);
-  for (int s = from; s < end; s++) x[s] = x[s] / sum;
-}
-
-// How many of slots [from, end) come before each: larger, or equal and newer. order [end - from] is scratch.
-SKV_INLINE void ranks_of(float* x, int from, int end, uint64_t* order) {
-  const int n = end - from;
-  for (int i = 0; i < n; i++) order[i] = (uint64_t)skv_ordered(x[from + i]) << 32 | (uint32_t)i;
-  std::sort(order, order + n, [](uint64_t a, uint64_t b) { return a > b; });
-  for (int i = 0; i < n; i++) x[from + (uint32_t)order[i]] = (float)i;
-}
-
 // What the runs of a head are scored with. placed [P::places][live] and order [live] are scratch.
 template <class P>
 struct Runs {

@@ -44,6 +44,11 @@ using Shared = emulate::View<T>;
 #define __match_any_sync(mask, value) emulate::match(mask, value, EMULATE_HERE)
 using std::max;
 using std::min;
+// The library's own are calls.
+inline float emulated_fmaxf(float a, float b) { return a != a || a < b ? b : a; }
+inline float emulated_fminf(float a, float b) { return a != a || b < a ? b : a; }
+#define fmaxf emulated_fmaxf
+#define fminf emulated_fminf
 inline int __popc(uint32_t x) { return __builtin_popcount(x); }
 inline int __ffs(uint32_t x) { return __builtin_ffs(int(x)); }
 
@@ -57,14 +62,9 @@ struct Arena {
     used += (n * sizeof(T) + 15) / 16 * 16;
     if (used > m.shared_bytes)
       emulate::fail(place, "%s ends at byte %zu of %zu bytes of shared memory", name, used, m.shared_bytes);
-    static std::vector<std::string*> names;  // views keep a pointer
-    std::string* known = nullptr;
-    for (std::string* each : names)
-      if (*each == name) known = each;
-    if (!known) names.push_back(known = new std::string(name));
     char* base = (char*)(((uintptr_t)m.shared.data() + 15) & ~(uintptr_t)15);
     emulate::Array array;
-    array.name = known;
+    array.name = name;
     array.cells = m.shared_cells.data() + from / 4;
     array.count = n;
     array.offset = 0;
@@ -75,8 +75,7 @@ struct Arena {
 
 template <class View>
 Quad load_quad(const View& from, emulate::At at) {
-  if ((at.i + from.array().offset) % 4)
-    emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name->c_str());
+  if ((at.i + from.array().offset) % 4) emulate::fail(at.place, "a wide load of %s is not aligned", from.array().name);
   Quad out;
   for (int w = 0; w < 4; w++) out.word[w] = from[emulate::At(at.i + w, at.place.file, at.place.line)];
   return out;
@@ -86,8 +85,7 @@ Quad stream_quad(const View& from, emulate::At at) {
   return load_quad(from, at);
 }
 inline void store_quad(const emulate::View<uint32_t>& to, emulate::At at, const Quad& quad) {
-  if ((at.i + to.array().offset) % 4)
-    emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name->c_str());
+  if ((at.i + to.array().offset) % 4) emulate::fail(at.place, "a wide store to %s is not aligned", to.array().name);
   for (int w = 0; w < 4; w++) to[emulate::At(at.i + w, at.place.file, at.place.line)] = quad.word[w];
 }
 
@@ -117,8 +115,8 @@ void wait_async() {
 inline int atomic_add(const emulate::View<int>& array, emulate::At at, int value) {
   auto ref = array[at];
   if (ref.cell->write.launch != emulate::machine.launch || ref.cell->write.block != emulate::machine.block_number)
-    emulate::fail(at.place, "it adds to %s before anything is written there", array.array().name->c_str());
-  emulate::note_write(*ref.cell, *array.array().name, ref.index, at.place, true);
+    emulate::fail(at.place, "it adds to %s before anything is written there", array.array().name);
+  emulate::note_write(*ref.cell, array.array().name, ref.index, at.place, true);
   return std::exchange(*ref.at, *ref.at + value);
 }
 
@@ -127,10 +125,10 @@ inline bool arrive_last(const emulate::View<uint32_t>& counters, emulate::At at,
   emulate::barrier(at.place);
   if (m.now == 0) {
     auto ref = counters[at];
-    emulate::note_write(*ref.cell, *counters.array().name, ref.index, at.place, true);
+    emulate::note_write(*ref.cell, counters.array().name, ref.index, at.place, true);
     if (*ref.at >= (uint32_t)n)
-      emulate::fail(at.place, "%s[%lld] counts %u of %d blocks", counters.array().name->c_str(), (long long)ref.index,
-                    *ref.at, n);
+      emulate::fail(at.place, "%s[%lld] counts %u of %d blocks", counters.array().name, (long long)ref.index, *ref.at,
+                    n);
     m.arrived.push_back({ref.cell, m.block_number, m.epoch});
     m.last = *ref.at == (uint32_t)n - 1;
     *ref.at = m.last ? 0 : *ref.at + 1;

@@ -50,7 +50,7 @@ inline bool comes_after(const Stamp& before, const Stamp& now, bool atomic) {
   return warp == now.thread / 32 && before.warp_epoch < now.warp_epoch;
 }
 
-[[noreturn]] inline void race(const Stamp& other, bool wrote, bool writes, const std::string& array, int64_t index,
+[[noreturn]] inline void race(const Stamp& other, bool wrote, bool writes, const char* array, int64_t index,
                               Place place) {
   char who[64];
   if (other.block != machine.block_number)
@@ -63,11 +63,11 @@ inline bool comes_after(const Stamp& before, const Stamp& now, bool atomic) {
     snprintf(who, sizeof who, "lanes of warp %d", other.thread & ~kWarp);
   else
     snprintf(who, sizeof who, "thread %d", other.thread);
-  fail(place, "race: it %s %s[%lld], which %s %s with no barrier between", writes ? "writes" : "reads", array.c_str(),
+  fail(place, "race: it %s %s[%lld], which %s %s with no barrier between", writes ? "writes" : "reads", array,
        (long long)index, who, wrote ? "wrote" : "read");
 }
 
-inline void note_read(Cell& c, const std::string& array, int64_t index, Place place) {
+inline void note_read(Cell& c, const char* array, int64_t index, Place place) {
   const Stamp now = stamp();
   if (!comes_after(c.write, now, false)) race(c.write, true, false, array, index, place);
   Stamp& r = c.read;
@@ -86,7 +86,7 @@ inline void note_read(Cell& c, const std::string& array, int64_t index, Place pl
   }
 }
 
-inline void note_write(Cell& c, const std::string& array, int64_t index, Place place, bool atomic = false) {
+inline void note_write(Cell& c, const char* array, int64_t index, Place place, bool atomic = false) {
   Stamp now = stamp();
   if (!comes_after(c.write, now, atomic)) race(c.write, true, true, array, index, place);
   if (!comes_after(c.read, now, false)) race(c.read, false, true, array, index, place);
@@ -105,7 +105,7 @@ struct At {  // an index, and the line that has it
 
 // What an array's view knows: enough to check an index and to name it.
 struct Array {
-  const std::string* name;
+  const char* name;
   Cell* cells;
   int64_t count;   // elements
   int64_t offset;  // of the view within the array
@@ -125,13 +125,13 @@ struct Ref {
   operator Value() const {
     for (size_t w = 0; w < sizeof(T) / 4; w++) {
       if (array->shared && (cell[w].write.launch != machine.launch || cell[w].write.block != machine.block_number))
-        fail(place, "it reads %s[%lld] before anything is written there", array->name->c_str(), (long long)index);
-      note_read(cell[w], *array->name, index, place);
+        fail(place, "it reads %s[%lld] before anything is written there", array->name, (long long)index);
+      note_read(cell[w], array->name, index, place);
     }
     return *at;
   }
   Ref& operator=(const Value& value) {
-    for (size_t w = 0; w < sizeof(T) / 4; w++) note_write(cell[w], *array->name, index, place);
+    for (size_t w = 0; w < sizeof(T) / 4; w++) note_write(cell[w], array->name, index, place);
     *const_cast<Value*>(at) = value;
     return *this;
   }
@@ -153,7 +153,7 @@ class View {
   Ref<T> operator[](At at) const {
     const int64_t index = array_.offset + at.i;
     if (index < 0 || index >= array_.count)
-      fail(at.place, "index %lld is outside %s[%lld]", (long long)index, array_.name ? array_.name->c_str() : "nothing",
+      fail(at.place, "index %lld is outside %s[%lld]", (long long)index, array_.name ? array_.name : "nothing",
            (long long)array_.count);
     Ref<T> ref;
     ref.at = base_ + index;
@@ -216,18 +216,20 @@ inline void hide(const void* base) {
 // A view of the exposed array that holds `p`; indices may not leave that array.
 template <class T>
 View<T> global(T* p, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  for (Region& r : regions)
-    if ((uint8_t*)p >= r.base && (uint8_t*)p < r.base + r.bytes) {
-      const int64_t offset = ((uint8_t*)p - r.base) / (int64_t)sizeof(T);
-      Array array;
-      array.name = &r.name;
-      array.cells = r.cells;
-      array.count = int64_t(r.bytes / sizeof(T));
-      array.offset = offset;
-      array.shared = false;
-      return View<T>((T*)r.base, array);
-    }
-  fail({file, line}, "a pointer into no array that the host has named");
+  static size_t lately[64];  // which array it was, by line: the threads of a block ask the same, one after another
+  const auto holds = [&](const Region& r) { return (uint8_t*)p >= r.base && (uint8_t*)p < r.base + r.bytes; };
+  size_t& at = lately[line % 64];
+  if (at >= regions.size() || !holds(regions[at]))
+    for (at = 0; at < regions.size() && !holds(regions[at]);) at++;
+  if (at == regions.size()) fail({file, line}, "a pointer into no array that the host has named");
+  const Region& r = regions[at];
+  Array array;
+  array.name = r.name.c_str();
+  array.cells = r.cells;
+  array.count = int64_t(r.bytes / sizeof(T));
+  array.offset = ((uint8_t*)p - r.base) / (int64_t)sizeof(T);
+  array.shared = false;
+  return View<T>((T*)r.base, array);
 }
 
 }  // namespace emulate

@@ -28,6 +28,9 @@ struct Dim {
 struct Place {
   const char* file = "";
   int line = 0;
+  bool operator==(const Place& other) const {
+    return line == other.line && (file == other.file || !strcmp(file, other.file));
+  }
 };
 
 enum class State { ready, at_barrier, in_warp, ended };
@@ -47,6 +50,7 @@ struct Thread {
   State state = State::ended;
   const char* what = "";  // it waits for
   Place place;
+  Dim index;
   uint32_t warp_epoch = 0;
   std::vector<Copy> copies;
   int group = 0;  // the open one
@@ -200,9 +204,7 @@ inline std::vector<int> order_of(int n) {
   return order;
 }
 
-inline bool same_place(const Thread& a, const Thread& b) {
-  return a.state == b.state && a.place.line == b.place.line && !strcmp(a.place.file, b.place.file);
-}
+inline bool same_place(const Thread& a, const Thread& b) { return a.state == b.state && a.place == b.place; }
 
 // Nobody can go on. Either all wait at one barrier, which opens, or the kernel is wrong: says who waits, and for whom.
 inline bool open_barrier() {
@@ -241,7 +243,10 @@ inline bool open_barrier() {
 inline bool run_block() {
   Machine& m = machine;
   const std::vector<int> order = order_of(m.block_threads);
-  for (int i = 0; i < m.block_threads; i++) prepare(m.threads[i]);
+  for (int i = 0; i < m.block_threads; i++) {
+    prepare(m.threads[i]);
+    m.threads[i].index = Dim(i % m.block.x, i / m.block.x % m.block.y, i / m.block.x / m.block.y);
+  }
   m.shared_cells.assign(m.shared_bytes / 4 + 4, {});
   m.block_number++;
   m.epoch++;
@@ -252,7 +257,7 @@ inline bool run_block() {
       if (m.threads[i].state != State::ready) continue;
       moved = true;
       m.now = i;
-      m.thread_index = Dim(i % m.block.x, i / m.block.x % m.block.y, i / m.block.x / m.block.y);
+      m.thread_index = m.threads[i].index;
       change(m.scheduler, m.threads[i]);
       if (!m.error.empty()) return false;
       if (m.threads[i].state == State::ended) running--;

@@ -14,32 +14,36 @@ struct Meet {
   void* lane[32];
 };
 
-inline Meet meets[32][32];  // [warp]: those with arrived != 0 are under way
+struct Meets {
+  uint32_t under_way = 0;  // bits of those
+  Meet of[32];
+};
+
+inline Meets meets[32];  // [warp]
 
 // Runs act(lane pointers, mask) once all lanes of the mask have come here with their `mine`.
 template <class Act>
 void meet(uint32_t mask, void* mine, const char* what, Place place, Act&& act) {
   const int warp = machine.now / 32, lane = machine.now % 32;
   if (!(mask >> lane & 1)) fail(place, "%s with a mask (%08x) without the lane itself", what, mask);
-  Meet *found = nullptr, *free = nullptr;
-  for (Meet& each : meets[warp])
-    if (each.arrived && each.mask == mask)
-      found = &each;
-    else if (!each.arrived && !free)
-      free = &each;
-  if (!found) {
-    found = free;
-    found->mask = mask;
-    found->what = what;
-    found->place = place;
+  Meets& all = meets[warp];
+  uint32_t others = all.under_way;
+  while (others && all.of[__builtin_ctz(others)].mask != mask) others &= others - 1;
+  const int at = __builtin_ctz(others ? others : ~all.under_way);
+  Meet& m = all.of[at];
+  if (!others) {
+    m.mask = mask;
+    m.arrived = 0;
+    m.what = what;
+    m.place = place;
   }
-  Meet& m = *found;
-  if (m.place.line != place.line || strcmp(m.place.file, place.file))
+  all.under_way |= 1u << at;
+  if (!(m.place == place))
     fail(place, "lanes of a warp meet in two places: here at %s, others at %s, line %d", what, m.what, m.place.line);
   m.arrived |= 1u << lane;
   m.lane[lane] = mine;
   if (m.arrived != mask) return yield(State::in_warp, what, place);
-  m.arrived = 0;
+  all.under_way &= ~(1u << at);
   act(m.lane, mask);
   for (int l = 0; l < 32; l++)
     if (mask >> l & 1) machine.threads[warp * 32 + l].state = State::ready;
@@ -110,8 +114,7 @@ inline void sync_warp(Place place, uint32_t mask = ~0u) {
 }
 
 inline void forget_meets(int threads) {
-  for (int w = 0; w * 32 < threads; w++)
-    for (Meet& m : meets[w]) m.arrived = 0;
+  for (int w = 0; w * 32 < threads; w++) meets[w].under_way = 0;
 }
 
 }  // namespace emulate
