@@ -119,7 +119,8 @@ export interface ThreadsChoice {
 
 /**
  * Threads and their processors. Nothing asked: one per physical core, no more than the quota lasts for. `cpus` are taken as
- * they are; fewer processors than threads asked for means fewer threads. Throws a UserError for processors that are not ours.
+ * they are; fewer processors than threads asked for means fewer threads, unless they are unpinned and may share. Throws a
+ * UserError for processors that are not ours.
  */
 export function chooseThreads(
   found: Processors,
@@ -135,7 +136,8 @@ export function chooseThreads(
     throw new UserError(`Processors ${asked.cpus.join(', ')}: one is named twice.`);
   const most = asked.cpus ?? all;
   const free = Math.max(1, Math.min(physical.length, Math.ceil(quota ?? Number.POSITIVE_INFINITY)));
-  const threads = Math.min(asked.threads ?? asked.cpus?.length ?? free, most.length, 256);
+  const room = asked.pin === false ? Number.POSITIVE_INFINITY : most.length;
+  const threads = Math.min(asked.threads ?? asked.cpus?.length ?? free, room, 256);
   const notes: string[] = [];
   if (asked.threads !== undefined && threads < asked.threads)
     notes.push(`${asked.threads} threads were asked for, ${threads} processor${threads === 1 ? ' is' : 's are'} free.`);

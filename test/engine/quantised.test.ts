@@ -62,13 +62,24 @@ for (const chunk of [1, 7, 16, 33, 64])
   });
 
 test('twelve threads, more than a product has pieces, among each other', async () => {
-  const engine = await open({ threads: 12, maxBatchedTokens: 70 });
+  const engine = await open({ threads: 12, pin: false, maxBatchedTokens: 70 });
   const all = await Promise.all(POLICIES.map((policy) => drawn(engine, policy)));
   assert.equal(
     all,
     POLICIES.map((policy) => expected.get(policy)),
   );
 });
+
+// rooms of tiles, which hold 16 tokens, beside rooms of tokens: the page behind each may not be touched
+for (const tokens of [33, 70, 129, 250])
+  test(`steps of at most ${tokens} tokens, among each other`, async () => {
+    const engine = await open({ maxBatchedTokens: tokens });
+    const all = await Promise.all(POLICIES.map((policy) => drawn(engine, policy)));
+    assert.equal(
+      all,
+      POLICIES.map((policy) => expected.get(policy)),
+    );
+  });
 
 test('through preemption, where what was drawn is read again', async () => {
   const heads = model.shape.layers * model.shape.kvHeads;

@@ -116,6 +116,9 @@ test('more threads than processors: fewer, and it says so', () => {
   assert.match(note!, /8 threads were asked for, 2 processors are free/);
   assert.match(chooseThreads({ physical: [0], all: [0, 1] }, { threads: 2 }).note!, /2 threads share 1 physical core/);
   assert.equal(chooseThreads(found, { threads: 2, pin: false }).cpus, []);
+  const shared = chooseThreads(found, { threads: 8, pin: false });
+  assert.equal([shared.threads, shared.cpus], [8, []]);
+  assert.match(shared.note!, /8 threads share 2 physical cores/);
 });
 
 test('named processors are taken as they are, foreign ones refused', () => {

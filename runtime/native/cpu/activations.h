@@ -6,12 +6,15 @@
 
 namespace skv {
 
+/* Room of Activations::tiles for so many tokens: whole tiles of 16. */
+inline size_t tile_bytes(size_t tokens, int cols) { return (tokens + 15) / 16 * 16 * pairs_of(cols) * kPair * 2; }
+
 class ActivationRows {
  public:
   /* So many tokens of up to `cols` inputs. */
   ActivationRows(size_t tokens, int cols)
       : pairs_(pairs_of(cols)),
-        tiles_((tokens + 15) / 16 * 16 * pairs_ * kPair * 2),
+        tiles_(tile_bytes(tokens, cols)),
         coarse_(tokens * pairs_),
         fine_(tokens * pairs_),
         has_fine_(tokens * words_of(int(pairs_))) {}

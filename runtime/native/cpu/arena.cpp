@@ -12,15 +12,23 @@
 
 namespace skv {
 
+namespace {
+size_t page_bytes() { return size_t(sysconf(_SC_PAGESIZE)); }
+size_t whole_pages(size_t bytes) { return (bytes + page_bytes() - 1) / page_bytes() * page_bytes(); }
+}  // namespace
+
 Arena::Arena(size_t bytes) : bytes_(bytes ? bytes : kLine) {
-  void* at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const size_t pages = whole_pages(bytes_);
+  void* at =
+      mmap(nullptr, pages + page_bytes(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED)
     throw std::runtime_error("cannot reserve " + std::to_string(bytes_) + " bytes: " + strerror(errno));
-  madvise(at, bytes_, MADV_HUGEPAGE);
   data_ = static_cast<uint8_t*>(at);
+  mprotect(data_ + pages, page_bytes(), PROT_NONE);
+  madvise(data_, pages, MADV_HUGEPAGE);
 }
 
-Arena::~Arena() { munmap(data_, bytes_); }
+Arena::~Arena() { munmap(data_, whole_pages(bytes_) + page_bytes()); }
 
 Mapping::Mapping(const char* path) {
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -38,8 +46,7 @@ Mapping::Mapping(const char* path) {
 Mapping::~Mapping() { munmap(data_, bytes_); }
 
 void Mapping::release(size_t offset, size_t end) const {
-  const size_t page = size_t(sysconf(_SC_PAGESIZE)), first = (offset + page - 1) / page * page;
-  const size_t last = end / page * page;
+  const size_t first = whole_pages(offset), last = end / page_bytes() * page_bytes();
   if (last > first) madvise(static_cast<uint8_t*>(data_) + first, last - first, MADV_DONTNEED);
 }
 

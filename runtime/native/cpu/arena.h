@@ -13,7 +13,8 @@ constexpr size_t whole_lines(size_t bytes) { return (bytes + kLine - 1) / kLine 
 /* What may be read past the end of packed weights: kernels prefetch ahead of what they compute with. */
 constexpr size_t kPrefetchSlack = 4096;
 
-/* Zeroed memory that starts on a page of the system and is backed page by page as it is touched. */
+/* Zeroed memory that starts on a page of the system and is backed page by page as it is touched. The page behind it may
+ * not be touched: who writes too far ends there instead of in another array. */
 class Arena {
  public:
   explicit Arena(size_t bytes);

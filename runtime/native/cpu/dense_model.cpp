@@ -83,7 +83,7 @@ DenseModel::DenseModel(const skv_model& m, int max_tokens, bool exact, const Att
       gate_(size_t(scratch_rows_) * m.ffn),
       up_(size_t(scratch_rows_) * m.ffn),
       quantised_(scratch_rows_, widest_input(m)),
-      gated_(prompts_apart() ? size_t(scratch_rows_) * m.ffn * 2 : 0) {}
+      gated_(prompts_apart() ? tile_bytes(scratch_rows_, m.ffn) : 0) {}
 
 size_t DenseModel::TokenRange::scratch_row() const { return one_worker ? size_t(worker) * kWorkerTokens : 0; }
 
