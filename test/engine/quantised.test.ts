@@ -55,6 +55,17 @@ const whole = await open({ maxBatchedTokens: 512 });
 const expected = new Map<string, Drawn>();
 for (const policy of POLICIES) expected.set(policy, await drawn(whole, policy));
 
+/** All policies at once come to what each came to alone. */
+async function together(options: Partial<EngineOptions>, policies = POLICIES): Promise<Engine> {
+  const engine = await open(options);
+  const all = await Promise.all(policies.map((policy) => drawn(engine, policy)));
+  assert.equal(
+    all,
+    policies.map((policy) => expected.get(policy)),
+  );
+  return engine;
+}
+
 for (const chunk of [1, 7, 16, 33, 64])
   test(`prompts in chunks of ${chunk}`, async () => {
     const engine = await open({ maxBatchedTokens: chunk });
@@ -62,34 +73,20 @@ for (const chunk of [1, 7, 16, 33, 64])
   });
 
 test('twelve threads, more than a product has pieces, among each other', async () => {
-  const engine = await open({ threads: 12, pin: false, maxBatchedTokens: 70 });
-  const all = await Promise.all(POLICIES.map((policy) => drawn(engine, policy)));
-  assert.equal(
-    all,
-    POLICIES.map((policy) => expected.get(policy)),
-  );
+  await together({ threads: 12, pin: false, maxBatchedTokens: 70 });
 });
 
 // rooms of tiles, which hold 16 tokens, beside rooms of tokens: the page behind each may not be touched
 for (const tokens of [33, 70, 129, 250])
   test(`steps of at most ${tokens} tokens, among each other`, async () => {
-    const engine = await open({ maxBatchedTokens: tokens });
-    const all = await Promise.all(POLICIES.map((policy) => drawn(engine, policy)));
-    assert.equal(
-      all,
-      POLICIES.map((policy) => expected.get(policy)),
-    );
+    await together({ maxBatchedTokens: tokens });
   });
 
 test('through preemption, where what was drawn is read again', async () => {
   const heads = model.shape.layers * model.shape.kvHeads;
-  const engine = await open({ maxBatchedTokens: 64, kvCacheBytes: whole.stats().pageBytes * heads * 26 });
-  const all = await Promise.all(['none', ...POLICIES].map((policy) => drawn(engine, policy)));
+  const kvCacheBytes = whole.stats().pageBytes * heads * 26;
+  const engine = await together({ maxBatchedTokens: 64, kvCacheBytes }, ['none', ...POLICIES]);
   assert.ok(engine.stats().preemptions > 0, 'somebody was preempted');
-  assert.equal(
-    all,
-    ['none', ...POLICIES].map((policy) => expected.get(policy)),
-  );
 });
 
 test('a prompt that holds what was drawn has its bits with and without the prefix cache', async () => {

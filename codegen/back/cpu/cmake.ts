@@ -10,15 +10,14 @@ import { configured, made } from './make.ts';
 export function cmake(options: CompileOptions): Compiler {
   const march = (options.march ?? process.env.SKV_MARCH) || 'native';
   const fingerprint = [march, march === 'native' ? instructionSet() : '', namedCompiler()].join(' ').trim();
-  const definitions = () => ({ SKV_MARCH: march, SKV_KERNELS: kernelsAt(fingerprint) });
   return {
     fingerprint,
     async prepare(folder) {
-      await configured(folder, definitions());
+      await configured(folder, { SKV_MARCH: march, SKV_KERNELS: kernelsAt(fingerprint) });
     },
     async compile(folder, policyFile) {
-      await kernelsFor(march, fingerprint);
-      return made(folder, 'policy.so', definitions(), (output, why) =>
+      const kernels = await kernelsFor(march, fingerprint);
+      return made(folder, 'policy.so', { SKV_MARCH: march, SKV_KERNELS: kernels }, (output, why) =>
         doesNotCompile(`the generated code of ${policyFile}`, output, why),
       );
     },
